@@ -1,0 +1,1 @@
+//! The shared cache: keys, archives, parallel transfer, and its bucket.

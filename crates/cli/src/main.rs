@@ -1,0 +1,2 @@
+//! The `onspot` binary.
+fn main() {}

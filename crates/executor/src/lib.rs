@@ -1,0 +1,1 @@
+//! Runs one job on this host, in Docker or in a shell.

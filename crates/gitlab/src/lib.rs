@@ -1,0 +1,1 @@
+//! The GitLab coordinator protocol: requests and responses as data, traces, masking.

@@ -1,0 +1,1 @@
+//! The manager's loop, the worker's loop, and the pure schedule between them.

@@ -1,0 +1,1 @@
+//! GitLab Runner's config.toml: model, reading, rendering, lint.

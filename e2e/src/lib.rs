@@ -1,0 +1,1 @@
+//! The local world and the end-to-end tests.
