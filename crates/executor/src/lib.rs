@@ -1,1 +1,17 @@
 //! Runs one job on this host, in Docker or in a shell.
+
+mod docker;
+mod error;
+pub mod helper;
+mod run;
+mod settings;
+mod shell;
+
+pub use docker::{
+    DockerExecutor, HELPER_DOCKERFILE, HELPER_IMAGE, JOB_LABEL, KIND_LABEL, RUNNER_LABEL,
+    SLOT_LABEL, kill_all,
+};
+pub use error::ExecutorError;
+pub use run::{Event, Executor, JobRun, Outcome, Stop, Swept};
+pub use settings::{DockerSettings, PullPolicy, RunnerSettings, ShellSettings};
+pub use shell::ShellExecutor;
