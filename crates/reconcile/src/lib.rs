@@ -1,1 +1,13 @@
-//! What every layer's plan is made of: changes, plans, tags, progress events.
+#![doc = include_str!("../README.md")]
+
+mod call;
+mod change;
+mod plan;
+mod progress;
+mod tags;
+
+pub use call::{CallError, CallFailure, ServiceResultExt};
+pub use change::{Change, ChangeKind, Detail};
+pub use plan::{Plan, Summary};
+pub use progress::{EventSender, Progress, Step, event_channel};
+pub use tags::{NAME, ROLE, RUNNER, STACK, TagError, Tags};
