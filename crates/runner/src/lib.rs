@@ -1,1 +1,3 @@
 //! The manager's loop, the worker's loop, and the pure schedule between them.
+
+pub mod settings;

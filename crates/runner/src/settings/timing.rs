@@ -1,0 +1,136 @@
+//! How fast things are noticed. The defaults are the protocol's; a test world runs shorter ones.
+
+use std::time::Duration;
+
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as friendly;
+use serde::{Deserialize, Serialize};
+
+/// The protocol's clocks, written as `"10s"` or `"2m"` in TOML.
+///
+/// Rule 8 assumes that clocks differ by less than half the margin between `lease` and `takeover`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timing {
+    /// A worker renews its lease by writing its state this often.
+    #[serde(with = "friendly")]
+    pub heartbeat: Duration,
+    /// A worker that could not renew for this long kills its jobs.
+    #[serde(with = "friendly")]
+    pub lease: Duration,
+    /// The leader takes a worker's jobs over after this much silence.
+    #[serde(with = "friendly")]
+    pub takeover: Duration,
+    /// A manager takes the lead when the leader's object did not change for this long.
+    #[serde(with = "friendly")]
+    pub leader: Duration,
+    /// A worker reads its order this often.
+    #[serde(with = "friendly")]
+    pub order_poll: Duration,
+    /// The leader reads the ledger this often.
+    #[serde(with = "friendly")]
+    pub round: Duration,
+    /// The leader looks at EC2 this often.
+    #[serde(with = "friendly")]
+    pub watch: Duration,
+    /// A worker looks for its interruption this often.
+    #[serde(with = "friendly")]
+    pub interruption_poll: Duration,
+    /// A job is given up this long before its worker is taken away.
+    #[serde(with = "friendly")]
+    pub give_up: Duration,
+    /// A waiting job's state is asked of GitLab this often: how soon a cancel is seen.
+    #[serde(with = "friendly")]
+    pub waiting_probe: Duration,
+    /// A worker that did not write its state this long after its launch is replaced.
+    #[serde(with = "friendly")]
+    pub boot: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(10),
+            lease: Duration::from_secs(120),
+            takeover: Duration::from_secs(180),
+            leader: Duration::from_secs(15),
+            order_poll: Duration::from_secs(2),
+            round: Duration::from_secs(2),
+            watch: Duration::from_secs(5),
+            interruption_poll: Duration::from_secs(2),
+            give_up: Duration::from_secs(25),
+            waiting_probe: Duration::from_secs(10),
+            boot: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Two timings that can't hold together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{shorter} = {is:?} must be shorter than {longer} = {limit:?}, {why}")]
+pub struct TimingError {
+    shorter: &'static str,
+    is: Duration,
+    longer: &'static str,
+    limit: Duration,
+    why: &'static str,
+}
+
+impl Timing {
+    /// Checks that the timings fit together.
+    pub fn check(&self) -> Result<(), TimingError> {
+        let pairs = [
+            (
+                ("heartbeat", self.heartbeat * 3),
+                ("lease", self.lease),
+                "three times over, or one lost answer kills jobs",
+            ),
+            (
+                ("lease", self.lease),
+                ("takeover", self.takeover),
+                "or two workers may run one job",
+            ),
+            (
+                ("zero", Duration::ZERO),
+                ("order_poll", self.order_poll),
+                "or a worker never rests",
+            ),
+            (("zero", Duration::ZERO), ("round", self.round), "or the leader never rests"),
+            (("zero", Duration::ZERO), ("leader", self.leader), "or every manager takes the lead"),
+        ];
+        for ((shorter, is), (longer, limit), why) in pairs {
+            if is >= limit {
+                return Err(TimingError { shorter, is, longer, limit, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// How often the leader renews its lead: a third of what its watchers wait.
+    pub fn leader_renewal(&self) -> Duration {
+        self.leader / 3
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_fit_together() {
+        Timing::default().check().unwrap();
+    }
+
+    #[test]
+    fn a_lease_that_outlives_the_takeover_is_refused() {
+        let timing = Timing { lease: Duration::from_secs(200), ..Timing::default() };
+        assert!(timing.check().unwrap_err().to_string().starts_with("lease = 200s must be shorter"));
+    }
+
+    #[test]
+    fn durations_are_written_as_people_write_them() {
+        let timing: Timing = toml::from_str("lease = '40s'\ntakeover = '1m'").unwrap();
+        assert_eq!(timing.lease, Duration::from_secs(40));
+        assert_eq!(timing.takeover, Duration::from_secs(60));
+        assert_eq!(timing.heartbeat, Duration::from_secs(10));
+    }
+}
