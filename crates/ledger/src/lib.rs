@@ -1,1 +1,31 @@
-//! What is where: records, orders, states and the leader's lease, on S3 and in memory.
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod ids;
+pub mod key;
+mod leader;
+mod memory;
+mod object;
+mod order;
+mod overview;
+mod payload;
+mod record;
+mod s3;
+mod state;
+mod store;
+
+pub use error::Error;
+pub use ids::{BootId, JobKey, ManagerId, RunnerName, WorkerId};
+pub use key::Key;
+pub use leader::{Greeting, Leader, Watched};
+pub use memory::MemoryLedger;
+pub use object::{Object, Stored, create, delete, read, replace};
+pub use order::{Ask, Order, OrderEntry};
+pub use overview::{Overview, overview};
+pub use payload::{JobPayload, WorkPayload};
+pub use record::{
+    Ending, Entry, Event, JobLabel, PastJob, Phase, Record, Restart, TraceMark, Verdict, WrongPhase,
+};
+pub use s3::{DEFAULT_PREFIX, S3Ledger};
+pub use state::{Attempt, AttemptPhase, Intake, Interruption, State, Step};
+pub use store::{Answer, Condition, ETag, Ledger, Listed, Put};

@@ -150,8 +150,10 @@ impl WorkerSettings {
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T, SettingsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     toml::from_str(&text).map_err(|source| SettingsError::Parse {
         path: path.to_owned(),
         source: Box::new(source),
@@ -159,9 +161,10 @@ fn read<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T, Set
 }
 
 fn check(path: &std::path::Path, timing: &Timing) -> Result<(), SettingsError> {
-    timing
-        .check()
-        .map_err(|source| SettingsError::Timing { path: path.to_owned(), source })
+    timing.check().map_err(|source| SettingsError::Timing {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn one() -> u32 {

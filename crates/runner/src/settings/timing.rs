@@ -94,12 +94,26 @@ impl Timing {
                 ("order_poll", self.order_poll),
                 "or a worker never rests",
             ),
-            (("zero", Duration::ZERO), ("round", self.round), "or the leader never rests"),
-            (("zero", Duration::ZERO), ("leader", self.leader), "or every manager takes the lead"),
+            (
+                ("zero", Duration::ZERO),
+                ("round", self.round),
+                "or the leader never rests",
+            ),
+            (
+                ("zero", Duration::ZERO),
+                ("leader", self.leader),
+                "or every manager takes the lead",
+            ),
         ];
         for ((shorter, is), (longer, limit), why) in pairs {
             if is >= limit {
-                return Err(TimingError { shorter, is, longer, limit, why });
+                return Err(TimingError {
+                    shorter,
+                    is,
+                    longer,
+                    limit,
+                    why,
+                });
             }
         }
         Ok(())
@@ -122,8 +136,17 @@ mod tests {
 
     #[test]
     fn a_lease_that_outlives_the_takeover_is_refused() {
-        let timing = Timing { lease: Duration::from_secs(200), ..Timing::default() };
-        assert!(timing.check().unwrap_err().to_string().starts_with("lease = 200s must be shorter"));
+        let timing = Timing {
+            lease: Duration::from_secs(200),
+            ..Timing::default()
+        };
+        assert!(
+            timing
+                .check()
+                .unwrap_err()
+                .to_string()
+                .starts_with("lease = 200s must be shorter")
+        );
     }
 
     #[test]

@@ -1,0 +1,152 @@
+//! `run/leader`: which manager leads.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ManagerId, RunnerName};
+use crate::object::Object;
+
+/// The leading manager's object: proof of life, and what it has to say about GitLab.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Grows with every write.
+    pub counter: u64,
+    /// Grows with every change of the leader.
+    pub term: u64,
+    /// Who leads; `None` after a leader has stepped down.
+    pub holder: Option<ManagerId>,
+    /// When the holder took the lead.
+    pub since: Timestamp,
+    /// The version of the holder's program.
+    pub version: String,
+    /// How each `[[runners]]` stands with GitLab.
+    #[serde(default)]
+    pub runners: BTreeMap<RunnerName, Greeting>,
+}
+
+/// How a `[[runners]]` stands with its GitLab.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// When GitLab last accepted this runner's token.
+    pub verified_at: Option<Timestamp>,
+    /// Why it does not now, for people.
+    pub error: Option<String>,
+}
+
+impl Leader {
+    /// The first leader's object.
+    pub fn first(holder: &ManagerId, version: &str, now: Timestamp) -> Self {
+        Self {
+            counter: 0,
+            term: 1,
+            holder: Some(holder.clone()),
+            since: now,
+            version: version.to_owned(),
+            runners: BTreeMap::new(),
+        }
+    }
+
+    /// The object with which `holder` takes the lead from this one. What was known of GitLab
+    /// stays until the new leader knows better.
+    pub fn taken_over(&self, holder: &ManagerId, version: &str, now: Timestamp) -> Self {
+        Self {
+            counter: self.counter,
+            term: self.term + 1,
+            holder: Some(holder.clone()),
+            since: now,
+            version: version.to_owned(),
+            runners: self.runners.clone(),
+        }
+    }
+
+    /// The object with which the leader steps down at once.
+    pub fn released(&self) -> Self {
+        Self {
+            holder: None,
+            ..self.clone()
+        }
+    }
+
+    /// Whether `manager` leads by this object.
+    pub fn is_led_by(&self, manager: &ManagerId) -> bool {
+        self.holder.as_ref() == Some(manager)
+    }
+
+    /// Whether this is the write that `sent` was (own-write recognition: the answer was lost).
+    pub fn is_write_of(&self, sent: &Self) -> bool {
+        self.holder == sent.holder && self.term == sent.term && self.counter == sent.counter
+    }
+}
+
+impl Object for Leader {
+    fn counter(&self) -> u64 {
+        self.counter
+    }
+
+    fn set_counter(&mut self, counter: u64) {
+        self.counter = counter;
+    }
+}
+
+/// Watches a value change, on the watcher's own clock: how long has it been the same?
+///
+/// The clock is any steady one; nobody else's time enters (rule 10).
+#[derive(Debug, Clone)]
+pub struct Watched<T> {
+    seen: Option<(T, Duration)>,
+}
+
+impl<T: PartialEq> Watched<T> {
+    /// Nothing was seen yet.
+    pub fn new() -> Self {
+        Self { seen: None }
+    }
+
+    /// Takes note of the value at time `now` and says for how long it has been this one.
+    pub fn silent_for(&mut self, value: T, now: Duration) -> Duration {
+        match &self.seen {
+            Some((seen, since)) if *seen == value => now.saturating_sub(*since),
+            _ => {
+                self.seen = Some((value, now));
+                Duration::ZERO
+            }
+        }
+    }
+}
+
+impl<T: PartialEq> Default for Watched<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_begins_with_the_first_sight_of_a_value() {
+        let mut watched = Watched::new();
+        let at = Duration::from_secs;
+        assert_eq!(watched.silent_for(1, at(100)), at(0));
+        assert_eq!(watched.silent_for(1, at(115)), at(15));
+        assert_eq!(watched.silent_for(2, at(116)), at(0));
+        assert_eq!(watched.silent_for(2, at(120)), at(4));
+    }
+
+    #[test]
+    fn a_takeover_is_a_new_term_and_a_lost_answer_is_recognised() {
+        let (a, b) = (ManagerId::new("a"), ManagerId::new("b"));
+        let first = Leader::first(&a, "1", Timestamp::UNIX_EPOCH);
+        let mut second = first.taken_over(&b, "1", Timestamp::UNIX_EPOCH);
+        second.set_counter(first.counter() + 1);
+        assert!(second.is_led_by(&b) && !second.is_led_by(&a));
+        assert_eq!(second.term, 2);
+        assert!(second.is_write_of(&second.clone()));
+        assert!(!second.is_write_of(&first));
+        assert_eq!(second.released().holder, None);
+    }
+}

@@ -1,0 +1,84 @@
+//! Typed objects over a store: reading, creating, replacing.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+use crate::key::Key;
+use crate::store::{Condition, ETag, Ledger, Put};
+
+/// An object that is rewritten. Its counter grows with every write, so that no two contents of
+/// one object are ever equal and a stale writer's condition always fails.
+pub trait Object: Serialize + DeserializeOwned {
+    /// How often the object was written.
+    fn counter(&self) -> u64;
+
+    /// Sets the counter, before a write.
+    fn set_counter(&mut self, counter: u64);
+}
+
+/// An object as it was read or written, with the version to write against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored<T> {
+    /// The content.
+    pub value: T,
+    /// Its version.
+    pub etag: ETag,
+}
+
+/// Reads an object.
+pub async fn read<T: DeserializeOwned>(
+    ledger: &dyn Ledger,
+    key: &Key<T>,
+) -> Result<Option<Stored<T>>, Error> {
+    let Some((body, etag)) = ledger.get(key.as_str()).await? else {
+        return Ok(None);
+    };
+    let value = serde_json::from_slice(&body).map_err(|source| Error::Malformed {
+        key: key.to_string(),
+        source,
+    })?;
+    Ok(Some(Stored { value, etag }))
+}
+
+/// Writes an object that must not exist yet. `None` means that it was refused.
+pub async fn create<T: Serialize>(
+    ledger: &dyn Ledger,
+    key: &Key<T>,
+    value: T,
+) -> Result<Option<Stored<T>>, Error> {
+    put(ledger, key, value, Condition::Absent).await
+}
+
+/// Writes an object in the place of what was read, with the next counter.
+/// `None` means that it was refused: drop the plan and read again.
+pub async fn replace<T: Object>(
+    ledger: &dyn Ledger,
+    key: &Key<T>,
+    old: &Stored<T>,
+    mut value: T,
+) -> Result<Option<Stored<T>>, Error> {
+    value.set_counter(old.value.counter() + 1);
+    put(ledger, key, value, Condition::Matches(old.etag.clone())).await
+}
+
+/// Removes an object, whatever its version.
+pub async fn delete<T>(ledger: &dyn Ledger, key: &Key<T>) -> Result<(), Error> {
+    ledger.delete(key.as_str()).await
+}
+
+async fn put<T: Serialize>(
+    ledger: &dyn Ledger,
+    key: &Key<T>,
+    value: T,
+    condition: Condition,
+) -> Result<Option<Stored<T>>, Error> {
+    let body = serde_json::to_vec(&value).map_err(|source| Error::Malformed {
+        key: key.to_string(),
+        source,
+    })?;
+    match ledger.put_if(key.as_str(), body, condition).await? {
+        Put::Written(etag) => Ok(Some(Stored { value, etag })),
+        Put::Refused => Ok(None),
+    }
+}
