@@ -1,0 +1,1 @@
+"""What onspot's end-to-end tests need and LocalStack's free edition lacks."""
