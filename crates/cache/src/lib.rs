@@ -1,1 +1,16 @@
-//! The shared cache: keys, archives, parallel transfer, and its bucket.
+#![doc = include_str!("../README.md")]
+
+mod access;
+pub mod archive;
+mod error;
+mod keys;
+mod s3;
+mod selection;
+mod transfer;
+
+pub use access::{CacheAccess, local_file};
+pub use error::CacheError;
+pub use keys::{CacheScope, object_key, sanitize};
+pub use s3::S3Cache;
+pub use selection::{Found, Selected, Selection};
+pub use transfer::{Transfer, TransferOptions};

@@ -1,0 +1,107 @@
+//! Files deflated on all processors at once, written by one thread.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use zip::write::ZipFileBuilder;
+use zip::{PreparedZipFile, ZipWriter};
+
+use super::zip::{entry_name, options, write_error};
+use super::{Contents, Level, Stat, Tree, is_skippable};
+use crate::CacheError;
+
+/// Files up to this size are deflated in memory by the workers; larger ones are streamed by the
+/// writing thread, one after the other.
+const IN_MEMORY: u64 = 16 << 20;
+
+/// Adds regular files. The order of entries in the archive is that in which they got ready.
+pub(super) fn add_files(
+    zip: &mut ZipWriter<BufWriter<File>>,
+    tree: &Tree,
+    files: &[(PathBuf, Stat)],
+    level: Level,
+) -> Result<Contents, CacheError> {
+    let (small, large): (Vec<_>, Vec<_>) =
+        files.iter().partition(|(_, stat)| stat.size <= IN_MEMORY);
+    let mut contents = Contents::default();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(small.len());
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (sender, ready) = sync_channel(threads.max(1) * 2);
+        for _ in 0..threads {
+            let sender = sender.clone();
+            scope.spawn(|| deflate_all(tree, &small, &next, level, sender));
+        }
+        drop(sender);
+        // Ended early by an error, the channel closes and the threads with it.
+        for prepared in ready {
+            match prepared? {
+                Some(file) => {
+                    zip.add_prepared_file(file).map_err(write_error)?;
+                    contents.entries += 1;
+                }
+                None => contents.skipped += 1,
+            }
+        }
+        Ok::<_, CacheError>(())
+    })?;
+    for (path, stat) in large {
+        if add_streamed(zip, tree, path, *stat, level)? {
+            contents.entries += 1;
+        } else {
+            contents.skipped += 1;
+        }
+    }
+    Ok(contents)
+}
+
+type Prepared = Result<Option<PreparedZipFile>, CacheError>;
+
+#[expect(clippy::needless_pass_by_value, reason = "the channel closes when the last thread ends")]
+fn deflate_all(
+    tree: &Tree,
+    files: &[&(PathBuf, Stat)],
+    next: &AtomicUsize,
+    level: Level,
+    sender: SyncSender<Prepared>,
+) {
+    while let Some((path, stat)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let prepared = deflate(tree, path, *stat, level);
+        if sender.send(prepared).is_err() {
+            return;
+        }
+    }
+}
+
+fn deflate(tree: &Tree, path: &Path, stat: Stat, level: Level) -> Prepared {
+    let Some(file) = open(tree, path)? else { return Ok(None) };
+    let mut entry =
+        ZipFileBuilder::new(entry_name(path), options(stat, level)?).map_err(write_error)?;
+    // No more than was there when the file was looked at: a file that still grows ends somewhere.
+    io::copy(&mut file.take(stat.size), &mut entry).map_err(CacheError::file("read", path))?;
+    entry.finish().map(Some).map_err(write_error)
+}
+
+fn add_streamed(
+    zip: &mut ZipWriter<BufWriter<File>>,
+    tree: &Tree,
+    path: &Path,
+    stat: Stat,
+    level: Level,
+) -> Result<bool, CacheError> {
+    let Some(file) = open(tree, path)? else { return Ok(false) };
+    zip.start_file(entry_name(path), options(stat, level)?).map_err(write_error)?;
+    io::copy(&mut file.take(stat.size), zip).map_err(CacheError::file("read", path))?;
+    Ok(true)
+}
+
+fn open(tree: &Tree, path: &Path) -> Result<Option<File>, CacheError> {
+    match tree.read(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if is_skippable(&error) => Ok(None),
+        Err(error) => Err(CacheError::file("read", path)(error)),
+    }
+}

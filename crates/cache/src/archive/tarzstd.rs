@@ -1,0 +1,134 @@
+//! Tar archives compressed by zstd: faster than zip for many small files.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Contents, Kind, Level, Stat, Tree, is_skippable, relative};
+use crate::CacheError;
+
+/// Writes an archive of the given paths (relative to `tree`).
+///
+/// # Errors
+/// If the archive cannot be written. Paths that vanished or cannot be read are skipped.
+pub fn create(
+    tree: &Tree,
+    paths: &BTreeSet<PathBuf>,
+    level: Level,
+    out: File,
+) -> Result<Contents, CacheError> {
+    let encoder = zstd::Encoder::new(BufWriter::new(out), level.zstd()).map_err(write_error)?;
+    let mut tar = tar::Builder::new(encoder);
+    let mut contents = Contents::default();
+    for path in paths {
+        let added = match tree.stat(path) {
+            Ok(stat) => add(&mut tar, tree, path, stat)?,
+            Err(error) if is_skippable(&error) => false,
+            Err(error) => return Err(CacheError::file("read", path)(error)),
+        };
+        if added {
+            contents.entries += 1;
+        } else {
+            contents.skipped += 1;
+        }
+    }
+    let encoder = tar.into_inner().map_err(write_error)?;
+    let mut out = encoder.finish().map_err(write_error)?;
+    out.flush().map_err(write_error)?;
+    Ok(contents)
+}
+
+fn add(
+    tar: &mut tar::Builder<impl Write>,
+    tree: &Tree,
+    path: &Path,
+    stat: Stat,
+) -> Result<bool, CacheError> {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(stat.mode);
+    header.set_mtime(u64::try_from(stat.modified).unwrap_or(0));
+    header.set_size(0);
+    match stat.kind {
+        Kind::Special => return Ok(false),
+        Kind::Directory => {
+            header.set_entry_type(tar::EntryType::Directory);
+            tar.append_data(&mut header, path, io::empty()).map_err(write_error)?;
+        }
+        Kind::Symlink => {
+            let target = tree.read_link(path).map_err(CacheError::file("read", path))?;
+            header.set_entry_type(tar::EntryType::Symlink);
+            tar.append_link(&mut header, path, &target).map_err(write_error)?;
+        }
+        Kind::File => {
+            let file = match tree.read(path) {
+                Ok(file) => file,
+                Err(error) if is_skippable(&error) => return Ok(false),
+                Err(error) => return Err(CacheError::file("read", path)(error)),
+            };
+            header.set_entry_type(tar::EntryType::Regular);
+            header.set_size(stat.size);
+            // Exactly as many bytes as the header says, whatever happens to the file meanwhile.
+            let padded = file.chain(io::repeat(0)).take(stat.size);
+            tar.append_data(&mut header, path, padded).map_err(write_error)?;
+        }
+    }
+    Ok(true)
+}
+
+/// Unpacks an archive into `tree`.
+///
+/// # Errors
+/// If the archive is broken, an entry would lie outside `tree`, or a file cannot be written.
+pub fn extract(tree: &Tree, archive: File) -> Result<Contents, CacheError> {
+    let decoder = zstd::Decoder::new(BufReader::new(archive)).map_err(read_error)?;
+    let mut tar = tar::Archive::new(decoder);
+    let mut contents = Contents::default();
+    let mut folders = Vec::new();
+    for entry in tar.entries().map_err(read_error)? {
+        let mut entry = entry.map_err(read_error)?;
+        let name = entry.path().map_err(read_error)?.to_string_lossy().into_owned();
+        let path = relative(&name)?;
+        if path.as_os_str().is_empty() {
+            continue;
+        }
+        let mode = entry.header().mode().unwrap_or(0o644);
+        let modified = entry.header().mtime().ok().and_then(|time| i64::try_from(time).ok());
+        let put = CacheError::file("write", &path);
+        match entry.header().entry_type() {
+            tar::EntryType::Directory => {
+                tree.make_dir(&path).map_err(put)?;
+                folders.push((path, mode, modified));
+            }
+            tar::EntryType::Symlink => {
+                let target = entry.link_name().map_err(read_error)?;
+                let target = target
+                    .ok_or_else(|| CacheError::Archive("a symlink without a target".into()))?;
+                tree.symlink(&path, &target, modified).map_err(put)?;
+            }
+            tar::EntryType::Regular | tar::EntryType::Continuous => {
+                tree.write(&path, mode, modified, &mut entry).map_err(put)?;
+            }
+            // Hard links could reach outside, devices have no place in a build folder.
+            _ => {
+                contents.skipped += 1;
+                continue;
+            }
+        }
+        contents.entries += 1;
+    }
+    for (path, mode, modified) in folders.into_iter().rev() {
+        tree.finish_dir(&path, mode, modified).map_err(CacheError::file("write", &path))?;
+    }
+    Ok(contents)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
+fn write_error(error: io::Error) -> CacheError {
+    CacheError::Write(error.to_string())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
+fn read_error(error: io::Error) -> CacheError {
+    CacheError::Archive(error.to_string())
+}

@@ -1,0 +1,273 @@
+//! Files beneath one folder, reached without ever leaving it.
+//!
+//! The folder's content is a job's: it may hold symlinks to anywhere. Every path is resolved by
+//! the kernel with `openat2(RESOLVE_BENEATH)`; where that call is missing (old kernels, old
+//! seccomp profiles) each component is opened in turn and no symlink is followed at all.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, mkdirat, openat, openat2,
+    readlinkat, statat, symlinkat, unlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+/// What a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Directory,
+    /// A symlink, whatever it points to.
+    Symlink,
+    /// A FIFO, socket or device.
+    Special,
+}
+
+/// What is known about a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits (`0o777` at most).
+    pub mode: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// Time of the last change, in seconds since 1970.
+    pub modified: i64,
+}
+
+/// An open folder; all paths given to it are relative to it.
+#[derive(Debug)]
+pub struct Tree {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Tree {
+    /// Opens a folder by a path that is trusted.
+    ///
+    /// # Errors
+    /// If it does not exist or is no folder.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// Opens a folder in this one of which no component may be a symlink, and makes what is
+    /// missing of it. A symlink in the way is an error.
+    ///
+    /// # Errors
+    /// If a component is no folder or cannot be made.
+    pub fn descend(&self, relative: &Path) -> io::Result<Self> {
+        let fd = self.walk(relative, true)?;
+        Ok(Self { fd, path: self.path.join(relative) })
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What a path is; a symlink at its end is not followed.
+    ///
+    /// # Errors
+    /// If it does not exist, or leads outside.
+    pub fn stat(&self, relative: &Path) -> io::Result<Stat> {
+        let (parent, name) = self.parent(relative, false)?;
+        let stat = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Symlink,
+            _ => Kind::Special,
+        };
+        Ok(Stat {
+            kind,
+            mode: stat.st_mode & 0o777,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: stat.st_mtime,
+        })
+    }
+
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// If it is anything else, or leads outside.
+    pub fn read(&self, relative: &Path) -> io::Result<File> {
+        let (parent, name) = self.parent(relative, false)?;
+        // Not blocking: the file may have become a FIFO since it was looked at.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(&parent, name, flags, Mode::empty())?);
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+        }
+    }
+
+    /// Where a symlink points to.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn read_link(&self, relative: &Path) -> io::Result<PathBuf> {
+        let (parent, name) = self.parent(relative, false)?;
+        let target = readlinkat(&parent, name, Vec::new())?;
+        Ok(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
+    }
+
+    /// Makes a folder and those above it. One that exists keeps its mode.
+    ///
+    /// # Errors
+    /// If a file is in the way.
+    pub fn make_dir(&self, relative: &Path) -> io::Result<()> {
+        if relative.as_os_str().is_empty() {
+            return Ok(());
+        }
+        self.directory(relative, true).map(drop)
+    }
+
+    /// Writes a regular file in place of whatever is there, folders above it included.
+    ///
+    /// # Errors
+    /// If a folder is in its place, or the path leads outside.
+    pub fn write(
+        &self,
+        relative: &Path,
+        mode: u32,
+        modified: Option<i64>,
+        content: &mut dyn Read,
+    ) -> io::Result<u64> {
+        let (parent, name) = self.parent(relative, true)?;
+        remove_leaf(&parent, name)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Written with the owner's rights only, then given the final mode: neither the umask nor
+        // a set-id bit of the archive has a say.
+        let mut file = File::from(openat(&parent, name, flags, Mode::from_raw_mode(0o600))?);
+        let size = io::copy(content, &mut file)?;
+        file.flush()?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
+        if let Some(seconds) = modified {
+            rustix::fs::futimens(&file, &at(seconds))?;
+        }
+        Ok(size)
+    }
+
+    /// Makes a symlink in place of whatever is there, folders above it included. Where it points
+    /// to does not matter: nothing here follows it outside.
+    ///
+    /// # Errors
+    /// If a folder is in its place, or the path leads outside.
+    pub fn symlink(&self, relative: &Path, target: &Path, modified: Option<i64>) -> io::Result<()> {
+        let (parent, name) = self.parent(relative, true)?;
+        remove_leaf(&parent, name)?;
+        symlinkat(target, &parent, name)?;
+        if let Some(seconds) = modified {
+            utimensat(&parent, name, &at(seconds), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a folder its mode and time, after its content was written.
+    ///
+    /// # Errors
+    /// If it is no folder, or leads outside.
+    pub fn finish_dir(&self, relative: &Path, mode: u32, modified: Option<i64>) -> io::Result<()> {
+        let fd = self.directory(relative, false)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = openat(&fd, ".", flags, Mode::empty())?;
+        rustix::fs::fchmod(&dir, Mode::from_raw_mode(mode & 0o777))?;
+        if let Some(seconds) = modified {
+            rustix::fs::futimens(&dir, &at(seconds))?;
+        }
+        Ok(())
+    }
+
+    /// The open folder above a path, and the path's last part.
+    fn parent<'a>(&self, relative: &'a Path, create: bool) -> io::Result<(OwnedFd, &'a OsStr)> {
+        let name = relative.file_name().ok_or_else(escapes)?;
+        let parent = relative.parent().unwrap_or(Path::new(""));
+        Ok((self.directory(parent, create)?, name))
+    }
+
+    /// A folder beneath this one. Symlinks on the way are followed as long as they stay beneath.
+    fn directory(&self, relative: &Path, create: bool) -> io::Result<OwnedFd> {
+        if relative.as_os_str().is_empty() {
+            return Ok(self.fd.try_clone()?);
+        }
+        match beneath(&self.fd, relative) {
+            Ok(fd) => Ok(fd),
+            Err(Errno::NOENT) if create => {
+                let parent = relative.parent().unwrap_or(Path::new(""));
+                let name = relative.file_name().ok_or_else(escapes)?;
+                let above = self.directory(parent, true)?;
+                make(&above, name)?;
+                // A dangling symlink made `beneath` say that nothing is there: it stays an error.
+                open_plain(&above, name)
+            }
+            Err(Errno::NOSYS | Errno::PERM) => self.walk(relative, create),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The same, one component after the other and without following any symlink.
+    fn walk(&self, relative: &Path, create: bool) -> io::Result<OwnedFd> {
+        let mut fd = self.fd.try_clone()?;
+        for component in relative.components() {
+            let name = match component {
+                Component::Normal(name) => name,
+                Component::CurDir => continue,
+                _ => return Err(escapes()),
+            };
+            if create {
+                make(&fd, name)?;
+            }
+            fd = open_plain(&fd, name)?;
+        }
+        Ok(fd)
+    }
+}
+
+fn beneath(fd: impl AsFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    openat2(fd, relative, flags, Mode::empty(), resolve)
+}
+
+fn open_plain(fd: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(fd, name, flags, Mode::empty())?)
+}
+
+/// Makes a folder; one that is there already is fine.
+fn make(fd: impl AsFd, name: &OsStr) -> io::Result<()> {
+    match mkdirat(fd, name, Mode::from_raw_mode(0o777)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a file or symlink, so that a new one can be made without writing through it.
+fn remove_leaf(fd: impl AsFd, name: &OsStr) -> io::Result<()> {
+    match unlinkat(fd, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn at(seconds: i64) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn escapes() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the path leads outside its folder")
+}

@@ -1,0 +1,150 @@
+//! Where a cache lies: the same object keys that GitLab Runner uses, so that both can share one
+//! bucket.
+
+use serde::{Deserialize, Serialize};
+
+use crate::CacheError;
+
+/// Whose cache it is: the part of an object key before the job's own cache key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheScope {
+    /// A prefix for everything (`[runners.cache] Path`), without slashes around it.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// Whether runners share caches (`[runners.cache] Shared`). Otherwise each runner token has
+    /// its own.
+    #[serde(default)]
+    pub shared: bool,
+    /// The runner token's public beginning, as GitLab Runner shortens it.
+    pub short_token: String,
+    /// The GitLab project's id.
+    pub project_id: u64,
+}
+
+/// The object key of a cache: `[prefix/][runner/<short token>/]project/<id>/<key>`.
+///
+/// # Errors
+/// If nothing is left of the key once it is sanitised.
+pub fn object_key(scope: &CacheScope, key: &str) -> Result<String, CacheError> {
+    let key = sanitize(key)?;
+    let mut parts: Vec<String> = Vec::new();
+    if let Some(prefix) = &scope.prefix {
+        let prefix = prefix.trim_matches('/');
+        if !prefix.is_empty() {
+            parts.push(prefix.to_owned());
+        }
+    }
+    if !scope.shared {
+        parts.push(format!("runner/{}", scope.short_token));
+    }
+    parts.push(format!("project/{}", scope.project_id));
+    parts.push(key);
+    Ok(parts.join("/"))
+}
+
+/// A cache key as it appears in an object key: `%2f` and `%2e` decoded, backslashes turned,
+/// `.` and `..` resolved without ever leaving the root, blanks cut from the end.
+///
+/// # Errors
+/// If nothing is left.
+pub fn sanitize(key: &str) -> Result<String, CacheError> {
+    let decoded = decode(key);
+    let mut parts: Vec<&str> = Vec::new();
+    for part in decoded.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            name => parts.push(name),
+        }
+    }
+    while let Some(last) = parts.pop() {
+        let trimmed = last.trim_end();
+        if !trimmed.is_empty() {
+            parts.push(trimmed);
+            break;
+        }
+    }
+    if parts.is_empty() {
+        return Err(CacheError::EmptyKey { key: key.to_owned() });
+    }
+    Ok(parts.join("/"))
+}
+
+/// Decodes the encodings of slash and dot, in one pass (what comes out is not decoded again).
+fn decode(key: &str) -> String {
+    let mut out = String::with_capacity(key.len());
+    let mut rest = key;
+    while let Some(c) = rest.chars().next() {
+        let escape = rest.get(..3).unwrap_or_default().to_ascii_lowercase();
+        let (decoded, length) = match escape.as_str() {
+            "%2f" => ('/', 3),
+            "%2e" => ('.', 3),
+            _ if c == '\\' => ('/', 1),
+            _ => (c, c.len_utf8()),
+        };
+        out.push(decoded);
+        rest = &rest[length..];
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn scope(shared: bool, prefix: Option<&str>) -> CacheScope {
+        CacheScope {
+            prefix: prefix.map(str::to_owned),
+            shared,
+            short_token: "longtoken".into(),
+            project_id: 10,
+        }
+    }
+
+    #[test]
+    fn object_keys_are_those_of_gitlab_runner() {
+        // The cases of cache_test.go in GitLab Runner.
+        for (shared, prefix, key, expected) in [
+            (false, None, "key", "runner/longtoken/project/10/key"),
+            (true, None, "key", "project/10/key"),
+            (false, Some("cache"), "key", "cache/runner/longtoken/project/10/key"),
+            (true, Some("/cache/"), "a/b", "cache/project/10/a/b"),
+        ] {
+            assert_eq!(object_key(&scope(shared, prefix), key).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn keys_stay_beneath_their_project() {
+        for (key, expected) in [
+            ("../../etc", "etc"),
+            ("..%2F..%2fetc", "etc"),
+            (r"..\..\etc", "etc"),
+            ("a/../b/./c/", "b/c"),
+            ("main  ", "main"),
+            ("main/  /", "main"),
+            ("%252e%252e/x", "%252e%252e/x"),
+            ("größe", "größe"),
+        ] {
+            assert_eq!(sanitize(key).unwrap(), expected, "{key:?}");
+        }
+        for key in ["", ".", "..", "/", " ", "%2e%2e", "a/.."] {
+            assert!(sanitize(key).is_err(), "{key:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn no_key_escapes(key in ".{0,40}") {
+            if let Ok(object) = object_key(&scope(false, None), &key) {
+                prop_assert!(object.starts_with("runner/longtoken/project/10/"));
+                prop_assert!(object.split('/').all(|part| !part.is_empty() && part != ".."));
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Archives over presigned URLs: ranged GETs in parallel, one PUT, retries.
+//!
+//! A presigned URL allows exactly one method on one object for a while; whoever has it needs no
+//! credentials. That is all a job's helper gets to see of the bucket.
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
+use reqwest::{Client, Response, StatusCode};
+use tokio_util::io::ReaderStream;
+use url::Url;
+
+use crate::CacheError;
+
+/// How a transfer is done.
+#[derive(Debug, Clone)]
+pub struct TransferOptions {
+    /// Size of one ranged GET, in bytes.
+    pub part_size: u64,
+    /// How many of them run at once.
+    pub parallel: usize,
+    /// How often one request is tried.
+    pub tries: u32,
+    /// Wait before the second try; doubled for each further one.
+    pub backoff: Duration,
+    /// How long nothing may arrive before a request counts as failed.
+    pub idle_timeout: Duration,
+}
+
+impl Default for TransferOptions {
+    fn default() -> Self {
+        Self {
+            part_size: 16 << 20,
+            parallel: 8,
+            tries: 5,
+            backoff: Duration::from_millis(200),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Fetches and stores objects by presigned URLs.
+#[derive(Debug, Clone)]
+pub struct Transfer {
+    client: Client,
+    options: TransferOptions,
+}
+
+/// One failed request.
+enum Failure {
+    /// Trying again may help.
+    Transient(String),
+    /// It would not.
+    Final(CacheError),
+}
+
+/// What the first ranged GET told.
+struct FirstPart {
+    response: Response,
+    /// The object's whole size, if the answer was a part of it.
+    total: Option<u64>,
+    etag: Option<String>,
+}
+
+impl Transfer {
+    /// A transfer with connections of its own.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn new(options: TransferOptions) -> Result<Self, CacheError> {
+        let client = Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(options.idle_timeout)
+            .build()
+            .map_err(|error| CacheError::Transfer {
+                action: "connect",
+                tries: 1,
+                message: plain(error),
+            })?;
+        Ok(Self { client, options })
+    }
+
+    /// Downloads an object into a new file; `None` if there is no such object.
+    ///
+    /// Objects larger than one part are fetched in parallel; all parts come from one version of
+    /// the object, for they carry the first one's `ETag`.
+    ///
+    /// # Errors
+    /// If it is refused, or fails after all tries.
+    pub async fn download(&self, url: &Url, to: &Path) -> Result<Option<u64>, CacheError> {
+        let file = std::fs::File::create(to).map_err(CacheError::file("create", to))?;
+        let file = Arc::new(file);
+        let result = self.retry("download", || self.download_once(url, &file)).await;
+        match result {
+            Err(CacheError::Refused { status: 404, .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Uploads a file.
+    ///
+    /// # Errors
+    /// If it is refused, or fails after all tries.
+    pub async fn upload(&self, url: &Url, from: &Path) -> Result<u64, CacheError> {
+        self.retry("upload", || self.upload_once(url, from)).await
+    }
+
+    async fn download_once(&self, url: &Url, file: &Arc<std::fs::File>) -> Result<u64, Failure> {
+        let part = self.options.part_size;
+        let first = self.first_part(url).await?;
+        file.set_len(0).map_err(|e| Failure::Transient(e.to_string()))?;
+        let received = store(first.response, file, 0).await?;
+        let Some(total) = first.total else { return Ok(received) };
+        let starts = (1..total.div_ceil(part)).map(|index| index * part);
+        let rest: u64 = futures::stream::iter(starts)
+            .map(|start| self.part(url, file, start, total, first.etag.as_deref()))
+            .buffer_unordered(self.options.parallel)
+            .try_fold(0, |sum, bytes| async move { Ok(sum + bytes) })
+            .await?;
+        if received + rest == total {
+            Ok(total)
+        } else {
+            Err(Failure::Transient(format!("{} of {total} bytes arrived", received + rest)))
+        }
+    }
+
+    async fn first_part(&self, url: &Url) -> Result<FirstPart, Failure> {
+        let range = format!("bytes=0-{}", self.options.part_size - 1);
+        let response = self.client.get(url.clone()).header(RANGE, range).send().await;
+        let response = response.map_err(transient)?;
+        // An empty object has no byte 0 to give.
+        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            let response = self.client.get(url.clone()).send().await.map_err(transient)?;
+            let response = checked("download", response).await?;
+            return Ok(FirstPart { response, total: None, etag: None });
+        }
+        let response = checked("download", response).await?;
+        let total = (response.status() == StatusCode::PARTIAL_CONTENT)
+            .then(|| response.headers().get(CONTENT_RANGE)?.to_str().ok()?.rsplit_once('/'))
+            .flatten()
+            .and_then(|(_, total)| total.parse().ok());
+        let etag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
+        Ok(FirstPart { total, etag: etag.map(str::to_owned), response })
+    }
+
+    /// One further part, tried on its own before the whole download is.
+    async fn part(
+        &self,
+        url: &Url,
+        file: &Arc<std::fs::File>,
+        start: u64,
+        total: u64,
+        etag: Option<&str>,
+    ) -> Result<u64, Failure> {
+        let end = (start + self.options.part_size).min(total) - 1;
+        let mut request =
+            self.client.get(url.clone()).header(RANGE, format!("bytes={start}-{end}"));
+        if let Some(etag) = etag {
+            request = request.header(IF_MATCH, etag);
+        }
+        let mut last = String::new();
+        for attempt in 0..2 {
+            if attempt > 0 {
+                tokio::time::sleep(self.options.backoff).await;
+            }
+            let Some(request) = request.try_clone() else { break };
+            let tried = async {
+                let response = request.send().await.map_err(transient)?;
+                // The object was replaced meanwhile: begin again with the new one.
+                if response.status() == StatusCode::PRECONDITION_FAILED {
+                    return Err(Failure::Transient("the object changed".into()));
+                }
+                store(checked("download", response).await?, file, start).await
+            };
+            match tried.await {
+                Ok(bytes) if bytes == end + 1 - start => return Ok(bytes),
+                Ok(bytes) => last = format!("{bytes} of {} bytes arrived", end + 1 - start),
+                Err(Failure::Transient(message)) => last = message,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Failure::Transient(last))
+    }
+
+    async fn upload_once(&self, url: &Url, from: &Path) -> Result<u64, Failure> {
+        let broken = |error| Failure::Final(CacheError::file("read", from)(error));
+        let file = tokio::fs::File::open(from).await.map_err(broken)?;
+        let size = file.metadata().await.map_err(broken)?.len();
+        let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 256 << 10));
+        let response = self
+            .client
+            .put(url.clone())
+            .header(CONTENT_LENGTH, size)
+            .body(body)
+            .send()
+            .await
+            .map_err(transient)?;
+        checked("upload", response).await?;
+        Ok(size)
+    }
+
+    async fn retry<F, Fut>(&self, action: &'static str, once: F) -> Result<u64, CacheError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<u64, Failure>>,
+    {
+        let mut message = String::new();
+        for attempt in 0..self.options.tries {
+            if attempt > 0 {
+                tokio::time::sleep(self.options.backoff * 2u32.saturating_pow(attempt - 1)).await;
+            }
+            match once().await {
+                Ok(bytes) => return Ok(bytes),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Transient(text)) => {
+                    tracing::debug!(action, attempt, error = text, "transfer failed");
+                    message = text;
+                }
+            }
+        }
+        Err(CacheError::Transfer { action, tries: self.options.tries, message })
+    }
+}
+
+/// Writes a response's body at an offset.
+async fn store(
+    response: Response,
+    file: &Arc<std::fs::File>,
+    offset: u64,
+) -> Result<u64, Failure> {
+    let mut body = response.bytes_stream();
+    let mut position = offset;
+    while let Some(chunk) = body.next().await {
+        let chunk: Bytes = chunk.map_err(transient)?;
+        let length = chunk.len() as u64;
+        let file = Arc::clone(file);
+        tokio::task::spawn_blocking(move || file.write_all_at(&chunk, position))
+            .await
+            .map_err(|error| Failure::Transient(error.to_string()))?
+            .map_err(|error| Failure::Transient(error.to_string()))?;
+        position += length;
+    }
+    Ok(position - offset)
+}
+
+async fn checked(action: &'static str, response: Response) -> Result<Response, Failure> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = response.text().await.unwrap_or_default();
+    let detail = error_code(&body).unwrap_or_default().to_owned();
+    if status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+        || detail == "RequestTimeout"
+    {
+        return Err(Failure::Transient(format!("HTTP {status} {detail}").trim_end().to_owned()));
+    }
+    Err(Failure::Final(CacheError::Refused { action, status: status.as_u16(), detail }))
+}
+
+/// The code in S3's XML error, e.g. `NoSuchKey`.
+fn error_code(body: &str) -> Option<&str> {
+    let code = body.split_once("<Code>")?.1.split_once("</Code>")?.0;
+    code.chars().all(|c| c.is_ascii_alphanumeric()).then_some(code)
+}
+
+fn transient(error: reqwest::Error) -> Failure {
+    Failure::Transient(plain(error))
+}
+
+/// An HTTP client's error without the URL, for its query is a credential; with its cause.
+fn plain(error: reqwest::Error) -> String {
+    use std::error::Error;
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
