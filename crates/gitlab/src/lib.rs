@@ -1,1 +1,40 @@
-//! The GitLab coordinator protocol: requests and responses as data, traces, masking.
+#![doc = include_str!("../README.md")]
+
+pub mod ansi;
+mod artifacts;
+mod client;
+mod error;
+mod failure;
+mod identity;
+pub mod job;
+mod mask;
+mod registration;
+mod report;
+pub mod request;
+pub mod response;
+mod retry;
+mod system_id;
+mod token;
+mod trace;
+mod update;
+mod variables;
+
+pub use artifacts::ArtifactStream;
+pub use client::{Client, ClientOptions};
+pub use error::{Error, TokenKind};
+pub use failure::FailureReason;
+pub use identity::{Features, Info, RunnerIdentity, VERSION};
+pub use job::{AssignedJob, JobPayload};
+pub use mask::{MASK, Masker};
+pub use registration::{Created, NewRunner, RunnerScope, Verified};
+pub use report::{ReportOptions, Reported, report_result, report_result_with};
+pub use request::ArtifactUpload;
+pub use response::{
+    JobPoll, JobRequestOutcome, PatchAnswer, PatchOutcome, RemoteStatus, UpdateAnswer,
+    UpdateOutcome,
+};
+pub use system_id::SystemId;
+pub use token::{JobId, JobToken, RunnerToken, Secret};
+pub use trace::{Remote, TraceOptions, TracePosition, TraceSession, TraceStart, TraceWriter};
+pub use update::{JobState, JobUpdate, TraceSummary};
+pub use variables::{FILE_FOLDER, Variable, Variables};

@@ -1,0 +1,251 @@
+//! Artifacts: up from a file, down as a stream.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use http::header::LOCATION;
+use http::{Request, StatusCode};
+use reqwest::multipart::{Form, Part};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
+use url::Url;
+
+use crate::Error;
+use crate::client::{Client, request_id};
+use crate::request::ArtifactUpload;
+use crate::response;
+use crate::retry::Backoff;
+use crate::token::{JobId, JobToken};
+
+const UPLOAD: &str = "take an artifact";
+const DOWNLOAD: &str = "give an artifact";
+
+/// How many redirects are followed for one artifact.
+const MAX_REDIRECTS: usize = 5;
+
+impl Client {
+    /// Uploads a file as a job's artifact, streamed from disk, trying again where that may help.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read; see [`response::uploaded`] for GitLab's refusals.
+    pub async fn upload_artifact(
+        &self,
+        job: JobId,
+        token: &JobToken,
+        upload: &ArtifactUpload,
+        file: &Path,
+    ) -> Result<(), Error> {
+        let request = self.api.upload_artifact(job, token, upload)?;
+        let mut backoff = Backoff::requests();
+        let mut attempt = 1;
+        loop {
+            match self.upload_once(&request, upload, file).await {
+                Err(error) if error.is_transient() && attempt < self.options.attempts => {
+                    attempt += 1;
+                    let wait = backoff.next(error.retry_after());
+                    tracing::warn!(%job, %error, ?wait, "uploading the artifact again");
+                    tokio::time::sleep(wait).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn upload_once(
+        &self,
+        head: &Request<Vec<u8>>,
+        upload: &ArtifactUpload,
+        file: &Path,
+    ) -> Result<(), Error> {
+        let mut url = parse_url(&head.uri().to_string())?;
+        for _ in 0..=MAX_REDIRECTS {
+            let part = file_part(file, &upload.name).await?;
+            let mut request = self
+                .http
+                .post(url.clone())
+                .multipart(Form::new().part("file", part))
+                .header("x-request-id", request_id());
+            if self.is_own(&url) {
+                request = request.headers(head.headers().clone());
+            }
+            let answer = request
+                .send()
+                .await
+                .map_err(|e| self.unreachable(UPLOAD, e))?;
+            if answer.status() == StatusCode::TEMPORARY_REDIRECT
+                && let Some(next) = location(&url, &answer)
+            {
+                url = next;
+                continue;
+            }
+            let answer = self.read(answer, UPLOAD).await?;
+            return response::uploaded(&upload.name, answer.status, &answer.headers, &answer.body);
+        }
+        Err(too_many_redirects(UPLOAD))
+    }
+
+    /// Begins the download of a job's archive: `None` if it has none.
+    ///
+    /// `token` is that of the [`Dependency`](crate::job::Dependency). Where GitLab sends the client
+    /// on to the object storage, the token stays behind.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Status`], [`Error::Unreachable`].
+    pub async fn download_artifact(
+        &self,
+        job: JobId,
+        token: &JobToken,
+    ) -> Result<Option<ArtifactStream>, Error> {
+        let request = self.api.download_artifact(job, token, true)?;
+        let mut backoff = Backoff::requests();
+        let mut attempt = 1;
+        loop {
+            match self.download_once(job, &request).await {
+                Err(error) if error.is_transient() && attempt < self.options.attempts => {
+                    attempt += 1;
+                    let wait = backoff.next(error.retry_after());
+                    tracing::warn!(%job, %error, ?wait, "asking for the artifact again");
+                    tokio::time::sleep(wait).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn download_once(
+        &self,
+        job: JobId,
+        head: &Request<Vec<u8>>,
+    ) -> Result<Option<ArtifactStream>, Error> {
+        let mut url = parse_url(&head.uri().to_string())?;
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = self
+                .http
+                .get(url.clone())
+                .header("x-request-id", request_id());
+            if self.is_own(&url) {
+                request = request.headers(head.headers().clone());
+            }
+            let sent = tokio::time::timeout(self.options.stall_timeout, request.send()).await;
+            let answer = match sent {
+                Ok(answer) => answer.map_err(|e| self.unreachable(DOWNLOAD, e))?,
+                Err(_) => return Err(stalled()),
+            };
+            match answer.status() {
+                StatusCode::OK => {
+                    return Ok(Some(ArtifactStream {
+                        client: self.clone(),
+                        answer,
+                    }));
+                }
+                StatusCode::NOT_FOUND => return Ok(None),
+                StatusCode::FOUND | StatusCode::TEMPORARY_REDIRECT => {
+                    match location(&url, &answer) {
+                        Some(next) => url = next,
+                        None => return Err(too_many_redirects(DOWNLOAD)),
+                    }
+                }
+                _ => {
+                    let answer = self.read(answer, DOWNLOAD).await?;
+                    let (status, headers) = (answer.status, &answer.headers);
+                    return Err(response::not_downloaded(job, status, headers, &answer.body));
+                }
+            }
+        }
+        Err(too_many_redirects(DOWNLOAD))
+    }
+
+    /// Whether a URL leads to GitLab itself, so that a token may go there.
+    fn is_own(&self, url: &Url) -> bool {
+        self.api.origin() == url.origin()
+    }
+}
+
+/// An archive on its way from GitLab.
+#[derive(Debug)]
+pub struct ArtifactStream {
+    client: Client,
+    answer: reqwest::Response,
+}
+
+impl ArtifactStream {
+    /// The archive's size in bytes, if it is known.
+    pub fn size(&self) -> Option<u64> {
+        self.answer.content_length()
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if the transfer breaks off, [`Error::Status`] if it stands still.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        let next = self.answer.chunk();
+        match tokio::time::timeout(self.client.options.stall_timeout, next).await {
+            Ok(chunk) => chunk.map_err(|e| self.client.unreachable(DOWNLOAD, e)),
+            Err(_) => Err(stalled()),
+        }
+    }
+
+    /// Writes the archive to a file, which is made or overwritten, and gives its size in bytes.
+    ///
+    /// # Errors
+    /// [`Error::File`], and those of [`ArtifactStream::chunk`].
+    pub async fn save(mut self, path: &Path) -> Result<u64, Error> {
+        let failed = |source| Error::File {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = File::create(path).await.map_err(failed)?;
+        let mut size = 0;
+        while let Some(chunk) = self.chunk().await? {
+            file.write_all(&chunk).await.map_err(failed)?;
+            size += chunk.len() as u64;
+        }
+        file.flush().await.map_err(failed)?;
+        Ok(size)
+    }
+}
+
+/// The file as a form's part, to be read while it is sent.
+async fn file_part(path: &Path, name: &str) -> Result<Part, Error> {
+    let failed = |source| Error::File {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).await.map_err(failed)?;
+    let size = file.metadata().await.map_err(failed)?.len();
+    Part::stream_with_length(file, size)
+        .file_name(name.to_owned())
+        .mime_str("application/octet-stream")
+        .map_err(Error::Setup)
+}
+
+fn parse_url(url: &str) -> Result<Url, Error> {
+    Url::parse(url).map_err(|_| Error::BaseUrl {
+        url: url.to_owned(),
+    })
+}
+
+/// Where a redirect leads.
+fn location(from: &Url, answer: &reqwest::Response) -> Option<Url> {
+    from.join(answer.headers().get(LOCATION)?.to_str().ok()?)
+        .ok()
+}
+
+fn too_many_redirects(what: &'static str) -> Error {
+    Error::Status {
+        what,
+        status: StatusCode::TEMPORARY_REDIRECT,
+        message: "the redirects lead nowhere".to_owned(),
+        retry_after: None,
+    }
+}
+
+fn stalled() -> Error {
+    Error::Status {
+        what: DOWNLOAD,
+        status: StatusCode::REQUEST_TIMEOUT,
+        message: "the transfer stands still".to_owned(),
+        retry_after: None,
+    }
+}

@@ -1,0 +1,186 @@
+//! What onspot tells GitLab about itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::system_id::SystemId;
+use crate::token::RunnerToken;
+
+/// This version of onspot.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Who asks for jobs: a runner, on a machine, with what it can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunnerIdentity {
+    /// The runner.
+    pub token: RunnerToken,
+    /// The machine.
+    pub system_id: SystemId,
+    /// What it can do.
+    pub info: Info,
+}
+
+impl RunnerIdentity {
+    /// A runner on this host.
+    pub fn new(token: RunnerToken, system_id: SystemId, info: Info) -> Self {
+        Self {
+            token,
+            system_id,
+            info,
+        }
+    }
+}
+
+/// A runner's description of itself. GitLab shows it, and drops jobs that need a feature which is
+/// not in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Info {
+    /// The program.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The commit it was built from; empty where that is unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// The operating system, in Go's words (`linux`).
+    pub platform: String,
+    /// The processor, in Go's words (`amd64`, `arm64`).
+    pub architecture: String,
+    /// The executor: `docker`, `shell`, `docker+machine`, …
+    pub executor: String,
+    /// The shell scripts run in.
+    pub shell: String,
+    /// What it can do.
+    pub features: Features,
+}
+
+impl Info {
+    /// What onspot is when it runs jobs with this executor.
+    pub fn new(executor: impl Into<String>, features: Features) -> Self {
+        Self {
+            name: "onspot".to_owned(),
+            version: VERSION.to_owned(),
+            revision: String::new(),
+            platform: std::env::consts::OS.to_owned(),
+            architecture: go_architecture(std::env::consts::ARCH).to_owned(),
+            executor: executor.into(),
+            shell: "bash".to_owned(),
+            features,
+        }
+    }
+
+    /// The description of a runner with the `docker` executor.
+    pub fn docker() -> Self {
+        Self::new("docker", Features::docker())
+    }
+
+    /// The description of a runner with the `shell` executor.
+    pub fn shell() -> Self {
+        Self::new("shell", Features::shell())
+    }
+}
+
+fn go_architecture(rust: &str) -> &str {
+    match rust {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    }
+}
+
+/// What a runner can do, under GitLab's names (`FeaturesInfo` in `common/network.go` of GitLab
+/// Runner). What is not listed here onspot cannot do: terminals, sessions, proxies, vault secrets,
+/// native steps, job inputs, the two-phase commit of jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Features {
+    /// Sets the job's variables.
+    pub variables: bool,
+    /// Runs the job in an image.
+    pub image: bool,
+    /// Runs services beside the job.
+    pub services: bool,
+    /// Passes `variables` of a service to it.
+    pub service_variables: bool,
+    /// Knows several aliases of a service.
+    pub service_multiple_aliases: bool,
+    /// Uploads and downloads artifacts.
+    pub artifacts: bool,
+    /// Leaves out what `artifacts:exclude` names.
+    pub artifacts_exclude: bool,
+    /// Uploads more than one archive a job, such as reports.
+    pub upload_multiple_artifacts: bool,
+    /// Uploads artifacts in the formats `gzip` and `raw`.
+    pub upload_raw_artifacts: bool,
+    /// Keeps caches.
+    pub cache: bool,
+    /// Looks for a cache under its fallback keys.
+    pub fallback_cache_keys: bool,
+    /// All jobs share the host's file system.
+    pub shared: bool,
+    /// Fetches the refspecs that GitLab gives.
+    pub refspecs: bool,
+    /// Hides masked variables in the trace.
+    pub masking: bool,
+    /// Leaves raw variables as they are.
+    pub raw_variables: bool,
+    /// Runs more steps than `script` and `after_script`.
+    pub multi_build_steps: bool,
+    /// Can send the whole trace again from its start.
+    pub trace_reset: bool,
+    /// Sends the trace's checksum with the result.
+    pub trace_checksum: bool,
+    /// Sends the trace's size with the result.
+    pub trace_size: bool,
+    /// Stops a job that was canceled.
+    pub cancelable: bool,
+    /// Lets `after_script` run when a job was canceled.
+    pub cancel_gracefully: bool,
+    /// Sends the script's exit code with the result.
+    pub return_exit_code: bool,
+}
+
+impl Features {
+    /// What holds whatever the executor is.
+    const COMMON: Self = Self {
+        variables: true,
+        image: false,
+        services: false,
+        service_variables: false,
+        service_multiple_aliases: false,
+        artifacts: true,
+        artifacts_exclude: true,
+        upload_multiple_artifacts: true,
+        upload_raw_artifacts: false,
+        cache: true,
+        fallback_cache_keys: true,
+        shared: false,
+        refspecs: true,
+        masking: true,
+        raw_variables: true,
+        multi_build_steps: true,
+        // A worker that goes on with another one's trace has no beginning to send again.
+        trace_reset: false,
+        trace_checksum: true,
+        trace_size: true,
+        cancelable: true,
+        cancel_gracefully: true,
+        return_exit_code: true,
+    };
+
+    /// What onspot can do with the `docker` executor.
+    pub const fn docker() -> Self {
+        Self {
+            image: true,
+            ..Self::COMMON
+        }
+    }
+
+    /// What onspot can do with the `shell` executor.
+    pub const fn shell() -> Self {
+        Self {
+            shared: true,
+            ..Self::COMMON
+        }
+    }
+}

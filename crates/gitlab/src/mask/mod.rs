@@ -1,0 +1,208 @@
+//! Keeping secrets out of traces.
+//!
+//! A trace arrives in pieces, and a secret may be cut by their borders. So the end of a piece is
+//! held back exactly while it may be the beginning of a secret, and everything else passes at
+//! once. The result is the same however the text is cut.
+//!
+//! Three kinds of secrets are hidden, one after the other, as GitLab Runner does it:
+//! known values (`[MASKED]` stands for the whole), tokens with a known prefix
+//! (`glpat-[MASKED]`), and known parameters in URLs (`X-Amz-Signature=[MASKED]`).
+
+mod scan;
+mod value;
+
+use std::fmt;
+
+use crate::Error;
+use scan::Scanner;
+use value::{after_parameter, after_prefix};
+
+/// What stands in a trace where a secret was.
+pub const MASK: &str = "[MASKED]";
+
+/// Prefixes of GitLab's own tokens, which are masked in every trace
+/// (docs.gitlab.com/security/tokens, "Token prefixes").
+const TOKEN_PREFIXES: [&str; 14] = [
+    "glpat-",
+    "gloas-",
+    "gldt-",
+    "glrt-",
+    "glcbt-",
+    "glrtr-",
+    "glptt-",
+    "glft-",
+    "glimt-",
+    "glagent-",
+    "glsoat-",
+    "glffct-",
+    "gltok-",
+    "_gitlab_session=",
+];
+
+/// Parameters of URLs whose values are secrets.
+const PARAMETERS: [&str; 6] = [
+    "private_token",
+    "authenticity_token",
+    "rss_token",
+    "x-amz-signature",
+    "x-amz-credential",
+    "x-amz-security-token",
+];
+
+/// Replaces secrets in a text that arrives in pieces.
+pub struct Masker {
+    stages: [Stage; 3],
+}
+
+impl Masker {
+    /// Masks these values, wherever they occur; of overlapping ones the leftmost, of those that
+    /// begin together the longest. Empty values are left out.
+    ///
+    /// # Errors
+    /// [`Error::Masks`] if there are far too many.
+    pub fn new<V: AsRef<[u8]>>(values: impl IntoIterator<Item = V>) -> Result<Self, Error> {
+        Self::with_token_prefixes(values, &[])
+    }
+
+    /// Masks these values, and what follows these prefixes and those of GitLab's own tokens.
+    ///
+    /// # Errors
+    /// See [`Masker::new`].
+    pub fn with_token_prefixes<V: AsRef<[u8]>>(
+        values: impl IntoIterator<Item = V>,
+        prefixes: &[String],
+    ) -> Result<Self, Error> {
+        let values = values.into_iter().map(|value| value.as_ref().to_vec());
+        let prefixes = prefixes.iter().map(String::as_str).chain(TOKEN_PREFIXES);
+        let parameters = PARAMETERS
+            .iter()
+            .flat_map(|name| [format!("?{name}="), format!("&{name}=")]);
+        Ok(Self {
+            stages: [
+                Stage::new(Scanner::new(values)?, Hides::Match),
+                Stage::new(Scanner::new(prefixes.map(|p| p.as_bytes().to_vec()))?, {
+                    Hides::Following(after_prefix)
+                }),
+                Stage::new(
+                    Scanner::ignoring_case(parameters.map(String::into_bytes))?,
+                    { Hides::Following(after_parameter) },
+                ),
+            ],
+        })
+    }
+
+    /// Takes the next piece, and gives what can be shown by now.
+    pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
+        self.stages
+            .iter_mut()
+            .fold(piece.to_vec(), |text, stage| stage.pass(text, false))
+    }
+
+    /// Gives what was held back: nothing follows any more.
+    pub fn finish(&mut self) -> Vec<u8> {
+        self.stages
+            .iter_mut()
+            .fold(Vec::new(), |text, stage| stage.pass(text, true))
+    }
+}
+
+impl fmt::Debug for Masker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What it looks for is what must not be shown.
+        f.debug_struct("Masker").finish_non_exhaustive()
+    }
+}
+
+/// What is hidden when a pattern is found.
+#[derive(Clone, Copy)]
+enum Hides {
+    /// The pattern itself.
+    Match,
+    /// What follows it, as far as the bytes are such.
+    Following(fn(u8) -> bool),
+}
+
+/// One kind of secrets.
+struct Stage {
+    scanner: Scanner,
+    hides: Hides,
+    /// What may be the beginning of a pattern.
+    held: Vec<u8>,
+    /// The text is inside a value that follows a pattern; `Some(true)` once its mask is written.
+    inside: Option<bool>,
+}
+
+impl Stage {
+    fn new(scanner: Scanner, hides: Hides) -> Self {
+        Self {
+            scanner,
+            hides,
+            held: Vec::new(),
+            inside: None,
+        }
+    }
+
+    /// Takes the next piece and gives what can be shown by now; `last` if nothing follows it.
+    fn pass(&mut self, piece: Vec<u8>, last: bool) -> Vec<u8> {
+        let text = if self.held.is_empty() {
+            piece
+        } else {
+            let mut text = std::mem::take(&mut self.held);
+            text.extend_from_slice(&piece);
+            text
+        };
+        let openings = if last {
+            Vec::new()
+        } else {
+            self.scanner.openings(&text)
+        };
+        let mut shown = Vec::with_capacity(text.len());
+        let mut at = self.skip_value(&text, 0, &mut shown);
+        loop {
+            // From here on the text may be the beginning of something not yet whole.
+            let free = openings[openings.partition_point(|opening| *opening < at)..]
+                .first()
+                .copied()
+                .unwrap_or(text.len());
+            match self.scanner.find(&text, at) {
+                Some(found) if found.start < free => {
+                    shown.extend_from_slice(&text[at..found.start]);
+                    at = found.end;
+                    match self.hides {
+                        Hides::Match => shown.extend_from_slice(MASK.as_bytes()),
+                        Hides::Following(_) => {
+                            shown.extend_from_slice(&text[found]);
+                            self.inside = Some(false);
+                            at = self.skip_value(&text, at, &mut shown);
+                        }
+                    }
+                }
+                _ => {
+                    shown.extend_from_slice(&text[at..free]);
+                    self.held = text[free..].to_vec();
+                    return shown;
+                }
+            }
+        }
+    }
+
+    /// Swallows what belongs to a value that begins or goes on at `at`, and says where it ends.
+    fn skip_value(&mut self, text: &[u8], at: usize, shown: &mut Vec<u8>) -> usize {
+        let (Some(masked), Hides::Following(belongs)) = (self.inside, self.hides) else {
+            return at;
+        };
+        let end = text[at..]
+            .iter()
+            .position(|b| !belongs(*b))
+            .map_or(text.len(), |n| at + n);
+        if end > at && !masked {
+            shown.extend_from_slice(MASK.as_bytes());
+        }
+        self.inside = if end < text.len() {
+            None
+        } else {
+            Some(masked || end > at)
+        };
+        end
+    }
+}

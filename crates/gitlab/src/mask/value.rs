@@ -1,0 +1,12 @@
+//! Which bytes belong to a secret that follows a known beginning.
+
+/// Whether a byte can be part of a token of GitLab.
+pub(super) fn after_prefix(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'=')
+}
+
+/// Whether a byte can be part of the value of a URL's parameter, or of what people put around
+/// URLs. Too much is better here than too little.
+pub(super) fn after_parameter(byte: u8) -> bool {
+    byte > b' ' && !matches!(byte, b'?' | b'&' | b'#' | b'"' | b'\'' | b'<' | b'>' | 0x7f)
+}

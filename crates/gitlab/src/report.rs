@@ -1,0 +1,109 @@
+//! Telling GitLab what came of a job, stubbornly.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::response::UpdateOutcome;
+use crate::retry::Backoff;
+use crate::token::{JobId, JobToken};
+use crate::update::JobUpdate;
+use crate::{Error, RemoteStatus};
+
+/// What came of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// GitLab has the result.
+    Told,
+    /// The job was over already: canceled, dropped, or reported by somebody else.
+    AlreadyOver,
+    /// GitLab's trace is not the one the report describes: send the trace again, then report
+    /// again, or report without a [`TraceSummary`](crate::TraceSummary).
+    TraceIncomplete,
+}
+
+/// How stubbornly a result is told.
+#[derive(Clone, Debug)]
+pub struct ReportOptions {
+    /// How often it is tried while GitLab cannot be reached or fails.
+    pub attempts: u32,
+    /// The first wait between tries; it doubles, up to an hour.
+    pub first_wait: Duration,
+    /// The wait between questions while GitLab stores the trace, if it does not say.
+    pub poll: Duration,
+    /// How long GitLab may take to store the trace. Its own bound is five minutes.
+    pub patience: Duration,
+}
+
+impl Default for ReportOptions {
+    /// As GitLab Runner does it: ten tries, from a second on.
+    fn default() -> Self {
+        Self {
+            attempts: 10,
+            first_wait: Duration::from_secs(1),
+            poll: Duration::from_secs(3),
+            patience: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Tells GitLab a job's result until GitLab has it, the job turns out to be over, or ten tries
+/// have failed.
+///
+/// # Errors
+/// The last try's error; [`Error::Unconfirmed`] if GitLab took the result but goes on storing the
+/// trace.
+pub async fn report_result(
+    client: &Client,
+    job: JobId,
+    token: &JobToken,
+    update: &JobUpdate,
+) -> Result<Reported, Error> {
+    report_result_with(client, job, token, update, &ReportOptions::default()).await
+}
+
+/// Like [`report_result`], with other than the default options.
+///
+/// # Errors
+/// See [`report_result`].
+pub async fn report_result_with(
+    client: &Client,
+    job: JobId,
+    token: &JobToken,
+    update: &JobUpdate,
+    options: &ReportOptions,
+) -> Result<Reported, Error> {
+    let mut backoff = Backoff::new(options.first_wait, Duration::from_hours(1));
+    let mut failures = 0;
+    let mut pending_until = None;
+    loop {
+        let wait = match client.update_job(job, token, update).await {
+            Ok(answer) => match answer.outcome {
+                UpdateOutcome::Accepted => return Ok(Reported::Told),
+                UpdateOutcome::Refused => return Ok(Reported::AlreadyOver),
+                UpdateOutcome::TraceIncomplete => return Ok(Reported::TraceIncomplete),
+                UpdateOutcome::Pending => {
+                    if matches!(answer.remote, RemoteStatus::Canceled | RemoteStatus::Failed) {
+                        return Ok(Reported::AlreadyOver);
+                    }
+                    let now = Instant::now();
+                    if now >= *pending_until.get_or_insert(now + options.patience) {
+                        return Err(Error::Unconfirmed { job });
+                    }
+                    answer.interval.unwrap_or(options.poll)
+                }
+            },
+            Err(error) => {
+                failures += 1;
+                if failures >= options.attempts || !error.is_transient() {
+                    return Err(error);
+                }
+                let wait = backoff.next(error.retry_after());
+                tracing::warn!(%job, %error, ?wait, "the result could not be told yet");
+                wait
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}

@@ -1,0 +1,306 @@
+//! The requests of the protocol as data.
+//!
+//! Each function gives the whole request but what only the transport knows: the user agent and
+//! the request's own id.
+//!
+//! Source: `network/gitlab.go` of GitLab Runner 19.4, and GitLab's REST API for `user/runners`.
+
+use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE};
+use http::{Method, Request};
+use serde::Serialize;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::Error;
+use crate::identity::RunnerIdentity;
+use crate::registration::{NewRunner, RunnerScope};
+use crate::token::{JobId, JobToken, RunnerToken, Secret};
+use crate::update::JobUpdate;
+
+const RUNNER_TOKEN: &str = "runner-token";
+const JOB_TOKEN: &str = "job-token";
+const PRIVATE_TOKEN: &str = "private-token";
+
+/// GitLab's API at one address: makes the requests of the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Ends in `/api/v4/`.
+    root: Url,
+}
+
+impl Api {
+    /// The API of the GitLab at `base`, which may have a sub-path. A trailing `/ci`, which
+    /// configurations of old have, is dropped.
+    ///
+    /// # Errors
+    /// [`Error::BaseUrl`] if it is neither `http` nor `https`.
+    pub fn new(base: &Url) -> Result<Self, Error> {
+        let bad = || Error::BaseUrl {
+            url: base.as_str().to_owned(),
+        };
+        if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
+            return Err(bad());
+        }
+        let path = base.path().trim_end_matches('/');
+        let path = path.strip_suffix("/ci").unwrap_or(path);
+        let mut root = base.clone();
+        root.set_path(&format!("{path}/api/v4/"));
+        root.set_query(None);
+        root.set_fragment(None);
+        Ok(Self { root })
+    }
+
+    /// GitLab's host name, for messages.
+    pub fn host(&self) -> &str {
+        self.root.host_str().unwrap_or_default()
+    }
+
+    /// Scheme, host and port of GitLab: where its tokens may go.
+    pub(crate) fn origin(&self) -> url::Origin {
+        self.root.origin()
+    }
+
+    /// Asks whether a runner's token is good, and says what the runner can do.
+    ///
+    /// GitLab keeps the first description it gets for 40 minutes or more, so it has to be whole
+    /// from the start: without `cancel_gracefully` it would cancel jobs without their
+    /// `after_script`.
+    pub fn verify(&self, runner: &RunnerIdentity) -> Result<Request<Vec<u8>>, Error> {
+        let body = json!({
+            "token": runner.token,
+            "system_id": runner.system_id,
+            "info": runner.info,
+        });
+        self.json(
+            Method::POST,
+            "runners/verify",
+            (RUNNER_TOKEN, runner.token.expose()),
+            &body,
+        )
+    }
+
+    /// Removes a runner from GitLab.
+    pub fn unregister(&self, token: &RunnerToken) -> Result<Request<Vec<u8>>, Error> {
+        let body = json!({ "token": token });
+        self.json(
+            Method::DELETE,
+            "runners",
+            (RUNNER_TOKEN, token.expose()),
+            &body,
+        )
+    }
+
+    /// Makes a runner.
+    pub fn create_runner(
+        &self,
+        access_token: &Secret,
+        runner: &NewRunner,
+    ) -> Result<Request<Vec<u8>>, Error> {
+        let (kind, owner) = match runner.scope {
+            RunnerScope::Instance => ("instance_type", None),
+            RunnerScope::Group(id) => ("group_type", Some(("group_id", id))),
+            RunnerScope::Project(id) => ("project_type", Some(("project_id", id))),
+        };
+        let mut body = json!({
+            "runner_type": kind,
+            "description": runner.description,
+            "tag_list": runner.tags,
+            "run_untagged": runner.run_untagged,
+        });
+        if let Some((key, id)) = owner {
+            body[key] = Value::from(id);
+        }
+        if let Some(seconds) = runner.maximum_timeout {
+            body["maximum_timeout"] = Value::from(seconds);
+        }
+        self.json(
+            Method::POST,
+            "user/runners",
+            (PRIVATE_TOKEN, access_token.expose()),
+            &body,
+        )
+    }
+
+    /// Asks for a job. `last_update` is what GitLab said last (`X-GitLab-Last-Update`): with it
+    /// GitLab holds the request open until something has changed, 50 seconds by default.
+    pub fn request_job(
+        &self,
+        runner: &RunnerIdentity,
+        last_update: Option<&str>,
+    ) -> Result<Request<Vec<u8>>, Error> {
+        let mut body = json!({
+            "info": runner.info,
+            "token": runner.token,
+            "system_id": runner.system_id,
+        });
+        if let Some(last_update) = last_update {
+            body["last_update"] = Value::from(last_update);
+        }
+        self.json(
+            Method::POST,
+            "jobs/request",
+            (RUNNER_TOKEN, runner.token.expose()),
+            &body,
+        )
+    }
+
+    /// Tells a job's state.
+    pub fn update_job(
+        &self,
+        job: JobId,
+        token: &JobToken,
+        update: &JobUpdate,
+    ) -> Result<Request<Vec<u8>>, Error> {
+        let path = format!("jobs/{job}");
+        let body = UpdateBody::new(token, update);
+        self.json(Method::PUT, &path, (JOB_TOKEN, token.expose()), &body)
+    }
+
+    /// Appends to a job's trace: `content` belongs at byte `start`.
+    ///
+    /// An empty `content` changes nothing, and makes GitLab say how long the trace is.
+    pub fn patch_trace(
+        &self,
+        job: JobId,
+        token: &JobToken,
+        start: u64,
+        content: &[u8],
+    ) -> Result<Request<Vec<u8>>, Error> {
+        // The end is inclusive and there is no unit, unlike in HTTP; GitLab reads only the start.
+        let end = (start + content.len() as u64).saturating_sub(1).max(start);
+        self.builder(
+            Method::PATCH,
+            &format!("jobs/{job}/trace?debug_trace=false"),
+        )
+        .header(JOB_TOKEN, token.expose())
+        .header(CONTENT_TYPE, "text/plain")
+        .header(CONTENT_RANGE, format!("{start}-{end}"))
+        .body(content.to_vec())
+        .map_err(Error::Request)
+    }
+
+    /// Asks for a job's archive of artifacts. With `direct` GitLab may send the client on to the
+    /// object storage.
+    pub fn download_artifact(
+        &self,
+        job: JobId,
+        token: &JobToken,
+        direct: bool,
+    ) -> Result<Request<Vec<u8>>, Error> {
+        self.builder(
+            Method::GET,
+            &format!("jobs/{job}/artifacts?direct_download={direct}"),
+        )
+        .header(JOB_TOKEN, token.expose())
+        .body(Vec::new())
+        .map_err(Error::Request)
+    }
+
+    /// The head of an upload of artifacts: its body is a form, which the transport streams.
+    pub fn upload_artifact(
+        &self,
+        job: JobId,
+        token: &JobToken,
+        upload: &ArtifactUpload,
+    ) -> Result<Request<Vec<u8>>, Error> {
+        let mut url = self.url(&format!("jobs/{job}/artifacts"));
+        {
+            let mut query = url.query_pairs_mut();
+            if !upload.expire_in.is_empty() {
+                query.append_pair("expire_in", &upload.expire_in);
+            }
+            query.append_pair("artifact_format", &upload.format);
+            query.append_pair("artifact_type", &upload.kind);
+        }
+        Request::builder()
+            .method(Method::POST)
+            .uri(url.as_str())
+            .header(JOB_TOKEN, token.expose())
+            .body(Vec::new())
+            .map_err(Error::Request)
+    }
+
+    fn json(
+        &self,
+        method: Method,
+        path: &str,
+        (header, token): (&str, &str),
+        body: &impl Serialize,
+    ) -> Result<Request<Vec<u8>>, Error> {
+        let body = serde_json::to_vec(body).map_err(|source| Error::Answer {
+            what: "build a request",
+            source,
+        })?;
+        self.builder(method, path)
+            .header(header, token)
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json")
+            .body(body)
+            .map_err(Error::Request)
+    }
+
+    fn builder(&self, method: Method, path: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(self.url(path).as_str())
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.root.clone();
+        let (path, query) = path
+            .split_once('?')
+            .map_or((path, None), |(p, q)| (p, Some(q)));
+        url.set_path(&format!("{}{path}", self.root.path()));
+        url.set_query(query);
+        url
+    }
+}
+
+/// What an uploaded artifact is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactUpload {
+    /// The file's name in GitLab, such as `artifacts.zip`.
+    pub name: String,
+    /// How it is packed: `zip`, `gzip` or `raw`.
+    pub format: String,
+    /// What it is: `archive`, or a kind of report such as `junit`.
+    pub kind: String,
+    /// How long GitLab keeps it, in its own words; empty means its default.
+    pub expire_in: String,
+}
+
+/// The body of a job's update.
+#[derive(Serialize)]
+struct UpdateBody<'a> {
+    token: &'a JobToken,
+    state: crate::update::JobState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<Output>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+}
+
+/// What the trace must be.
+#[derive(Serialize)]
+struct Output {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
+    bytesize: u64,
+}
+
+impl<'a> UpdateBody<'a> {
+    fn new(token: &'a JobToken, update: &JobUpdate) -> Self {
+        Self {
+            token,
+            state: update.state,
+            failure_reason: update.failure_reason.map(crate::FailureReason::as_str),
+            output: update.trace.map(|trace| Output {
+                checksum: trace.crc32.map(|crc| format!("crc32:{crc:08x}")),
+                bytesize: trace.bytes,
+            }),
+            exit_code: update.exit_code,
+        }
+    }
+}

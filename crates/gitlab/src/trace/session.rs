@@ -1,0 +1,291 @@
+//! The side of a trace that sends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::buffer::Buffer;
+use super::pace::{PIECE, Pace, Step};
+use super::sink::Sink;
+use super::{Remote, TraceOptions, TracePosition, TraceStart, TraceWriter};
+use crate::Error;
+use crate::client::Client;
+use crate::mask::Masker;
+use crate::token::{JobId, JobToken};
+use crate::update::JobUpdate;
+
+/// Sends a job's trace in the background. Dropping it ends that at once, whatever is unsent.
+#[derive(Debug)]
+pub struct TraceSession {
+    sink: Arc<Sink>,
+    flushes: mpsc::UnboundedSender<Flush>,
+    remote: watch::Receiver<Remote>,
+    patience: Duration,
+    job: JobId,
+    task: JoinHandle<()>,
+}
+
+/// Somebody waits until the trace is sent up to here.
+#[derive(Debug)]
+struct Flush {
+    until: u64,
+    deadline: Instant,
+    done: oneshot::Sender<Result<TracePosition, Error>>,
+}
+
+impl TraceSession {
+    /// Begins to write a job's trace. `masks` must not show in it, nor the job's token.
+    ///
+    /// # Errors
+    /// [`Error::TraceOver`] if the job is over; the errors of asking where the trace ends.
+    pub async fn open(
+        client: Client,
+        job: JobId,
+        token: JobToken,
+        masks: Vec<String>,
+        start: TraceStart,
+        options: TraceOptions,
+    ) -> Result<(TraceWriter, Self), Error> {
+        let begin = match start {
+            TraceStart::At(position) => position,
+            TraceStart::End { last_known } => {
+                let offset = client.trace_length(job, &token).await?;
+                position_at(offset, last_known)
+            }
+        };
+        let masks = masks.iter().map(String::as_str).chain([token.expose()]);
+        let masker = Masker::with_token_prefixes(masks, &options.token_prefixes)?;
+        let sink = Arc::new(Sink::new(masker, Buffer::new(begin, options.limit), PIECE));
+
+        let (flushes, requests) = mpsc::unbounded_channel();
+        let (told, remote) = watch::channel(Remote::Running);
+        let sender = Sender {
+            client,
+            job,
+            token,
+            sink: Arc::clone(&sink),
+            pace: Pace::new(begin.offset, &options, Instant::now()),
+            requests,
+            waiting: Vec::new(),
+            remote: told,
+            last_error: None,
+        };
+        let task = tokio::spawn(sender.run());
+        let session = Self {
+            sink: Arc::clone(&sink),
+            flushes,
+            remote,
+            patience: options.patience,
+            job,
+            task,
+        };
+        Ok((TraceWriter::new(sink), session))
+    }
+
+    /// What becomes of the job in GitLab.
+    pub fn remote(&self) -> watch::Receiver<Remote> {
+        self.remote.clone()
+    }
+
+    /// Sends what was written up to now, but for the beginning of what may become a secret, and
+    /// says where the trace ends then.
+    ///
+    /// # Errors
+    /// [`Error::TraceOver`], [`Error::TraceUnsent`].
+    pub async fn flush(&self) -> Result<TracePosition, Error> {
+        self.send_until(self.sink.read(Buffer::end)).await
+    }
+
+    /// Sends everything, and ends the session: GitLab hears nothing more from it.
+    ///
+    /// # Errors
+    /// [`Error::TraceOver`], [`Error::TraceUnsent`].
+    pub async fn close(self) -> Result<TracePosition, Error> {
+        self.sink.close();
+        self.send_until(self.sink.read(Buffer::end)).await
+    }
+
+    async fn send_until(&self, until: u64) -> Result<TracePosition, Error> {
+        let (done, answer) = oneshot::channel();
+        let flush = Flush {
+            until,
+            deadline: Instant::now() + self.patience,
+            done,
+        };
+        // The task ends only with this session; should it have died, the answer is missing.
+        let _ = self.flushes.send(flush);
+        match answer.await {
+            Ok(result) => result,
+            Err(_) => Err(Error::TraceOver {
+                job: self.job,
+                remote: *self.remote.borrow(),
+            }),
+        }
+    }
+}
+
+impl Drop for TraceSession {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Where the trace ends, with its checksum if nobody has written since that was known.
+fn position_at(offset: u64, last_known: Option<TracePosition>) -> TracePosition {
+    match last_known {
+        _ if offset == 0 => TracePosition::START,
+        Some(known) if known.offset == offset => known,
+        _ => TracePosition {
+            offset,
+            crc32: None,
+        },
+    }
+}
+
+/// The background task.
+struct Sender {
+    client: Client,
+    job: JobId,
+    token: JobToken,
+    sink: Arc<Sink>,
+    pace: Pace,
+    requests: mpsc::UnboundedReceiver<Flush>,
+    waiting: Vec<Flush>,
+    remote: watch::Sender<Remote>,
+    last_error: Option<Error>,
+}
+
+impl Sender {
+    async fn run(mut self) {
+        loop {
+            self.answer_flushes();
+            let end = self.sink.read(Buffer::end);
+            match self
+                .pace
+                .step(end, !self.waiting.is_empty(), Instant::now())
+            {
+                Step::Send(start) => self.send(start).await,
+                Step::SayAlive => self.say_alive().await,
+                Step::Wait(until) => {
+                    let deadline = self.waiting.iter().map(|flush| flush.deadline).min();
+                    let until = deadline.map_or(until, |deadline| deadline.min(until));
+                    tokio::select! {
+                        () = sleep_until(until) => {}
+                        () = self.sink.woken() => {}
+                        flush = self.requests.recv() => match flush {
+                            Some(flush) => self.waiting.push(flush),
+                            None => return,
+                        },
+                    }
+                }
+                Step::Over => match self.requests.recv().await {
+                    Some(flush) => self.waiting.push(flush),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn send(&mut self, start: u64) {
+        let most = usize::try_from(PIECE).unwrap_or(usize::MAX);
+        let piece = self.sink.read(|buffer| buffer.piece(start, most).to_vec());
+        let length = piece.len() as u64;
+        self.pace.sending(start, length);
+        let result = self
+            .client
+            .patch_trace(self.job, &self.token, start, &piece)
+            .await;
+        self.pace
+            .sent(start, length, result.as_ref(), Instant::now());
+        self.sink.set_stored(self.pace.stored());
+        self.after(result.err());
+    }
+
+    async fn say_alive(&mut self) {
+        let result = self
+            .client
+            .update_job(self.job, &self.token, &JobUpdate::running())
+            .await;
+        self.pace.said_alive(result.as_ref(), Instant::now());
+        self.after(result.err());
+    }
+
+    fn after(&mut self, failure: Option<Error>) {
+        if let Some(error) = &failure {
+            tracing::warn!(job = %self.job, %error, "the trace could not be sent yet");
+        }
+        self.last_error = failure;
+        let now = self.pace.remote();
+        self.remote.send_if_modified(|remote| {
+            let changed = *remote != now;
+            if changed {
+                tracing::info!(job = %self.job, remote = %now, "GitLab says of the job");
+            }
+            *remote = now;
+            changed
+        });
+    }
+
+    /// Answers who waits for something that has happened, or cannot happen any more.
+    fn answer_flushes(&mut self) {
+        while let Ok(flush) = self.requests.try_recv() {
+            self.waiting.push(flush);
+        }
+        let (stored, remote, now) = (self.pace.stored(), self.pace.remote(), Instant::now());
+        for flush in std::mem::take(&mut self.waiting) {
+            let result = if remote.is_over() {
+                Err(Error::TraceOver {
+                    job: self.job,
+                    remote,
+                })
+            } else if stored >= flush.until {
+                Ok(self.sink.read(|buffer| buffer.position(stored)))
+            } else if now >= flush.deadline {
+                let source = self.last_error.take().map(Box::new);
+                Err(Error::TraceUnsent {
+                    job: self.job,
+                    bytes: flush.until - stored,
+                    source,
+                })
+            } else {
+                self.waiting.push(flush);
+                continue;
+            };
+            // Who gave up waiting needs no answer.
+            let _ = flush.done.send(result);
+        }
+    }
+}
+
+impl Client {
+    /// Asks GitLab how long a trace is, by a piece of no length at its start.
+    ///
+    /// # Errors
+    /// [`Error::TraceOver`] if the job is over.
+    pub async fn trace_length(&self, job: JobId, token: &JobToken) -> Result<u64, Error> {
+        use crate::response::{PatchOutcome, RemoteStatus};
+
+        let request = self.api.patch_trace(job, token, 0, b"")?;
+        let answer = self
+            .retry(
+                &request,
+                "say how long the trace is",
+                crate::response::patch,
+            )
+            .await?;
+        match answer.outcome {
+            PatchOutcome::Accepted => Ok(answer.length.unwrap_or(0)),
+            PatchOutcome::Offset(length) => Ok(length),
+            PatchOutcome::Refused => {
+                let remote = match answer.remote {
+                    RemoteStatus::Canceled => Remote::Canceled,
+                    _ => Remote::Gone,
+                };
+                Err(Error::TraceOver { job, remote })
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The side of a trace that the job writes to.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::TracePosition;
+use super::buffer::Buffer;
+use super::sink::Sink;
+use crate::mask::Masker;
+use crate::{Error, ansi};
+
+/// Takes a job's output. It never waits for GitLab, and drops nothing below the trace's limit.
+/// Clones write to the same trace; what is written after the session's end is dropped.
+#[derive(Clone, Debug)]
+pub struct TraceWriter {
+    sink: Arc<Sink>,
+}
+
+impl TraceWriter {
+    pub(super) fn new(sink: Arc<Sink>) -> Self {
+        Self { sink }
+    }
+
+    /// A writer without a session, which keeps what is written (up to 4 MiB) for
+    /// [`TraceWriter::contents`]: for tests, and for jobs that belong to no GitLab.
+    ///
+    /// # Errors
+    /// See [`Masker::new`].
+    pub fn detached(masks: &[String]) -> Result<Self, Error> {
+        let limit = super::TraceOptions::default().limit;
+        let buffer = Buffer::new(TracePosition::START, limit);
+        Ok(Self {
+            sink: Arc::new(Sink::new(Masker::new(masks)?, buffer, u64::MAX)),
+        })
+    }
+
+    /// What this trace's writers have written up to now, masked; without the beginning of what may
+    /// become a secret.
+    pub fn contents(&self) -> Vec<u8> {
+        self.sink
+            .read(|buffer| buffer.piece(buffer.begin(), usize::MAX).to_vec())
+    }
+
+    /// Writes output as it is.
+    pub fn write(&self, output: &[u8]) {
+        self.sink.write(output);
+    }
+
+    /// Writes a line as it is.
+    pub fn line(&self, text: &str) {
+        self.sink.write(format!("{text}\n").as_bytes());
+    }
+
+    /// Writes a line of information from onspot.
+    pub fn info(&self, text: &str) {
+        self.line(&ansi::info(text));
+    }
+
+    /// Writes a line about something the user should know.
+    pub fn warning(&self, text: &str) {
+        self.line(&ansi::warning(text));
+    }
+
+    /// Writes a line about an error.
+    pub fn error(&self, text: &str) {
+        self.line(&ansi::error(text));
+    }
+
+    /// Begins a section that GitLab can fold, with a title of onspot's.
+    pub fn section_start(&self, name: &str, title: &str, collapsed: bool) {
+        self.line(&format!(
+            "{}{}",
+            ansi::section_start(unix_now(), name, collapsed),
+            ansi::info(title)
+        ));
+    }
+
+    /// Ends a section.
+    pub fn section_end(&self, name: &str) {
+        self.write(ansi::section_end(unix_now(), name).as_bytes());
+    }
+}
+
+fn unix_now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        })
+}
