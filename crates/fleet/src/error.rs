@@ -1,0 +1,53 @@
+//! What can go wrong with instances and what makes them.
+
+use onspot_reconcile::{CallError, TagError};
+
+/// A failure of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// AWS refused a call or could not be reached.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A tag that instances cannot show in their metadata.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// There is no such machine image in the region.
+    #[error("there is no machine image {image} in this region")]
+    NoImage {
+        /// The image's id, or what was searched for.
+        image: String,
+    },
+    /// AWS's answer lacks what it always has.
+    #[error("the answer to {operation} lacks {what}")]
+    Incomplete {
+        /// The operation in AWS's spelling.
+        operation: &'static str,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// Something did not happen in time.
+    #[error("{what} is still not {state} after {seconds} s")]
+    TooSlow {
+        /// What was waited for.
+        what: String,
+        /// The state that was waited for.
+        state: &'static str,
+        /// How long, in seconds.
+        seconds: u64,
+    },
+}
+
+impl FleetError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Call(error) => error.hint(),
+            Self::Tag(error) => error.hint(),
+            Self::NoImage { .. } => {
+                Some("check the region and the image's id, or leave `ami` out".into())
+            }
+            Self::Incomplete { .. } => None,
+            Self::TooSlow { .. } => Some("run the same command again: it goes on from here".into()),
+        }
+    }
+}

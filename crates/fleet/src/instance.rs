@@ -1,0 +1,124 @@
+//! Instances as EC2 shows them, and where they come from.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// EC2's id of an instance, for example `i-0a1b2c3d4e5f60718`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InstanceId(String);
+
+impl InstanceId {
+    /// The id as EC2 writes it.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The id as EC2 writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for InstanceId {
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+
+/// How an instance is paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lifecycle {
+    /// Spare capacity: cheap, and taken back with two minutes' notice.
+    Spot,
+    /// Full price, and ours until we give it back.
+    OnDemand,
+}
+
+impl fmt::Display for Lifecycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Spot => "spot",
+            Self::OnDemand => "on-demand",
+        })
+    }
+}
+
+/// Where capacity comes from: each pool can run dry on its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pool {
+    /// For example `m6i.large`.
+    pub instance_type: String,
+    /// For example `eu-west-1a`.
+    pub zone: String,
+    /// How it is paid for.
+    pub lifecycle: Lifecycle,
+}
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {} ({})", self.instance_type, self.zone, self.lifecycle)
+    }
+}
+
+/// An instance's state in EC2's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstanceState {
+    /// Being started.
+    Pending,
+    /// Started; its operating system may still boot.
+    Running,
+    /// Being stopped.
+    Stopping,
+    /// Stopped, and able to start again.
+    Stopped,
+    /// Being terminated.
+    ShuttingDown,
+    /// Gone; EC2 still lists it for a while.
+    Terminated,
+}
+
+impl InstanceState {
+    /// Whether the instance is gone or certain to go, and runs no job any more.
+    ///
+    /// An instance that is shutting down may still run for a moment.
+    pub fn is_gone(self) -> bool {
+        matches!(self, Self::Terminated)
+    }
+
+    /// Whether the instance counts as capacity: it runs or will run.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+/// An instance of the stack as EC2 shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// EC2's id.
+    pub id: InstanceId,
+    /// The pool that it came from.
+    pub pool: Pool,
+    /// What it does now.
+    pub state: InstanceState,
+    /// When it was launched, by EC2's clock.
+    pub launched_at: Timestamp,
+    /// Why EC2 changed its state, for example `Server.SpotInstanceTermination`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// Its address in the VPC.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub private_ip: Option<String>,
+    /// Its tags.
+    pub tags: onspot_reconcile::Tags,
+}

@@ -1,0 +1,91 @@
+//! Instances as EC2 describes them, and their end.
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, Instance as Ec2Instance, InstanceLifecycleType, InstanceStateName};
+use jiff::Timestamp;
+use onspot_reconcile::ServiceResultExt;
+
+use crate::tagging::from_ec2;
+use crate::{FleetError, Instance, InstanceId, InstanceState, Lifecycle, Pool};
+
+/// Most instances that one `TerminateInstances` is asked for.
+const TERMINATE_AT_ONCE: usize = 500;
+
+/// All instances that match `filters`, over all pages.
+pub(crate) async fn instances(
+    client: &Client,
+    filters: Vec<Filter>,
+) -> Result<Vec<Instance>, FleetError> {
+    let mut pages =
+        client.describe_instances().set_filters(Some(filters)).into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let reservations = page.calling("DescribeInstances")?.reservations.unwrap_or_default();
+        let described = reservations.into_iter().flat_map(|r| r.instances.unwrap_or_default());
+        found.extend(described.filter_map(of_ec2));
+    }
+    Ok(found)
+}
+
+/// Terminates instances; ones that EC2 does not know are no error.
+pub(crate) async fn terminate(client: &Client, ids: &[InstanceId]) -> Result<(), FleetError> {
+    for some in ids.chunks(TERMINATE_AT_ONCE) {
+        match terminate_at_once(client, some).await {
+            // One unknown id makes EC2 refuse all of them.
+            Err(FleetError::Call(error)) if error.is_not_found() && some.len() > 1 => {
+                for id in some {
+                    ignoring_unknown(terminate_at_once(client, std::slice::from_ref(id)).await)?;
+                }
+            }
+            result => ignoring_unknown(result)?,
+        }
+    }
+    Ok(())
+}
+
+async fn terminate_at_once(client: &Client, ids: &[InstanceId]) -> Result<(), FleetError> {
+    let ids = ids.iter().map(|id| id.as_str().to_owned()).collect();
+    let call = client.terminate_instances().set_instance_ids(Some(ids));
+    call.send().await.calling("TerminateInstances")?;
+    Ok(())
+}
+
+fn ignoring_unknown(result: Result<(), FleetError>) -> Result<(), FleetError> {
+    match result {
+        Err(FleetError::Call(error)) if error.is_not_found() => Ok(()),
+        other => other,
+    }
+}
+
+/// An instance in our words; `None` if EC2 left out what every instance has.
+fn of_ec2(instance: Ec2Instance) -> Option<Instance> {
+    let state = match instance.state?.name? {
+        InstanceStateName::Pending => InstanceState::Pending,
+        InstanceStateName::Running => InstanceState::Running,
+        InstanceStateName::Stopping => InstanceState::Stopping,
+        InstanceStateName::Stopped => InstanceState::Stopped,
+        InstanceStateName::ShuttingDown => InstanceState::ShuttingDown,
+        InstanceStateName::Terminated => InstanceState::Terminated,
+        _ => return None,
+    };
+    let lifecycle = match instance.instance_lifecycle {
+        Some(InstanceLifecycleType::Spot) => Lifecycle::Spot,
+        _ => Lifecycle::OnDemand,
+    };
+    let launched = instance.launch_time.map(|time| time.secs());
+    let zone = instance.placement.and_then(|placement| placement.availability_zone);
+    let reason = instance.state_reason.and_then(|reason| reason.code);
+    Some(Instance {
+        id: InstanceId::new(instance.instance_id?),
+        pool: Pool {
+            instance_type: instance.instance_type.map(|t| t.as_str().to_owned())?,
+            zone: zone.unwrap_or_default(),
+            lifecycle,
+        },
+        state,
+        launched_at: launched.and_then(|s| Timestamp::from_second(s).ok()).unwrap_or_default(),
+        reason: reason.filter(|code| !code.is_empty()),
+        private_ip: instance.private_ip_address,
+        tags: from_ec2(instance.tags),
+    })
+}

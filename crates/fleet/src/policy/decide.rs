@@ -1,0 +1,238 @@
+//! The decision itself.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Action, Demand, Policy, Reason, View, WorkerState, WorkerView};
+use crate::Lifecycle;
+
+/// What to do now to serve `demand` within `policy`.
+///
+/// It never lets the number of workers exceed the limit by a launch, never drains a worker
+/// that has jobs, and terminates only drained workers and those that never reported. It
+/// keeps no memory: called again with the same values it answers the same, so what it
+/// asked for must show in the next `view`.
+pub fn decide(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<Action> {
+    let dead: Vec<&WorkerView> = view.workers.iter().filter(|w| is_lost(policy, w, now)).collect();
+    let mut actions: Vec<Action> = view
+        .workers
+        .iter()
+        .filter(|worker| matches!(worker.state, WorkerState::Draining { jobs: 0 }))
+        .map(|worker| terminate(worker, Reason::Drained))
+        .chain(dead.iter().map(|worker| terminate(worker, Reason::NeverReported)))
+        .collect();
+
+    let supply = Supply::count(policy, view, now);
+    let wanted = Wanted::of(policy, demand, &supply);
+    actions.extend(launches(policy, demand, view, &supply, &wanted, now));
+    actions.extend(drains(policy, demand, view, now));
+    actions
+}
+
+/// Free places for jobs, by how they are paid for.
+#[derive(Debug, Default)]
+struct Supply {
+    /// Free and coming places on spot instances.
+    spot: u32,
+    /// Free and coming places on on-demand instances.
+    on_demand: u32,
+    /// Instances that count against the limit.
+    instances: u32,
+    /// Instances that launch or boot.
+    coming: u32,
+    /// Instances that have jobs.
+    busy: u32,
+}
+
+impl Supply {
+    fn count(policy: &Policy, view: &View, now: Timestamp) -> Self {
+        let mut supply = Self::default();
+        for worker in &view.workers {
+            // Terminated ones count until EC2 says that they are gone: the limit is also
+            // about the account's quota.
+            supply.instances += 1;
+            if is_lost(policy, worker, now) {
+                continue;
+            }
+            match worker.state {
+                WorkerState::Launching | WorkerState::Booting => supply.coming += 1,
+                WorkerState::Busy { .. } => supply.busy += 1,
+                WorkerState::Idle { .. } | WorkerState::Draining { .. } => {}
+            }
+            let free = free_places(policy, worker);
+            match worker.lifecycle {
+                Lifecycle::Spot => supply.spot += free,
+                Lifecycle::OnDemand => supply.on_demand += free,
+            }
+        }
+        supply
+    }
+}
+
+/// Places that are missing.
+#[derive(Debug)]
+struct Wanted {
+    /// For jobs that must not run on spot.
+    on_demand: u32,
+    /// For the other waiting jobs.
+    any: u32,
+    /// For workers kept idle.
+    idle: u32,
+}
+
+impl Wanted {
+    fn of(policy: &Policy, demand: &Demand, supply: &Supply) -> Self {
+        let strict = demand.waiting_on_demand.min(demand.waiting);
+        let on_demand = strict.saturating_sub(supply.on_demand);
+        // On-demand places that strict jobs leave serve anybody.
+        let places = supply.spot + supply.on_demand.saturating_sub(strict);
+        let others = demand.waiting - strict;
+        let any = others.saturating_sub(places);
+        let spare = places.saturating_sub(others);
+        let idle_places = idle_target(policy, supply.busy) * capacity(policy);
+        Self { on_demand, any, idle: idle_places.saturating_sub(spare) }
+    }
+}
+
+/// The launches, bounded by the limit and the growth rate, most urgent first.
+fn launches(
+    policy: &Policy,
+    demand: &Demand,
+    view: &View,
+    supply: &Supply,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Vec<Action> {
+    let mut room = policy.limit.saturating_sub(supply.instances);
+    if policy.max_growth > 0 {
+        room = room.min(policy.max_growth.saturating_sub(supply.coming));
+    }
+    let mut take = |places: u32| {
+        let count = places.div_ceil(capacity(policy)).min(room);
+        room -= count;
+        count
+    };
+    let strict = take(wanted.on_demand);
+    let (any, idle) = match usable_lifecycle(policy, demand, view, now) {
+        // Jobs that wait come before workers to be kept idle; together they share instances.
+        Some(_) => (take(wanted.any + wanted.idle), 0),
+        None => (0, 0),
+    };
+    let mut counts = [(Lifecycle::OnDemand, strict), (Lifecycle::Spot, 0)];
+    if let Some(lifecycle) = usable_lifecycle(policy, demand, view, now) {
+        let slot = usize::from(lifecycle == Lifecycle::Spot);
+        counts[slot].1 += any + idle;
+    }
+    let launched = counts.into_iter().filter(|(_, count)| *count > 0);
+    launched.map(|(lifecycle, count)| Action::Launch { count, lifecycle }).collect()
+}
+
+/// What ordinary launches use now: the policy's lifecycle; on-demand once all spot pools are
+/// dry and a job has waited long enough; nothing while all are dry.
+fn usable_lifecycle(
+    policy: &Policy,
+    demand: &Demand,
+    view: &View,
+    now: Timestamp,
+) -> Option<Lifecycle> {
+    if has_pool(view, policy.lifecycle, now) {
+        return Some(policy.lifecycle);
+    }
+    let waited = policy.on_demand_after.is_some_and(|after| demand.longest_wait >= after);
+    let fallback = demand.waiting > 0 && waited && has_pool(view, Lifecycle::OnDemand, now);
+    fallback.then_some(Lifecycle::OnDemand)
+}
+
+/// Whether some pool of this lifecycle may have capacity.
+fn has_pool(view: &View, lifecycle: Lifecycle, now: Timestamp) -> bool {
+    let mut pools = view.candidates.iter().filter(|pool| pool.lifecycle == lifecycle).peekable();
+    pools.peek().is_none() || pools.any(|pool| !view.pools.is_dry(pool, now))
+}
+
+/// Idle workers that are used up, above the limit, or idle for too long and not needed.
+fn drains(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<Action> {
+    let mut idle: Vec<(&WorkerView, SignedDuration)> = view
+        .workers
+        .iter()
+        .filter_map(|worker| match worker.state {
+            WorkerState::Idle { since } => Some((worker, since.duration_until(now))),
+            _ => None,
+        })
+        .collect();
+    // The longest idle goes first; ids make the order total.
+    idle.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.instance.cmp(&b.0.instance)));
+    let (used_up, idle): (Vec<_>, Vec<_>) =
+        idle.into_iter().partition(|(worker, _)| is_used_up(policy, worker));
+
+    let busy = view.workers.iter().filter(|w| matches!(w.state, WorkerState::Busy { .. })).count();
+    let needed = demand.waiting.div_ceil(capacity(policy))
+        + idle_target(policy, u32::try_from(busy).unwrap_or(u32::MAX));
+    let surplus = idle.len().saturating_sub(needed as usize);
+    let total = view.workers.len();
+    let above_limit = total.saturating_sub(policy.limit as usize);
+    let idle_time = SignedDuration::try_from(policy.idle_time).unwrap_or(SignedDuration::MAX);
+
+    let too_long = idle
+        .into_iter()
+        .enumerate()
+        .filter(|(n, (_, idle_for))| {
+            *n < surplus && (*idle_for >= idle_time || *n < above_limit)
+        })
+        .map(|(_, worker)| worker);
+    used_up
+        .into_iter()
+        .chain(too_long)
+        .map(|(worker, _)| Action::Drain { instance: worker.instance.clone() })
+        .collect()
+}
+
+/// How many jobs more a worker can take, or will be able to once it is up.
+fn free_places(policy: &Policy, worker: &WorkerView) -> u32 {
+    let free = match worker.state {
+        WorkerState::Launching | WorkerState::Booting | WorkerState::Idle { .. } => {
+            capacity(policy)
+        }
+        WorkerState::Busy { free, .. } => free,
+        WorkerState::Draining { .. } => 0,
+    };
+    match policy.max_uses {
+        0 => free,
+        max => free.min(max.saturating_sub(worker.uses)),
+    }
+}
+
+/// Whether a worker has had as many jobs as it may.
+fn is_used_up(policy: &Policy, worker: &WorkerView) -> bool {
+    policy.max_uses > 0 && worker.uses >= policy.max_uses
+}
+
+/// Whether a worker never reported within its time.
+fn is_lost(policy: &Policy, worker: &WorkerView, now: Timestamp) -> bool {
+    let limit = SignedDuration::try_from(policy.boot_limit).unwrap_or(SignedDuration::MAX);
+    matches!(worker.state, WorkerState::Launching | WorkerState::Booting)
+        && worker.launched_at.duration_until(now) > limit
+}
+
+/// How many workers to keep idle while `busy` ones have jobs.
+fn idle_target(policy: &Policy, busy: u32) -> u32 {
+    if policy.idle_scale_factor <= 0.0 {
+        return policy.idle_count;
+    }
+    let least = policy.idle_count_min.max(1);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float cast saturates, and the value is not negative"
+    )]
+    let scaled = (f64::from(busy) * policy.idle_scale_factor) as u32;
+    scaled.clamp(least.min(policy.idle_count), policy.idle_count)
+}
+
+/// Jobs at a time on one instance.
+fn capacity(policy: &Policy) -> u32 {
+    policy.capacity_per_instance.max(1)
+}
+
+/// The action that ends `worker`.
+fn terminate(worker: &WorkerView, reason: Reason) -> Action {
+    Action::Terminate { instance: worker.instance.clone(), reason }
+}

@@ -1,0 +1,114 @@
+//! Workers: launched by `CreateFleet` of type `instant`, found by their tags, terminated.
+
+mod launch;
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::Filter;
+use onspot_reconcile::{ROLE, RUNNER, STACK, ServiceResultExt};
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+
+use crate::observed::instances;
+use crate::{FleetError, Instance, InstanceId, Lifecycle, Pool};
+
+pub use launch::{LaunchRequest, Launched, LaunchedInstance, PoolError};
+
+/// The role tag of workers.
+pub const WORKER: &str = "worker";
+
+/// Where and how the workers of one runner are launched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetSpec {
+    /// The stack's name.
+    pub stack: String,
+    /// The name of the `[[runners]]` section.
+    pub runner: String,
+    /// The launch template's name; its default version is used.
+    pub launch_template: String,
+    /// The subnets to launch into, one a zone.
+    pub subnets: Vec<String>,
+    /// The instance types to choose from, for example `m6i.large`.
+    pub instance_types: Vec<String>,
+    /// Most to pay for a spot instance, in dollars an hour; `None` for the on-demand price.
+    pub spot_max_price: Option<String>,
+}
+
+/// The workers of one runner on EC2.
+#[derive(Debug)]
+pub struct Ec2Fleet {
+    client: Client,
+    spec: FleetSpec,
+    /// Subnet to zone; asked for once, as a subnet never moves.
+    zones: OnceCell<BTreeMap<String, String>>,
+}
+
+impl Ec2Fleet {
+    /// The workers that `spec` describes, by way of `client`.
+    pub fn new(client: Client, spec: FleetSpec) -> Self {
+        Self { client, spec, zones: OnceCell::new() }
+    }
+
+    /// What this fleet was made from.
+    pub fn spec(&self) -> &FleetSpec {
+        &self.spec
+    }
+
+    /// All workers of the runner that EC2 lists, terminated ones included: they stay listed
+    /// for about an hour and say why they ended.
+    pub async fn observe(&self) -> Result<Vec<Instance>, FleetError> {
+        let tags = [(STACK, self.spec.stack.as_str()), (RUNNER, &self.spec.runner), (ROLE, WORKER)];
+        let filters = tags.map(|(key, value)| {
+            Filter::builder().name(format!("tag:{key}")).values(value).build()
+        });
+        instances(&self.client, filters.into()).await
+    }
+
+    /// Terminates instances. Ones that EC2 does not know any more are no error.
+    pub async fn terminate(&self, instances: &[InstanceId]) -> Result<(), FleetError> {
+        crate::observed::terminate(&self.client, instances).await
+    }
+
+    /// The end of what the instance wrote to its console, for the diagnosis of one that
+    /// never reported. EC2 has it only some time after boot.
+    pub async fn console(&self, instance: &InstanceId) -> Result<Option<String>, FleetError> {
+        use base64::Engine as _;
+
+        let answer = self.client.get_console_output().instance_id(instance.as_str()).send().await;
+        let output = answer.calling("GetConsoleOutput")?.output;
+        let decoded = output.and_then(|text| {
+            base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r'], "")).ok()
+        });
+        Ok(decoded.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The pools that launches of `lifecycle` may use.
+    pub async fn pools(&self, lifecycle: Lifecycle) -> Result<Vec<Pool>, FleetError> {
+        let zones = self.zones().await?;
+        let pools = self.spec.subnets.iter().flat_map(|subnet| {
+            let zone = zones.get(subnet).unwrap_or(subnet);
+            self.spec.instance_types.iter().map(|instance_type| Pool {
+                instance_type: instance_type.clone(),
+                zone: zone.clone(),
+                lifecycle,
+            })
+        });
+        Ok(pools.collect())
+    }
+
+    /// The zone of each of the spec's subnets.
+    async fn zones(&self) -> Result<&BTreeMap<String, String>, FleetError> {
+        self.zones.get_or_try_init(|| self.ask_for_zones()).await
+    }
+
+    async fn ask_for_zones(&self) -> Result<BTreeMap<String, String>, FleetError> {
+        let subnets = Some(self.spec.subnets.clone());
+        let answer = self.client.describe_subnets().set_subnet_ids(subnets).send().await;
+        let subnets = answer.calling("DescribeSubnets")?.subnets.unwrap_or_default();
+        let zone = |subnet: aws_sdk_ec2::types::Subnet| {
+            Some((subnet.subnet_id?, subnet.availability_zone?))
+        };
+        Ok(subnets.into_iter().filter_map(zone).collect())
+    }
+}
