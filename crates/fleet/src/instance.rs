@@ -66,7 +66,11 @@ pub struct Pool {
 
 impl fmt::Display for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {} ({})", self.instance_type, self.zone, self.lifecycle)
+        write!(
+            f,
+            "{} in {} ({})",
+            self.instance_type, self.zone, self.lifecycle
+        )
     }
 }
 

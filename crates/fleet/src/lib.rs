@@ -12,4 +12,6 @@ pub use instance::{Instance, InstanceId, InstanceState, Lifecycle, Pool};
 pub use policy::{
     Action, DRY_FOR, Demand, Policy, Pools, Reason, View, WorkerState, WorkerView, decide,
 };
-pub use workers::{Ec2Fleet, FleetSpec, LaunchRequest, Launched, LaunchedInstance, PoolError, WORKER};
+pub use workers::{
+    Ec2Fleet, FleetSpec, LaunchRequest, Launched, LaunchedInstance, PoolError, WORKER,
+};

@@ -1,7 +1,9 @@
 //! Instances as EC2 describes them, and their end.
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, Instance as Ec2Instance, InstanceLifecycleType, InstanceStateName};
+use aws_sdk_ec2::types::{
+    Filter, Instance as Ec2Instance, InstanceLifecycleType, InstanceStateName,
+};
 use jiff::Timestamp;
 use onspot_reconcile::ServiceResultExt;
 
@@ -16,12 +18,20 @@ pub(crate) async fn instances(
     client: &Client,
     filters: Vec<Filter>,
 ) -> Result<Vec<Instance>, FleetError> {
-    let mut pages =
-        client.describe_instances().set_filters(Some(filters)).into_paginator().send();
+    let mut pages = client
+        .describe_instances()
+        .set_filters(Some(filters))
+        .into_paginator()
+        .send();
     let mut found = Vec::new();
     while let Some(page) = pages.next().await {
-        let reservations = page.calling("DescribeInstances")?.reservations.unwrap_or_default();
-        let described = reservations.into_iter().flat_map(|r| r.instances.unwrap_or_default());
+        let reservations = page
+            .calling("DescribeInstances")?
+            .reservations
+            .unwrap_or_default();
+        let described = reservations
+            .into_iter()
+            .flat_map(|r| r.instances.unwrap_or_default());
         found.extend(described.filter_map(of_ec2));
     }
     Ok(found)
@@ -73,7 +83,9 @@ fn of_ec2(instance: Ec2Instance) -> Option<Instance> {
         _ => Lifecycle::OnDemand,
     };
     let launched = instance.launch_time.map(|time| time.secs());
-    let zone = instance.placement.and_then(|placement| placement.availability_zone);
+    let zone = instance
+        .placement
+        .and_then(|placement| placement.availability_zone);
     let reason = instance.state_reason.and_then(|reason| reason.code);
     Some(Instance {
         id: InstanceId::new(instance.instance_id?),
@@ -83,7 +95,9 @@ fn of_ec2(instance: Ec2Instance) -> Option<Instance> {
             lifecycle,
         },
         state,
-        launched_at: launched.and_then(|s| Timestamp::from_second(s).ok()).unwrap_or_default(),
+        launched_at: launched
+            .and_then(|s| Timestamp::from_second(s).ok())
+            .unwrap_or_default(),
         reason: reason.filter(|code| !code.is_empty()),
         private_ip: instance.private_ip_address,
         tags: from_ec2(instance.tags),

@@ -7,7 +7,10 @@ use onspot_reconcile::Tags;
 
 /// Tags of one kind of resource, for a call that creates it.
 pub(crate) fn tag_specification(kind: ResourceType, tags: &Tags) -> TagSpecification {
-    TagSpecification::builder().resource_type(kind).set_tags(Some(ec2_tags(tags))).build()
+    TagSpecification::builder()
+        .resource_type(kind)
+        .set_tags(Some(ec2_tags(tags)))
+        .build()
 }
 
 /// Tags of one kind of resource that a launch template creates.
@@ -23,11 +26,15 @@ pub(crate) fn template_tags(
 
 /// Tags as EC2 wants them.
 pub(crate) fn ec2_tags(tags: &Tags) -> Vec<Tag> {
-    tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+    tags.iter()
+        .map(|(key, value)| Tag::builder().key(key).value(value).build())
+        .collect()
 }
 
 /// Tags as EC2 gives them.
 pub(crate) fn from_ec2(tags: Option<Vec<Tag>>) -> Tags {
     let pairs = tags.unwrap_or_default().into_iter();
-    pairs.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect()
+    pairs
+        .filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))
+        .collect()
 }

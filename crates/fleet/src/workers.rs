@@ -47,7 +47,11 @@ pub struct Ec2Fleet {
 impl Ec2Fleet {
     /// The workers that `spec` describes, by way of `client`.
     pub fn new(client: Client, spec: FleetSpec) -> Self {
-        Self { client, spec, zones: OnceCell::new() }
+        Self {
+            client,
+            spec,
+            zones: OnceCell::new(),
+        }
     }
 
     /// What this fleet was made from.
@@ -58,9 +62,16 @@ impl Ec2Fleet {
     /// All workers of the runner that EC2 lists, terminated ones included: they stay listed
     /// for about an hour and say why they ended.
     pub async fn observe(&self) -> Result<Vec<Instance>, FleetError> {
-        let tags = [(STACK, self.spec.stack.as_str()), (RUNNER, &self.spec.runner), (ROLE, WORKER)];
+        let tags = [
+            (STACK, self.spec.stack.as_str()),
+            (RUNNER, &self.spec.runner),
+            (ROLE, WORKER),
+        ];
         let filters = tags.map(|(key, value)| {
-            Filter::builder().name(format!("tag:{key}")).values(value).build()
+            Filter::builder()
+                .name(format!("tag:{key}"))
+                .values(value)
+                .build()
         });
         instances(&self.client, filters.into()).await
     }
@@ -75,10 +86,17 @@ impl Ec2Fleet {
     pub async fn console(&self, instance: &InstanceId) -> Result<Option<String>, FleetError> {
         use base64::Engine as _;
 
-        let answer = self.client.get_console_output().instance_id(instance.as_str()).send().await;
+        let answer = self
+            .client
+            .get_console_output()
+            .instance_id(instance.as_str())
+            .send()
+            .await;
         let output = answer.calling("GetConsoleOutput")?.output;
         let decoded = output.and_then(|text| {
-            base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r'], "")).ok()
+            base64::engine::general_purpose::STANDARD
+                .decode(text.replace(['\n', '\r'], ""))
+                .ok()
         });
         Ok(decoded.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
@@ -104,8 +122,16 @@ impl Ec2Fleet {
 
     async fn ask_for_zones(&self) -> Result<BTreeMap<String, String>, FleetError> {
         let subnets = Some(self.spec.subnets.clone());
-        let answer = self.client.describe_subnets().set_subnet_ids(subnets).send().await;
-        let subnets = answer.calling("DescribeSubnets")?.subnets.unwrap_or_default();
+        let answer = self
+            .client
+            .describe_subnets()
+            .set_subnet_ids(subnets)
+            .send()
+            .await;
+        let subnets = answer
+            .calling("DescribeSubnets")?
+            .subnets
+            .unwrap_or_default();
         let zone = |subnet: aws_sdk_ec2::types::Subnet| {
             Some((subnet.subnet_id?, subnet.availability_zone?))
         };

@@ -228,14 +228,16 @@ fn of_code(code: &str) -> CallFailure {
         | "BucketAlreadyOwnedByYou"
         | "ResourceAlreadyExistsException"
         | "ParameterAlreadyExists"
-        | "RouteAlreadyExists" | "Resource.AlreadyAssociated" => CallFailure::AlreadyExists,
+        | "RouteAlreadyExists"
+        | "Resource.AlreadyAssociated" => CallFailure::AlreadyExists,
         "NoSuchEntity"
         | "NotFound"
         | "NoSuchBucket"
         | "NoSuchKey"
         | "ParameterNotFound"
         | "ResourceNotFoundException"
-        | "NatGatewayNotFound" | "Gateway.NotAttached" => CallFailure::NotFound,
+        | "NatGatewayNotFound"
+        | "Gateway.NotAttached" => CallFailure::NotFound,
         code if code.ends_with(".NotFound")
             || code.ends_with(".NotFoundException")
             || code.ends_with("NotFoundFault") =>

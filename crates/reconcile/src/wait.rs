@@ -82,8 +82,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_gives_up_at_the_limit() {
         let started = Instant::now();
-        let found: Result<Option<()>, ()> =
-            Patience::new(3 * SECOND, 10 * SECOND).until(|| async { Ok(None) }).await;
+        let found: Result<Option<()>, ()> = Patience::new(3 * SECOND, 10 * SECOND)
+            .until(|| async { Ok(None) })
+            .await;
         assert_eq!(found, Ok(None));
         assert_eq!(started.elapsed(), 9 * SECOND);
     }
@@ -92,10 +93,13 @@ mod tests {
     async fn it_retries_only_what_is_worth_it() {
         let mut errors = vec!["fatal", "busy", "busy"].into_iter().rev();
         let result: Result<(), _> = Patience::new(SECOND, 10 * SECOND)
-            .retry(|error| *error == "busy", || {
-                let next = errors.next();
-                async move { next.map_or(Ok(()), Err) }
-            })
+            .retry(
+                |error| *error == "busy",
+                || {
+                    let next = errors.next();
+                    async move { next.map_or(Ok(()), Err) }
+                },
+            )
             .await;
         assert_eq!(result, Err("fatal"));
     }
@@ -103,8 +107,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_last_error_is_kept_at_the_limit() {
         let started = Instant::now();
-        let result: Result<(), _> =
-            Patience::new(SECOND, 3 * SECOND).retry(|_| true, || async { Err("busy") }).await;
+        let result: Result<(), _> = Patience::new(SECOND, 3 * SECOND)
+            .retry(|_| true, || async { Err("busy") })
+            .await;
         assert_eq!(result, Err("busy"));
         assert_eq!(started.elapsed(), 3 * SECOND);
     }

@@ -12,13 +12,20 @@ use crate::Lifecycle;
 /// keeps no memory: called again with the same values it answers the same, so what it
 /// asked for must show in the next `view`.
 pub fn decide(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<Action> {
-    let dead: Vec<&WorkerView> = view.workers.iter().filter(|w| is_lost(policy, w, now)).collect();
+    let dead: Vec<&WorkerView> = view
+        .workers
+        .iter()
+        .filter(|w| is_lost(policy, w, now))
+        .collect();
     let mut actions: Vec<Action> = view
         .workers
         .iter()
         .filter(|worker| matches!(worker.state, WorkerState::Draining { jobs: 0 }))
         .map(|worker| terminate(worker, Reason::Drained))
-        .chain(dead.iter().map(|worker| terminate(worker, Reason::NeverReported)))
+        .chain(
+            dead.iter()
+                .map(|worker| terminate(worker, Reason::NeverReported)),
+        )
         .collect();
 
     let supply = Supply::count(policy, view, now);
@@ -89,7 +96,11 @@ impl Wanted {
         let any = others.saturating_sub(places);
         let spare = places.saturating_sub(others);
         let idle_places = idle_target(policy, supply.busy) * capacity(policy);
-        Self { on_demand, any, idle: idle_places.saturating_sub(spare) }
+        Self {
+            on_demand,
+            any,
+            idle: idle_places.saturating_sub(spare),
+        }
     }
 }
 
@@ -123,7 +134,9 @@ fn launches(
         counts[slot].1 += any + idle;
     }
     let launched = counts.into_iter().filter(|(_, count)| *count > 0);
-    launched.map(|(lifecycle, count)| Action::Launch { count, lifecycle }).collect()
+    launched
+        .map(|(lifecycle, count)| Action::Launch { count, lifecycle })
+        .collect()
 }
 
 /// What ordinary launches use now: the policy's lifecycle; on-demand once all spot pools are
@@ -137,14 +150,20 @@ fn usable_lifecycle(
     if has_pool(view, policy.lifecycle, now) {
         return Some(policy.lifecycle);
     }
-    let waited = policy.on_demand_after.is_some_and(|after| demand.longest_wait >= after);
+    let waited = policy
+        .on_demand_after
+        .is_some_and(|after| demand.longest_wait >= after);
     let fallback = demand.waiting > 0 && waited && has_pool(view, Lifecycle::OnDemand, now);
     fallback.then_some(Lifecycle::OnDemand)
 }
 
 /// Whether some pool of this lifecycle may have capacity.
 fn has_pool(view: &View, lifecycle: Lifecycle, now: Timestamp) -> bool {
-    let mut pools = view.candidates.iter().filter(|pool| pool.lifecycle == lifecycle).peekable();
+    let mut pools = view
+        .candidates
+        .iter()
+        .filter(|pool| pool.lifecycle == lifecycle)
+        .peekable();
     pools.peek().is_none() || pools.any(|pool| !view.pools.is_dry(pool, now))
 }
 
@@ -160,10 +179,15 @@ fn drains(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<
         .collect();
     // The longest idle goes first; ids make the order total.
     idle.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.instance.cmp(&b.0.instance)));
-    let (used_up, idle): (Vec<_>, Vec<_>) =
-        idle.into_iter().partition(|(worker, _)| is_used_up(policy, worker));
+    let (used_up, idle): (Vec<_>, Vec<_>) = idle
+        .into_iter()
+        .partition(|(worker, _)| is_used_up(policy, worker));
 
-    let busy = view.workers.iter().filter(|w| matches!(w.state, WorkerState::Busy { .. })).count();
+    let busy = view
+        .workers
+        .iter()
+        .filter(|w| matches!(w.state, WorkerState::Busy { .. }))
+        .count();
     let needed = demand.waiting.div_ceil(capacity(policy))
         + idle_target(policy, u32::try_from(busy).unwrap_or(u32::MAX));
     let surplus = idle.len().saturating_sub(needed as usize);
@@ -174,14 +198,14 @@ fn drains(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<
     let too_long = idle
         .into_iter()
         .enumerate()
-        .filter(|(n, (_, idle_for))| {
-            *n < surplus && (*idle_for >= idle_time || *n < above_limit)
-        })
+        .filter(|(n, (_, idle_for))| *n < surplus && (*idle_for >= idle_time || *n < above_limit))
         .map(|(_, worker)| worker);
     used_up
         .into_iter()
         .chain(too_long)
-        .map(|(worker, _)| Action::Drain { instance: worker.instance.clone() })
+        .map(|(worker, _)| Action::Drain {
+            instance: worker.instance.clone(),
+        })
         .collect()
 }
 
@@ -234,5 +258,8 @@ fn capacity(policy: &Policy) -> u32 {
 
 /// The action that ends `worker`.
 fn terminate(worker: &WorkerView, reason: Reason) -> Action {
-    Action::Terminate { instance: worker.instance.clone(), reason }
+    Action::Terminate {
+        instance: worker.instance.clone(),
+        reason,
+    }
 }

@@ -33,10 +33,15 @@ impl Pools {
     /// Remembers a launch error. Errors that say nothing about the pool's capacity are
     /// not kept. What is too old to matter is forgotten.
     pub fn note(&mut self, error: &PoolError, now: Timestamp) {
-        self.dry.retain(|dry| dry.lasts(now) && dry.pool != error.pool);
+        self.dry
+            .retain(|dry| dry.lasts(now) && dry.pool != error.pool);
         if error.is_capacity() {
             let (pool, code) = (error.pool.clone(), error.code.clone());
-            self.dry.push(Dry { pool, since: now, code });
+            self.dry.push(Dry {
+                pool,
+                since: now,
+                code,
+            });
         }
     }
 
@@ -47,7 +52,9 @@ impl Pools {
 
     /// Whether `pool` had no capacity in the last three minutes.
     pub fn is_dry(&self, pool: &Pool, now: Timestamp) -> bool {
-        self.dry.iter().any(|dry| dry.pool == *pool && dry.lasts(now))
+        self.dry
+            .iter()
+            .any(|dry| dry.pool == *pool && dry.lasts(now))
     }
 
     /// The pools to leave alone now, with EC2's error code.

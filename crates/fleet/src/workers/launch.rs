@@ -8,7 +8,8 @@ use aws_sdk_ec2::types::{
     FleetLaunchTemplateOverridesRequest, FleetLaunchTemplateSpecificationRequest,
     FleetOnDemandAllocationStrategy, FleetType, InstanceLifecycle, InstanceType,
     LaunchTemplateAndOverridesResponse, OnDemandOptionsRequest, ResourceType,
-    SpotAllocationStrategy, SpotOptionsRequest, TagSpecification, TargetCapacitySpecificationRequest,
+    SpotAllocationStrategy, SpotOptionsRequest, TagSpecification,
+    TargetCapacitySpecificationRequest,
 };
 use onspot_reconcile::{ServiceResultExt, Tags};
 use serde::{Deserialize, Serialize};
@@ -157,7 +158,9 @@ impl Ec2Fleet {
     ) -> Vec<FleetLaunchTemplateOverridesRequest> {
         let spec = &self.spec;
         let pairs = || {
-            spec.subnets.iter().flat_map(|subnet| spec.instance_types.iter().map(move |t| (subnet, t)))
+            spec.subnets
+                .iter()
+                .flat_map(|subnet| spec.instance_types.iter().map(move |t| (subnet, t)))
         };
         let avoided = |(subnet, instance_type): &(&String, &String)| {
             request.avoid.iter().any(|pool| {
@@ -185,7 +188,9 @@ impl Ec2Fleet {
     /// Tags of the fleet itself; the instances get theirs from the launch template.
     fn fleet_tags(&self) -> TagSpecification {
         let Self { spec, .. } = self;
-        let tags = Tags::of_stack(&spec.stack).with_runner(&spec.runner).with_role(WORKER);
+        let tags = Tags::of_stack(&spec.stack)
+            .with_runner(&spec.runner)
+            .with_role(WORKER);
         tag_specification(ResourceType::Fleet, &tags)
     }
 }
@@ -254,8 +259,16 @@ fn pool_of(
 ) -> Pool {
     let unknown = || "?".to_owned();
     let zone = overrides.and_then(|overrides| {
-        let by_subnet = || overrides.subnet_id().and_then(|id| zones.get(id)).map(String::as_str);
-        overrides.availability_zone().or_else(by_subnet).or(overrides.subnet_id())
+        let by_subnet = || {
+            overrides
+                .subnet_id()
+                .and_then(|id| zones.get(id))
+                .map(String::as_str)
+        };
+        overrides
+            .availability_zone()
+            .or_else(by_subnet)
+            .or(overrides.subnet_id())
     });
     let instance_type = overrides.and_then(|overrides| overrides.instance_type());
     Pool {

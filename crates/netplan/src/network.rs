@@ -1,0 +1,42 @@
+//! The network as the other layers use it: ids.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Nat;
+
+/// A subnet and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SubnetId {
+    /// EC2's id, for example `subnet-0a1b2c3d`.
+    pub id: String,
+    /// Its availability zone.
+    pub zone: String,
+}
+
+/// The ids of a network that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The VPC.
+    pub vpc_id: String,
+    /// The public subnets, ordered by zone.
+    pub public_subnets: Vec<SubnetId>,
+    /// The private subnets, ordered by zone.
+    pub private_subnets: Vec<SubnetId>,
+    /// The managers' security group.
+    pub manager_sg: String,
+    /// The workers' security group.
+    pub worker_sg: String,
+    /// How private instances reach the internet.
+    pub nat: Nat,
+}
+
+impl Network {
+    /// Where managers and workers go: the private subnets if those reach the internet, else
+    /// the public ones.
+    pub fn instance_subnets(&self) -> &[SubnetId] {
+        match self.nat {
+            Nat::Gateway => &self.private_subnets,
+            Nat::None => &self.public_subnets,
+        }
+    }
+}
