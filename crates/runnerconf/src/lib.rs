@@ -1,1 +1,21 @@
-//! GitLab Runner's config.toml: model, reading, rendering, lint.
+#![doc = include_str!("../README.md")]
+
+mod duration;
+mod ec2_options;
+mod error;
+mod known;
+mod lint;
+mod model;
+mod render;
+mod section;
+mod token;
+
+pub use ec2_options::{Ec2Options, OptionError};
+pub use error::{ConfigError, ConfigErrorKind, Excerpt, nearest};
+pub use lint::{Warning, lint};
+pub use model::{
+    Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Docker, ExecutorKind, Machine,
+    MachinePeriod, PullPolicy, Runner, S3,
+};
+pub use render::render;
+pub use token::{Secret, TokenError, TokenRef};

@@ -1,0 +1,308 @@
+//! Why a file can't be used, and where in it.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use miette::{
+    Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
+};
+
+/// What is wrong with a `config.toml`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigErrorKind {
+    /// The file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The text is not TOML.
+    #[error("not valid TOML: {0}")]
+    Syntax(String),
+    /// Neither this version nor GitLab Runner knows the key.
+    #[error("unknown key `{key}` in {section}")]
+    UnknownKey {
+        /// The key as written.
+        key: String,
+        /// The table it stands in, as written in TOML.
+        section: String,
+        /// The known key it is most like.
+        nearest: Option<String>,
+    },
+    /// A key without default is missing.
+    #[error("missing key `{key}` in {section}")]
+    MissingKey {
+        /// The key.
+        key: &'static str,
+        /// The table it belongs in, as written in TOML.
+        section: String,
+    },
+    /// A value has the wrong type.
+    #[error("`{key}` must be {expected}, not {found}")]
+    WrongType {
+        /// The key.
+        key: String,
+        /// The type it must have, with its article.
+        expected: &'static str,
+        /// The type it has, with its article.
+        found: &'static str,
+    },
+    /// A value has the right type and makes no sense.
+    #[error("`{key}` {reason}")]
+    BadValue {
+        /// The key.
+        key: String,
+        /// What is wrong, as the rest of a sentence that begins with the key.
+        reason: String,
+        /// What to write instead.
+        hint: Option<String>,
+    },
+}
+
+/// An error in a `config.toml`, with the line it is on.
+///
+/// Its text is one sentence; [`ConfigError::hint`] says what to do; as a [`Diagnostic`] it also
+/// shows the line. Values that may be secret are blanked there.
+#[derive(Debug)]
+pub struct ConfigError {
+    kind: Box<ConfigErrorKind>,
+    at: Option<Box<Excerpt>>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(kind: ConfigErrorKind, at: Option<Excerpt>) -> Self {
+        Self {
+            kind: Box::new(kind),
+            at: at.map(Box::new),
+        }
+    }
+
+    /// What is wrong.
+    pub fn kind(&self) -> &ConfigErrorKind {
+        &self.kind
+    }
+
+    /// The line it is on; `None` where the file could not be read.
+    pub fn excerpt(&self) -> Option<&Excerpt> {
+        self.at.as_deref()
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self.kind() {
+            ConfigErrorKind::UnknownKey {
+                nearest: Some(nearest),
+                ..
+            } => Some(format!("did you mean `{nearest}`?")),
+            ConfigErrorKind::UnknownKey { .. } => {
+                Some("remove it: neither onspot nor GitLab Runner reads it".to_owned())
+            }
+            ConfigErrorKind::BadValue { hint, .. } => hint.clone(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self.kind.as_ref())
+    }
+}
+
+impl Diagnostic for ConfigError {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.hint()
+            .map(|hint| Box::new(hint) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.at.as_deref().map(|excerpt| excerpt as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let excerpt = self.at.as_deref()?;
+        let label = match self.kind() {
+            ConfigErrorKind::MissingKey { .. } => "here",
+            ConfigErrorKind::UnknownKey { .. } => "unknown",
+            _ => "this",
+        };
+        Some(Box::new(std::iter::once(excerpt.label(label))))
+    }
+}
+
+/// One line of a file, as much as an error may show of it.
+///
+/// It is a miette source of its own, so that an error holds neither the rest of the file nor the
+/// secrets in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excerpt {
+    file: String,
+    line: usize,
+    text: String,
+    mark: Range<usize>,
+}
+
+impl Excerpt {
+    /// The line of `text` in which the byte range `span` begins, every quoted value in it blanked.
+    pub fn blanked(file: &str, text: &str, span: Range<usize>) -> Self {
+        let mut excerpt = Self::plain(file, text, span);
+        excerpt.text = blank_quoted(&excerpt.text);
+        excerpt
+    }
+
+    /// The line of `text` in which the byte range `span` begins, as it is: only for lines that
+    /// are known to hold no secret.
+    pub fn plain(file: &str, text: &str, span: Range<usize>) -> Self {
+        let mut start = span.start.min(text.len());
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text[line_start..]
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let begin = (start - line_start).min(line.len());
+        let end = (span.end.max(start) - line_start).clamp(begin, line.len());
+        Self {
+            file: file.to_owned(),
+            line: text[..line_start].matches('\n').count() + 1,
+            text: line,
+            mark: begin..end,
+        }
+    }
+
+    /// The file's name, as given to the parser.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The line's number, from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The column at which the marked part begins, in characters, from 1.
+    pub fn column(&self) -> usize {
+        let before = self.text.get(..self.mark.start).unwrap_or_default();
+        before.chars().count() + 1
+    }
+
+    /// The marked part, labelled.
+    pub fn label(&self, text: &str) -> LabeledSpan {
+        LabeledSpan::new(Some(text.to_owned()), self.mark.start, self.mark.len())
+    }
+}
+
+/// `config.toml:12:5`.
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column())
+    }
+}
+
+impl SourceCode for Excerpt {
+    fn read_span<'a>(
+        &'a self,
+        _span: &SourceSpan,
+        _lines_before: usize,
+        _lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.file.clone(),
+            self.text.as_bytes(),
+            SourceSpan::from((0, self.text.len())),
+            self.line - 1,
+            self.mark.start,
+            1,
+        )))
+    }
+}
+
+/// Replaces what stands between quotes by as many bytes of `*`.
+fn blank_quoted(line: &str) -> String {
+    let mut quote = None;
+    let mut blanked = String::with_capacity(line.len());
+    for character in line.chars() {
+        match quote {
+            None => {
+                if matches!(character, '"' | '\'') {
+                    quote = Some(character);
+                }
+                blanked.push(character);
+            }
+            Some(open) if character == open => {
+                quote = None;
+                blanked.push(character);
+            }
+            Some(_) => blanked.extend(std::iter::repeat_n('*', character.len_utf8())),
+        }
+    }
+    blanked
+}
+
+/// The candidate that `word` most probably means, if one is near enough.
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let word = word.to_ascii_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&word, &candidate.to_ascii_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|(likeness, _)| *likeness >= 0.85)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_knows_its_line_and_column() {
+        let text = "a = 1\nbee = 2\n";
+        let excerpt = Excerpt::plain("x.toml", text, 6..9);
+        assert_eq!(excerpt.to_string(), "x.toml:2:1");
+        assert_eq!(excerpt.text, "bee = 2");
+        assert_eq!(excerpt.mark, 0..3);
+    }
+
+    #[test]
+    fn an_excerpt_ends_with_its_line_and_at_the_end_of_the_text() {
+        let text = "a = [\n1]";
+        assert_eq!(Excerpt::plain("x", text, 4..8).mark, 4..5);
+        assert_eq!(Excerpt::plain("x", text, 99..100).to_string(), "x:2:3");
+    }
+
+    #[test]
+    fn values_are_blanked_byte_by_byte() {
+        let line = r#"tokn = "glrt-é", b = 'x'"#;
+        let blanked = blank_quoted(line);
+        assert_eq!(blanked, r#"tokn = "*******", b = '*'"#);
+        assert_eq!(blanked.len(), line.len());
+        assert_eq!(blank_quoted(r#"token = "glrt-"#), r#"token = "*****"#);
+    }
+
+    #[test]
+    fn the_nearest_word_is_found_or_none() {
+        let known = ["privileged", "volumes", "IdleCount"];
+        assert_eq!(nearest("privilaged", known), Some("privileged"));
+        assert_eq!(nearest("idlecont", known), Some("IdleCount"));
+        assert_eq!(nearest("zzz", known), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! `[runners.machine]`: instances that come and go, as in 2017.
+
+use crate::ec2_options::{Ec2Options, OptionError};
+use crate::error::ConfigError;
+use crate::known;
+use crate::render::Entries;
+use crate::section::{Complaint, Section};
+
+/// How many instances there are, and what they are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Machine {
+    /// How many idle instances are kept.
+    pub idle_count: u32,
+    /// Idle instances as a share of busy ones, at most `idle_count`; 0 turns this off.
+    pub idle_scale_factor: f64,
+    /// The least idle instances when `idle_scale_factor` is used; 0 means 1.
+    pub idle_count_min: u32,
+    /// Seconds after which an idle instance is removed.
+    pub idle_time: u32,
+    /// Jobs after which an instance is removed; 0 means never.
+    pub max_builds: u32,
+    /// How many instances may be starting at once; 0 means no limit.
+    pub max_growth_rate: u32,
+    /// The docker-machine driver, for example `amazonec2`.
+    pub machine_driver: String,
+    /// The pattern of instances' names, with one `%s`.
+    pub machine_name: String,
+    /// The driver's options, `name=value`; see [`Machine::ec2_options`].
+    pub machine_options: Vec<String>,
+    /// Other numbers for certain times; the last one that matches holds.
+    pub autoscaling: Vec<MachinePeriod>,
+    /// Kept, not used.
+    pub other: toml::Table,
+}
+
+/// One `[[runners.machine.autoscaling]]`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MachinePeriod {
+    /// When this holds: cron expressions with seconds and year, as GitLab Runner takes them.
+    pub periods: Vec<String>,
+    /// The time zone of the periods; the host's if absent.
+    pub timezone: Option<String>,
+    /// As in [`Machine`].
+    pub idle_count: u32,
+    /// As in [`Machine`].
+    pub idle_scale_factor: f64,
+    /// As in [`Machine`].
+    pub idle_count_min: u32,
+    /// As in [`Machine`].
+    pub idle_time: u32,
+}
+
+impl Machine {
+    /// The driver's name of docker-machine's driver for EC2.
+    pub const EC2_DRIVER: &str = "amazonec2";
+
+    /// `machine_options` as the driver `amazonec2` understands them.
+    pub fn ec2_options(&self) -> Result<Ec2Options, OptionError> {
+        Ec2Options::from_machine_options(&self.machine_options)
+    }
+
+    pub(super) fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
+        let driver = section.string("MachineDriver")?.unwrap_or_default();
+        let options = section.strings_at("MachineOptions")?;
+        if driver == Self::EC2_DRIVER {
+            for (option, span) in &options {
+                Ec2Options::from_machine_options([option]).map_err(|error| {
+                    let complaint = Complaint::new(format!("has a bad option: {error}"));
+                    section.bad_value("MachineOptions", complaint, span.clone())
+                })?;
+            }
+        }
+        let mut autoscaling = Vec::new();
+        for period in section.sections("autoscaling")? {
+            autoscaling.push(MachinePeriod::read(period)?);
+        }
+        Ok(Self {
+            idle_count: section.number("IdleCount")?.unwrap_or(0),
+            idle_scale_factor: section.float("IdleScaleFactor")?.unwrap_or(0.0),
+            idle_count_min: section.number("IdleCountMin")?.unwrap_or(0),
+            idle_time: section.number("IdleTime")?.unwrap_or(0),
+            max_builds: section.number("MaxBuilds")?.unwrap_or(0),
+            max_growth_rate: section.number("MaxGrowthRate")?.unwrap_or(0),
+            machine_driver: driver,
+            machine_name: section.string("MachineName")?.unwrap_or_default(),
+            machine_options: options.into_iter().map(|(option, _)| option).collect(),
+            autoscaling,
+            other: section.finish(known::MACHINE)?,
+        })
+    }
+
+    pub(super) fn entries(&self) -> Entries {
+        let mut entries = Entries::default();
+        entries.put_number("IdleCount", self.idle_count);
+        if self.idle_scale_factor != 0.0 {
+            entries.put("IdleScaleFactor", self.idle_scale_factor);
+        }
+        entries.put_nonzero("IdleCountMin", self.idle_count_min.into());
+        entries.put_number("IdleTime", self.idle_time);
+        entries.put_nonzero("MaxBuilds", self.max_builds.into());
+        entries.put_nonzero("MaxGrowthRate", self.max_growth_rate.into());
+        entries.put("MachineDriver", self.machine_driver.clone());
+        entries.put("MachineName", self.machine_name.clone());
+        entries.put_lines("MachineOptions", &self.machine_options);
+        entries.put_others(&self.other);
+        let periods = self
+            .autoscaling
+            .iter()
+            .map(MachinePeriod::entries)
+            .collect();
+        entries.put_sections("autoscaling", periods);
+        entries
+    }
+}
+
+impl MachinePeriod {
+    fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
+        let period = Self {
+            periods: section.strings("Periods")?,
+            timezone: section.string("Timezone")?,
+            idle_count: section.number("IdleCount")?.unwrap_or(0),
+            idle_scale_factor: section.float("IdleScaleFactor")?.unwrap_or(0.0),
+            idle_count_min: section.number("IdleCountMin")?.unwrap_or(0),
+            idle_time: section.number("IdleTime")?.unwrap_or(0),
+        };
+        section.finish(&[])?;
+        Ok(period)
+    }
+
+    fn entries(&self) -> Entries {
+        let mut entries = Entries::default();
+        entries.put_strings("Periods", &self.periods);
+        entries.put_some("Timezone", self.timezone.clone());
+        entries.put_number("IdleCount", self.idle_count);
+        if self.idle_scale_factor != 0.0 {
+            entries.put("IdleScaleFactor", self.idle_scale_factor);
+        }
+        entries.put_nonzero("IdleCountMin", self.idle_count_min.into());
+        entries.put_number("IdleTime", self.idle_time);
+        entries
+    }
+}
