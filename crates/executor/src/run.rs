@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use onspot_cache::CacheAccess;
 use onspot_gitlab::job::JobPayload;
-use onspot_gitlab::{Client, FailureReason, TraceWriter};
+use onspot_gitlab::{FailureReason, TraceWriter};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::ExecutorError;
@@ -34,9 +34,6 @@ pub struct JobRun {
     /// Told what happens. An executor never fails for a receiver that is gone, except for
     /// [`Event::ReadyToStart`], which then counts as refused.
     pub events: mpsc::Sender<Event>,
-    /// The job's GitLab, for its artifacts. The helper in the container connects to the same
-    /// address with the same trust.
-    pub gitlab: Client,
 }
 
 impl fmt::Debug for JobRun {
@@ -153,4 +150,7 @@ pub trait Executor: Send + Sync + 'static {
 
     /// Makes sure that the slot's helper waits for the next job, so that it costs no time then.
     fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>>;
+
+    /// Removes what waits for a next job, once there will be none.
+    fn close(&self) -> BoxFuture<'_, ()>;
 }

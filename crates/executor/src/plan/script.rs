@@ -1,0 +1,101 @@
+//! A job's commands as one script for a shell's standard input.
+//!
+//! The script works in bash and in any POSIX shell (dash, busybox). The commands are handed to
+//! `eval` as one quoted text, so that the shell has read all of them before the first one runs:
+//! a command that reads standard input gets nothing, instead of eating the commands after it.
+
+use std::fmt::Write;
+
+use onspot_gitlab::{FILE_FOLDER, Variables};
+
+use crate::helper::request::Place;
+
+/// Commands in a shell that ends at the first one that fails; each is shown before it runs.
+pub(crate) fn shell(variables: &Variables, place: &Place, commands: &[String]) -> String {
+    let mut body = exports(variables);
+    let _ = writeln!(body, "cd {}", quote(&place.project_dir()));
+    for command in commands {
+        body.push_str(&shown(command));
+    }
+    wrapped(&body)
+}
+
+/// Commands of the helper's own shell, around the check-out.
+pub(crate) fn hook(variables: &Variables, dir: &str, commands: &[String]) -> String {
+    let mut body = exports(variables);
+    let _ = writeln!(body, "cd {}", quote(dir));
+    for command in commands {
+        body.push_str(&shown(command));
+    }
+    wrapped(&body)
+}
+
+/// The command line that finds the best shell of an image.
+pub(crate) fn detection() -> Vec<String> {
+    let find = "for shell in /usr/local/bin/bash /usr/bin/bash /bin/bash \
+                /usr/local/bin/sh /usr/bin/sh /bin/sh /busybox/sh; do \
+                if [ -x \"$shell\" ]; then exec \"$shell\"; fi; done; \
+                echo 'the image has no shell' >&2; exit 1";
+    vec!["sh".into(), "-c".into(), find.into()]
+}
+
+fn wrapped(body: &str) -> String {
+    format!(
+        "if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\n\
+         set -e\n\
+         set +o noclobber\n\
+         eval {} </dev/null\n\
+         exit 0\n",
+        quote(body),
+    )
+}
+
+/// The variables, file variables written to their files.
+fn exports(variables: &Variables) -> String {
+    let mut text = String::new();
+    let folder = variables.get(FILE_FOLDER).unwrap_or_default();
+    if variables.iter().any(|variable| variable.file) {
+        let _ = writeln!(text, "mkdir -p {}", quote(folder));
+    }
+    for variable in variables.iter().filter(|variable| is_name(&variable.key)) {
+        let Some(value) = variables.reference(&variable.key) else { continue };
+        if variable.file {
+            let content = quote(&variable.value);
+            let _ = writeln!(text, "printf '%s' {content} >{}", quote(&value));
+        }
+        let _ = writeln!(text, "export {}={}", variable.key, quote(&value));
+    }
+    text
+}
+
+/// A command, shown in green as GitLab Runner does: a long one by its first line.
+fn shown(command: &str) -> String {
+    let command = command.trim();
+    let Some(first) = command.lines().next() else { return "echo\n".into() };
+    let line = if command.contains('\n') {
+        format!("$ {first} # collapsed multi-line command")
+    } else {
+        format!("$ {first}")
+    };
+    format!("printf '\\033[32;1m%s\\033[0;m\\n' {}\n{command}\n", quote(&line))
+}
+
+/// A POSIX shell's word that stands for exactly this text.
+pub(crate) fn quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// Whether a shell takes it as a variable's name.
+fn is_name(key: &str) -> bool {
+    let mut chars = key.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! What a job keeps and needs beyond its own run: caches, artifacts.
+
+use onspot_cache::Selection;
+use onspot_cache::archive::{Format, Level};
+use onspot_gitlab::Variables;
+use onspot_gitlab::job::{ArtifactFormat, CachePolicy, JobPayload, When};
+
+use super::sources::attempts;
+use crate::helper::request::{Download, DownloadArtifacts, UploadArtifacts};
+use crate::settings::RunnerSettings;
+
+/// One cache of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CachePlan {
+    /// Its key, expanded.
+    pub(crate) key: String,
+    /// The keys to look for, in this order; empty if the policy does not pull.
+    pub(crate) restore: Vec<String>,
+    /// Whether the policy lets it be saved, and after what.
+    pub(crate) save: Option<When>,
+    /// What belongs to it.
+    pub(crate) selection: Selection,
+    /// How it is packed.
+    pub(crate) format: Format,
+    /// How hard.
+    pub(crate) level: Level,
+    /// Something about it that the user should know.
+    pub(crate) warning: Option<String>,
+}
+
+/// One upload and its condition.
+#[derive(Debug, Clone)]
+pub(crate) struct UploadPlan {
+    /// After what it is done.
+    pub(crate) when: When,
+    /// What the helper is asked for.
+    pub(crate) request: UploadArtifacts,
+}
+
+pub(super) fn caches(job: &JobPayload, variables: &Variables) -> Vec<CachePlan> {
+    let mut plans = Vec::new();
+    for spec in &job.cache {
+        let selection = Selection {
+            paths: expanded(&spec.paths, variables),
+            exclude: Vec::new(),
+            untracked: spec.untracked,
+        };
+        if selection.is_empty() {
+            continue;
+        }
+        let mut key = variables.expand(&spec.key);
+        if spec.key.is_empty() {
+            key = format!("{}/{}", job.job_info.name, job.git_info.r#ref);
+        }
+        let policy_text = variables.expand(&spec.policy);
+        let policy = CachePolicy::parse(&policy_text);
+        let (pulls, pushes) = policy.map_or((false, false), |p| (p.pulls(), p.pushes()));
+        let restore = if pulls { candidates(&key, &spec.fallback_keys, variables) } else { vec![] };
+        plans.push(CachePlan {
+            key,
+            restore,
+            save: pushes.then_some(spec.when),
+            selection,
+            format: Format::parse(variables.get("CACHE_COMPRESSION_FORMAT").unwrap_or_default()),
+            level: Level::parse(variables.get("CACHE_COMPRESSION_LEVEL").unwrap_or_default()),
+            warning: policy.is_none().then(|| {
+                format!("unknown cache policy {policy_text:?}: it can be pull, push or pull-push")
+            }),
+        });
+    }
+    plans
+}
+
+/// The cache's own key, its fallback keys, and the job's last resort. What a protected branch
+/// stored is not to be had by a fallback key of anybody's choice.
+fn candidates(key: &str, fallback: &[String], variables: &Variables) -> Vec<String> {
+    let last = variables.get("CACHE_FALLBACK_KEY").map(|key| variables.expand(key));
+    let last = last.filter(|key| !key.trim_end().ends_with("-protected"));
+    let mut keys = vec![key.to_owned()];
+    for key in expanded(fallback, variables).into_iter().chain(last) {
+        if !key.trim().is_empty() && !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+pub(super) fn downloads(
+    job: &JobPayload,
+    settings: &RunnerSettings,
+    variables: &Variables,
+) -> DownloadArtifacts {
+    let with_file = job.dependencies.iter().filter(|dependency| {
+        dependency.artifacts_file.as_ref().is_some_and(|file| !file.filename.is_empty())
+    });
+    DownloadArtifacts {
+        gitlab: settings.url.clone(),
+        ca_pem: settings.tls_ca_pem.clone(),
+        attempts: attempts(variables, "ARTIFACT_DOWNLOAD_ATTEMPTS"),
+        downloads: with_file
+            .map(|dependency| Download {
+                job: dependency.id,
+                name: dependency.name.clone(),
+                token: dependency.token.clone(),
+            })
+            .collect(),
+    }
+}
+
+pub(super) fn uploads(
+    job: &JobPayload,
+    settings: &RunnerSettings,
+    variables: &Variables,
+) -> Vec<UploadPlan> {
+    let plan = |spec: &onspot_gitlab::job::ArtifactSpec| {
+        let selection = Selection {
+            paths: expanded(&spec.paths, variables),
+            exclude: expanded(&spec.exclude, variables),
+            untracked: spec.untracked,
+        };
+        let kind = if spec.artifact_type.is_empty() { "archive" } else { &spec.artifact_type };
+        let request = UploadArtifacts {
+            gitlab: settings.url.clone(),
+            ca_pem: settings.tls_ca_pem.clone(),
+            job: job.id,
+            token: job.token.clone(),
+            name: file_name(&variables.expand(&spec.name), kind),
+            kind: kind.to_owned(),
+            format: spec.artifact_format.clone(),
+            expire_in: variables.expand(&spec.expire_in),
+            level: Level::parse(variables.get("ARTIFACT_COMPRESSION_LEVEL").unwrap_or_default()),
+            selection,
+        };
+        UploadPlan { when: spec.when, request }
+    };
+    let known = |spec: &&onspot_gitlab::job::ArtifactSpec| {
+        !matches!(spec.artifact_format, ArtifactFormat::Other(_))
+    };
+    job.artifacts
+        .iter()
+        .filter(known)
+        .map(plan)
+        .filter(|plan| !plan.request.selection.is_empty())
+        .collect()
+}
+
+/// The artifact's name without what a file's name cannot have; GitLab's default where it has
+/// none.
+fn file_name(name: &str, kind: &str) -> String {
+    let name: String =
+        name.trim().chars().map(|c| if matches!(c, '/' | '\\' | '\0') { '_' } else { c }).collect();
+    match name.as_str() {
+        "" | "." | ".." if kind == "archive" => "artifacts".into(),
+        "" | "." | ".." => format!("artifacts.{kind}"),
+        _ => name,
+    }
+}
+
+fn expanded(list: &[String], variables: &Variables) -> Vec<String> {
+    list.iter().map(|text| variables.expand(text)).collect()
+}

@@ -1,0 +1,108 @@
+//! The variables of a job: what the runner adds to what GitLab sent.
+
+use onspot_gitlab::job::JobPayload;
+use onspot_gitlab::{FILE_FOLDER, Variable, Variables};
+use url::Url;
+
+use super::Site;
+use crate::error::ExecutorError;
+use crate::settings::RunnerSettings;
+
+/// All variables, the weakest first: the runner's, the job's, and those that only the runner can
+/// know.
+pub(super) fn all(
+    job: &JobPayload,
+    settings: &RunnerSettings,
+    site: &Site<'_>,
+    project: &str,
+) -> Variables {
+    let weak = defaults(settings, job).into_iter().chain(environment(settings));
+    let strong = places(settings, site, project);
+    Variables::resolve(weak.chain(job.variables.iter().cloned()).chain(strong))
+}
+
+/// What GitLab usually sends, for servers that leave it out.
+fn defaults(settings: &RunnerSettings, job: &JobPayload) -> Vec<Variable> {
+    let mut list = vec![
+        Variable::public("CI", "true"),
+        Variable::public("GITLAB_CI", "true"),
+        Variable::public("CI_SERVER", "yes"),
+        Variable::public("CI_SERVER_NAME", "GitLab"),
+        Variable::public("CI_SERVER_URL", settings.url.trim_end_matches('/')),
+        Variable::public("CI_JOB_STATUS", "running"),
+        Variable::public("CI_JOB_TIMEOUT", job.runner_info.timeout.to_string()),
+        Variable::public("CI_RUNNER_VERSION", env!("CARGO_PKG_VERSION")),
+        Variable::public("CI_RUNNER_EXECUTABLE_ARCH", executable_arch()),
+    ];
+    if let Ok(url) = Url::parse(&settings.url) {
+        list.push(Variable::public("CI_SERVER_HOST", url.host_str().unwrap_or_default()));
+        list.push(Variable::public("CI_SERVER_PROTOCOL", url.scheme()));
+        if let Some(port) = url.port_or_known_default() {
+            list.push(Variable::public("CI_SERVER_PORT", port.to_string()));
+        }
+    }
+    list
+}
+
+/// The runner's own `environment = ["NAME=value"]`.
+fn environment(settings: &RunnerSettings) -> impl Iterator<Item = Variable> + '_ {
+    settings.environment.iter().filter_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        let public = Variable::public(key.trim(), value);
+        Some(Variable { public: false, raw: false, ..public })
+    })
+}
+
+/// What depends on where the job runs, and what a job must not change.
+fn places(settings: &RunnerSettings, site: &Site<'_>, project: &str) -> Vec<Variable> {
+    let builds = site.builds_dir;
+    let isolated = site.executor == "docker";
+    let mut list = vec![
+        Variable::public("CI_BUILDS_DIR", builds),
+        Variable::public("CI_PROJECT_DIR", format!("{builds}/{project}")),
+        Variable::public(FILE_FOLDER, format!("{builds}/{project}.tmp")),
+        Variable::public("CI_CONCURRENT_ID", site.slot.to_string()),
+        Variable::public("CI_CONCURRENT_PROJECT_ID", site.slot.to_string()),
+        Variable::public(
+            if isolated { "CI_DISPOSABLE_ENVIRONMENT" } else { "CI_SHARED_ENVIRONMENT" },
+            "true",
+        ),
+    ];
+    if !settings.short_token.is_empty() {
+        list.push(Variable::public("CI_RUNNER_SHORT_TOKEN", &settings.short_token));
+    }
+    list
+}
+
+/// `linux/amd64`: Go's names, which scripts know.
+fn executable_arch() -> String {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("{}/{arch}", std::env::consts::OS)
+}
+
+/// The project's path below the builds folder: `group/project`.
+pub(super) fn project_path(job: &JobPayload) -> Result<String, ExecutorError> {
+    let variable = |key: &str| job.variables.iter().rev().find(|v| v.key == key);
+    let from_url = || {
+        let url = Url::parse(&job.git_info.repo_url).ok()?;
+        Some(url.path().trim_start_matches('/').trim_end_matches(".git").to_owned())
+    };
+    let path = Some(job.job_info.project_full_path.clone())
+        .filter(|path| !path.is_empty())
+        .or_else(|| variable("CI_PROJECT_PATH").map(|v| v.value.clone()))
+        .or_else(from_url)
+        .unwrap_or_default();
+    let path = path.trim_matches('/');
+    let sound = !path.is_empty()
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        && !path.contains(['\0', '\n']);
+    if sound {
+        Ok(path.to_owned())
+    } else {
+        Err(ExecutorError::Payload(format!("the project's path {path:?} is no path")))
+    }
+}
