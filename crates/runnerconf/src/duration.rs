@@ -4,49 +4,52 @@ use std::time::Duration;
 
 use crate::section::Complaint;
 
-/// Units of Go's `time.ParseDuration`, in nanoseconds, the longer spelling of a prefix first.
-const UNITS: [(&str, f64); 8] = [
-    ("ns", 1.0),
-    ("us", 1e3),
-    ("µs", 1e3),
-    ("μs", 1e3),
-    ("ms", 1e6),
-    ("s", 1e9),
-    ("m", 60e9),
-    ("h", 3600e9),
+/// Units of Go's `time.ParseDuration`, in nanoseconds.
+const UNITS: [(&str, u64); 8] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("μs", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
 ];
 
 /// Reads a duration, for example `1h30m`; `0` needs no unit.
 pub(crate) fn parse(text: &str) -> Result<Duration, Complaint> {
-    let wrong = || {
+    let nanoseconds = if text == "0" {
+        Some(0)
+    } else {
+        nanoseconds(text)
+    };
+    nanoseconds.map(Duration::from_nanos).ok_or_else(|| {
         Complaint::new(format!("is `{text}`, which is no duration"))
             .with_hint("write for example \"20m0s\" or \"1h30m\"")
-    };
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let mut nanoseconds = 0.0;
+    })
+}
+
+/// The sum of all parts; `None` where one is malformed or the sum is too large.
+fn nanoseconds(text: &str) -> Option<u64> {
+    let mut sum = 0_u64;
     let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or_else(wrong)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let letters = rest
+    while !rest.is_empty() || text.is_empty() {
+        let (number, behind) = rest.split_at(rest.find(|c: char| c != '.' && !c.is_ascii_digit())?);
+        let end = behind
             .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let unit = UNITS
-            .iter()
-            .find(|(unit, _)| *unit == &rest[..letters])
-            .ok_or_else(wrong)?;
-        nanoseconds += number * unit.1;
-        rest = &rest[letters..];
+            .unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(end);
+        let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+        sum = sum.checked_add(whole.parse::<u64>().ok()?.checked_mul(*unit)?)?;
+        let mut place = *unit;
+        for decimal in decimals.chars() {
+            place /= 10;
+            sum = sum.checked_add(u64::from(decimal.to_digit(10)?) * place)?;
+        }
+        rest = behind;
     }
-    if text.is_empty() {
-        return Err(wrong());
-    }
-    Duration::try_from_secs_f64(nanoseconds / 1e9).map_err(|_| wrong())
+    Some(sum)
 }
 
 /// Writes a duration so that [`parse`] gives the same back.
@@ -82,7 +85,17 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["", "5", "m5", "5 m", "1d", "-5s"] {
+        for text in [
+            "",
+            "5",
+            "m5",
+            "5 m",
+            "1d",
+            "-5s",
+            "1.2.3s",
+            ".",
+            "9999999999h",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

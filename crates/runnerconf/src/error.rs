@@ -102,6 +102,9 @@ impl ConfigError {
             ConfigErrorKind::UnknownKey { .. } => {
                 Some("remove it: neither onspot nor GitLab Runner reads it".to_owned())
             }
+            ConfigErrorKind::MissingKey { .. } => {
+                Some("every runner needs name, url, token and executor".to_owned())
+            }
             ConfigErrorKind::BadValue { hint, .. } => hint.clone(),
             _ => None,
         }

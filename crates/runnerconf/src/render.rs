@@ -178,6 +178,15 @@ fn quoted(key: &str) -> String {
     if !key.is_empty() && key.chars().all(bare) {
         key.to_owned()
     } else {
-        Value::String(key.to_owned()).to_string()
+        let mut quoted = String::from("\"");
+        for character in key.chars() {
+            match character {
+                '"' | '\\' => quoted.extend(['\\', character]),
+                c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+                c => quoted.push(c),
+            }
+        }
+        quoted.push('"');
+        quoted
     }
 }

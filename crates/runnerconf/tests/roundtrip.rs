@@ -1,0 +1,244 @@
+//! Whatever a config says, writing and reading it gives the same.
+
+use std::time::Duration;
+
+use onspot_runnerconf::{
+    Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Docker, Ec2Options, ExecutorKind,
+    Machine, MachinePeriod, PullPolicy, Runner, S3, Secret, TokenRef, render,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// Any text that TOML can hold in a string, quotes and line breaks among it.
+fn text() -> impl Strategy<Value = String> {
+    "[ -~éß\n\t\"'\\\\]{1,12}"
+}
+
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    vec(text(), 0..3)
+}
+
+fn secret() -> impl Strategy<Value = Secret> {
+    text().prop_map(Secret::new)
+}
+
+fn token() -> impl Strategy<Value = TokenRef> {
+    let word = "[A-Za-z0-9_/-]{1,12}";
+    prop_oneof![
+        word.prop_map(|word| TokenRef::Plain(Secret::new(word))),
+        word.prop_map(TokenRef::Env),
+        word.prop_map(|word| TokenRef::File(word.into())),
+        word.prop_map(TokenRef::Ssm),
+    ]
+}
+
+/// Tables of keys that GitLab Runner knows and the model keeps.
+fn other(keys: &'static [&'static str]) -> impl Strategy<Value = toml::Table> {
+    let leaf = prop_oneof![
+        any::<i64>().prop_map(toml::Value::Integer),
+        any::<bool>().prop_map(toml::Value::Boolean),
+        (-1e9..1e9).prop_map(toml::Value::Float),
+        text().prop_map(toml::Value::String),
+    ];
+    let value = leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(toml::Value::Array),
+            proptest::collection::btree_map(text(), inner, 0..3)
+                .prop_map(|map| toml::Value::Table(map.into_iter().collect())),
+        ]
+    });
+    proptest::collection::btree_map(select(keys).prop_map(str::to_owned), value, 0..3)
+        .prop_map(|map| map.into_iter().collect())
+}
+
+prop_compose! {
+    fn docker()(
+        image in option::of(text()),
+        privileged: bool,
+        disable_cache: bool,
+        (volumes, extra_hosts, dns, cap_add) in (texts(), texts(), texts(), texts()),
+        shm_size in 0..=i64::MAX as u64,
+        pull_policy in vec(select(vec![PullPolicy::Always, PullPolicy::IfNotPresent]), 0..3),
+        allowed_pull_policies in vec(select(vec![PullPolicy::Never, PullPolicy::Always]), 0..2),
+        network_mode in option::of(text()),
+        wait_for_services_timeout in -1..60_i64,
+        other in other(&["tmpfs", "services", "runtime", "gpus"]),
+    ) -> Docker {
+        Docker {
+            image, privileged, disable_cache, volumes, extra_hosts, dns, cap_add, shm_size,
+            pull_policy, allowed_pull_policies, network_mode, wait_for_services_timeout, other,
+            ..Docker::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn cache()(
+        kind in option::of(select(vec![CacheType::S3, CacheType::Gcs])),
+        path in option::of(text()),
+        shared: bool,
+        max_uploaded_archive_size in 0..1_u64 << 40,
+        s3 in option::of((
+            option::of(text()),
+            option::of(secret()),
+            option::of(secret()),
+            option::of(text()),
+            any::<bool>(),
+            other(&["AuthenticationType", "RoleARN"]),
+        )),
+        other in other(&["gcs", "azure"]),
+    ) -> Cache {
+        let s3 = s3.map(|(server_address, access_key, secret_key, bucket_name, insecure, other)| S3 {
+            server_address, access_key, secret_key, bucket_name, bucket_location: None, insecure,
+            other,
+        });
+        Cache { kind, path, shared, max_uploaded_archive_size, s3, other }
+    }
+}
+
+prop_compose! {
+    fn period()(
+        periods in texts(),
+        timezone in option::of(text()),
+        idle_count: u32,
+        idle_scale_factor in 0.0..4.0,
+        idle_count_min: u32,
+        idle_time: u32,
+    ) -> MachinePeriod {
+        MachinePeriod { periods, timezone, idle_count, idle_scale_factor, idle_count_min, idle_time }
+    }
+}
+
+prop_compose! {
+    fn ec2_options()(
+        access_key in option::of("[A-Z]{4,8}"),
+        secret_key in option::of("[a-z=+/]{4,8}".prop_map(Secret::new)),
+        region in option::of("[a-z]{2}-[a-z]{4}-[1-3]"),
+        security_groups in vec("[a-z-]{1,8}", 0..3),
+        private_address_only: bool,
+        request_spot: bool,
+        spot_price in option::of("0\\.[1-9]{1,3}"),
+        root_size in option::of(1..2000_u32),
+        tags in vec(("[a-z]{1,4}", "[a-z]{1,4}"), 0..3),
+        registry_mirrors in vec("https://[a-z]{1,6}", 0..2),
+        unused in vec("amazonec2-ssh-user=[a-z]{1,6}", 0..2),
+    ) -> Ec2Options {
+        Ec2Options {
+            access_key, secret_key, region, security_groups, private_address_only, request_spot,
+            spot_price, root_size, tags, registry_mirrors, unused,
+            ..Ec2Options::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn machine()(
+        period in period(),
+        options in ec2_options(),
+        autoscaling in vec(period(), 0..2),
+        max_builds: u32,
+        max_growth_rate: u32,
+        other in other(&["OffPeakPeriods", "MaxRemovalAttempts"]),
+    ) -> Machine {
+        Machine {
+            idle_count: period.idle_count,
+            idle_scale_factor: period.idle_scale_factor,
+            idle_count_min: period.idle_count_min,
+            idle_time: period.idle_time,
+            max_builds,
+            max_growth_rate,
+            machine_driver: Machine::EC2_DRIVER.to_owned(),
+            machine_name: "runner-%s".to_owned(),
+            machine_options: options.to_machine_options(),
+            autoscaling,
+            other,
+        }
+    }
+}
+
+prop_compose! {
+    fn autoscaler()(
+        capacity_per_instance: u32,
+        plugin in option::of(text()),
+        plugin_config in other(&["name", "a key with spaces", ""]),
+        policy in vec((texts(), any::<u32>(), any::<u64>(), 0.0..4.0, any::<Option<bool>>()), 0..2),
+        other in other(&["connector_config", "state_storage", "update_interval"]),
+    ) -> Autoscaler {
+        let policy = policy.into_iter().map(|(periods, idle_count, ms, scale_factor, preemptive)| {
+            AutoscalerPolicy {
+                periods,
+                idle_count,
+                // Ten years in milliseconds: what a float of nanoseconds holds exactly enough.
+                idle_time: Duration::from_millis(ms % 315_360_000_000),
+                scale_factor,
+                preemptive_mode: preemptive,
+                ..AutoscalerPolicy::default()
+            }
+        });
+        Autoscaler {
+            capacity_per_instance, plugin, plugin_config, policy: policy.collect(), other,
+            ..Autoscaler::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn runner()(
+        (name, token) in (text(), token()),
+        url in select(vec!["https://gitlab.com", "http://10.0.0.1:8080/git", "https://x.y/a/b"]),
+        executor in select(vec![
+            ExecutorKind::Docker,
+            ExecutorKind::Shell,
+            ExecutorKind::DockerMachine,
+            ExecutorKind::DockerAutoscaler,
+            ExecutorKind::Other("kubernetes".into()),
+        ]),
+        limit: u32,
+        (environment, clone_url, pre_build_script) in
+            (texts(), option::of(text()), option::of(text())),
+        docker in option::of(docker()),
+        cache in option::of(cache()),
+        machine in option::of(machine()),
+        autoscaler in option::of(autoscaler()),
+        other in other(&["kubernetes", "feature_flags", "tls-key-file"]),
+    ) -> Runner {
+        Runner {
+            limit, environment, clone_url, pre_build_script, docker, cache, machine, autoscaler,
+            other,
+            ..Runner::new(name, url.parse().unwrap(), token, executor)
+        }
+    }
+}
+
+prop_compose! {
+    fn config()(
+        concurrent in 1..u32::MAX,
+        check_interval: u32,
+        log_level in option::of(text()),
+        runners in vec(runner(), 0..3),
+        other in other(&["session_server", "sentry_dsn"]),
+    ) -> Config {
+        Config { concurrent, check_interval, log_level, runners, other, ..Config::default() }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn what_is_written_is_read_again(config in config()) {
+        let text = render(&config);
+        match Config::parse(&text, "config.toml") {
+            Ok(again) => prop_assert_eq!(again, config, "{}", text),
+            Err(error) => prop_assert!(false, "{error} in\n{text}"),
+        }
+    }
+
+    #[test]
+    fn machine_options_come_back(options in ec2_options()) {
+        let again = Ec2Options::from_machine_options(options.to_machine_options()).unwrap();
+        prop_assert_eq!(again, options);
+    }
+}
