@@ -1,1 +1,18 @@
 //! The local world and the end-to-end tests.
+//!
+//! The world is everything that onspot meets outside itself, on one machine and without an
+//! account anywhere: AWS (LocalStack behind a proxy that checks signatures and records every
+//! call), instances (containers with systemd, their own Docker and their own metadata
+//! service), and GitLab (a mock). One address, the gateway of the world's Docker network,
+//! reaches all of it from this host, from the guests and from the jobs' containers.
+
+pub mod cloud;
+pub mod command;
+pub mod engine;
+mod error;
+pub mod hypervisor;
+pub mod images;
+pub mod poll;
+pub mod verbs;
+
+pub use error::{Error, Result, chain};

@@ -1,0 +1,84 @@
+//! The record of every call to the AWS look-alike.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Principal;
+
+/// Older calls are forgotten beyond this many.
+const KEPT: usize = 200_000;
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Call {
+    /// When the request's head had arrived.
+    pub at: Timestamp,
+    /// Who made it.
+    pub principal: Principal,
+    /// The service, as in the signature's scope: `ec2`, `s3`, `logs`, …
+    pub service: String,
+    /// The operation: `CreateFleet`, `PutObject`, …
+    pub action: String,
+    /// S3: the path. Empty elsewhere.
+    pub resource: String,
+    /// The answer's HTTP status.
+    pub status: u16,
+    /// Why the proxy itself refused it, as AWS's error code.
+    pub refused: Option<String>,
+    /// From the request's head to the answer's.
+    pub took: Duration,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} {}:{} {} {}",
+            self.at, self.principal, self.service, self.action, self.resource, self.status
+        )?;
+        if let Some(code) = &self.refused {
+            write!(f, " refused: {code}")?;
+        }
+        Ok(())
+    }
+}
+
+/// All calls so far, oldest first; clones share one record.
+#[derive(Debug, Clone, Default)]
+pub struct Calls(Arc<Mutex<Vec<Call>>>);
+
+impl Calls {
+    /// Adds one.
+    pub fn push(&self, call: Call) {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.len() >= KEPT {
+            calls.drain(..KEPT / 2);
+        }
+        calls.push(call);
+    }
+
+    /// Those that `wanted` says yes to.
+    pub fn matching(&self, wanted: impl Fn(&Call) -> bool) -> Vec<Call> {
+        let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.iter().filter(|call| wanted(call)).cloned().collect()
+    }
+
+    /// How many there are: a mark for [`Calls::since`].
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether nobody has called yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Those after the first `mark`.
+    pub fn since(&self, mark: usize) -> Vec<Call> {
+        let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.iter().skip(mark).cloned().collect()
+    }
+}

@@ -1,0 +1,133 @@
+//! The base image, also where no registry can be reached: debootstrap makes it there.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures::{StreamExt, TryStreamExt};
+use tokio_util::io::ReaderStream;
+
+use super::Step;
+use crate::{Error, Result, command};
+
+/// What every Dockerfile of ours starts from.
+pub(super) const BASE: &str = "debian:bookworm-slim";
+
+/// A pull that has not ended by then counts as impossible.
+const PULL_BOUND: Duration = Duration::from_secs(180);
+
+/// Where debootstrap gets Debian from; `ONSPOT_DEBIAN_MIRROR` names another mirror.
+const DEBIAN: &str = "http://deb.debian.org/debian";
+
+/// What the official slim image has beyond a minimal Debian: fast, small package installs
+/// that start no service.
+const SLIM: &str = r#"
+cd "$1"
+echo force-unsafe-io >etc/dpkg/dpkg.cfg.d/docker-apt-speedup
+cat >etc/dpkg/dpkg.cfg.d/docker-slim <<'END'
+path-exclude=/usr/share/doc/*
+path-exclude=/usr/share/info/*
+path-exclude=/usr/share/locale/*
+path-exclude=/usr/share/man/*
+path-include=/usr/share/doc/*/copyright
+END
+printf '#!/bin/sh\nexit 101\n' >usr/sbin/policy-rc.d
+chmod +x usr/sbin/policy-rc.d
+rm -rf usr/share/doc/* usr/share/info/* usr/share/locale/* usr/share/man/* \
+  var/cache/apt/archives/*.deb var/cache/apt/*.bin var/lib/apt/lists/* var/log/bootstrap.log
+"#;
+
+/// Makes sure that the base image is there: found, pulled, or made.
+pub(super) async fn ensure(docker: &Docker, tell: &mut dyn FnMut(Step)) -> Result<()> {
+    if super::inspect(docker, BASE).await?.is_some() {
+        return Ok(());
+    }
+    let begin = Instant::now();
+    tell(Step::Building {
+        image: BASE.to_owned(),
+    });
+    if let Err(pull) = pull(docker, BASE).await {
+        make(docker).await.map_err(|error| Error::BaseImage {
+            image: BASE.to_owned(),
+            pull: crate::error::chain(&pull),
+            reason: crate::error::chain(&error),
+        })?;
+    }
+    tell(Step::Ready {
+        image: BASE.to_owned(),
+        took: Some(begin.elapsed()),
+    });
+    Ok(())
+}
+
+/// Pulls an image from its registry.
+pub(super) async fn pull(docker: &Docker, image: &str) -> Result<()> {
+    let options = CreateImageOptionsBuilder::new().from_image(image).build();
+    let pulled = docker
+        .create_image(Some(options), None, None)
+        .try_collect::<Vec<_>>();
+    match tokio::time::timeout(PULL_BOUND, pulled).await {
+        Ok(result) => result
+            .map(drop)
+            .map_err(Error::docker(format!("pull {image}"))),
+        Err(_) => Err(Error::Other(format!("pulling {image} took too long"))),
+    }
+}
+
+/// debootstrap, then an import of what it made.
+async fn make(docker: &Docker) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::Other("debootstrap needs root".to_owned()));
+    }
+    if command::run("debootstrap", &["--version"]).await.is_err() {
+        command::run("apt-get", &["update", "-qq"]).await?;
+        command::run(
+            "apt-get",
+            &[
+                "install",
+                "-y",
+                "-qq",
+                "--no-install-recommends",
+                "debootstrap",
+            ],
+        )
+        .await?;
+    }
+    let folder = tempfile::tempdir().map_err(Error::io("make a temporary folder"))?;
+    let root = folder.path().join("root");
+    let root_text = root.display().to_string();
+    let mirror = std::env::var("ONSPOT_DEBIAN_MIRROR").unwrap_or_else(|_| DEBIAN.to_owned());
+    command::run(
+        "debootstrap",
+        &["--variant=minbase", "bookworm", &root_text, &mirror],
+    )
+    .await?;
+    command::run("sh", &["-euc", SLIM, "slim", &root_text]).await?;
+    let tar = folder.path().join("root.tar");
+    command::run(
+        "tar",
+        &["-C", &root_text, "-cf", &tar.display().to_string(), "."],
+    )
+    .await?;
+    import(docker, &tar).await
+}
+
+async fn import(docker: &Docker, tar: &Path) -> Result<()> {
+    let file = tokio::fs::File::open(tar)
+        .await
+        .map_err(Error::io("open the base image's tar"))?;
+    let (repository, tag) = BASE.split_once(':').unwrap_or((BASE, "latest"));
+    let options = CreateImageOptionsBuilder::new()
+        .from_src("-")
+        .repo(repository)
+        .tag(tag)
+        .changes(vec![r#"CMD ["bash"]"#.to_owned()])
+        .build();
+    let body = bollard::body_try_stream(ReaderStream::with_capacity(file, 1 << 20));
+    let mut progress = std::pin::pin!(docker.create_image(Some(options), Some(body), None));
+    while let Some(step) = progress.next().await {
+        step.map_err(Error::docker(format!("import {BASE}")))?;
+    }
+    Ok(())
+}

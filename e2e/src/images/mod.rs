@@ -1,0 +1,156 @@
+//! The world's container images, built from `docker/`, one folder an image.
+//!
+//! An image is built again only when its folder changed: the label `onspot.context` holds a
+//! hash of it. The Dockerfiles start from `debian:bookworm-slim`; where that can neither be
+//! found nor pulled it is made by debootstrap ([`base`]).
+
+mod base;
+mod build;
+mod context;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+
+pub use context::Context;
+
+use crate::{Error, Result};
+
+/// The label that holds the hash of the folder that an image was built from.
+pub const CONTEXT_LABEL: &str = "onspot.context";
+
+/// An image that the world needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Image {
+    /// Name and tag.
+    pub name: &'static str,
+    /// Its folder beneath `docker/`.
+    pub folder: &'static str,
+    /// Whether a registry may have it: then it is built only where it can't be pulled.
+    pub public: bool,
+}
+
+/// LocalStack with Auto Scaling.
+pub const LOCALSTACK: Image = Image {
+    name: "onspot/localstack:0.1.0",
+    folder: "localstack",
+    public: false,
+};
+/// A guest of the hypervisor.
+pub const GUEST: Image = Image {
+    name: "onspot/guest:0.1.0",
+    folder: "guest",
+    public: false,
+};
+/// The registry that the guests pull from.
+pub const REGISTRY: Image = Image {
+    name: "onspot/registry:0.1.0",
+    folder: "registry",
+    public: false,
+};
+/// The helper container's image, of which the stack uploads a copy to its bucket.
+pub const HELPER: Image = Image {
+    name: "onspot-helper:0.1.0",
+    folder: "helper",
+    public: false,
+};
+/// The image of the cowsay pipeline's jobs.
+pub const COWSAY: Image = Image {
+    name: "npalm/cowsay:latest",
+    folder: "cowsay",
+    public: true,
+};
+
+/// All of them, in the order of building.
+pub const ALL: [Image; 5] = [COWSAY, HELPER, REGISTRY, GUEST, LOCALSTACK];
+
+/// What happened to an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It is missing or out of date and is being made.
+    Building {
+        /// The image's name.
+        image: String,
+    },
+    /// It is there now.
+    Ready {
+        /// The image's name.
+        image: String,
+        /// How long making it took; `None` if it was there.
+        took: Option<Duration>,
+    },
+}
+
+/// Makes sure that all images are there and up to date, one after the other.
+pub async fn ensure(docker: &Docker, images: &[Image], tell: &mut dyn FnMut(Step)) -> Result<()> {
+    for image in images {
+        ensure_one(docker, *image, tell).await?;
+    }
+    Ok(())
+}
+
+async fn ensure_one(docker: &Docker, image: Image, tell: &mut dyn FnMut(Step)) -> Result<()> {
+    let context = Context::read(&folder(image.folder))?;
+    let name = image.name.to_owned();
+    if is_current(docker, image, &context.hash()).await? {
+        tell(Step::Ready {
+            image: name,
+            took: None,
+        });
+        return Ok(());
+    }
+    let begin = Instant::now();
+    tell(Step::Building {
+        image: name.clone(),
+    });
+    if !(image.public && base::pull(docker, image.name).await.is_ok()) {
+        base::ensure(docker, tell).await?;
+        build::build(docker, image.name, context).await?;
+    }
+    tell(Step::Ready {
+        image: name,
+        took: Some(begin.elapsed()),
+    });
+    Ok(())
+}
+
+/// Whether the engine has the image, made from the very same folder (or pulled).
+async fn is_current(docker: &Docker, image: Image, hash: &str) -> Result<bool> {
+    let Some(found) = inspect(docker, image.name).await? else {
+        return Ok(false);
+    };
+    let label = found
+        .config
+        .and_then(|config| config.labels)
+        .and_then(|labels| labels.get(CONTEXT_LABEL).cloned());
+    Ok(match label {
+        Some(label) => label == hash,
+        None => image.public,
+    })
+}
+
+/// The image as the engine knows it, or `None`.
+async fn inspect(docker: &Docker, name: &str) -> Result<Option<bollard::models::ImageInspect>> {
+    match docker.inspect_image(name).await {
+        Ok(found) => Ok(Some(found)),
+        Err(bollard::errors::Error::DockerResponseServerError {
+            status_code: 404, ..
+        }) => Ok(None),
+        Err(source) => Err(Error::Docker {
+            what: format!("look at the image {name}"),
+            source,
+        }),
+    }
+}
+
+/// The repository: where `docker/` and `fixtures/` are.
+pub fn repository() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent()
+        .map_or(here.clone(), std::path::Path::to_path_buf)
+}
+
+fn folder(name: &str) -> PathBuf {
+    repository().join("docker").join(name)
+}

@@ -1,0 +1,27 @@
+//! `onspot-world images`: builds what is missing or changed.
+
+use std::process::ExitCode;
+
+use crate::images::{self, Step};
+use crate::{Result, engine, poll};
+
+/// Builds all images and says how long each took.
+pub(super) async fn run() -> Result<ExitCode> {
+    let docker = engine::connect().await?;
+    images::ensure(&docker, &images::ALL, &mut tell).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line for what happened to an image; nothing for one that was there.
+pub(super) fn tell(step: Step) {
+    match step {
+        Step::Building { image } => anstream::println!("  image {image} …"),
+        Step::Ready {
+            image,
+            took: Some(took),
+        } => {
+            anstream::println!("  image {image} is ready ({})", poll::rough(took));
+        }
+        Step::Ready { took: None, .. } => {}
+    }
+}
