@@ -6,7 +6,7 @@
 //! Source: `network/gitlab.go` of GitLab Runner 19.4, and GitLab's REST API for `user/runners`.
 
 use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE};
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request};
 use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
@@ -172,7 +172,7 @@ impl Api {
             Method::PATCH,
             &format!("jobs/{job}/trace?debug_trace=false"),
         )
-        .header(JOB_TOKEN, token.expose())
+        .header(JOB_TOKEN, hidden(token.expose())?)
         .header(CONTENT_TYPE, "text/plain")
         .header(CONTENT_RANGE, format!("{start}-{end}"))
         .body(content.to_vec())
@@ -191,7 +191,7 @@ impl Api {
             Method::GET,
             &format!("jobs/{job}/artifacts?direct_download={direct}"),
         )
-        .header(JOB_TOKEN, token.expose())
+        .header(JOB_TOKEN, hidden(token.expose())?)
         .body(Vec::new())
         .map_err(Error::Request)
     }
@@ -215,7 +215,7 @@ impl Api {
         Request::builder()
             .method(Method::POST)
             .uri(url.as_str())
-            .header(JOB_TOKEN, token.expose())
+            .header(JOB_TOKEN, hidden(token.expose())?)
             .body(Vec::new())
             .map_err(Error::Request)
     }
@@ -232,7 +232,7 @@ impl Api {
             source,
         })?;
         self.builder(method, path)
-            .header(header, token)
+            .header(header, hidden(token)?)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
             .body(body)
@@ -254,6 +254,13 @@ impl Api {
         url.set_query(query);
         url
     }
+}
+
+/// A header's value that does not show in debug output.
+fn hidden(token: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(token).map_err(|e| Error::Request(e.into()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// What an uploaded artifact is.

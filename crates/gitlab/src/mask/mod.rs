@@ -77,16 +77,14 @@ impl Masker {
         let parameters = PARAMETERS
             .iter()
             .flat_map(|name| [format!("?{name}="), format!("&{name}=")]);
+        let values = Scanner::new(values)?;
+        let prefixes = Scanner::new(prefixes.map(|prefix| prefix.as_bytes().to_vec()))?;
+        let parameters = Scanner::ignoring_case(parameters.map(String::into_bytes))?;
         Ok(Self {
             stages: [
-                Stage::new(Scanner::new(values)?, Hides::Match),
-                Stage::new(Scanner::new(prefixes.map(|p| p.as_bytes().to_vec()))?, {
-                    Hides::Following(after_prefix)
-                }),
-                Stage::new(
-                    Scanner::ignoring_case(parameters.map(String::into_bytes))?,
-                    { Hides::Following(after_parameter) },
-                ),
+                Stage::new(values, Hides::Match),
+                Stage::new(prefixes, Hides::Following(after_prefix)),
+                Stage::new(parameters, Hides::Following(after_parameter)),
             ],
         })
     }

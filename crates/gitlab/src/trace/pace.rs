@@ -12,6 +12,9 @@ use crate::retry::Backoff;
 /// The most that is sent at once, in bytes.
 pub(super) const PIECE: u64 = 1024 * 1024;
 
+/// Who waits for the trace need not wait longer than this after a failure.
+const URGENT_PAUSE: Duration = Duration::from_secs(1);
+
 /// What the session does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -23,6 +26,13 @@ pub(super) enum Step {
     Wait(Instant),
     /// Nothing any more.
     Over,
+}
+
+/// The time after a failure.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    since: Instant,
+    until: Instant,
 }
 
 /// What a session knows of GitLab's side of a trace.
@@ -40,8 +50,8 @@ pub(super) struct Pace {
     next_piece: Instant,
     /// When GitLab answered last.
     last_contact: Instant,
-    /// After a failure nothing is sent before then.
-    not_before: Option<Instant>,
+    /// After a failure nothing is sent for some time.
+    pause: Option<Pause>,
     backoff: Backoff,
     /// GitLab corrected the offset, and has taken nothing since.
     corrected: bool,
@@ -58,7 +68,7 @@ impl Pace {
             silence: options.silence,
             next_piece: now,
             last_contact: now,
-            not_before: None,
+            pause: None,
             backoff: new_backoff(options.interval),
             corrected: false,
             remote: Remote::Running,
@@ -70,8 +80,15 @@ impl Pace {
         if self.remote.is_over() {
             return Step::Over;
         }
-        if let Some(until) = self.not_before.filter(|until| *until > now) {
-            return Step::Wait(until);
+        if let Some(pause) = self.pause {
+            let until = if urgent {
+                pause.until.min(pause.since + URGENT_PAUSE)
+            } else {
+                pause.until
+            };
+            if until > now {
+                return Step::Wait(until);
+            }
         }
         let waiting = end.saturating_sub(self.stored);
         if waiting > 0 && (urgent || waiting >= PIECE || now >= self.next_piece) {
@@ -151,14 +168,17 @@ impl Pace {
         self.stored = offset;
         // Once is a correction, twice in a row (or the very offset that was sent) is a fault.
         if self.corrected || offset == start {
-            self.not_before = Some(now + self.backoff.next(None));
+            self.pause = Some(Pause {
+                since: now,
+                until: now + self.backoff.next(None),
+            });
         }
         self.corrected = true;
     }
 
     fn contact(&mut self, interval: Option<Duration>, remote: RemoteStatus, now: Instant) {
         self.last_contact = now;
-        self.not_before = None;
+        self.pause = None;
         if !self.corrected {
             self.backoff = new_backoff(self.interval);
         }
@@ -178,7 +198,11 @@ impl Pace {
     }
 
     fn failed(&mut self, error: &Error, now: Instant) {
-        self.not_before = Some(now + self.backoff.next(error.retry_after()));
+        let wait = self.backoff.next(error.retry_after());
+        self.pause = Some(Pause {
+            since: now,
+            until: now + wait,
+        });
     }
 
     /// The first end counts.
@@ -196,3 +220,6 @@ fn new_backoff(interval: Duration) -> Backoff {
         Duration::from_mins(1),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,8 @@ pub struct TraceSession {
 struct Flush {
     until: u64,
     deadline: Instant,
+    /// Nothing is sent any more afterwards.
+    last: bool,
     done: oneshot::Sender<Result<TracePosition, Error>>,
 }
 
@@ -96,7 +98,7 @@ impl TraceSession {
     /// # Errors
     /// [`Error::TraceOver`], [`Error::TraceUnsent`].
     pub async fn flush(&self) -> Result<TracePosition, Error> {
-        self.send_until(self.sink.read(Buffer::end)).await
+        self.send_until(self.sink.read(Buffer::end), false).await
     }
 
     /// Sends everything, and ends the session: GitLab hears nothing more from it.
@@ -105,14 +107,15 @@ impl TraceSession {
     /// [`Error::TraceOver`], [`Error::TraceUnsent`].
     pub async fn close(self) -> Result<TracePosition, Error> {
         self.sink.close();
-        self.send_until(self.sink.read(Buffer::end)).await
+        self.send_until(self.sink.read(Buffer::end), true).await
     }
 
-    async fn send_until(&self, until: u64) -> Result<TracePosition, Error> {
+    async fn send_until(&self, until: u64, last: bool) -> Result<TracePosition, Error> {
         let (done, answer) = oneshot::channel();
         let flush = Flush {
             until,
             deadline: Instant::now() + self.patience,
+            last,
             done,
         };
         // The task ends only with this session; should it have died, the answer is missing.
@@ -161,7 +164,9 @@ struct Sender {
 impl Sender {
     async fn run(mut self) {
         loop {
-            self.answer_flushes();
+            if self.answer_flushes() {
+                return;
+            }
             let end = self.sink.read(Buffer::end);
             match self
                 .pace
@@ -229,8 +234,10 @@ impl Sender {
         });
     }
 
-    /// Answers who waits for something that has happened, or cannot happen any more.
-    fn answer_flushes(&mut self) {
+    /// Answers who waits for something that has happened, or cannot happen any more, and says
+    /// whether that was the last one.
+    fn answer_flushes(&mut self) -> bool {
+        let mut ended = false;
         while let Ok(flush) = self.requests.try_recv() {
             self.waiting.push(flush);
         }
@@ -254,9 +261,11 @@ impl Sender {
                 self.waiting.push(flush);
                 continue;
             };
+            ended |= flush.last;
             // Who gave up waiting needs no answer.
             let _ = flush.done.send(result);
         }
+        ended
     }
 }
 

@@ -1,0 +1,10 @@
+//! What onspot-gitlab does, seen from outside: messages as data, then over the wire against a
+//! server that behaves like GitLab.
+
+mod client;
+mod masking;
+mod payload;
+mod requests;
+mod responses;
+mod support;
+mod trace;
