@@ -2,6 +2,7 @@
 
 mod access;
 pub mod archive;
+pub mod bucket;
 mod error;
 mod keys;
 mod s3;

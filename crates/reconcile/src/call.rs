@@ -230,20 +230,8 @@ fn of_code(code: &str) -> CallFailure {
         | "ParameterAlreadyExists"
         | "RouteAlreadyExists"
         | "Resource.AlreadyAssociated" => CallFailure::AlreadyExists,
-        "NoSuchEntity"
-        | "NotFound"
-        | "NoSuchBucket"
-        | "NoSuchKey"
-        | "ParameterNotFound"
-        | "ResourceNotFoundException"
-        | "NatGatewayNotFound"
-        | "Gateway.NotAttached" => CallFailure::NotFound,
-        code if code.ends_with(".NotFound")
-            || code.ends_with(".NotFoundException")
-            || code.ends_with("NotFoundFault") =>
-        {
-            CallFailure::NotFound
-        }
+        "Gateway.NotAttached" => CallFailure::NotFound,
+        code if code.starts_with("NoSuch") || code.contains("NotFound") => CallFailure::NotFound,
         code if code.ends_with(".Duplicate") || code.ends_with(".AlreadyExistsException") => {
             CallFailure::AlreadyExists
         }

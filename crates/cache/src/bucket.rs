@@ -1,0 +1,347 @@
+//! The stack's bucket: `cache/`, `bin/` and `run/`. Encrypted, private, TLS only, and
+//! emptied by itself of what is too old.
+//!
+//! Its name is derived from the stack's, as S3 has no search by tag.
+
+mod apply;
+mod delete;
+mod observe;
+
+use onspot_reconcile::{CallError, Change, Plan, TagError, Tags};
+use serde_json::{Value, json};
+
+pub use apply::{apply, destroy};
+pub use observe::observe;
+
+/// Days after which parts of uploads that never ended are removed.
+const UPLOAD_DAYS: i32 = 1;
+
+/// What the bucket should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketSpec {
+    /// The stack's name.
+    pub stack: String,
+    /// The bucket's name.
+    pub name: String,
+    /// The account's number, which must own the bucket.
+    pub account: String,
+    /// The region, for example `eu-west-1`.
+    pub region: String,
+    /// Days after which a cache is removed; 1 at least.
+    pub cache_days: u32,
+    /// Days after which what the leader left of a job's records is removed; 1 at least, and
+    /// longer than the longest job, as the bucket does not know which still runs.
+    pub record_days: u32,
+    /// Further tags.
+    pub tags: Tags,
+}
+
+impl BucketSpec {
+    /// A bucket named `onspot-<stack>-<account>-<region>` that keeps caches for 30 days.
+    pub fn new(
+        stack: impl Into<String>,
+        account: impl Into<String>,
+        region: impl Into<String>,
+    ) -> Self {
+        let (stack, account, region) = (stack.into(), account.into(), region.into());
+        let name = format!("onspot-{stack}-{account}-{region}");
+        Self { stack, name, account, region, cache_days: 30, record_days: 7, tags: Tags::new() }
+    }
+
+    /// All tags of the bucket.
+    pub fn all_tags(&self) -> Tags {
+        let mut tags = self.tags.clone();
+        tags.extend([(onspot_reconcile::STACK, self.stack.as_str())]);
+        tags.with_role("bucket").with_name(&self.name)
+    }
+
+    /// The policy that refuses everything that does not come over TLS.
+    pub fn policy(&self) -> Value {
+        let arn = format!("arn:{}:s3:::{}", partition(&self.region), self.name);
+        json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Sid": "TlsOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [arn, format!("{arn}/*")],
+                "Condition": { "Bool": { "aws:SecureTransport": "false" } },
+            }],
+        })
+    }
+
+    /// What is removed after how many days.
+    pub fn expiry(&self) -> Vec<ExpiryRule> {
+        let days = |days: u32| i32::try_from(days.max(1)).unwrap_or(i32::MAX);
+        let expire = |id: &str, prefix: &str, after| ExpiryRule {
+            id: id.to_owned(),
+            prefix: prefix.to_owned(),
+            expire_days: Some(days(after)),
+            abort_upload_days: None,
+        };
+        vec![
+            expire("onspot-cache", "cache/", self.cache_days),
+            expire("onspot-records", "run/", self.record_days),
+            ExpiryRule {
+                id: "onspot-uploads".to_owned(),
+                prefix: String::new(),
+                expire_days: None,
+                abort_upload_days: Some(UPLOAD_DAYS),
+            },
+        ]
+    }
+}
+
+/// The part of AWS that a region belongs to, as ARNs write it.
+fn partition(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+/// A lifecycle rule, as far as onspot uses them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExpiryRule {
+    /// The rule's name.
+    pub id: String,
+    /// The beginning of the keys that it is about.
+    pub prefix: String,
+    /// Days after which objects are removed.
+    pub expire_days: Option<i32>,
+    /// Days after which parts of unfinished uploads are removed.
+    pub abort_upload_days: Option<i32>,
+}
+
+/// What a bucket is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BucketState {
+    /// Its tags.
+    pub tags: Tags,
+    /// Whether objects are encrypted if the writer does not say otherwise.
+    pub encrypted: bool,
+    /// Whether all four blocks of public access are on.
+    pub private: bool,
+    /// Whether all objects belong to the bucket's owner and access lists are off.
+    pub owner_enforced: bool,
+    /// Its policy, if it has one.
+    pub policy: Option<Value>,
+    /// Its lifecycle rules.
+    pub expiry: Vec<ExpiryRule>,
+}
+
+/// Steps from what is there to what is wanted, or to nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BucketPlan {
+    spec: BucketSpec,
+    /// The tags that the bucket has already; setting tags replaces all.
+    tags: Tags,
+    actions: Vec<Action>,
+    change: Option<Change>,
+}
+
+/// One call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Create,
+    Tag,
+    Encrypt,
+    BlockPublicAccess,
+    EnforceOwner,
+    SetPolicy,
+    SetExpiry,
+    Delete,
+}
+
+impl BucketPlan {
+    /// The plan as data for people and programs.
+    pub fn plan(&self) -> Plan {
+        self.change.iter().cloned().collect()
+    }
+
+    /// Whether nothing has to be done.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+}
+
+/// What has to be done to get from `observed` to `spec`, in order. Pure.
+pub fn diff(spec: &BucketSpec, observed: Option<&BucketState>) -> Result<BucketPlan, BucketError> {
+    let wanted = spec.all_tags();
+    wanted.check()?;
+    let tags = observed.map(|state| state.tags.clone()).unwrap_or_default();
+    let Some(state) = observed else {
+        let change = Change::create("bucket", &spec.name)
+            .setting("encryption", "AES256")
+            .setting("public access", "blocked")
+            .setting("policy", "TLS only")
+            .setting("cache expires", format!("{} days", spec.cache_days));
+        let actions = vec![
+            Action::Create,
+            Action::Tag,
+            Action::BlockPublicAccess,
+            Action::EnforceOwner,
+            Action::Encrypt,
+            Action::SetPolicy,
+            Action::SetExpiry,
+        ];
+        return Ok(BucketPlan { spec: spec.clone(), tags, actions, change: Some(change) });
+    };
+    let rules = |mut rules: Vec<ExpiryRule>| {
+        rules.sort();
+        rules
+    };
+    let expiry = rules(state.expiry.clone()) == rules(spec.expiry());
+    let fixes = [
+        (state.tags.contains_all(&wanted), Action::Tag, "tags", "incomplete", "complete"),
+        (state.private, Action::BlockPublicAccess, "public access", "open", "blocked"),
+        (state.owner_enforced, Action::EnforceOwner, "owner", "any", "enforced"),
+        (state.encrypted, Action::Encrypt, "encryption", "none", "AES256"),
+        (state.policy == Some(spec.policy()), Action::SetPolicy, "policy", "other", "TLS only"),
+        (expiry, Action::SetExpiry, "expiry", "other", "as configured"),
+    ];
+    let broken: Vec<_> = fixes.into_iter().filter(|(right, ..)| !right).collect();
+    let mut change = match broken.is_empty() {
+        true => Change::keep("bucket", &spec.name),
+        false => Change::update("bucket", &spec.name),
+    };
+    for (_, _, field, old, new) in &broken {
+        change = change.changing(*field, *old, *new);
+    }
+    let actions = broken.into_iter().map(|(_, action, ..)| action).collect();
+    Ok(BucketPlan { spec: spec.clone(), tags, actions, change: Some(change.with_id(&spec.name)) })
+}
+
+/// What has to be done to leave nothing, the bucket's contents included. Pure.
+pub fn teardown(spec: &BucketSpec, observed: Option<&BucketState>) -> BucketPlan {
+    let change = observed.map(|_| {
+        Change::delete("bucket", &spec.name).with_id(&spec.name).setting("contents", "all removed")
+    });
+    BucketPlan {
+        spec: spec.clone(),
+        tags: Tags::new(),
+        actions: observed.iter().map(|_| Action::Delete).collect(),
+        change,
+    }
+}
+
+/// A failure with the bucket.
+#[derive(Debug, thiserror::Error)]
+pub enum BucketError {
+    /// S3 refused a call or could not be reached.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A tag that AWS would refuse.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// The name is taken by a bucket that this account may not use.
+    #[error("bucket {name} exists and belongs to somebody else")]
+    Foreign {
+        /// The bucket's name.
+        name: String,
+    },
+    /// S3 could not remove some objects.
+    #[error("{count} objects of bucket {name} could not be removed, first {key}: {why}")]
+    Undeletable {
+        /// The bucket's name.
+        name: String,
+        /// How many of one batch.
+        count: usize,
+        /// The first one's key.
+        key: String,
+        /// S3's reason.
+        why: String,
+    },
+    /// The SDK refused a request before it was sent.
+    #[error("the request for bucket {name} could not be built")]
+    Build {
+        /// The bucket's name.
+        name: String,
+        /// What the SDK says.
+        #[source]
+        source: aws_smithy_types::error::operation::BuildError,
+    },
+}
+
+impl BucketError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Call(error) => error.hint(),
+            Self::Tag(error) => error.hint(),
+            Self::Foreign { .. } => Some("choose another name for the stack".into()),
+            Self::Undeletable { .. } => {
+                Some("look for a lock or a policy on them, then run the same command again".into())
+            }
+            Self::Build { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> BucketSpec {
+        BucketSpec::new("ci", "123456789012", "eu-west-1")
+    }
+
+    /// The bucket as it is after all of the plan.
+    fn as_wanted() -> BucketState {
+        BucketState {
+            tags: spec().all_tags(),
+            encrypted: true,
+            private: true,
+            owner_enforced: true,
+            policy: Some(spec().policy()),
+            expiry: spec().expiry(),
+        }
+    }
+
+    #[test]
+    fn the_name_holds_account_and_region() {
+        assert_eq!(spec().name, "onspot-ci-123456789012-eu-west-1");
+    }
+
+    #[test]
+    fn a_bucket_as_wanted_is_left_alone() {
+        let plan = diff(&spec(), Some(&as_wanted())).unwrap();
+        assert!(plan.is_empty() && plan.plan().is_empty());
+    }
+
+    #[test]
+    fn whatever_is_not_as_wanted_is_set_again() {
+        let cases: [(fn(&mut BucketState), Action); 6] = [
+            (|state| state.tags = Tags::new(), Action::Tag),
+            (|state| state.encrypted = false, Action::Encrypt),
+            (|state| state.private = false, Action::BlockPublicAccess),
+            (|state| state.owner_enforced = false, Action::EnforceOwner),
+            (|state| state.policy = None, Action::SetPolicy),
+            (|state| state.expiry.truncate(1), Action::SetExpiry),
+        ];
+        for (spoil, action) in cases {
+            let mut state = as_wanted();
+            spoil(&mut state);
+            assert_eq!(diff(&spec(), Some(&state)).unwrap().actions, [action]);
+        }
+    }
+
+    #[test]
+    fn people_see_what_a_new_bucket_will_be() {
+        insta::assert_snapshot!(diff(&spec(), None).unwrap().plan());
+    }
+
+    #[test]
+    fn what_is_not_there_needs_no_removal() {
+        assert!(teardown(&spec(), None).is_empty());
+        assert!(!teardown(&spec(), Some(&as_wanted())).is_empty());
+    }
+
+    #[test]
+    fn other_partitions_have_other_arns() {
+        let china = BucketSpec::new("ci", "1", "cn-north-1").policy().to_string();
+        assert!(china.contains("arn:aws-cn:s3:::onspot-ci-1-cn-north-1/*"));
+    }
+}
