@@ -17,6 +17,22 @@ pub enum FleetError {
         /// The image's id, or what was searched for.
         image: String,
     },
+    /// The launch template that something refers to does not exist.
+    #[error("there is no launch template {template} in this stack")]
+    NoTemplate {
+        /// Its name.
+        template: String,
+    },
+    /// More user-data than EC2 accepts.
+    #[error("the user-data of {template} has {bytes} bytes: EC2 accepts {limit}")]
+    UserData {
+        /// The launch template.
+        template: String,
+        /// How long it is, in bytes.
+        bytes: usize,
+        /// How long it may be, in bytes.
+        limit: usize,
+    },
     /// AWS's answer lacks what it always has.
     #[error("the answer to {operation} lacks {what}")]
     Incomplete {
@@ -46,7 +62,8 @@ impl FleetError {
             Self::NoImage { .. } => {
                 Some("check the region and the image's id, or leave `ami` out".into())
             }
-            Self::Incomplete { .. } => None,
+            Self::UserData { .. } => Some("shorten the runner's configuration".into()),
+            Self::Incomplete { .. } | Self::NoTemplate { .. } => None,
             Self::TooSlow { .. } => Some("run the same command again: it goes on from here".into()),
         }
     }

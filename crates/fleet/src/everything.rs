@@ -1,0 +1,137 @@
+//! All instances of a stack, whatever their role, and their end.
+
+use std::time::Duration;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, FleetStateCode};
+use onspot_reconcile::{Change, EventSender, Patience, Plan, ROLE, STACK, ServiceResultExt, Step};
+
+use crate::{FleetError, Instance, InstanceId, InstanceState, observed};
+
+/// How long instances may take to end.
+const ENDING: Patience = Patience::new(Duration::from_secs(2), Duration::from_mins(10));
+
+/// The instances of the stack, of one role or of all, terminated ones included.
+pub async fn instances(
+    ec2: &Client,
+    stack: &str,
+    role: Option<&str>,
+) -> Result<Vec<Instance>, FleetError> {
+    let pairs = [Some((STACK, stack)), role.map(|role| (ROLE, role))];
+    let filters = pairs.into_iter().flatten().map(|(key, value)| {
+        Filter::builder()
+            .name(format!("tag:{key}"))
+            .values(value)
+            .build()
+    });
+    observed::instances(ec2, filters.collect()).await
+}
+
+/// What [`terminate_all`] would end.
+pub fn termination_plan(instances: &[Instance]) -> Plan {
+    let living = instances
+        .iter()
+        .filter(|instance| instance.state != InstanceState::Terminated);
+    living
+        .map(|instance| {
+            let name = instance
+                .tags
+                .get(onspot_reconcile::NAME)
+                .unwrap_or("(no name)");
+            Change::delete("instance", name)
+                .with_id(instance.id.as_str())
+                .setting("from", instance.pool.to_string())
+        })
+        .collect()
+}
+
+/// Terminates all instances of the stack and waits until they are gone: only then can
+/// their subnets be deleted. The managers' group must be gone before, else new ones come.
+pub async fn terminate_all(
+    ec2: &Client,
+    stack: &str,
+    events: &EventSender,
+) -> Result<(), FleetError> {
+    let found = instances(ec2, stack, None).await?;
+    let ids = living(&found);
+    if !ids.is_empty() {
+        let step = Step::start(events, format!("terminate {} instances", ids.len()));
+        if let Err(error) = end(ec2, stack, &step).await {
+            step.failed(&error);
+            return Err(error);
+        }
+        step.done(None);
+    }
+    delete_fleets(ec2, stack).await
+}
+
+/// Terminates, and again: an instance may have been launched just before.
+async fn end(ec2: &Client, stack: &str, step: &Step<'_>) -> Result<(), FleetError> {
+    step.waiting("them to end");
+    let mut asked: Vec<InstanceId> = Vec::new();
+    let limit = tokio::time::Instant::now() + ENDING.limit;
+    loop {
+        let ids = living(&instances(ec2, stack, None).await?);
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let new: Vec<InstanceId> = ids
+            .iter()
+            .filter(|id| !asked.contains(id))
+            .cloned()
+            .collect();
+        observed::terminate(ec2, &new).await?;
+        asked.extend(new);
+        if tokio::time::Instant::now() > limit {
+            return Err(FleetError::TooSlow {
+                what: format!("{} instances", ids.len()),
+                state: "terminated",
+                seconds: ENDING.limit.as_secs(),
+            });
+        }
+        tokio::time::sleep(ENDING.every).await;
+    }
+}
+
+fn living(instances: &[Instance]) -> Vec<InstanceId> {
+    let living = instances
+        .iter()
+        .filter(|instance| instance.state != InstanceState::Terminated);
+    living.map(|instance| instance.id.clone()).collect()
+}
+
+/// Deletes the records of fleets: of one of type `instant` nothing else is left.
+async fn delete_fleets(ec2: &Client, stack: &str) -> Result<(), FleetError> {
+    let mut pages = ec2.describe_fleets().into_paginator().send();
+    let mut ids = Vec::new();
+    while let Some(page) = pages.next().await {
+        let fleets = page
+            .calling("DescribeFleets")?
+            .fleets
+            .unwrap_or_default()
+            .into_iter();
+        let ours = fleets.filter(|fleet| {
+            let tagged = fleet
+                .tags()
+                .iter()
+                .any(|t| t.key() == Some(STACK) && t.value() == Some(stack));
+            let gone = matches!(
+                fleet.fleet_state,
+                Some(FleetStateCode::Deleted | FleetStateCode::DeletedTerminatingInstances)
+            );
+            tagged && !gone
+        });
+        ids.extend(ours.filter_map(|fleet| fleet.fleet_id));
+    }
+    for some in ids.chunks(FLEETS_AT_ONCE) {
+        let call = ec2.delete_fleets().set_fleet_ids(Some(some.to_vec()));
+        call.terminate_instances(true)
+            .send()
+            .await
+            .calling("DeleteFleets")?;
+    }
+    Ok(())
+}
+
+/// Most instant fleets that one `DeleteFleets` is asked for.
+const FLEETS_AT_ONCE: usize = 25;

@@ -1,0 +1,188 @@
+//! The managers' Auto Scaling group: it keeps the wanted number of managers alive.
+
+mod apply;
+mod observe;
+
+use onspot_reconcile::{Change, Plan, Tags};
+use serde::{Deserialize, Serialize};
+
+pub use apply::{apply, destroy};
+pub use observe::observe;
+
+use crate::template::{CONTENT, Content};
+use crate::{FleetError, InstanceId};
+
+/// The role tag of managers.
+pub const MANAGER: &str = "manager";
+
+/// What the group should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSpec {
+    /// The stack's name.
+    pub stack: String,
+    /// The group's name.
+    pub name: String,
+    /// The name of the managers' launch template.
+    pub template: String,
+    /// The hash of the template's content that all managers should be made from.
+    pub content: Content,
+    /// The subnets to be in.
+    pub subnets: Vec<String>,
+    /// How many managers: the group's smallest, greatest and wanted size.
+    pub count: u32,
+    /// Further tags of the group and its instances.
+    pub tags: Tags,
+}
+
+impl GroupSpec {
+    /// The tags of the group, which it gives its instances too.
+    pub fn all_tags(&self) -> Tags {
+        let mut tags = self.tags.clone();
+        tags.extend([(onspot_reconcile::STACK, self.stack.as_str())]);
+        tags.with_role(MANAGER)
+            .with_name(&self.name)
+            .with(CONTENT, &self.content.0)
+    }
+}
+
+/// An instance of the group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberState {
+    /// EC2's id.
+    pub id: InstanceId,
+    /// Whether it is healthy and in service.
+    pub in_service: bool,
+    /// What it was made from, by its tag.
+    pub content: Option<Content>,
+}
+
+/// The group as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupState {
+    /// Smallest, wanted and greatest size.
+    pub sizes: (i32, i32, i32),
+    /// The subnets, ordered.
+    pub subnets: Vec<String>,
+    /// What new instances will be made from, by the launch template's version.
+    pub content: Option<Content>,
+    /// The group's tags.
+    pub tags: Tags,
+    /// Its instances.
+    pub members: Vec<MemberState>,
+}
+
+/// Steps from what is there to what is wanted, or to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupPlan {
+    spec: GroupSpec,
+    actions: Vec<Action>,
+    change: Option<Change>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Create,
+    Update,
+    /// Replaces the members that were made from something else.
+    Renew,
+    Delete,
+}
+
+impl GroupPlan {
+    /// The plan as data for people and programs.
+    pub fn plan(&self) -> Plan {
+        self.change.iter().cloned().collect()
+    }
+
+    /// Whether nothing has to be done.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+}
+
+/// What has to be done to get from `observed` to `spec`. Pure.
+pub fn diff(spec: &GroupSpec, observed: Option<&GroupState>) -> Result<GroupPlan, FleetError> {
+    let tags = spec.all_tags();
+    tags.check()?;
+    let Some(state) = observed else {
+        let change = Change::create("auto scaling group", &spec.name)
+            .setting("instances", spec.count.to_string())
+            .setting("subnets", spec.subnets.join(", "));
+        return Ok(GroupPlan {
+            spec: spec.clone(),
+            actions: vec![Action::Create],
+            change: Some(change),
+        });
+    };
+    let count = i32::try_from(spec.count).unwrap_or(i32::MAX);
+    let mut details = Vec::new();
+    if state.sizes != (count, count, count) {
+        let (min, wanted, max) = state.sizes;
+        details.push((
+            "instances",
+            format!("{wanted} ({min} to {max})"),
+            count.to_string(),
+        ));
+    }
+    let mut subnets = spec.subnets.clone();
+    subnets.sort();
+    if state.subnets != subnets {
+        details.push(("subnets", state.subnets.join(", "), subnets.join(", ")));
+    }
+    if state.content.as_ref() != Some(&spec.content) {
+        details.push((
+            "launch template",
+            "older version".into(),
+            "newest version".into(),
+        ));
+    }
+    if !state.tags.contains_all(&tags) {
+        details.push(("tags", "incomplete".into(), "complete".into()));
+    }
+    let mut actions: Vec<Action> = details
+        .first()
+        .map(|_| Action::Update)
+        .into_iter()
+        .collect();
+    let outdated = state
+        .members
+        .iter()
+        .filter(|member| is_outdated(spec, member))
+        .count();
+    if outdated > 0 {
+        details.push(("managers to replace", outdated.to_string(), "0".into()));
+        actions.push(Action::Renew);
+    }
+    let mut change = match actions.is_empty() {
+        true => Change::keep("auto scaling group", &spec.name),
+        false => Change::update("auto scaling group", &spec.name),
+    };
+    for (field, old, new) in details {
+        change = change.changing(field, old, new);
+    }
+    Ok(GroupPlan {
+        spec: spec.clone(),
+        actions,
+        change: Some(change.with_id(&spec.name)),
+    })
+}
+
+/// What has to be done to leave no group and no manager. Pure.
+pub fn teardown(spec: &GroupSpec, observed: Option<&GroupState>) -> GroupPlan {
+    let change = observed.map(|state| {
+        let instances = state.members.len().to_string();
+        Change::delete("auto scaling group", &spec.name)
+            .with_id(&spec.name)
+            .setting("instances", instances)
+    });
+    GroupPlan {
+        spec: spec.clone(),
+        actions: observed.iter().map(|_| Action::Delete).collect(),
+        change,
+    }
+}
+
+/// Whether a member was made from something else than is wanted.
+fn is_outdated(spec: &GroupSpec, member: &MemberState) -> bool {
+    member.content.as_ref() != Some(&spec.content)
+}

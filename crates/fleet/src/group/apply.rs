@@ -1,0 +1,303 @@
+//! Makes, changes, renews and removes the group.
+
+use std::time::Duration;
+
+use aws_sdk_autoscaling::Client as AutoScaling;
+use aws_sdk_autoscaling::types::{LaunchTemplateSpecification, ScalingActivityStatusCode, Tag};
+use aws_sdk_ec2::Client as Ec2;
+use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt, Step};
+
+use super::observe::{find, observe};
+use super::{Action, GroupPlan, GroupSpec, GroupState, MANAGER, is_outdated};
+use crate::{FleetError, InstanceState, instances, template};
+
+/// How long a new instance profile may stay unknown to Auto Scaling.
+const SETTLING: Patience = Patience::new(Duration::from_secs(3), Duration::from_mins(2));
+/// How long the group may take to have all its members in service, or to be gone.
+const CHANGING: Patience = Patience::new(Duration::from_secs(2), Duration::from_mins(10));
+/// Seconds in which a new manager's health does not count.
+const GRACE: i32 = 60;
+
+/// Makes what `plan` says and waits until all managers are in service and made from the
+/// wanted template. Can be repeated after a failure.
+pub async fn apply(
+    autoscaling: &AutoScaling,
+    ec2: &Ec2,
+    plan: &GroupPlan,
+    events: &EventSender,
+) -> Result<(), FleetError> {
+    let Some(change) = plan.change.as_ref().filter(|_| !plan.is_empty()) else {
+        return Ok(());
+    };
+    let what = format!("{} {} {}", change.kind, change.resource, change.name);
+    let step = Step::start(events, what);
+    let job = Job {
+        autoscaling,
+        ec2,
+        spec: &plan.spec,
+        step: &step,
+    };
+    for action in &plan.actions {
+        if let Err(error) = job.act(*action).await {
+            step.failed(&error);
+            return Err(error);
+        }
+    }
+    step.done(Some(&plan.spec.name));
+    Ok(())
+}
+
+/// Removes what a [`teardown`](super::teardown) plan says and waits until no manager is left.
+pub async fn destroy(
+    autoscaling: &AutoScaling,
+    ec2: &Ec2,
+    plan: &GroupPlan,
+    events: &EventSender,
+) -> Result<(), FleetError> {
+    apply(autoscaling, ec2, plan, events).await
+}
+
+/// The work on one group.
+struct Job<'a> {
+    autoscaling: &'a AutoScaling,
+    ec2: &'a Ec2,
+    spec: &'a GroupSpec,
+    step: &'a Step<'a>,
+}
+
+impl Job<'_> {
+    async fn act(&self, action: Action) -> Result<(), FleetError> {
+        match action {
+            Action::Create => {
+                self.create().await?;
+                self.await_members().await
+            }
+            Action::Update => {
+                self.update().await?;
+                self.tag().await?;
+                self.await_members().await
+            }
+            Action::Renew => self.renew().await,
+            Action::Delete => self.delete().await,
+        }
+    }
+
+    async fn create(&self) -> Result<(), FleetError> {
+        let spec = self.spec;
+        let template = self.template().await?;
+        let made = SETTLING
+            .retry(is_unsettled, async || {
+                self.autoscaling
+                    .create_auto_scaling_group()
+                    .auto_scaling_group_name(&spec.name)
+                    .launch_template(template.clone())
+                    .min_size(self.count())
+                    .max_size(self.count())
+                    .desired_capacity(self.count())
+                    .vpc_zone_identifier(spec.subnets.join(","))
+                    .health_check_type("EC2")
+                    .health_check_grace_period(GRACE)
+                    .set_tags(Some(self.tags()))
+                    .send()
+                    .await
+                    .calling("CreateAutoScalingGroup")
+            })
+            .await;
+        match made {
+            Err(error) if !error.is_already_there() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn update(&self) -> Result<(), FleetError> {
+        let spec = self.spec;
+        let template = self.template().await?;
+        SETTLING
+            .retry(is_unsettled, async || {
+                self.autoscaling
+                    .update_auto_scaling_group()
+                    .auto_scaling_group_name(&spec.name)
+                    .launch_template(template.clone())
+                    .min_size(self.count())
+                    .max_size(self.count())
+                    .desired_capacity(self.count())
+                    .vpc_zone_identifier(spec.subnets.join(","))
+                    .send()
+                    .await
+                    .calling("UpdateAutoScalingGroup")
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Sets the tags, after the launch template: an instance that starts in between is
+    /// then replaced once too often, and not once too seldom.
+    async fn tag(&self) -> Result<(), FleetError> {
+        let call = self
+            .autoscaling
+            .create_or_update_tags()
+            .set_tags(Some(self.tags()));
+        call.send().await.calling("CreateOrUpdateTags")?;
+        Ok(())
+    }
+
+    /// Replaces outdated managers one after the other. Nothing is lost: jobs go on without
+    /// a manager, and another one takes over.
+    async fn renew(&self) -> Result<(), FleetError> {
+        let state = self.state().await?.unwrap_or_default();
+        for member in state
+            .members
+            .iter()
+            .filter(|member| is_outdated(self.spec, member))
+        {
+            self.step
+                .waiting(format!("manager {} to be replaced", member.id));
+            let call = self.autoscaling.terminate_instance_in_auto_scaling_group();
+            let call = call
+                .instance_id(member.id.as_str())
+                .should_decrement_desired_capacity(false);
+            call.send()
+                .await
+                .calling("TerminateInstanceInAutoScalingGroup")?;
+            let left = CHANGING
+                .until(async || {
+                    let members = self.state().await?.unwrap_or_default().members;
+                    Ok::<_, FleetError>(members.iter().all(|m| m.id != member.id).then_some(()))
+                })
+                .await?;
+            left.ok_or_else(|| self.too_slow("without the old manager"))?;
+            self.await_members().await?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self) -> Result<(), FleetError> {
+        let call = self.autoscaling.delete_auto_scaling_group();
+        let call = call
+            .auto_scaling_group_name(&self.spec.name)
+            .force_delete(true);
+        match call.send().await.calling("DeleteAutoScalingGroup") {
+            Err(error) if error.is_not_found() || is_unknown_group(&error) => {}
+            other => drop(other?),
+        }
+        self.step.waiting("its instances to end");
+        let gone = CHANGING
+            .until(async || {
+                let group = find(self.autoscaling, &self.spec.name).await?;
+                let managers = instances(self.ec2, &self.spec.stack, Some(MANAGER)).await?;
+                let ended = managers
+                    .iter()
+                    .all(|m| m.state == InstanceState::Terminated);
+                Ok::<_, FleetError>((group.is_none() && ended).then_some(()))
+            })
+            .await?;
+        gone.ok_or_else(|| self.too_slow("deleted"))
+    }
+
+    /// Waits until as many members as wanted are in service.
+    async fn await_members(&self) -> Result<(), FleetError> {
+        let mut told = String::new();
+        let limit = tokio::time::Instant::now() + CHANGING.limit;
+        loop {
+            let members = self.state().await?.unwrap_or_default().members;
+            let ready = members.iter().filter(|member| member.in_service).count();
+            if ready >= self.spec.count as usize {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > limit {
+                return Err(self.too_slow("complete"));
+            }
+            let why = match self.last_failure().await {
+                Some(failure) => failure,
+                None => format!("{ready} of {} managers in service", self.spec.count),
+            };
+            if why != told {
+                self.step.waiting(&why);
+                told = why;
+            }
+            tokio::time::sleep(CHANGING.every).await;
+        }
+    }
+
+    /// Why the latest launch failed, in AWS's words. Only for people, so that a failing
+    /// call is no failure.
+    async fn last_failure(&self) -> Option<String> {
+        let call = self.autoscaling.describe_scaling_activities();
+        let call = call
+            .auto_scaling_group_name(&self.spec.name)
+            .max_records(1)
+            .send()
+            .await;
+        let activity = call.ok()?.activities?.into_iter().next()?;
+        let failed = activity.status_code == Some(ScalingActivityStatusCode::Failed);
+        activity.status_message.filter(|_| failed)
+    }
+
+    async fn state(&self) -> Result<Option<GroupState>, FleetError> {
+        observe(
+            self.autoscaling,
+            self.ec2,
+            &self.spec.stack,
+            &self.spec.name,
+        )
+        .await
+    }
+
+    /// The launch template's present default version, by its number: so that the group
+    /// itself says which version it is at.
+    async fn template(&self) -> Result<LaunchTemplateSpecification, FleetError> {
+        let mut templates = template::observe(self.ec2, &self.spec.stack).await?;
+        let template = templates.remove(&self.spec.template);
+        let template = template.ok_or_else(|| FleetError::NoTemplate {
+            template: self.spec.template.clone(),
+        })?;
+        Ok(LaunchTemplateSpecification::builder()
+            .launch_template_name(&self.spec.template)
+            .version(template.default.number.to_string())
+            .build())
+    }
+
+    fn tags(&self) -> Vec<Tag> {
+        let tags = self.spec.all_tags();
+        let tag = |(key, value): (&str, &str)| {
+            Tag::builder()
+                .key(key)
+                .value(value)
+                .propagate_at_launch(true)
+                .resource_type("auto-scaling-group")
+                .resource_id(&self.spec.name)
+                .build()
+        };
+        tags.iter().map(tag).collect()
+    }
+
+    fn count(&self) -> i32 {
+        i32::try_from(self.spec.count).unwrap_or(i32::MAX)
+    }
+
+    fn too_slow(&self, state: &'static str) -> FleetError {
+        FleetError::TooSlow {
+            what: format!("auto scaling group {}", self.spec.name),
+            state,
+            seconds: CHANGING.limit.as_secs(),
+        }
+    }
+}
+
+/// Whether the error may pass: IAM is eventually consistent, and a group that changes
+/// refuses to be changed.
+fn is_unsettled(error: &CallError) -> bool {
+    match error.code() {
+        Some("ScalingActivityInProgress" | "ResourceContention") => true,
+        Some("ValidationError") => error
+            .message()
+            .to_ascii_lowercase()
+            .contains("instance profile"),
+        _ => false,
+    }
+}
+
+/// Auto Scaling has no code of its own for a group that it does not know.
+fn is_unknown_group(error: &CallError) -> bool {
+    error.code() == Some("ValidationError") && error.message().contains("not found")
+}
