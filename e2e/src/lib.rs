@@ -10,9 +10,12 @@ pub mod cloud;
 pub mod command;
 pub mod engine;
 mod error;
+pub mod gitlab;
+pub mod gitlab_server;
 pub mod hypervisor;
 pub mod images;
 pub mod poll;
+pub mod push;
 pub mod verbs;
 
 pub use error::{Error, Result, chain};

@@ -1,0 +1,153 @@
+//! The bare repositories on disk, by the `git` program.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use tokio::process::Command;
+
+use super::error::GitLabError;
+use super::ids::ProjectId;
+use super::model::Commit;
+
+/// The id of no commit: git's way to say that a ref did not exist.
+pub(super) const ZERO: &str = "0000000000000000000000000000000000000000";
+
+/// Where a project's repository is.
+pub(super) fn path(dir: &Path, project: ProjectId) -> PathBuf {
+    dir.join(format!("{project}.git"))
+}
+
+/// A git command that the host's configuration can't change.
+pub(super) fn command(repository: &Path) -> Command {
+    let mut command = Command::new("git");
+    command
+        .arg("--git-dir")
+        .arg(repository)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .kill_on_drop(true);
+    command
+}
+
+/// Make an empty bare repository that takes pushes.
+pub(super) async fn init(repository: &Path) -> Result<(), GitLabError> {
+    run(command(repository).args(["init", "--quiet", "--bare", "--initial-branch=main"])).await?;
+    for (key, value) in [
+        ("http.receivepack", "true"),
+        // A runner fetches exactly the commit of its pipeline.
+        ("uploadpack.allowAnySHA1InWant", "true"),
+        ("receive.denyDeleteCurrent", "ignore"),
+        ("gc.auto", "0"),
+        ("receive.autogc", "false"),
+    ] {
+        run(command(repository).args(["config", key, value])).await?;
+    }
+    Ok(())
+}
+
+/// All branches and tags, with what they point to.
+pub(super) async fn refs(repository: &Path) -> Result<BTreeMap<String, String>, GitLabError> {
+    let format = "--format=%(refname) %(objectname) %(*objectname)";
+    let output =
+        run(command(repository).args(["for-each-ref", format, "refs/heads", "refs/tags"])).await?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            let name = words.next()?.to_owned();
+            let object = words.next()?;
+            // An annotated tag points to a tag object; the commit is what it peels to.
+            let commit = words
+                .next()
+                .filter(|peeled| !peeled.is_empty())
+                .unwrap_or(object);
+            Some((name, commit.to_owned()))
+        })
+        .collect())
+}
+
+/// Point a ref of our own at a commit.
+pub(super) async fn set_ref(repository: &Path, name: &str, sha: &str) -> Result<(), GitLabError> {
+    run(command(repository).args(["update-ref", name, sha]))
+        .await
+        .map(drop)
+}
+
+/// Who made a commit, when, and what they said.
+pub(super) async fn commit(repository: &Path, sha: &str) -> Result<Commit, GitLabError> {
+    let format = "--format=%H%x00%s%x00%an%x00%ae%x00%cI%x00%B";
+    let output = run(command(repository).args(["log", "-1", format, sha])).await?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut parts = text.trim_end().splitn(6, '\0').map(str::to_owned);
+    let mut next = || parts.next().unwrap_or_default();
+    Ok(Commit {
+        sha: next(),
+        title: next(),
+        author_name: next(),
+        author_email: next(),
+        timestamp: next(),
+        message: next(),
+    })
+}
+
+/// A file's content at a commit; `None` if it is not there.
+pub(super) async fn file(
+    repository: &Path,
+    sha: &str,
+    name: &str,
+) -> Result<Option<String>, GitLabError> {
+    let object = format!("{sha}:{name}");
+    let exists = output(command(repository).args(["cat-file", "-e", &object])).await?;
+    if !exists.status.success() {
+        return Ok(None);
+    }
+    let output = run(command(repository).args(["cat-file", "blob", &object])).await?;
+    Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+/// The last commit up to `sha` that changed a file; `None` if none did.
+pub(super) async fn last_change(
+    repository: &Path,
+    sha: &str,
+    name: &str,
+) -> Result<Option<String>, GitLabError> {
+    let output =
+        run(command(repository).args(["log", "-1", "--format=%H", sha, "--", name])).await?;
+    let commit = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(Some(commit).filter(|commit| !commit.is_empty()))
+}
+
+async fn run(command: &mut Command) -> Result<Output, GitLabError> {
+    let output = output(command).await?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(GitLabError::GitFailed {
+        command: shown(command),
+        message,
+    })
+}
+
+async fn output(command: &mut Command) -> Result<Output, GitLabError> {
+    command
+        .output()
+        .await
+        .map_err(|source| GitLabError::GitMissing {
+            command: shown(command),
+            source,
+        })
+}
+
+fn shown(command: &Command) -> String {
+    let arguments = command
+        .as_std()
+        .get_args()
+        .skip(2)
+        .map(|argument| argument.to_string_lossy());
+    arguments.fold("git".to_owned(), |line, argument| {
+        format!("{line} {argument}")
+    })
+}

@@ -1,0 +1,393 @@
+//! The variables of a job, as GitLab makes them.
+//!
+//! Names, order and flags follow `Ci::Build#persisted_variables`, `Gitlab::Ci::Variables::Builder`
+//! and `Project#predefined_variables`. The names of before GitLab 9 (`CI_BUILD_…`), which GitLab
+//! 17 dropped, are sent too: configurations from those days still run.
+
+use std::collections::BTreeMap;
+
+use url::Url;
+
+use super::model::{Job, Pipeline, ProjectState, Runner, Variable};
+
+/// The version this server says it is.
+pub(super) const VERSION: (u32, u32, u32) = (19, 3, 0);
+/// A reference to another variable is followed this deep.
+const MAX_DEPTH: usize = 20;
+
+/// What a job's variables are made of.
+pub(super) struct Sources<'a> {
+    pub(super) url: &'a Url,
+    pub(super) project: &'a ProjectState,
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) job: &'a Job,
+    pub(super) runner: Option<&'a Runner>,
+}
+
+/// All variables of a job; a later one of the same name has replaced an earlier one.
+pub(super) fn of_job(sources: &Sources<'_>) -> Vec<Variable> {
+    let mut all = persisted(sources);
+    all.extend(job(sources));
+    all.extend(server(sources.url));
+    all.extend(project(sources));
+    all.extend(pipeline(sources.pipeline));
+    all.extend(runner(sources.runner));
+    all.extend(sources.job.spec.variables.iter().cloned());
+    all.extend(user());
+    all.extend(sources.project.variables.iter().cloned());
+    all.extend(sources.pipeline.variables.iter().cloned());
+    expand(last_of_each(all))
+}
+
+/// The URL a job clones from, with its token.
+pub(super) fn repo_url(url: &Url, project: &ProjectState, token: &str) -> String {
+    let mut url = project_url(url, project);
+    // Only URLs that cannot have a host refuse these: not ours.
+    let _ = url.set_username("gitlab-ci-token");
+    let _ = url.set_password(Some(token));
+    format!("{url}.git")
+}
+
+/// A project's address for people.
+pub(super) fn project_url(url: &Url, project: &ProjectState) -> Url {
+    let mut address = url.clone();
+    let path = format!(
+        "{}/{}",
+        url.path().trim_end_matches('/'),
+        project.full_path()
+    );
+    address.set_path(&path);
+    address
+}
+
+/// A job's address for people.
+pub(super) fn job_url(url: &Url, project: &ProjectState, job: &Job) -> String {
+    format!("{}/-/jobs/{}", project_url(url, project), job.id)
+}
+
+/// Lowercase, at most 63 characters, everything but letters and digits a dash: fit for a host name.
+pub(super) fn slug(text: &str) -> String {
+    let dashed: String = text
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(63)
+        .collect();
+    dashed.trim_matches('-').to_owned()
+}
+
+fn persisted(sources: &Sources<'_>) -> Vec<Variable> {
+    let Sources {
+        url,
+        project,
+        pipeline,
+        job,
+        ..
+    } = sources;
+    let address = project_url(url, project);
+    let repository = repo_url(url, project, &job.token);
+    let started = job.started_at.unwrap_or(job.created_at);
+    let not_shown = |key: &str, value: String| Variable {
+        public: false,
+        ..Variable::public(key, value)
+    };
+    vec![
+        Variable::public("CI_PIPELINE_ID", pipeline.id.to_string()),
+        Variable::public(
+            "CI_PIPELINE_URL",
+            format!("{address}/-/pipelines/{}", pipeline.id),
+        ),
+        Variable::public("CI_JOB_ID", job.id.to_string()),
+        Variable::public("CI_JOB_URL", job_url(url, project, job)),
+        Variable::secret("CI_JOB_TOKEN", &job.token),
+        Variable::public("CI_JOB_STARTED_AT", seconds(started)),
+        Variable::public("CI_BUILD_ID", job.id.to_string()),
+        Variable::secret("CI_BUILD_TOKEN", &job.token),
+        Variable::public("CI_REGISTRY_USER", "gitlab-ci-token"),
+        Variable::secret("CI_REGISTRY_PASSWORD", &job.token),
+        not_shown("CI_REPOSITORY_URL", repository.clone()),
+        not_shown("CI_BUILD_REPO", repository),
+    ]
+}
+
+fn job(sources: &Sources<'_>) -> Vec<Variable> {
+    let job = sources.job;
+    let spec = &job.spec;
+    let group = match spec.parallel {
+        Some((index, total)) => spec
+            .name
+            .trim_end_matches(&format!(" {index}/{total}"))
+            .to_owned(),
+        None => spec.name.clone(),
+    };
+    let total = spec.parallel.map_or(1, |(_, total)| total);
+    let mut all = vec![
+        Variable::public("CI_JOB_NAME", &spec.name),
+        Variable::public("CI_JOB_NAME_SLUG", slug(&spec.name)),
+        Variable::public("CI_JOB_GROUP_NAME", group),
+        Variable::public("CI_JOB_STAGE", &spec.stage),
+        Variable::public("CI_BUILD_NAME", &spec.name),
+        Variable::public("CI_BUILD_STAGE", &spec.stage),
+        Variable::public("CI_JOB_TIMEOUT", job.timeout.as_secs().to_string()),
+        Variable::public("CI_NODE_TOTAL", total.to_string()),
+    ];
+    if let Some((index, _)) = spec.parallel {
+        all.push(Variable::public("CI_NODE_INDEX", index.to_string()));
+    }
+    if spec.when == super::ci::When::Manual {
+        all.push(Variable::public("CI_JOB_MANUAL", "true"));
+        all.push(Variable::public("CI_BUILD_MANUAL", "true"));
+    }
+    if let Some(environment) = &spec.environment {
+        all.push(Variable::public("CI_ENVIRONMENT_NAME", &environment.name));
+        all.push(Variable::public(
+            "CI_ENVIRONMENT_SLUG",
+            slug(&environment.name),
+        ));
+        all.push(Variable::public(
+            "CI_ENVIRONMENT_ACTION",
+            &environment.action,
+        ));
+        if let Some(url) = &environment.url {
+            all.push(Variable::public("CI_ENVIRONMENT_URL", url));
+        }
+    }
+    all
+}
+
+fn server(url: &Url) -> Vec<Variable> {
+    let (major, minor, patch) = VERSION;
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or_default();
+    let base = url.as_str().trim_end_matches('/');
+    let pairs = [
+        ("CI", "true".to_owned()),
+        ("GITLAB_CI", "true".to_owned()),
+        ("CI_SERVER", "yes".to_owned()),
+        (
+            "CI_SERVER_FQDN",
+            url.port()
+                .map_or(host.to_owned(), |port| format!("{host}:{port}")),
+        ),
+        ("CI_SERVER_URL", base.to_owned()),
+        ("CI_SERVER_HOST", host.to_owned()),
+        ("CI_SERVER_PORT", port.to_string()),
+        ("CI_SERVER_PROTOCOL", url.scheme().to_owned()),
+        ("CI_SERVER_NAME", "GitLab".to_owned()),
+        ("CI_SERVER_VERSION", format!("{major}.{minor}.{patch}")),
+        ("CI_SERVER_VERSION_MAJOR", major.to_string()),
+        ("CI_SERVER_VERSION_MINOR", minor.to_string()),
+        ("CI_SERVER_VERSION_PATCH", patch.to_string()),
+        ("CI_SERVER_REVISION", "00000000".to_owned()),
+        ("GITLAB_FEATURES", String::new()),
+        ("CI_API_V4_URL", format!("{base}/api/v4")),
+    ];
+    pairs
+        .into_iter()
+        .map(|(key, value)| Variable::public(key, value))
+        .collect()
+}
+
+fn project(sources: &Sources<'_>) -> Vec<Variable> {
+    let project = sources.project;
+    let path = project.full_path();
+    let root = project.namespace.split('/').next().unwrap_or_default();
+    let pairs = [
+        ("CI_PROJECT_ID", project.id.to_string()),
+        ("CI_PROJECT_NAME", project.name.clone()),
+        ("CI_PROJECT_TITLE", project.name.clone()),
+        ("CI_PROJECT_DESCRIPTION", String::new()),
+        ("CI_PROJECT_PATH", path.clone()),
+        ("CI_PROJECT_PATH_SLUG", slug(&path)),
+        ("CI_PROJECT_NAMESPACE", project.namespace.clone()),
+        ("CI_PROJECT_ROOT_NAMESPACE", root.to_owned()),
+        (
+            "CI_PROJECT_URL",
+            project_url(sources.url, project).to_string(),
+        ),
+        ("CI_PROJECT_VISIBILITY", "private".to_owned()),
+        ("CI_PROJECT_REPOSITORY_LANGUAGES", String::new()),
+        ("CI_DEFAULT_BRANCH", project.default_branch.clone()),
+        ("CI_CONFIG_PATH", ".gitlab-ci.yml".to_owned()),
+    ];
+    pairs
+        .into_iter()
+        .map(|(key, value)| Variable::public(key, value))
+        .collect()
+}
+
+fn pipeline(pipeline: &Pipeline) -> Vec<Variable> {
+    let commit = &pipeline.commit;
+    let short = commit.sha.get(..8).unwrap_or(&commit.sha);
+    let description = commit
+        .message
+        .split_once("\n\n")
+        .map_or("", |(_, rest)| rest);
+    let author = format!("{} <{}>", commit.author_name, commit.author_email);
+    let mut pairs = vec![
+        ("CI_PIPELINE_IID", pipeline.iid.to_string()),
+        ("CI_PIPELINE_SOURCE", pipeline.source.clone()),
+        ("CI_PIPELINE_CREATED_AT", seconds(pipeline.created_at)),
+        ("CI_COMMIT_SHA", commit.sha.clone()),
+        ("CI_COMMIT_SHORT_SHA", short.to_owned()),
+        ("CI_COMMIT_BEFORE_SHA", pipeline.before_sha.clone()),
+        ("CI_COMMIT_REF_NAME", pipeline.git_ref.clone()),
+        ("CI_COMMIT_REF_SLUG", slug(&pipeline.git_ref)),
+        ("CI_COMMIT_MESSAGE", commit.message.clone()),
+        ("CI_COMMIT_TITLE", commit.title.clone()),
+        ("CI_COMMIT_DESCRIPTION", description.to_owned()),
+        ("CI_COMMIT_REF_PROTECTED", "true".to_owned()),
+        ("CI_COMMIT_TIMESTAMP", commit.timestamp.clone()),
+        ("CI_COMMIT_AUTHOR", author),
+        ("CI_BUILD_REF", commit.sha.clone()),
+        ("CI_BUILD_BEFORE_SHA", pipeline.before_sha.clone()),
+        ("CI_BUILD_REF_NAME", pipeline.git_ref.clone()),
+        ("CI_BUILD_REF_SLUG", slug(&pipeline.git_ref)),
+    ];
+    let names: &[&str] = if pipeline.tag {
+        &["CI_COMMIT_TAG", "CI_BUILD_TAG"]
+    } else {
+        &["CI_COMMIT_BRANCH"]
+    };
+    pairs.extend(names.iter().map(|name| (*name, pipeline.git_ref.clone())));
+    pairs
+        .into_iter()
+        .map(|(key, value)| Variable::public(key, value))
+        .collect()
+}
+
+fn runner(runner: Option<&Runner>) -> Vec<Variable> {
+    let Some(runner) = runner else {
+        return Vec::new();
+    };
+    let tags: Vec<&str> = runner.tags.iter().map(String::as_str).collect();
+    vec![
+        Variable::public("CI_RUNNER_ID", runner.id.to_string()),
+        Variable::public("CI_RUNNER_DESCRIPTION", &runner.description),
+        Variable::public("CI_RUNNER_TAGS", serde_json::Value::from(tags).to_string()),
+    ]
+}
+
+fn user() -> Vec<Variable> {
+    vec![
+        Variable::public("GITLAB_USER_ID", "1"),
+        Variable::public("GITLAB_USER_EMAIL", "root@example.com"),
+        Variable::public("GITLAB_USER_LOGIN", "root"),
+        Variable::public("GITLAB_USER_NAME", "Root"),
+    ]
+}
+
+/// ISO 8601 to the second, as GitLab writes it.
+fn seconds(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn last_of_each(all: Vec<Variable>) -> Vec<Variable> {
+    let mut kept: Vec<Variable> = Vec::new();
+    for variable in all {
+        match kept.iter_mut().find(|other| other.key == variable.key) {
+            Some(earlier) => *earlier = variable,
+            None => kept.push(variable),
+        }
+    }
+    kept
+}
+
+/// Expand the references among variables, as GitLab does before it sends them. Unknown ones, and
+/// those to raw and file variables, stay as they are.
+fn expand(variables: Vec<Variable>) -> Vec<Variable> {
+    let known: BTreeMap<String, Variable> = variables
+        .iter()
+        .map(|variable| (variable.key.clone(), variable.clone()))
+        .collect();
+    variables
+        .into_iter()
+        .map(|variable| Variable {
+            value: expanded(&variable, &known, 0),
+            ..variable
+        })
+        .collect()
+}
+
+fn expanded(variable: &Variable, known: &BTreeMap<String, Variable>, depth: usize) -> String {
+    if variable.raw || depth > MAX_DEPTH || !variable.value.contains('$') {
+        return variable.value.clone();
+    }
+    let mut text = String::new();
+    let mut rest = variable.value.as_str();
+    while let Some(at) = rest.find('$') {
+        text.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let (reference, name) = reference(rest);
+        match name.and_then(|name| known.get(name)) {
+            Some(other) if !other.raw && !other.file && other.key != variable.key => {
+                text.push_str(&expanded(other, known, depth + 1));
+            }
+            _ => text.push_str(reference),
+        }
+        rest = &rest[reference.len()..];
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The reference a text begins with, `$NAME` or `${NAME}`, and the name in it.
+fn reference(text: &str) -> (&str, Option<&str>) {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if text.starts_with("$$") {
+        return (&text[..2], None);
+    }
+    let (open, rest) = match text.strip_prefix("${") {
+        Some(rest) => (2, rest),
+        None => (1, &text[1..]),
+    };
+    let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+    let close = usize::from(open == 2);
+    if end == 0 || (open == 2 && !rest[end..].starts_with('}')) {
+        return (&text[..1], None);
+    }
+    (&text[..open + end + close], Some(&rest[..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value_of(pairs: &[(&str, &str)], key: &str) -> String {
+        let all = pairs
+            .iter()
+            .map(|(key, value)| Variable::public(*key, *value))
+            .collect();
+        expand(all)
+            .into_iter()
+            .find(|variable| variable.key == key)
+            .unwrap()
+            .value
+    }
+
+    #[test]
+    fn references_are_expanded() {
+        let pairs = [
+            ("A", "a"),
+            ("B", "$A-${A}b"),
+            ("C", "<$B>$NONE$"),
+            ("D", "$$A ${A"),
+            ("E", "$E"),
+        ];
+        assert_eq!(value_of(&pairs, "B"), "a-ab");
+        assert_eq!(value_of(&pairs, "C"), "<a-ab>$NONE$");
+        assert_eq!(value_of(&pairs, "D"), "$$A ${A");
+        assert_eq!(value_of(&pairs, "E"), "$E");
+    }
+
+    #[test]
+    fn a_circle_ends() {
+        assert!(value_of(&[("A", "$B"), ("B", "$A")], "A").starts_with('$'));
+    }
+
+    #[test]
+    fn slugs_fit_a_host_name() {
+        assert_eq!(slug("Feature/Do_it!"), "feature-do-it");
+        assert_eq!(slug(&"x".repeat(80)).len(), 63);
+    }
+}

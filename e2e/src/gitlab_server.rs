@@ -1,0 +1,123 @@
+//! `gitlab [PORT]`: the mock GitLab alone, for any runner to register with.
+
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use url::Url;
+
+use crate::gitlab::{GitLabError, GitLabOptions, MockGitLab, NewRunner};
+
+/// Start the mock GitLab alone.
+#[derive(Debug, Args)]
+pub struct GitLabArgs {
+    /// The port it listens on; 0 takes a free one.
+    #[arg(default_value_t = 8929)]
+    pub port: u16,
+    /// The address it listens on.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    pub bind: IpAddr,
+    /// The address given to runners and jobs; one that job containers reach, too.
+    #[arg(long)]
+    pub external_url: Option<Url>,
+    /// Keep repositories and artifacts here instead of in a temporary folder.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Tags of the runner that is made.
+    #[arg(long, value_delimiter = ',', default_value = "docker.m3")]
+    pub tags: Vec<String>,
+    /// Use this access token instead of a random one.
+    #[arg(long, env = "ONSPOT_GITLAB_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Let runners register by this token too, the old way.
+    #[arg(long)]
+    pub registration_token: Option<String>,
+    /// Seconds a request for a job is held open when there is none.
+    #[arg(long, default_value_t = 50)]
+    pub hold: u64,
+}
+
+/// Serve until Ctrl-C. 0 when it was ended, 1 when it could not start.
+pub async fn run(args: GitLabArgs) -> u8 {
+    match serve(args).await {
+        Ok(()) => 0,
+        Err(error) => {
+            let mut stderr = anstream::stderr().lock();
+            // Nobody is left to tell if this fails; so below.
+            let _ = writeln!(stderr, "error: {error}");
+            if let Some(source) = std::error::Error::source(&error) {
+                let _ = writeln!(stderr, "  {source}");
+            }
+            if let Some(hint) = error.hint() {
+                let _ = writeln!(stderr, "  {hint}");
+            }
+            1
+        }
+    }
+}
+
+async fn serve(args: GitLabArgs) -> Result<(), GitLabError> {
+    let temporary = tempfile::tempdir().map_err(|source| GitLabError::Folder {
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let dir = args.dir.unwrap_or_else(|| temporary.path().to_owned());
+    let bind = SocketAddr::new(args.bind, args.port);
+    let gitlab = MockGitLab::serve(GitLabOptions {
+        external_url: args.external_url,
+        token: args.token,
+        registration_token: args.registration_token,
+        hold: Duration::from_secs(args.hold),
+        ..GitLabOptions::new(bind, dir)
+    })
+    .await?;
+    let runner = gitlab.create_runner(NewRunner {
+        description: "first runner".to_owned(),
+        tags: args.tags.clone(),
+        run_untagged: true,
+        ..NewRunner::default()
+    });
+    let url = gitlab.url().as_str().trim_end_matches('/');
+    let text = greeting(url, &gitlab.token(), &runner, &args.tags.join(", "));
+    let _ = writeln!(anstream::stdout(), "{text}");
+    // An error means that Ctrl-C can't be waited for: then there is no other end than a kill.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+fn greeting(url: &str, token: &str, runner: &str, tags: &str) -> String {
+    format!(
+        "\
+mock GitLab   {url}
+access token  {token}   for the API, and as a password for git push
+runner token  {runner}   takes jobs tagged {tags} and untagged ones
+
+register a runner
+  onspot         write url = \"{url}\" and token = \"{runner}\" under [[runners]] of a
+                 config.toml, then: onspot run --config config.toml
+  gitlab-runner  gitlab-runner register --non-interactive --url {url} \\
+                   --token {runner} --executor docker --docker-image alpine
+
+push a project
+  just push fixtures/cowsay --url {url} --token {token}
+  git push http://oauth2:{token}@{host}/root/any-name.git HEAD:main
+
+Ctrl-C ends it.",
+        host = url.split_once("://").map_or(url, |(_, host)| host),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_says_how_to_go_on() {
+        let text = greeting("http://127.0.0.1:8929", "glpat-a", "glrt-b", "docker.m3");
+        insta::assert_snapshot!(text);
+    }
+}
