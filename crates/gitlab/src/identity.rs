@@ -98,8 +98,12 @@ pub struct Features {
     pub variables: bool,
     /// Runs the job in an image.
     pub image: bool,
+    /// Takes the platform and the user of `image:docker`.
+    pub image_executor_opts: bool,
     /// Runs services beside the job.
     pub services: bool,
+    /// Takes the platform and the user of a service.
+    pub service_executor_opts: bool,
     /// Passes `variables` of a service to it.
     pub service_variables: bool,
     /// Knows several aliases of a service.
@@ -124,7 +128,7 @@ pub struct Features {
     pub masking: bool,
     /// Leaves raw variables as they are.
     pub raw_variables: bool,
-    /// Runs more steps than `script` and `after_script`.
+    /// Runs more steps than `script` and `after_script`, such as `release`.
     pub multi_build_steps: bool,
     /// Can send the whole trace again from its start.
     pub trace_reset: bool,
@@ -145,20 +149,22 @@ impl Features {
     const COMMON: Self = Self {
         variables: true,
         image: false,
+        image_executor_opts: false,
         services: false,
+        service_executor_opts: false,
         service_variables: false,
         service_multiple_aliases: false,
         artifacts: true,
         artifacts_exclude: true,
         upload_multiple_artifacts: true,
-        upload_raw_artifacts: false,
+        upload_raw_artifacts: true,
         cache: true,
         fallback_cache_keys: true,
         shared: false,
         refspecs: true,
         masking: true,
         raw_variables: true,
-        multi_build_steps: true,
+        multi_build_steps: false,
         // A worker that goes on with another one's trace has no beginning to send again.
         trace_reset: false,
         trace_checksum: true,

@@ -7,7 +7,6 @@
 
 use http::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request};
-use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -151,9 +150,25 @@ impl Api {
         token: &JobToken,
         update: &JobUpdate,
     ) -> Result<Request<Vec<u8>>, Error> {
-        let path = format!("jobs/{job}");
-        let body = UpdateBody::new(token, update);
-        self.json(Method::PUT, &path, (JOB_TOKEN, token.expose()), &body)
+        let mut body = json!({ "token": token, "state": update.state });
+        if let Some(reason) = update.failure_reason {
+            body["failure_reason"] = Value::from(reason.as_str());
+        }
+        if let Some(trace) = update.trace {
+            body["output"] = json!({ "bytesize": trace.bytes });
+            if let Some(crc) = trace.crc32 {
+                body["output"]["checksum"] = Value::from(format!("crc32:{crc:08x}"));
+            }
+        }
+        if let Some(code) = update.exit_code {
+            body["exit_code"] = Value::from(code);
+        }
+        self.json(
+            Method::PUT,
+            &format!("jobs/{job}"),
+            (JOB_TOKEN, token.expose()),
+            &body,
+        )
     }
 
     /// Appends to a job's trace: `content` belongs at byte `start`.
@@ -225,17 +240,13 @@ impl Api {
         method: Method,
         path: &str,
         (header, token): (&str, &str),
-        body: &impl Serialize,
+        body: &Value,
     ) -> Result<Request<Vec<u8>>, Error> {
-        let body = serde_json::to_vec(body).map_err(|source| Error::Answer {
-            what: "build a request",
-            source,
-        })?;
         self.builder(method, path)
             .header(header, hidden(token)?)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
-            .body(body)
+            .body(body.to_string().into_bytes())
             .map_err(Error::Request)
     }
 
@@ -274,40 +285,4 @@ pub struct ArtifactUpload {
     pub kind: String,
     /// How long GitLab keeps it, in its own words; empty means its default.
     pub expire_in: String,
-}
-
-/// The body of a job's update.
-#[derive(Serialize)]
-struct UpdateBody<'a> {
-    token: &'a JobToken,
-    state: crate::update::JobState,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure_reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<Output>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exit_code: Option<i32>,
-}
-
-/// What the trace must be.
-#[derive(Serialize)]
-struct Output {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    checksum: Option<String>,
-    bytesize: u64,
-}
-
-impl<'a> UpdateBody<'a> {
-    fn new(token: &'a JobToken, update: &JobUpdate) -> Self {
-        Self {
-            token,
-            state: update.state,
-            failure_reason: update.failure_reason.map(crate::FailureReason::as_str),
-            output: update.trace.map(|trace| Output {
-                checksum: trace.crc32.map(|crc| format!("crc32:{crc:08x}")),
-                bytesize: trace.bytes,
-            }),
-            exit_code: update.exit_code,
-        }
-    }
 }

@@ -49,14 +49,14 @@ mod tests {
 
     #[test]
     fn gitlab_may_ask_for_a_longer_wait_within_limits() {
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
         assert_eq!(
             backoff.next(Some(Duration::from_secs(7))),
             Duration::from_secs(7)
         );
         assert_eq!(
             backoff.next(Some(Duration::from_secs(700))),
-            Duration::from_secs(60)
+            Duration::from_mins(1)
         );
     }
 }

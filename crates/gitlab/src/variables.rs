@@ -135,11 +135,10 @@ impl Variables {
             let after = &rest[dollar + 1..];
             let (reference, length) = Reference::at(after);
             match reference {
-                Reference::None => expanded.push('$'),
+                Reference::None | Reference::Name("$") => expanded.push('$'),
                 Reference::Broken => {}
-                Reference::Name("$") => expanded.push('$'),
                 Reference::Name(name) => {
-                    expanded.push_str(&self.reference(name).unwrap_or_default())
+                    expanded.push_str(&self.reference(name).unwrap_or_default());
                 }
             }
             rest = &after[length..];

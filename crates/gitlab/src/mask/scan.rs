@@ -37,9 +37,9 @@ impl Scanner {
             .filter(|pattern| !pattern.is_empty())
             .collect();
         if ignores_case {
-            patterns
-                .iter_mut()
-                .for_each(|pattern| pattern.make_ascii_lowercase());
+            for pattern in &mut patterns {
+                pattern.make_ascii_lowercase();
+            }
         }
         patterns.sort_unstable();
         patterns.dedup();

@@ -14,6 +14,7 @@ use super::{Remote, TraceOptions, TracePosition, TraceStart, TraceWriter};
 use crate::Error;
 use crate::client::Client;
 use crate::mask::Masker;
+use crate::response::{self, PatchOutcome, RemoteStatus};
 use crate::token::{JobId, JobToken};
 use crate::update::JobUpdate;
 
@@ -275,15 +276,9 @@ impl Client {
     /// # Errors
     /// [`Error::TraceOver`] if the job is over.
     pub async fn trace_length(&self, job: JobId, token: &JobToken) -> Result<u64, Error> {
-        use crate::response::{PatchOutcome, RemoteStatus};
-
         let request = self.api.patch_trace(job, token, 0, b"")?;
         let answer = self
-            .retry(
-                &request,
-                "say how long the trace is",
-                crate::response::patch,
-            )
+            .retry(&request, "say how long the trace is", response::patch)
             .await?;
         match answer.outcome {
             PatchOutcome::Accepted => Ok(answer.length.unwrap_or(0)),

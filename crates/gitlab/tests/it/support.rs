@@ -82,9 +82,11 @@ impl Respond for Update {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let mut job = self.0.lock().unwrap();
         job.updates.push(request.body_json().unwrap());
-        let status = match job.update_statuses.is_empty() {
-            false => job.update_statuses.remove(0),
-            true => 200,
+        let statuses = &mut job.update_statuses;
+        let status = if statuses.is_empty() {
+            200
+        } else {
+            statuses.remove(0)
         };
         let answer = ResponseTemplate::new(status);
         match job.status {

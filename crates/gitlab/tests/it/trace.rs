@@ -84,7 +84,7 @@ async fn without_a_flush_output_arrives_too() {
 async fn much_output_goes_in_pieces_of_a_mebibyte() {
     let gitlab = GitLab::start().await;
     let (writer, session) = open(&gitlab, FRESH).await;
-    let line = [b'x'; 1 << 16];
+    let line = vec![b'x'; 1 << 16];
     for _ in 0..40 {
         writer.write(&line);
     }

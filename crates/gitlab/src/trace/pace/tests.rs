@@ -1,5 +1,10 @@
-use super::*;
 use http::StatusCode;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::trace::TracePosition;
+use crate::trace::buffer::Buffer;
 
 /// A session that began at byte 100, with the default times.
 struct World {
@@ -246,4 +251,121 @@ fn every_end_is_for_good() {
     let refused = alive(UpdateOutcome::Refused, RemoteStatus::Running);
     world.pace.said_alive(Ok(&refused), world.now);
     assert_eq!(world.pace.remote(), Remote::Gone);
+}
+
+/// What happens to one message to GitLab, or to GitLab's trace.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Write(u8),
+    Arrives,
+    IsLost,
+    AnswerIsLost,
+    /// GitLab loses the end of the trace, down to this part of what it has.
+    Forget(u8),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    vec(
+        prop_oneof![
+            any::<u8>().prop_map(Event::Write),
+            Just(Event::Arrives),
+            Just(Event::IsLost),
+            Just(Event::AnswerIsLost),
+            any::<u8>().prop_map(Event::Forget),
+        ],
+        0..40,
+    )
+}
+
+/// GitLab's trace, of which the first byte was there before the session.
+struct Server(Vec<u8>);
+
+impl Server {
+    /// GitLab's rule (`Ci::AppendBuildTraceService`): a piece must begin where the trace ends; one
+    /// that ends there counts as sent again.
+    fn append(&mut self, start: u64, piece: &[u8]) -> PatchOutcome {
+        if start == self.0.len() as u64 {
+            self.0.extend_from_slice(piece);
+        }
+        let length = self.0.len() as u64;
+        if start + piece.len() as u64 == length {
+            PatchOutcome::Accepted
+        } else {
+            PatchOutcome::Offset(length)
+        }
+    }
+}
+
+/// A session, with the server it writes to.
+struct Exchange {
+    server: Server,
+    buffer: Buffer,
+    world: World,
+}
+
+impl Exchange {
+    fn new() -> Self {
+        let now = Instant::now();
+        let begin = TracePosition {
+            offset: 1,
+            crc32: None,
+        };
+        Self {
+            server: Server(vec![b'>']),
+            buffer: Buffer::new(begin, 1 << 20),
+            world: World {
+                pace: Pace::new(1, &TraceOptions::default(), now),
+                now,
+            },
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Write(byte) => self.buffer.append(&vec![byte; usize::from(byte % 7) + 1]),
+            Event::Forget(part) => {
+                let kept = (self.server.0.len() - 1) * usize::from(part) / 255;
+                self.server.0.truncate(kept + 1);
+            }
+            _ => self.exchange(event),
+        }
+    }
+
+    /// One message, if there is one to send.
+    fn exchange(&mut self, event: Event) {
+        self.world.pass(61);
+        let Step::Send(start) = self.world.step(self.buffer.end()) else {
+            return;
+        };
+        let piece = self.buffer.piece(start, 11).to_vec();
+        let length = piece.len() as u64;
+        let World { pace, now } = &mut self.world;
+        pace.sending(start, length);
+        let arrived = !matches!(event, Event::IsLost);
+        let outcome = arrived.then(|| self.server.append(start, &piece));
+        match outcome.filter(|_| matches!(event, Event::Arrives)) {
+            Some(outcome) => pace.sent(start, length, Ok(&answer(outcome)), *now),
+            None => pace.sent(start, length, Err(&bad_gateway()), *now),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn whatever_gets_lost_the_trace_arrives_once_and_in_order(events in events()) {
+        let mut exchange = Exchange::new();
+        for event in events {
+            exchange.happen(event);
+        }
+        // From now on nothing gets lost. A last byte makes GitLab's losses show.
+        exchange.buffer.append(b"!");
+        for _ in 0..200 {
+            exchange.happen(Event::Arrives);
+        }
+        prop_assert_eq!(exchange.world.pace.remote(), Remote::Running);
+        let written = exchange.buffer.piece(1, usize::MAX);
+        prop_assert_eq!(&exchange.server.0[1..], written);
+    }
 }
