@@ -20,6 +20,13 @@ fn quick() -> TraceOptions {
     }
 }
 
+/// What happens at all happens within this time.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), what)
+        .await
+        .unwrap()
+}
+
 fn token() -> JobToken {
     JobToken::new("job-token-of-7")
 }
@@ -75,9 +82,12 @@ async fn without_a_flush_output_arrives_too() {
     let (writer, _session) = open(&gitlab, FRESH).await;
     writer.write(b"one ");
     writer.write(b"two");
-    while gitlab.trace() != "one two" {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    soon(async {
+        while gitlab.trace() != "one two" {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -195,8 +205,7 @@ async fn a_cancel_is_heard_and_the_trace_goes_on() {
     let mut remote = session.remote();
     gitlab.change(|job| job.status = Some("canceling"));
     writer.write(b"working ");
-    remote
-        .wait_for(|remote| *remote == Remote::Canceling)
+    soon(remote.wait_for(|remote| *remote == Remote::Canceling))
         .await
         .unwrap();
     writer.write(b"after_script");
@@ -214,8 +223,7 @@ async fn silence_is_broken_and_tells_of_a_cancel() {
     };
     let (_writer, session) = open_with(&gitlab, FRESH, options).await;
     let mut remote = session.remote();
-    remote
-        .wait_for(|remote| *remote == Remote::Canceled)
+    soon(remote.wait_for(|remote| *remote == Remote::Canceled))
         .await
         .unwrap();
     let job = gitlab.job.lock().unwrap();
