@@ -17,5 +17,6 @@ pub mod images;
 pub mod poll;
 pub mod push;
 pub mod verbs;
+pub mod world;
 
 pub use error::{Error, Result, chain};

@@ -1,0 +1,69 @@
+//! The AWS look-alike behind the proxy: LocalStack in a container.
+
+use std::time::Duration;
+
+use bollard::models::PortBinding;
+use testcontainers::core::{IntoContainerPort, WaitFor};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, GenericImage, ImageExt};
+
+use crate::engine::labels;
+use crate::poll::{self, Look};
+use crate::{Error, Result, images};
+
+/// LocalStack's port, for all services.
+const PORT: u16 = 4566;
+
+/// How long it may take to answer.
+const BOOT: Duration = Duration::from_secs(120);
+
+/// A running LocalStack; removed when dropped.
+#[derive(Debug)]
+pub(super) struct LocalStack {
+    _container: ContainerAsync<GenericImage>,
+    address: String,
+}
+
+impl LocalStack {
+    /// Starts one and waits until it answers.
+    pub(super) async fn start(world: &str, region: &str) -> Result<Self> {
+        let failed = |source| Error::Container { what: "LocalStack".to_owned(), source };
+        let (name, tag) =
+            images::LOCALSTACK.name.split_once(':').unwrap_or((images::LOCALSTACK.name, "latest"));
+        let container = GenericImage::new(name, tag)
+            .with_exposed_port(PORT.tcp())
+            .with_wait_for(WaitFor::Nothing)
+            .with_labels(labels::of(world, "localstack"))
+            .with_env_var("DEFAULT_REGION", region)
+            .with_host_config_modifier(|config| {
+                // For this host only: it believes everybody; the proxy before it does not.
+                let binding = PortBinding {
+                    host_ip: Some("127.0.0.1".to_owned()),
+                    host_port: Some(String::new()),
+                };
+                config.port_bindings = Some([(format!("{PORT}/tcp"), Some(vec![binding]))].into());
+                config.publish_all_ports = Some(false);
+            })
+            .start()
+            .await
+            .map_err(failed)?;
+        let port = container.get_host_port_ipv4(PORT).await.map_err(failed)?;
+        let address = format!("127.0.0.1:{port}");
+        let health = format!("http://{address}/_localstack/health");
+        poll::until("LocalStack answers", BOOT, || async {
+            let answer = reqwest::get(&health).await.map_err(Error::http("ask for its health"))?;
+            Ok(if answer.status().is_success() {
+                Look::There(())
+            } else {
+                Look::NotYet(answer.status().to_string())
+            })
+        })
+        .await?;
+        Ok(Self { _container: container, address })
+    }
+
+    /// `host:port` on this host.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+}

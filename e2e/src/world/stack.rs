@@ -1,0 +1,119 @@
+//! The world's `onspot.toml`: a stack as a user would describe it, in this world.
+
+use std::path::PathBuf;
+
+use super::program::TOKEN;
+use super::{JOB_IMAGE, RUNNER, World};
+use crate::{Error, Result};
+
+/// The image id that guests carry; there is only one kind of guest.
+const AMI: &str = "ami-0debian12world000";
+
+/// What tests vary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StackOptions {
+    /// The stack's name.
+    pub name: String,
+    /// How many jobs the manager takes at once.
+    pub concurrent: u32,
+    /// How many workers there may be.
+    pub limit: u32,
+    /// How many workers wait for jobs.
+    pub idle_count: u32,
+    /// How long a worker may be idle before it is given back.
+    pub idle_time: String,
+    /// How many jobs a worker runs before it is replaced; 0 for any number.
+    pub max_builds: u32,
+    /// How many managers there are.
+    pub managers: u32,
+    /// `key = "duration"` lines of `[timing]`.
+    pub timing: Vec<(String, String)>,
+}
+
+impl Default for StackOptions {
+    /// One job a worker, workers given back soon, and timings that suit an impatient person.
+    fn default() -> Self {
+        let timing = [
+            ("heartbeat", "1s"),
+            ("lease", "12s"),
+            ("takeover", "20s"),
+            ("leader", "6s"),
+            ("order_poll", "500ms"),
+            ("round", "500ms"),
+            ("watch", "1s"),
+            ("interruption_poll", "1s"),
+            ("give_up", "5s"),
+            ("waiting_probe", "2s"),
+            ("boot", "3m"),
+        ];
+        Self {
+            name: "cowsay".to_owned(),
+            concurrent: 4,
+            limit: 3,
+            idle_count: 0,
+            idle_time: "20s".to_owned(),
+            max_builds: 1,
+            managers: 1,
+            timing: timing.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+        }
+    }
+}
+
+impl World {
+    /// Writes `onspot.toml` for a stack in this world.
+    pub fn write_stack(&self, options: &StackOptions) -> Result<PathBuf> {
+        let path = self.dir().join("onspot.toml");
+        std::fs::write(&path, self.stack_toml(options))
+            .map_err(Error::io(format!("write {}", path.display())))?;
+        Ok(path)
+    }
+
+    fn stack_toml(&self, options: &StackOptions) -> String {
+        let StackOptions { name, concurrent, limit, idle_count, idle_time, max_builds, managers, .. } =
+            options;
+        let timing: Vec<String> =
+            options.timing.iter().map(|(key, value)| format!("{key} = \"{value}\"")).collect();
+        format!(
+            r#"# A stack in the local world. On AWS the [aws] and [timing] sections and the
+# `os`, `ami` and `registry_mirrors` lines would not be there.
+name = "{name}"
+region = "{region}"
+concurrent = {concurrent}
+
+[aws]
+endpoint_url = "{aws}"
+
+[manager]
+os = "debian-12"
+ami = "{AMI}"
+count = {managers}
+
+[[runners]]
+name = "{RUNNER}"
+url = "{gitlab}"
+token = "env:{TOKEN}"
+limit = {limit}
+image = "{JOB_IMAGE}"
+pull_policy = "if-not-present"
+
+[runners.workers]
+os = "debian-12"
+ami = "{AMI}"
+instance_types = ["t3.small", "t3a.small"]
+spot = true
+idle_count = {idle_count}
+idle_time = "{idle_time}"
+max_builds = {max_builds}
+registry_mirrors = ["{mirror}"]
+
+[timing]
+{timing}
+"#,
+            region = self.region(),
+            aws = self.cloud().url(),
+            gitlab = self.gitlab().url().as_str().trim_end_matches('/'),
+            mirror = self.registry_mirror(),
+            timing = timing.join("\n"),
+        )
+    }
+}
