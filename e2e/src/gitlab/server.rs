@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::GitLabOptions;
 use super::faults::Faults;
+use super::options::GitLabOptions;
 use super::state::State;
 
 /// What all requests share.

@@ -85,7 +85,7 @@ pub(super) async fn upload(
         size,
     };
     server.change(|state| {
-        state.tell(id, &from.named(None), what, 201, Timestamp::now());
+        state.tell(id, &from.caller(&Params::default()), what, 201, Timestamp::now());
         if let Some(job) = state.jobs.get_mut(&id) {
             job.artifacts.insert(kind, artifact);
         }
@@ -143,7 +143,7 @@ pub(super) async fn download(
     server.change(|state| {
         state.tell(
             id,
-            &from.named(None),
+            &from.caller(&Params::default()),
             What::ArtifactFetched,
             200,
             Timestamp::now(),

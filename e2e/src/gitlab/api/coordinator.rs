@@ -135,7 +135,7 @@ pub(super) async fn request_job(
     // The token may have been taken away in the meantime.
     let runner = authenticate(&server, &headers, &params)?;
     let system_id = params.text("system_id");
-    let caller = from.named(params.machine_name());
+    let caller = from.caller(&params);
     match hand_out(&server, runner, system_id.as_deref(), &caller) {
         Ok(job) => Ok((StatusCode::CREATED, Json(job)).into_response()),
         Err(queue) => Ok(nothing(&queue)),

@@ -126,13 +126,6 @@ impl Params {
             _ => Vec::new(),
         }
     }
-
-    /// The name that the caller's machine gives itself. GitLab Runner gives its program's name
-    /// there, which says nothing.
-    pub(super) fn machine_name(&self) -> Option<String> {
-        let name = self.get("info")?.get("name")?.as_str()?;
-        (!name.is_empty() && name != "gitlab-runner").then(|| name.to_owned())
-    }
 }
 
 /// Where a call comes from.
@@ -143,11 +136,20 @@ pub(super) struct From {
 }
 
 impl From {
-    pub(super) fn named(&self, name: Option<String>) -> Caller {
+    /// The caller; its machine's name stands in `info.name`, or after the program in the
+    /// `User-Agent`: `onspot 0.1.0 (i-0123)`.
+    pub(super) fn caller(&self, params: &Params) -> Caller {
+        let info = params.get("info").and_then(|info| info.get("name")?.as_str());
+        // Most programs give their own name there, which says nothing about the machine.
+        let named = info.filter(|name| !["", "gitlab-runner", "onspot"].contains(name));
+        let comment = || {
+            let agent = self.user_agent.strip_prefix("onspot ")?;
+            agent.split_once('(')?.1.strip_suffix(')')
+        };
         Caller {
             address: self.address.clone(),
             user_agent: self.user_agent.clone(),
-            name,
+            name: named.or_else(comment).map(str::to_owned),
         }
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn update(
             .filter(|text| !text.is_empty()),
         bytesize: output("bytesize").and_then(|size| size.as_u64()),
     };
-    let caller = from.named(params.machine_name());
+    let caller = from.caller(&params);
     let answer = server.change(|state| state.report(id, &update, &caller, Timestamp::now()));
     let job_status = job_status(&server, id);
     let status = StatusCode::from_u16(answer).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -70,7 +70,7 @@ pub(super) async fn append_trace(
     body: Bytes,
 ) -> Result<Response, Problem> {
     authenticate(&server, id, &job_token(&headers, &Params::default()))?;
-    let caller = from.named(None);
+    let caller = from.caller(&Params::default());
     let range = headers
         .get("content-range")
         .and_then(|value| value.to_str().ok());

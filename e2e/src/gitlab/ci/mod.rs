@@ -24,7 +24,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The stages of a pipeline that names none.
 const DEFAULT_STAGES: [&str; 3] = ["build", "test", "deploy"];
 /// Keywords at the top level that are no jobs.
-const GLOBAL_KEYWORDS: [&str; 13] = [
+const GLOBAL_KEYWORDS: [&str; 12] = [
     "default",
     "stages",
     "types",
@@ -37,7 +37,6 @@ const GLOBAL_KEYWORDS: [&str; 13] = [
     "after_script",
     "cache",
     "spec",
-    "pages-defaults",
 ];
 
 /// Why a `.gitlab-ci.yml` can't be used, in words like GitLab's.
@@ -213,11 +212,12 @@ pub(super) struct Retry {
 impl CiConfig {
     /// Read a configuration.
     pub(super) fn parse(text: &str) -> Result<Self, CiError> {
-        let root: Value =
-            serde_saphyr::from_str(text).map_err(|error| CiError::Syntax(error.to_string()))?;
+        let root: Value = serde_saphyr::from_str_with_options(text, yaml_options())
+            .map_err(|error| CiError::Syntax(error.to_string()))?;
         let Value::Object(root) = root else {
             return Err(CiError::Syntax("Invalid configuration format".to_owned()));
         };
+        unsupported(text, &root)?;
         let stages = stages(&root)?;
         let globals = job::Globals::read(&root)?;
         let jobs = merge::resolve(&root, |name| !GLOBAL_KEYWORDS.contains(&name))?;
@@ -299,6 +299,26 @@ pub(super) fn is_named(job: &JobSpec, name: &str) -> bool {
                 .name
                 .strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with(' ')))
+}
+
+/// Like Ruby's YAML, which GitLab uses: `y` is no boolean, and a later key replaces an earlier one.
+fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        strict_booleans: true,
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+    }
+}
+
+/// What would change the meaning of a file if it were passed over.
+fn unsupported(text: &str, root: &Map<String, Value>) -> Result<(), CiError> {
+    let problem = "is not supported by this server";
+    if text.contains("!reference") {
+        return Err(CiError::at("!reference", problem));
+    }
+    if root.contains_key("include") {
+        return Err(CiError::at("include", problem));
+    }
+    Ok(())
 }
 
 fn stages(root: &Map<String, Value>) -> Result<Vec<String>, CiError> {

@@ -48,10 +48,14 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// `true` or `false`, also by the other words of YAML 1.1.
     pub(super) fn boolean(&self) -> Result<bool, CiError> {
-        self.value
-            .as_bool()
-            .ok_or_else(|| self.error("config should be a boolean value"))
+        match self.value {
+            Value::Bool(flag) => Ok(*flag),
+            Value::String(word) if matches!(word.as_str(), "yes" | "on") => Ok(true),
+            Value::String(word) if matches!(word.as_str(), "no" | "off") => Ok(false),
+            _ => Err(self.error("config should be a boolean value")),
+        }
     }
 
     pub(super) fn integer(&self) -> Result<i64, CiError> {

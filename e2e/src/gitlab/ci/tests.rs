@@ -143,6 +143,8 @@ fn bad_files_say_what_is_wrong() {
             "- a list",
             "variables: [a]\njob: {script: x}",
             "job: {script: x, timeout: soon}",
+            "include: other.yml",
+            "job: {script: !reference [.a, script]}",
         ]
         .map(|text| format!("{} => {}", text.replace('\n', "; "), problem(text)))
         .join("\n")

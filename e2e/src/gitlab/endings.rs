@@ -1,0 +1,202 @@
+//! How jobs end, and what follows: a result, a cancellation, the end of the time; another try.
+//!
+//! As in GitLab, `retry` puts a new job in the place of the failed one, and a cancelled job whose
+//! runner can do so still runs its `after_script`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::ids::{JobId, PipelineId};
+use super::model::Job;
+use super::record::ViolationKind;
+use super::state::State;
+use super::status::Status;
+
+/// Masked values shorter than this are not looked for in traces: GitLab refuses to mask them.
+const SHORTEST_SECRET: usize = 8;
+
+impl State {
+    /// A running job ends. One that was being cancelled ends as cancelled, whatever the result.
+    pub(super) fn finish_job(
+        &mut self,
+        id: JobId,
+        success: bool,
+        reason: Option<String>,
+        exit_code: Option<i64>,
+        now: Timestamp,
+    ) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        if job.status == Status::Canceling {
+            job.finish(Status::Canceled, now);
+        } else if success {
+            job.finish(Status::Success, now);
+        } else {
+            job.finish(Status::Failed, now);
+            job.failure_reason = Some(reason.unwrap_or_else(|| "unknown_failure".to_owned()));
+            job.exit_code = exit_code;
+        }
+        let (pipeline, failed) = (job.pipeline, job.status == Status::Failed);
+        self.look_for_secrets(id, now);
+        if failed && self.wants_retry(id) {
+            self.retry_job(id, now);
+        } else {
+            self.process(pipeline, now);
+        }
+    }
+
+    fn look_for_secrets(&mut self, id: JobId, now: Timestamp) {
+        let Some(job) = self.jobs.get(&id) else {
+            return;
+        };
+        let shown = job.secrets.iter().any(|secret| {
+            secret.len() >= SHORTEST_SECRET
+                && job
+                    .trace
+                    .windows(secret.len())
+                    .any(|part| part == secret.as_bytes())
+        });
+        if shown {
+            let detail = "the trace shows the value of a masked variable";
+            self.violation(id, ViolationKind::UnmaskedSecret, detail, None, now);
+        }
+    }
+
+    /// Does `retry:` ask for another try of this failed job?
+    fn wants_retry(&self, id: JobId) -> bool {
+        let Some(job) = self.jobs.get(&id) else {
+            return false;
+        };
+        let retry = &job.spec.retry;
+        let tries = self
+            .jobs
+            .values()
+            .filter(|other| other.pipeline == job.pipeline && other.spec.name == job.spec.name)
+            .filter(|other| other.retried)
+            .count() as u64;
+        let by_reason = retry.when.is_empty() && retry.exit_codes.is_empty()
+            || job
+                .failure_reason
+                .as_ref()
+                .is_some_and(|reason| retry.when.contains(reason));
+        let by_code = job
+            .exit_code
+            .is_some_and(|code| retry.exit_codes.contains(&code));
+        tries < retry.max && (by_reason || by_code)
+    }
+
+    /// Put a new job in the place of one that is over; what was skipped because of it waits again.
+    pub(super) fn retry_job(&mut self, id: JobId, now: Timestamp) -> Option<JobId> {
+        let old = self.jobs.get_mut(&id)?;
+        if old.retried
+            || !matches!(
+                old.status,
+                Status::Failed | Status::Canceled | Status::Success
+            )
+        {
+            return None;
+        }
+        old.retried = true;
+        let (project, pipeline, spec) = (old.project, old.pipeline, Arc::clone(&old.spec));
+        let stage_index = old.stage_index;
+        let new = self.new_job(project, pipeline, spec, stage_index, now);
+        let new_id = new.id;
+        self.jobs.insert(new_id, new);
+        self.enter(new_id, Status::Pending, now);
+        self.pipelines.get_mut(&pipeline)?.jobs.push(new_id);
+        let skipped: Vec<JobId> = self
+            .latest_jobs(pipeline)
+            .iter()
+            .filter(|job| job.status == Status::Skipped)
+            .map(|job| job.id)
+            .collect();
+        for id in skipped {
+            let job = self.jobs.get_mut(&id)?;
+            (job.status, job.finished_at) = (Status::Created, None);
+        }
+        self.process(pipeline, now);
+        Some(new_id)
+    }
+
+    /// Start a manual job.
+    pub(super) fn play_job(&mut self, id: JobId, now: Timestamp) -> bool {
+        let Some(job) = self
+            .jobs
+            .get(&id)
+            .filter(|job| job.status == Status::Manual)
+        else {
+            return false;
+        };
+        let pipeline = job.pipeline;
+        self.enter(id, Status::Pending, now);
+        self.process(pipeline, now);
+        true
+    }
+
+    /// Cancel a job. A running one whose runner can end it gracefully goes through `canceling`,
+    /// unless it is forced. Returns false if there is nothing to cancel.
+    pub(super) fn cancel_job(&mut self, id: JobId, force: bool, now: Timestamp) -> bool {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return false;
+        };
+        match job.status {
+            Status::Running if job.cancel_gracefully && !force => job.status = Status::Canceling,
+            Status::Canceling if !force => return false,
+            Status::Created
+            | Status::Pending
+            | Status::Running
+            | Status::Canceling
+            | Status::Manual => job.finish(Status::Canceled, now),
+            _ => return false,
+        }
+        let pipeline = job.pipeline;
+        self.process(pipeline, now);
+        true
+    }
+
+    /// Cancel all jobs of a pipeline that are not over.
+    pub(super) fn cancel_pipeline(&mut self, id: PipelineId, now: Timestamp) {
+        let jobs: Vec<JobId> = self.latest_jobs(id).iter().map(|job| job.id).collect();
+        // The last ones first, so that no later job begins because an earlier one is gone.
+        for job in jobs.into_iter().rev() {
+            self.cancel_job(job, false, now);
+        }
+    }
+
+    /// Is there a job whose time is up?
+    pub(super) fn has_late_jobs(&self, grace: Duration, now: Timestamp) -> bool {
+        self.jobs.values().any(|job| is_late(job, grace, now))
+    }
+
+    /// Fail the jobs whose time is up. `grace` is what a runner gets to report it itself.
+    pub(super) fn enforce_timeouts(&mut self, grace: Duration, now: Timestamp) {
+        let late: Vec<JobId> = self
+            .jobs
+            .values()
+            .filter(|job| is_late(job, grace, now))
+            .map(|job| job.id)
+            .collect();
+        for id in late {
+            self.finish_job(
+                id,
+                false,
+                Some("job_execution_timeout".to_owned()),
+                None,
+                now,
+            );
+        }
+    }
+}
+
+/// Has a runner had this job for longer than it may?
+fn is_late(job: &Job, grace: Duration, now: Timestamp) -> bool {
+    let allowed = SignedDuration::try_from(job.timeout.saturating_add(grace)).ok();
+    job.status.is_with_runner()
+        && job
+            .started_at
+            .zip(allowed)
+            .is_some_and(|(started, allowed)| now.duration_since(started) > allowed)
+}

@@ -1,0 +1,5 @@
+//! Jobs and pipelines without a server.
+
+mod lifecycle;
+mod reports;
+mod scene;

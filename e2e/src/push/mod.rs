@@ -1,0 +1,247 @@
+//! `push DIR`: push a folder into a GitLab and follow its pipeline.
+
+mod api;
+mod follow;
+mod publish;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use url::Url;
+
+use api::Api;
+use follow::Follower;
+pub use publish::publish;
+
+/// How often the jobs are looked at.
+const POLL: Duration = Duration::from_millis(300);
+/// Where the world says how it is reached, beneath the workspace's root.
+const WORLD: &str = ".onspot/world.json";
+
+/// Push a folder with a `.gitlab-ci.yml` and follow its jobs.
+#[derive(Debug, Args)]
+pub struct PushArgs {
+    /// The folder; it need not be a git repository.
+    pub dir: PathBuf,
+    /// How jobs are shown.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub output: OutputFormat,
+    /// The GitLab to push to, instead of the running world's.
+    #[arg(long, requires = "token")]
+    pub url: Option<Url>,
+    /// An access token of that GitLab.
+    #[arg(
+        long,
+        env = "ONSPOT_GITLAB_TOKEN",
+        hide_env_values = true,
+        requires = "url"
+    )]
+    pub token: Option<String>,
+    /// The project's name; by default the folder's.
+    #[arg(long)]
+    pub project: Option<String>,
+}
+
+/// How jobs are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Traces as they grow.
+    Text,
+    /// One object a line and job, when it is over.
+    Json,
+}
+
+/// Why a folder could not be pushed or its pipeline not be followed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The folder has nothing to run.
+    #[error("{0:?} has no .gitlab-ci.yml")]
+    NoConfiguration(PathBuf),
+    /// No world is running here.
+    #[error("no running world: there is no {WORLD} here or above")]
+    NoWorld,
+    /// The world's description can't be used.
+    #[error("{path:?} can't be read")]
+    World {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A temporary folder can't be made or filled.
+    #[error("a temporary folder can't be used")]
+    Folder(#[source] std::io::Error),
+    /// `git` could not be started.
+    #[error("cannot run git")]
+    GitMissing(#[source] std::io::Error),
+    /// `git` failed.
+    #[error("git {step} failed: {message}")]
+    GitFailed {
+        /// The subcommand.
+        step: String,
+        /// What it wrote to its error output.
+        message: String,
+    },
+    /// GitLab can't be reached or does not answer as it should.
+    #[error("GitLab did not answer to {what}")]
+    Api {
+        /// The path asked for.
+        what: String,
+        /// What went wrong.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// GitLab's answer is not what it should be.
+    #[error("GitLab's answer to {what} makes no sense")]
+    Answer {
+        /// The path asked for.
+        what: String,
+    },
+    /// The push made no pipeline.
+    #[error("no pipeline was made for commit {0}")]
+    NoPipeline(String),
+}
+
+impl PushError {
+    pub(crate) fn folder(source: std::io::Error) -> Self {
+        Self::Folder(source)
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoWorld => "start one with `just up`, or give --url and --token".to_owned(),
+            Self::NoConfiguration(_) => {
+                "write one: https://docs.gitlab.com/ci/yaml/ tells how".to_owned()
+            }
+            Self::GitMissing(_) => "install git".to_owned(),
+            Self::NoPipeline(_) => "does any job want to run on a push to main?".to_owned(),
+            Self::Api { .. } => "is it running? `just up` starts it".to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// 2 for wrong use, else 1.
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoConfiguration(_) | Self::NoWorld => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Push, follow, and say how it ended: 0 success, 1 failure, 2 wrong use.
+pub async fn run(args: PushArgs) -> u8 {
+    match follow(&args).await {
+        Ok(success) => u8::from(!success),
+        Err(error) => {
+            let mut stderr = anstream::stderr().lock();
+            // Nobody is left to tell if writing fails.
+            let mut text = format!("error: {error}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                let _ = write!(text, ": {cause}");
+                source = cause.source();
+            }
+            let _ = writeln!(stderr, "{text}");
+            if let Some(hint) = error.hint() {
+                let _ = writeln!(stderr, "  {hint}");
+            }
+            error.exit_code()
+        }
+    }
+}
+
+async fn follow(args: &PushArgs) -> Result<bool, PushError> {
+    if !args.dir.join(".gitlab-ci.yml").is_file() {
+        return Err(PushError::NoConfiguration(args.dir.clone()));
+    }
+    let (url, token) = match (&args.url, &args.token) {
+        (Some(url), Some(token)) => (url.clone(), token.clone()),
+        _ => running_world()?,
+    };
+    let project = format!("root/{}", project_name(args));
+    let repository = join(&url, &format!("{project}.git"));
+    let sha = publish(&args.dir, &repository, &token).await?;
+    let api = Api::new(&url, token)?;
+    let project = project.replace('/', "%2F");
+    let pipeline = api.pipeline_of(&project, &sha).await?;
+    Follower::new(api, project, pipeline, args.output).run().await
+}
+
+/// The folder's name, as GitLab would have it in a path.
+fn project_name(args: &PushArgs) -> String {
+    let named = args.project.clone();
+    let folder = || {
+        let full = args.dir.canonicalize().unwrap_or_else(|_| args.dir.clone());
+        full.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    let name = named.or_else(folder).unwrap_or_default().to_lowercase();
+    let plain: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    let plain = plain.trim_matches('-');
+    if plain.is_empty() {
+        "project".to_owned()
+    } else {
+        plain.to_owned()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct World {
+    gitlab_url: Url,
+    gitlab_token: String,
+}
+
+/// Address and token of the world that runs here, or in a folder above.
+fn running_world() -> Result<(Url, String), PushError> {
+    let here = std::env::current_dir().map_err(PushError::Folder)?;
+    let path = here
+        .ancestors()
+        .map(|folder| folder.join(WORLD))
+        .find(|path| path.is_file())
+        .ok_or(PushError::NoWorld)?;
+    let wrong = |source| PushError::World {
+        path: path.clone(),
+        source,
+    };
+    let text = std::fs::read_to_string(&path).map_err(wrong)?;
+    let world: World = serde_json::from_str(&text).map_err(|error| wrong(error.into()))?;
+    Ok((world.gitlab_url, world.gitlab_token))
+}
+
+fn join(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_names_its_project() {
+        let name = |dir: &str, project: Option<&str>| {
+            project_name(&PushArgs {
+                dir: dir.into(),
+                output: OutputFormat::Text,
+                url: None,
+                token: None,
+                project: project.map(str::to_owned),
+            })
+        };
+        assert_eq!(name("/nowhere/My App", None), "my-app");
+        assert_eq!(name("/nowhere/My App", Some("other")), "other");
+        assert_eq!(name("/", None), "project");
+    }
+}
