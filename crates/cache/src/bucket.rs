@@ -45,7 +45,15 @@ impl BucketSpec {
     ) -> Self {
         let (stack, account, region) = (stack.into(), account.into(), region.into());
         let name = format!("onspot-{stack}-{account}-{region}");
-        Self { stack, name, account, region, cache_days: 30, record_days: 7, tags: Tags::new() }
+        Self {
+            stack,
+            name,
+            account,
+            region,
+            cache_days: 30,
+            record_days: 7,
+            tags: Tags::new(),
+        }
     }
 
     /// All tags of the bucket.
@@ -187,7 +195,12 @@ pub fn diff(spec: &BucketSpec, observed: Option<&BucketState>) -> Result<BucketP
             Action::SetPolicy,
             Action::SetExpiry,
         ];
-        return Ok(BucketPlan { spec: spec.clone(), tags, actions, change: Some(change) });
+        return Ok(BucketPlan {
+            spec: spec.clone(),
+            tags,
+            actions,
+            change: Some(change),
+        });
     };
     let rules = |mut rules: Vec<ExpiryRule>| {
         rules.sort();
@@ -195,12 +208,48 @@ pub fn diff(spec: &BucketSpec, observed: Option<&BucketState>) -> Result<BucketP
     };
     let expiry = rules(state.expiry.clone()) == rules(spec.expiry());
     let fixes = [
-        (state.tags.contains_all(&wanted), Action::Tag, "tags", "incomplete", "complete"),
-        (state.private, Action::BlockPublicAccess, "public access", "open", "blocked"),
-        (state.owner_enforced, Action::EnforceOwner, "owner", "any", "enforced"),
-        (state.encrypted, Action::Encrypt, "encryption", "none", "AES256"),
-        (state.policy == Some(spec.policy()), Action::SetPolicy, "policy", "other", "TLS only"),
-        (expiry, Action::SetExpiry, "expiry", "other", "as configured"),
+        (
+            state.tags.contains_all(&wanted),
+            Action::Tag,
+            "tags",
+            "incomplete",
+            "complete",
+        ),
+        (
+            state.private,
+            Action::BlockPublicAccess,
+            "public access",
+            "open",
+            "blocked",
+        ),
+        (
+            state.owner_enforced,
+            Action::EnforceOwner,
+            "owner",
+            "any",
+            "enforced",
+        ),
+        (
+            state.encrypted,
+            Action::Encrypt,
+            "encryption",
+            "none",
+            "AES256",
+        ),
+        (
+            state.policy == Some(spec.policy()),
+            Action::SetPolicy,
+            "policy",
+            "other",
+            "TLS only",
+        ),
+        (
+            expiry,
+            Action::SetExpiry,
+            "expiry",
+            "other",
+            "as configured",
+        ),
     ];
     let broken: Vec<_> = fixes.into_iter().filter(|(right, ..)| !right).collect();
     let mut change = match broken.is_empty() {
@@ -211,13 +260,20 @@ pub fn diff(spec: &BucketSpec, observed: Option<&BucketState>) -> Result<BucketP
         change = change.changing(*field, *old, *new);
     }
     let actions = broken.into_iter().map(|(_, action, ..)| action).collect();
-    Ok(BucketPlan { spec: spec.clone(), tags, actions, change: Some(change.with_id(&spec.name)) })
+    Ok(BucketPlan {
+        spec: spec.clone(),
+        tags,
+        actions,
+        change: Some(change.with_id(&spec.name)),
+    })
 }
 
 /// What has to be done to leave nothing, the bucket's contents included. Pure.
 pub fn teardown(spec: &BucketSpec, observed: Option<&BucketState>) -> BucketPlan {
     let change = observed.map(|_| {
-        Change::delete("bucket", &spec.name).with_id(&spec.name).setting("contents", "all removed")
+        Change::delete("bucket", &spec.name)
+            .with_id(&spec.name)
+            .setting("contents", "all removed")
     });
     BucketPlan {
         spec: spec.clone(),
@@ -341,7 +397,9 @@ mod tests {
 
     #[test]
     fn other_partitions_have_other_arns() {
-        let china = BucketSpec::new("ci", "1", "cn-north-1").policy().to_string();
+        let china = BucketSpec::new("ci", "1", "cn-north-1")
+            .policy()
+            .to_string();
         assert!(china.contains("arn:aws-cn:s3:::onspot-ci-1-cn-north-1/*"));
     }
 }

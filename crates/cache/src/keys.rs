@@ -68,7 +68,9 @@ pub fn sanitize(key: &str) -> Result<String, CacheError> {
         }
     }
     if parts.is_empty() {
-        return Err(CacheError::EmptyKey { key: key.to_owned() });
+        return Err(CacheError::EmptyKey {
+            key: key.to_owned(),
+        });
     }
     Ok(parts.join("/"))
 }
@@ -111,7 +113,12 @@ mod tests {
         for (shared, prefix, key, expected) in [
             (false, None, "key", "runner/longtoken/project/10/key"),
             (true, None, "key", "project/10/key"),
-            (false, Some("cache"), "key", "cache/runner/longtoken/project/10/key"),
+            (
+                false,
+                Some("cache"),
+                "key",
+                "cache/runner/longtoken/project/10/key",
+            ),
             (true, Some("/cache/"), "a/b", "cache/project/10/a/b"),
         ] {
             assert_eq!(object_key(&scope(shared, prefix), key).unwrap(), expected);

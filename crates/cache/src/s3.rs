@@ -32,7 +32,11 @@ impl fmt::Debug for S3Cache {
 impl S3Cache {
     /// The cache of a project.
     pub fn new(client: Client, bucket: impl Into<String>, scope: CacheScope) -> Self {
-        Self { client, bucket: bucket.into(), scope }
+        Self {
+            client,
+            bucket: bucket.into(),
+            scope,
+        }
     }
 
     /// The bucket's name.
@@ -120,14 +124,21 @@ mod tests {
         assert_eq!(get.path(), "/cache/runner/abcdefghi/project/7/main");
         assert_eq!(get.path(), put.path());
         let signature = |url: &Url| {
-            url.query_pairs().find(|(name, _)| name == "X-Amz-Signature").unwrap().1.into_owned()
+            url.query_pairs()
+                .find(|(name, _)| name == "X-Amz-Signature")
+                .unwrap()
+                .1
+                .into_owned()
         };
         assert_ne!(signature(&get), signature(&put));
         // Only the host is signed, so that a helper may add Range and If-Match; a signed checksum
         // of an empty body would make every upload fail.
         for url in [get, put] {
-            let headers =
-                url.query_pairs().find(|(name, _)| name == "X-Amz-SignedHeaders").unwrap().1;
+            let headers = url
+                .query_pairs()
+                .find(|(name, _)| name == "X-Amz-SignedHeaders")
+                .unwrap()
+                .1;
             assert_eq!(headers, "host", "{url}");
             assert!(!url.query().unwrap().contains("checksum"), "{url}");
         }

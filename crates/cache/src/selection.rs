@@ -80,24 +80,33 @@ impl Selection {
     pub fn find(&self, tree: &Tree, untracked: &[u8]) -> Result<Selected, CacheError> {
         let mut selected = Selected::default();
         for pattern in &self.paths {
-            let Some(relative) = beneath(tree.path(), pattern) else {
-                selected.report.push(Found::Outside { pattern: pattern.clone() });
+            let Some(relative) = beneath(tree.name(), pattern) else {
+                selected.report.push(Found::Outside {
+                    pattern: pattern.clone(),
+                });
                 continue;
             };
             let found = find_pattern(tree, &relative)?;
-            selected.report.push(Found::Pattern { pattern: pattern.clone(), count: found.len() });
+            selected.report.push(Found::Pattern {
+                pattern: pattern.clone(),
+                count: found.len(),
+            });
             selected.paths.extend(found);
         }
         if self.untracked {
             let found: BTreeSet<PathBuf> = untracked_paths(untracked).collect();
-            selected.report.push(Found::Untracked { count: found.len() });
+            selected
+                .report
+                .push(Found::Untracked { count: found.len() });
             selected.paths.extend(found);
         }
         if !self.exclude.is_empty() {
-            let exclude = self.excluded(tree.path())?;
+            let exclude = self.excluded(tree.name())?;
             let before = selected.paths.len();
             selected.paths.retain(|path| !exclude.is_match(path));
-            selected.report.push(Found::Excluded { count: before - selected.paths.len() });
+            selected.report.push(Found::Excluded {
+                count: before - selected.paths.len(),
+            });
         }
         Ok(selected)
     }
@@ -120,7 +129,11 @@ impl Selection {
 /// `None` if it points outside.
 fn beneath(root: &Path, pattern: &str) -> Option<String> {
     let path = Path::new(pattern);
-    let path = if path.is_absolute() { path.strip_prefix(root).ok()? } else { path };
+    let path = if path.is_absolute() {
+        path.strip_prefix(root).ok()?
+    } else {
+        path
+    };
     let mut parts: Vec<&str> = Vec::new();
     for component in path.components() {
         match component {
@@ -186,7 +199,12 @@ fn walk<'a>(root: &'a Path, start: &Path) -> impl Iterator<Item = PathBuf> + 'a 
 fn literal_prefix(pattern: &str) -> (&str, bool) {
     match pattern.find(['*', '?', '[', '{', '\\']) {
         None => (pattern, false),
-        Some(wildcard) => (pattern[..wildcard].rsplit_once('/').map_or("", |(dir, _)| dir), true),
+        Some(wildcard) => (
+            pattern[..wildcard]
+                .rsplit_once('/')
+                .map_or("", |(dir, _)| dir),
+            true,
+        ),
     }
 }
 
@@ -195,7 +213,10 @@ fn glob(pattern: &str) -> Result<globset::Glob, CacheError> {
         .literal_separator(true)
         .backslash_escape(true)
         .build()
-        .map_err(|source| CacheError::Pattern { pattern: pattern.to_owned(), source })
+        .map_err(|source| CacheError::Pattern {
+            pattern: pattern.to_owned(),
+            source,
+        })
 }
 
 /// The paths in git's NUL-separated output that lie in the build folder.
@@ -204,7 +225,10 @@ fn untracked_paths(output: &[u8]) -> impl Iterator<Item = PathBuf> + '_ {
         .split(|&byte| byte == 0)
         .filter(|name| !name.is_empty())
         .map(|name| PathBuf::from(OsStr::from_bytes(name)))
-        .filter(|path| path.components().all(|part| matches!(part, Component::Normal(_))))
+        .filter(|path| {
+            path.components()
+                .all(|part| matches!(part, Component::Normal(_)))
+        })
 }
 
 #[cfg(test)]
@@ -216,8 +240,14 @@ mod tests {
     fn sample() -> (tempfile::TempDir, Tree) {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("build");
-        for file in ["a.txt", "target/x.o", "target/deep/y.o", "src/lib.rs", "src/.hidden", "ä b.c"]
-        {
+        for file in [
+            "a.txt",
+            "target/x.o",
+            "target/deep/y.o",
+            "src/lib.rs",
+            "src/.hidden",
+            "ä b.c",
+        ] {
             let path = root.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, file).unwrap();
@@ -232,7 +262,11 @@ mod tests {
 
     fn found(selection: &Selection, tree: &Tree, untracked: &[u8]) -> Vec<String> {
         let selected = selection.find(tree, untracked).unwrap();
-        selected.paths.iter().map(|p| p.to_string_lossy().into_owned()).collect()
+        selected
+            .paths
+            .iter()
+            .map(|p| p.to_string_lossy().into_owned())
+            .collect()
     }
 
     fn paths(patterns: &[&str]) -> Selection {
@@ -269,18 +303,30 @@ mod tests {
     fn absolute_paths_in_the_folder_count() {
         let (_dir, tree) = sample();
         let pattern = tree.path().join("src/lib.rs");
-        assert_eq!(found(&paths(&[pattern.to_str().unwrap()]), &tree, b""), ["src/lib.rs"]);
+        assert_eq!(
+            found(&paths(&[pattern.to_str().unwrap()]), &tree, b""),
+            ["src/lib.rs"]
+        );
     }
 
     #[test]
     fn nothing_outside_is_ever_found() {
         let (_dir, tree) = sample();
-        let patterns = ["../outside", "/etc/passwd", "leak/secret", "leak/*", "src/../../outside"];
+        let patterns = [
+            "../outside",
+            "/etc/passwd",
+            "leak/secret",
+            "leak/*",
+            "src/../../outside",
+        ];
         assert_eq!(found(&paths(&patterns), &tree, b""), Vec::<String>::new());
         // The link itself is a path like any other.
         assert_eq!(found(&paths(&["leak"]), &tree, b""), ["leak"]);
         let everything = found(&paths(&["**"]), &tree, b"");
-        assert!(!everything.iter().any(|path| path.contains("secret")), "{everything:?}");
+        assert!(
+            !everything.iter().any(|path| path.contains("secret")),
+            "{everything:?}"
+        );
     }
 
     #[test]
@@ -298,7 +344,10 @@ mod tests {
         assert_eq!(
             selected.report,
             [
-                Found::Pattern { pattern: "target".into(), count: 4 },
+                Found::Pattern {
+                    pattern: "target".into(),
+                    count: 4
+                },
                 Found::Untracked { count: 2 },
                 Found::Excluded { count: 2 },
             ]

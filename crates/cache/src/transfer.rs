@@ -95,7 +95,9 @@ impl Transfer {
     pub async fn download(&self, url: &Url, to: &Path) -> Result<Option<u64>, CacheError> {
         let file = std::fs::File::create(to).map_err(CacheError::file("create", to))?;
         let file = Arc::new(file);
-        let result = self.retry("download", || self.download_once(url, &file)).await;
+        let result = self
+            .retry("download", || self.download_once(url, &file))
+            .await;
         match result {
             Err(CacheError::Refused { status: 404, .. }) => Ok(None),
             other => other.map(Some),
@@ -113,9 +115,12 @@ impl Transfer {
     async fn download_once(&self, url: &Url, file: &Arc<std::fs::File>) -> Result<u64, Failure> {
         let part = self.options.part_size;
         let first = self.first_part(url).await?;
-        file.set_len(0).map_err(|e| Failure::Transient(e.to_string()))?;
+        file.set_len(0)
+            .map_err(|e| Failure::Transient(e.to_string()))?;
         let received = store(first.response, file, 0).await?;
-        let Some(total) = first.total else { return Ok(received) };
+        let Some(total) = first.total else {
+            return Ok(received);
+        };
         let starts = (1..total.div_ceil(part)).map(|index| index * part);
         let rest: u64 = futures::stream::iter(starts)
             .map(|start| self.part(url, file, start, total, first.etag.as_deref()))
@@ -125,27 +130,58 @@ impl Transfer {
         if received + rest == total {
             Ok(total)
         } else {
-            Err(Failure::Transient(format!("{} of {total} bytes arrived", received + rest)))
+            Err(Failure::Transient(format!(
+                "{} of {total} bytes arrived",
+                received + rest
+            )))
         }
     }
 
     async fn first_part(&self, url: &Url) -> Result<FirstPart, Failure> {
         let range = format!("bytes=0-{}", self.options.part_size - 1);
-        let response = self.client.get(url.clone()).header(RANGE, range).send().await;
+        let response = self
+            .client
+            .get(url.clone())
+            .header(RANGE, range)
+            .send()
+            .await;
         let response = response.map_err(transient)?;
         // An empty object has no byte 0 to give.
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            let response = self.client.get(url.clone()).send().await.map_err(transient)?;
+            let response = self
+                .client
+                .get(url.clone())
+                .send()
+                .await
+                .map_err(transient)?;
             let response = checked("download", response).await?;
-            return Ok(FirstPart { response, total: None, etag: None });
+            return Ok(FirstPart {
+                response,
+                total: None,
+                etag: None,
+            });
         }
         let response = checked("download", response).await?;
         let total = (response.status() == StatusCode::PARTIAL_CONTENT)
-            .then(|| response.headers().get(CONTENT_RANGE)?.to_str().ok()?.rsplit_once('/'))
+            .then(|| {
+                response
+                    .headers()
+                    .get(CONTENT_RANGE)?
+                    .to_str()
+                    .ok()?
+                    .rsplit_once('/')
+            })
             .flatten()
             .and_then(|(_, total)| total.parse().ok());
-        let etag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
-        Ok(FirstPart { total, etag: etag.map(str::to_owned), response })
+        let etag = response
+            .headers()
+            .get(ETAG)
+            .and_then(|tag| tag.to_str().ok());
+        Ok(FirstPart {
+            total,
+            etag: etag.map(str::to_owned),
+            response,
+        })
     }
 
     /// One further part, tried on its own before the whole download is.
@@ -158,8 +194,10 @@ impl Transfer {
         etag: Option<&str>,
     ) -> Result<u64, Failure> {
         let end = (start + self.options.part_size).min(total) - 1;
-        let mut request =
-            self.client.get(url.clone()).header(RANGE, format!("bytes={start}-{end}"));
+        let mut request = self
+            .client
+            .get(url.clone())
+            .header(RANGE, format!("bytes={start}-{end}"));
         if let Some(etag) = etag {
             request = request.header(IF_MATCH, etag);
         }
@@ -168,7 +206,9 @@ impl Transfer {
             if attempt > 0 {
                 tokio::time::sleep(self.options.backoff).await;
             }
-            let Some(request) = request.try_clone() else { break };
+            let Some(request) = request.try_clone() else {
+                break;
+            };
             let tried = async {
                 let response = request.send().await.map_err(transient)?;
                 // The object was replaced meanwhile: begin again with the new one.
@@ -223,16 +263,16 @@ impl Transfer {
                 }
             }
         }
-        Err(CacheError::Transfer { action, tries: self.options.tries, message })
+        Err(CacheError::Transfer {
+            action,
+            tries: self.options.tries,
+            message,
+        })
     }
 }
 
 /// Writes a response's body at an offset.
-async fn store(
-    response: Response,
-    file: &Arc<std::fs::File>,
-    offset: u64,
-) -> Result<u64, Failure> {
+async fn store(response: Response, file: &Arc<std::fs::File>, offset: u64) -> Result<u64, Failure> {
     let mut body = response.bytes_stream();
     let mut position = offset;
     while let Some(chunk) = body.next().await {
@@ -256,18 +296,29 @@ async fn checked(action: &'static str, response: Response) -> Result<Response, F
     let body = response.text().await.unwrap_or_default();
     let detail = error_code(&body).unwrap_or_default().to_owned();
     if status.is_server_error()
-        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+        || matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+        )
         || detail == "RequestTimeout"
     {
-        return Err(Failure::Transient(format!("HTTP {status} {detail}").trim_end().to_owned()));
+        return Err(Failure::Transient(
+            format!("HTTP {status} {detail}").trim_end().to_owned(),
+        ));
     }
-    Err(Failure::Final(CacheError::Refused { action, status: status.as_u16(), detail }))
+    Err(Failure::Final(CacheError::Refused {
+        action,
+        status: status.as_u16(),
+        detail,
+    }))
 }
 
 /// The code in S3's XML error, e.g. `NoSuchKey`.
 fn error_code(body: &str) -> Option<&str> {
     let code = body.split_once("<Code>")?.1.split_once("</Code>")?.0;
-    code.chars().all(|c| c.is_ascii_alphanumeric()).then_some(code)
+    code.chars()
+        .all(|c| c.is_ascii_alphanumeric())
+        .then_some(code)
 }
 
 fn transient(error: reqwest::Error) -> Failure {

@@ -1,11 +1,14 @@
-//! Runs one job on this host, in Docker or in a shell.
+#![doc = include_str!("../README.md")]
 
+mod control;
 mod docker;
+mod drive;
 mod error;
 pub mod helper;
+mod host;
+mod plan;
 mod run;
 mod settings;
-mod shell;
 
 pub use docker::{
     DockerExecutor, HELPER_DOCKERFILE, HELPER_IMAGE, JOB_LABEL, KIND_LABEL, RUNNER_LABEL,
@@ -14,4 +17,3 @@ pub use docker::{
 pub use error::ExecutorError;
 pub use run::{Event, Executor, JobRun, Outcome, Stop, Swept};
 pub use settings::{DockerSettings, PullPolicy, RunnerSettings, ShellSettings};
-pub use shell::ShellExecutor;

@@ -31,7 +31,11 @@ pub enum Format {
 impl Format {
     /// Reads the value of `CACHE_COMPRESSION_FORMAT`; unknown ones mean zip, as in GitLab Runner.
     pub fn parse(text: &str) -> Self {
-        if text.trim().eq_ignore_ascii_case("tarzstd") { Self::TarZstd } else { Self::Zip }
+        if text.trim().eq_ignore_ascii_case("tarzstd") {
+            Self::TarZstd
+        } else {
+            Self::Zip
+        }
     }
 }
 
@@ -104,8 +108,12 @@ pub fn extract(tree: &Tree, archive: std::fs::File) -> Result<Contents, CacheErr
     use std::io::{Read, Seek};
     let mut archive = archive;
     let mut magic = [0; 4];
-    let read = archive.read(&mut magic).map_err(|e| CacheError::Archive(e.to_string()))?;
-    archive.rewind().map_err(|e| CacheError::Archive(e.to_string()))?;
+    let read = archive
+        .read(&mut magic)
+        .map_err(|e| CacheError::Archive(e.to_string()))?;
+    archive
+        .rewind()
+        .map_err(|e| CacheError::Archive(e.to_string()))?;
     if magic[..read] == [0x28, 0xb5, 0x2f, 0xfd] {
         tarzstd::extract(tree, archive)
     } else {
@@ -121,19 +129,26 @@ fn relative(name: &str) -> Result<PathBuf, CacheError> {
             Component::CurDir => {}
             Component::Normal(part) => path.push(part),
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                return Err(CacheError::Escapes { name: name.to_owned() });
+                return Err(CacheError::Escapes {
+                    name: name.to_owned(),
+                });
             }
         }
     }
     if name.contains('\0') {
-        return Err(CacheError::Escapes { name: name.to_owned() });
+        return Err(CacheError::Escapes {
+            name: name.to_owned(),
+        });
     }
     Ok(path)
 }
 
 /// Whether a file simply cannot be archived, so that it is left out rather than failing all.
 fn is_skippable(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+    )
 }
 
 #[cfg(test)]

@@ -27,7 +27,9 @@ pub(super) fn add_files(
     let (small, large): (Vec<_>, Vec<_>) =
         files.iter().partition(|(_, stat)| stat.size <= IN_MEMORY);
     let mut contents = Contents::default();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(small.len());
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(small.len());
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (sender, ready) = sync_channel(threads.max(1) * 2);
@@ -60,7 +62,10 @@ pub(super) fn add_files(
 
 type Prepared = Result<Option<PreparedZipFile>, CacheError>;
 
-#[expect(clippy::needless_pass_by_value, reason = "the channel closes when the last thread ends")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the channel closes when the last thread ends"
+)]
 fn deflate_all(
     tree: &Tree,
     files: &[&(PathBuf, Stat)],
@@ -77,7 +82,9 @@ fn deflate_all(
 }
 
 fn deflate(tree: &Tree, path: &Path, stat: Stat, level: Level) -> Prepared {
-    let Some(file) = open(tree, path)? else { return Ok(None) };
+    let Some(file) = open(tree, path)? else {
+        return Ok(None);
+    };
     let mut entry =
         ZipFileBuilder::new(entry_name(path), options(stat, level)?).map_err(write_error)?;
     // No more than was there when the file was looked at: a file that still grows ends somewhere.
@@ -92,8 +99,11 @@ fn add_streamed(
     stat: Stat,
     level: Level,
 ) -> Result<bool, CacheError> {
-    let Some(file) = open(tree, path)? else { return Ok(false) };
-    zip.start_file(entry_name(path), options(stat, level)?).map_err(write_error)?;
+    let Some(file) = open(tree, path)? else {
+        return Ok(false);
+    };
+    zip.start_file(entry_name(path), options(stat, level)?)
+        .map_err(write_error)?;
     io::copy(&mut file.take(stat.size), zip).map_err(CacheError::file("read", path))?;
     Ok(true)
 }

@@ -53,12 +53,16 @@ fn add(
         Kind::Special => return Ok(false),
         Kind::Directory => {
             header.set_entry_type(tar::EntryType::Directory);
-            tar.append_data(&mut header, path, io::empty()).map_err(write_error)?;
+            tar.append_data(&mut header, path, io::empty())
+                .map_err(write_error)?;
         }
         Kind::Symlink => {
-            let target = tree.read_link(path).map_err(CacheError::file("read", path))?;
+            let target = tree
+                .read_link(path)
+                .map_err(CacheError::file("read", path))?;
             header.set_entry_type(tar::EntryType::Symlink);
-            tar.append_link(&mut header, path, &target).map_err(write_error)?;
+            tar.append_link(&mut header, path, &target)
+                .map_err(write_error)?;
         }
         Kind::File => {
             let file = match tree.read(path) {
@@ -70,7 +74,8 @@ fn add(
             header.set_size(stat.size);
             // Exactly as many bytes as the header says, whatever happens to the file meanwhile.
             let padded = file.chain(io::repeat(0)).take(stat.size);
-            tar.append_data(&mut header, path, padded).map_err(write_error)?;
+            tar.append_data(&mut header, path, padded)
+                .map_err(write_error)?;
         }
     }
     Ok(true)
@@ -87,13 +92,21 @@ pub fn extract(tree: &Tree, archive: File) -> Result<Contents, CacheError> {
     let mut folders = Vec::new();
     for entry in tar.entries().map_err(read_error)? {
         let mut entry = entry.map_err(read_error)?;
-        let name = entry.path().map_err(read_error)?.to_string_lossy().into_owned();
+        let name = entry
+            .path()
+            .map_err(read_error)?
+            .to_string_lossy()
+            .into_owned();
         let path = relative(&name)?;
         if path.as_os_str().is_empty() {
             continue;
         }
         let mode = entry.header().mode().unwrap_or(0o644);
-        let modified = entry.header().mtime().ok().and_then(|time| i64::try_from(time).ok());
+        let modified = entry
+            .header()
+            .mtime()
+            .ok()
+            .and_then(|time| i64::try_from(time).ok());
         let put = CacheError::file("write", &path);
         match entry.header().entry_type() {
             tar::EntryType::Directory => {
@@ -118,17 +131,24 @@ pub fn extract(tree: &Tree, archive: File) -> Result<Contents, CacheError> {
         contents.entries += 1;
     }
     for (path, mode, modified) in folders.into_iter().rev() {
-        tree.finish_dir(&path, mode, modified).map_err(CacheError::file("write", &path))?;
+        tree.finish_dir(&path, mode, modified)
+            .map_err(CacheError::file("write", &path))?;
     }
     Ok(contents)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
 fn write_error(error: io::Error) -> CacheError {
     CacheError::Write(error.to_string())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
 fn read_error(error: io::Error) -> CacheError {
     CacheError::Archive(error.to_string())
 }

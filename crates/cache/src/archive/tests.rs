@@ -36,7 +36,10 @@ impl Folders {
     }
 
     fn everything(&self) -> BTreeSet<PathBuf> {
-        let all = Selection { paths: vec!["**".into()], ..Selection::default() };
+        let all = Selection {
+            paths: vec!["**".into()],
+            ..Selection::default()
+        };
         all.find(&self.tree("from"), b"").unwrap().paths
     }
 
@@ -62,20 +65,40 @@ fn a_folder_comes_back_as_it_was() {
         symlink("bin/tool", from.join("link")).unwrap();
         symlink("/etc/passwd", from.join("absolute")).unwrap();
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_500_000_001);
-        File::open(from.join("bin/tool")).unwrap().set_modified(time).unwrap();
+        File::open(from.join("bin/tool"))
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
 
         let packed = folders.pack(create);
-        assert_eq!(packed, Contents { entries: 6, skipped: 0 }, "{format}");
+        assert_eq!(
+            packed,
+            Contents {
+                entries: 6,
+                skipped: 0
+            },
+            "{format}"
+        );
         assert_eq!(folders.unpack().unwrap(), packed, "{format}");
 
         let to = folders.path("to");
         let tool = fs::metadata(to.join("bin/tool")).unwrap();
-        assert_eq!(tool.mode() & 0o7777, 0o755, "{format}: the set-user-id bit is not kept");
+        assert_eq!(
+            tool.mode() & 0o7777,
+            0o755,
+            "{format}: the set-user-id bit is not kept"
+        );
         assert_eq!(tool.mtime(), 1_500_000_001, "{format}");
         assert!(to.join("bin/empty").is_dir());
         assert_eq!(fs::read(to.join("größe.txt")).unwrap().len(), 300_000);
-        assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("bin/tool"));
-        assert_eq!(fs::read_link(to.join("absolute")).unwrap(), Path::new("/etc/passwd"));
+        assert_eq!(
+            fs::read_link(to.join("link")).unwrap(),
+            Path::new("bin/tool")
+        );
+        assert_eq!(
+            fs::read_link(to.join("absolute")).unwrap(),
+            Path::new("/etc/passwd")
+        );
     }
 }
 
@@ -94,7 +117,14 @@ fn fifos_are_skipped_and_links_never_followed() {
         .unwrap();
         fs::write(folders.path("secret"), "s").unwrap();
         symlink("../secret", from.join("leak")).unwrap();
-        assert_eq!(folders.pack(create), Contents { entries: 1, skipped: 1 }, "{format}");
+        assert_eq!(
+            folders.pack(create),
+            Contents {
+                entries: 1,
+                skipped: 1
+            },
+            "{format}"
+        );
         folders.unpack().unwrap();
         let leak = fs::symlink_metadata(folders.path("to/leak")).unwrap();
         assert!(leak.is_symlink(), "{format}");
@@ -111,8 +141,16 @@ fn unpacking_replaces_what_is_there_without_writing_through_it() {
         fs::write(folders.path("victim"), "untouched").unwrap();
         symlink("../victim", folders.path("to/config")).unwrap();
         folders.unpack().unwrap();
-        assert_eq!(fs::read_to_string(folders.path("victim")).unwrap(), "untouched", "{format}");
-        assert_eq!(fs::read_to_string(folders.path("to/config")).unwrap(), "new", "{format}");
+        assert_eq!(
+            fs::read_to_string(folders.path("victim")).unwrap(),
+            "untouched",
+            "{format}"
+        );
+        assert_eq!(
+            fs::read_to_string(folders.path("to/config")).unwrap(),
+            "new",
+            "{format}"
+        );
     }
 }
 
@@ -148,10 +186,14 @@ fn names_that_lead_outside_are_refused() {
     for name in ["../evil", "/tmp/onspot-evil", "a/../../evil"] {
         let folders = Folders::new();
         let mut zip = ::zip::ZipWriter::new(File::create(folders.path("archive")).unwrap());
-        zip.start_file(name, ::zip::write::SimpleFileOptions::default()).unwrap();
+        zip.start_file(name, ::zip::write::SimpleFileOptions::default())
+            .unwrap();
         zip.finish().unwrap();
         let refused = folders.unpack();
-        assert!(matches!(refused, Err(CacheError::Escapes { .. })), "{name}: {refused:?}");
+        assert!(
+            matches!(refused, Err(CacheError::Escapes { .. })),
+            "{name}: {refused:?}"
+        );
     }
 }
 
@@ -168,7 +210,12 @@ fn descending_refuses_every_symlink() {
 
 #[test]
 fn rubbish_is_an_error_not_a_panic() {
-    for rubbish in [&b""[..], b"rubbish", &[0x28, 0xb5, 0x2f, 0xfd, 0, 1, 2], b"PK\x03\x04"] {
+    for rubbish in [
+        &b""[..],
+        b"rubbish",
+        &[0x28, 0xb5, 0x2f, 0xfd, 0, 1, 2],
+        b"PK\x03\x04",
+    ] {
         let folders = Folders::new();
         fs::write(folders.path("archive"), rubbish).unwrap();
         assert!(folders.unpack().is_err(), "{rubbish:?}");

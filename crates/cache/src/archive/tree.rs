@@ -48,6 +48,7 @@ pub struct Stat {
 pub struct Tree {
     fd: OwnedFd,
     path: PathBuf,
+    name: PathBuf,
 }
 
 impl Tree {
@@ -58,7 +59,11 @@ impl Tree {
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
-        Ok(Self { fd, path: path.to_owned() })
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+            name: path.to_owned(),
+        })
     }
 
     /// Opens a folder in this one of which no component may be a symlink, and makes what is
@@ -68,7 +73,25 @@ impl Tree {
     /// If a component is no folder or cannot be made.
     pub fn descend(&self, relative: &Path) -> io::Result<Self> {
         let fd = self.walk(relative, true)?;
-        Ok(Self { fd, path: self.path.join(relative) })
+        Ok(Self {
+            fd,
+            path: self.path.join(relative),
+            name: self.name.join(relative),
+        })
+    }
+
+    /// Gives the folder another name for people: the path by which a job knows it.
+    #[must_use]
+    pub fn known_as(self, name: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            ..self
+        }
+    }
+
+    /// The path by which people know it: absolute patterns begin with it.
+    pub fn name(&self) -> &Path {
+        &self.name
     }
 
     /// The path it was opened by.
@@ -109,7 +132,10 @@ impl Tree {
         if file.metadata()?.is_file() {
             Ok(file)
         } else {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+            Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ))
         }
     }
 
@@ -264,10 +290,19 @@ fn remove_leaf(fd: impl AsFd, name: &OsStr) -> io::Result<()> {
 }
 
 fn at(seconds: i64) -> Timestamps {
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    Timestamps { last_access: time, last_modification: time }
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }
 
 fn escapes() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the path leads outside its folder")
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the path leads outside its folder",
+    )
 }

@@ -64,8 +64,11 @@ fn add_plain(
     if stat.kind == Kind::Directory {
         zip.add_directory(name, options).map_err(write_error)
     } else {
-        let target = tree.read_link(path).map_err(CacheError::file("read", path))?;
-        zip.add_symlink(name, target.to_string_lossy(), options).map_err(write_error)
+        let target = tree
+            .read_link(path)
+            .map_err(CacheError::file("read", path))?;
+        zip.add_symlink(name, target.to_string_lossy(), options)
+            .map_err(write_error)
     }
 }
 
@@ -76,7 +79,10 @@ pub(super) fn entry_name(path: &Path) -> String {
 
 /// Mode and both times (the old field holds two-second steps without a time zone; the extended
 /// one, which all unpackers prefer, the second).
-pub(super) fn options(stat: Stat, level: Level) -> Result<FullFileOptions<'static, 'static>, CacheError> {
+pub(super) fn options(
+    stat: Stat,
+    level: Level,
+) -> Result<FullFileOptions<'static, 'static>, CacheError> {
     let mut options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(level.deflate()))
@@ -86,9 +92,9 @@ pub(super) fn options(stat: Stat, level: Level) -> Result<FullFileOptions<'stati
         options = options.last_modified_time(time);
     }
     match u32::try_from(stat.modified) {
-        Ok(seconds) => {
-            options.with_extended_timestamp(Some(seconds), None, None).map_err(write_error)
-        }
+        Ok(seconds) => options
+            .with_extended_timestamp(Some(seconds), None, None)
+            .map_err(write_error),
         Err(_) => Ok(options.into_full_options()),
     }
 }
@@ -128,7 +134,8 @@ pub fn extract(tree: &Tree, archive: File) -> Result<Contents, CacheError> {
             folders.push((path, entry.unix_mode().unwrap_or(0o777), modified));
         } else if entry.is_symlink() {
             let target = link_target(&mut entry)?;
-            tree.symlink(&path, Path::new(&target), modified).map_err(put)?;
+            tree.symlink(&path, Path::new(&target), modified)
+                .map_err(put)?;
         } else {
             let mode = entry.unix_mode().unwrap_or(0o644);
             tree.write(&path, mode, modified, &mut entry).map_err(put)?;
@@ -138,7 +145,8 @@ pub fn extract(tree: &Tree, archive: File) -> Result<Contents, CacheError> {
     // Deepest first: a folder's time changes when something is written into it, and one that is
     // read-only could not be filled.
     for (path, mode, modified) in folders.into_iter().rev() {
-        tree.finish_dir(&path, mode, modified).map_err(CacheError::file("write", &path))?;
+        tree.finish_dir(&path, mode, modified)
+            .map_err(CacheError::file("write", &path))?;
     }
     Ok(contents)
 }
@@ -150,7 +158,9 @@ fn link_target<R: Read>(entry: &mut ZipFile<'_, R>) -> Result<String, CacheError
         .read_to_string(&mut target)
         .map_err(|e| CacheError::Archive(e.to_string()))?;
     if target.is_empty() || target.len() as u64 > LONGEST_TARGET || target.contains('\0') {
-        return Err(CacheError::Archive("a symlink without a usable target".into()));
+        return Err(CacheError::Archive(
+            "a symlink without a usable target".into(),
+        ));
     }
     Ok(target)
 }

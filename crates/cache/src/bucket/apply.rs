@@ -6,10 +6,9 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint,
     CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule,
-    LifecycleRuleFilter, ObjectOwnership, OwnershipControls,
-    OwnershipControlsRule, PublicAccessBlockConfiguration, ServerSideEncryption,
-    ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
-    Tag, Tagging,
+    LifecycleRuleFilter, ObjectOwnership, OwnershipControls, OwnershipControlsRule,
+    PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag, Tagging,
 };
 use aws_smithy_types::error::operation::BuildError;
 use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt, Step};
@@ -28,7 +27,9 @@ pub async fn apply(
     plan: &BucketPlan,
     events: &EventSender,
 ) -> Result<(), BucketError> {
-    let Some(change) = plan.change.as_ref().filter(|_| !plan.is_empty()) else { return Ok(()) };
+    let Some(change) = plan.change.as_ref().filter(|_| !plan.is_empty()) else {
+        return Ok(());
+    };
     let what = format!("{} {} {}", change.kind, change.resource, change.name);
     let step = Step::start(events, what);
     for action in &plan.actions {
@@ -80,7 +81,9 @@ async fn create(s3: &Client, spec: &BucketSpec) -> Result<(), BucketError> {
     let elsewhere = spec.region != REGION_WITHOUT_CONSTRAINT;
     let location = elsewhere.then(|| {
         let region = BucketLocationConstraint::from(spec.region.as_str());
-        CreateBucketConfiguration::builder().location_constraint(region).build()
+        CreateBucketConfiguration::builder()
+            .location_constraint(region)
+            .build()
     });
     // A bucket of this name that was just removed is in the way for a while.
     let worth_it = |error: &CallError| error.code() == Some("OperationAborted");
@@ -92,9 +95,9 @@ async fn create(s3: &Client, spec: &BucketSpec) -> Result<(), BucketError> {
         })
         .await;
     match made {
-        Err(error) if error.code() == Some("BucketAlreadyExists") => {
-            Err(BucketError::Foreign { name: spec.name.clone() })
-        }
+        Err(error) if error.code() == Some("BucketAlreadyExists") => Err(BucketError::Foreign {
+            name: spec.name.clone(),
+        }),
         Err(error) if !error.is_already_there() => Err(error.into()),
         _ => Ok(()),
     }
@@ -105,12 +108,17 @@ async fn tag(s3: &Client, plan: &BucketPlan) -> Result<(), BucketError> {
     let spec = &plan.spec;
     let mut tags = plan.tags.clone();
     tags.extend(spec.all_tags().iter());
-    let tags: Result<Vec<Tag>, BuildError> =
-        tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
+    let tags: Result<Vec<Tag>, BuildError> = tags
+        .iter()
+        .map(|(key, value)| Tag::builder().key(key).value(value).build())
+        .collect();
     let tags = tags.and_then(|tags| Tagging::builder().set_tag_set(Some(tags)).build());
     let tags = tags.map_err(|source| unbuilt(spec, source))?;
     settled(async || {
-        let call = s3.put_bucket_tagging().bucket(&spec.name).tagging(tags.clone());
+        let call = s3
+            .put_bucket_tagging()
+            .bucket(&spec.name)
+            .tagging(tags.clone());
         call.send().await.calling("PutBucketTagging").map(drop)
     })
     .await
@@ -127,7 +135,9 @@ async fn encrypt(s3: &Client, spec: &BucketSpec) -> Result<(), BucketError> {
         .sse_algorithm(ServerSideEncryption::Aes256)
         .build()
         .and_then(|default| {
-            ServerSideEncryptionConfiguration::builder().rules(rule(default)).build()
+            ServerSideEncryptionConfiguration::builder()
+                .rules(rule(default))
+                .build()
         })
         .map_err(|source| unbuilt(spec, source))?;
     settled(async || {
@@ -162,7 +172,10 @@ async fn enforce_owner(s3: &Client, spec: &BucketSpec) -> Result<(), BucketError
     settled(async || {
         let call = s3.put_bucket_ownership_controls().bucket(&spec.name);
         let call = call.ownership_controls(controls.clone());
-        call.send().await.calling("PutBucketOwnershipControls").map(drop)
+        call.send()
+            .await
+            .calling("PutBucketOwnershipControls")
+            .map(drop)
     })
     .await
 }
@@ -170,20 +183,31 @@ async fn enforce_owner(s3: &Client, spec: &BucketSpec) -> Result<(), BucketError
 async fn set_expiry(s3: &Client, spec: &BucketSpec) -> Result<(), BucketError> {
     let rules: Result<Vec<_>, BuildError> = spec.expiry().into_iter().map(lifecycle_rule).collect();
     let configuration = rules
-        .and_then(|rules| BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build())
+        .and_then(|rules| {
+            BucketLifecycleConfiguration::builder()
+                .set_rules(Some(rules))
+                .build()
+        })
         .map_err(|source| unbuilt(spec, source))?;
     settled(async || {
         let call = s3.put_bucket_lifecycle_configuration().bucket(&spec.name);
         let call = call.lifecycle_configuration(configuration.clone());
-        call.send().await.calling("PutBucketLifecycleConfiguration").map(drop)
+        call.send()
+            .await
+            .calling("PutBucketLifecycleConfiguration")
+            .map(drop)
     })
     .await
 }
 
 fn lifecycle_rule(rule: ExpiryRule) -> Result<LifecycleRule, BuildError> {
-    let expiration = rule.expire_days.map(|days| LifecycleExpiration::builder().days(days).build());
+    let expiration = rule
+        .expire_days
+        .map(|days| LifecycleExpiration::builder().days(days).build());
     let abort = rule.abort_upload_days.map(|days| {
-        AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build()
+        AbortIncompleteMultipartUpload::builder()
+            .days_after_initiation(days)
+            .build()
     });
     LifecycleRule::builder()
         .id(rule.id)
@@ -199,12 +223,14 @@ async fn settled<F>(call: impl FnMut() -> F) -> Result<(), BucketError>
 where
     F: Future<Output = Result<(), CallError>>,
 {
-    let worth_it = |error: &CallError| {
-        error.is_not_found() || error.code() == Some("OperationAborted")
-    };
+    let worth_it =
+        |error: &CallError| error.is_not_found() || error.code() == Some("OperationAborted");
     Ok(SETTLING.retry(worth_it, call).await?)
 }
 
 pub(super) fn unbuilt(spec: &BucketSpec, source: BuildError) -> BucketError {
-    BucketError::Build { name: spec.name.clone(), source }
+    BucketError::Build {
+        name: spec.name.clone(),
+        source,
+    }
 }

@@ -44,7 +44,10 @@ async fn empty(s3: &Client, spec: &BucketSpec, step: &Step<'_>) -> Result<(), Bu
         let objects: Result<Vec<_>, _> = versions
             .chain(markers)
             .map(|(key, version)| {
-                ObjectIdentifier::builder().set_key(key).set_version_id(version).build()
+                ObjectIdentifier::builder()
+                    .set_key(key)
+                    .set_version_id(version)
+                    .build()
             })
             .collect();
         let objects = objects.map_err(|source| unbuilt(spec, source))?;
@@ -62,9 +65,17 @@ async fn remove(
     spec: &BucketSpec,
     objects: Vec<ObjectIdentifier>,
 ) -> Result<(), BucketError> {
-    let batch = Delete::builder().set_objects(Some(objects)).quiet(true).build();
+    let batch = Delete::builder()
+        .set_objects(Some(objects))
+        .quiet(true)
+        .build();
     let batch = batch.map_err(|source| unbuilt(spec, source))?;
-    let call = s3.delete_objects().bucket(&spec.name).delete(batch).send().await;
+    let call = s3
+        .delete_objects()
+        .bucket(&spec.name)
+        .delete(batch)
+        .send()
+        .await;
     let errors = call.calling("DeleteObjects")?.errors.unwrap_or_default();
     let count = errors.len();
     match errors.into_iter().next() {
@@ -81,7 +92,11 @@ async fn remove(
 /// Aborts uploads that were begun and never ended: their parts cost money like objects.
 async fn abort_uploads(s3: &Client, bucket: &str) -> Result<(), BucketError> {
     let listed = s3.list_multipart_uploads().bucket(bucket).send().await;
-    for upload in listed.calling("ListMultipartUploads")?.uploads.unwrap_or_default() {
+    for upload in listed
+        .calling("ListMultipartUploads")?
+        .uploads
+        .unwrap_or_default()
+    {
         let call = s3.abort_multipart_upload().bucket(bucket);
         let call = call.set_key(upload.key).set_upload_id(upload.upload_id);
         match call.send().await.calling("AbortMultipartUpload") {

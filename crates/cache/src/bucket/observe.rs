@@ -11,7 +11,9 @@ use super::{BucketError, BucketSpec, BucketState, ExpiryRule};
 
 /// The bucket of `spec`; `None` if there is none.
 pub async fn observe(s3: &Client, spec: &BucketSpec) -> Result<Option<BucketState>, BucketError> {
-    let Some(tags) = tags(s3, spec).await? else { return Ok(None) };
+    let Some(tags) = tags(s3, spec).await? else {
+        return Ok(None);
+    };
     let (encrypted, private, owner_enforced, policy, expiry) = tokio::try_join!(
         encrypted(s3, &spec.name),
         private(s3, &spec.name),
@@ -19,13 +21,23 @@ pub async fn observe(s3: &Client, spec: &BucketSpec) -> Result<Option<BucketStat
         policy(s3, &spec.name),
         expiry(s3, &spec.name),
     )?;
-    Ok(Some(BucketState { tags, encrypted, private, owner_enforced, policy, expiry }))
+    Ok(Some(BucketState {
+        tags,
+        encrypted,
+        private,
+        owner_enforced,
+        policy,
+        expiry,
+    }))
 }
 
 /// The bucket's tags; the first question, as its answers tell a bucket without tags from
 /// one that does not exist and one that is somebody else's.
 async fn tags(s3: &Client, spec: &BucketSpec) -> Result<Option<Tags>, BucketError> {
-    let call = s3.get_bucket_tagging().bucket(&spec.name).expected_bucket_owner(&spec.account);
+    let call = s3
+        .get_bucket_tagging()
+        .bucket(&spec.name)
+        .expected_bucket_owner(&spec.account);
     match call.send().await.calling("GetBucketTagging") {
         Ok(answer) => {
             let pairs = answer.tag_set.into_iter().map(|tag| (tag.key, tag.value));
@@ -38,9 +50,9 @@ async fn tags(s3: &Client, spec: &BucketSpec) -> Result<Option<Tags>, BucketErro
             let call = s3.get_bucket_location().bucket(&spec.name);
             let call = call.expected_bucket_owner(&spec.account).send().await;
             match call.calling("GetBucketLocation") {
-                Err(other) if other.failure() == CallFailure::Denied => {
-                    Err(BucketError::Foreign { name: spec.name.clone() })
-                }
+                Err(other) if other.failure() == CallFailure::Denied => Err(BucketError::Foreign {
+                    name: spec.name.clone(),
+                }),
                 _ => Err(error.into()),
             }
         }
@@ -69,15 +81,26 @@ async fn private(s3: &Client, bucket: &str) -> Result<bool, CallError> {
         ];
         all.into_iter().all(|one| one == Some(true))
     };
-    Ok(answer.and_then(|answer| answer.public_access_block_configuration).is_some_and(blocked))
+    Ok(answer
+        .and_then(|answer| answer.public_access_block_configuration)
+        .is_some_and(blocked))
 }
 
 async fn owner_enforced(s3: &Client, bucket: &str) -> Result<bool, CallError> {
-    let call = s3.get_bucket_ownership_controls().bucket(bucket).send().await;
+    let call = s3
+        .get_bucket_ownership_controls()
+        .bucket(bucket)
+        .send()
+        .await;
     let answer = present(call.calling("GetBucketOwnershipControls"))?;
-    let rules = answer.and_then(|answer| answer.ownership_controls).map(|controls| controls.rules);
+    let rules = answer
+        .and_then(|answer| answer.ownership_controls)
+        .map(|controls| controls.rules);
     let enforced = ObjectOwnership::BucketOwnerEnforced;
-    Ok(rules.unwrap_or_default().iter().any(|rule| rule.object_ownership == enforced))
+    Ok(rules
+        .unwrap_or_default()
+        .iter()
+        .any(|rule| rule.object_ownership == enforced))
 }
 
 async fn policy(s3: &Client, bucket: &str) -> Result<Option<Value>, CallError> {
@@ -88,7 +111,11 @@ async fn policy(s3: &Client, bucket: &str) -> Result<Option<Value>, CallError> {
 }
 
 async fn expiry(s3: &Client, bucket: &str) -> Result<Vec<ExpiryRule>, CallError> {
-    let call = s3.get_bucket_lifecycle_configuration().bucket(bucket).send().await;
+    let call = s3
+        .get_bucket_lifecycle_configuration()
+        .bucket(bucket)
+        .send()
+        .await;
     let answer = present(call.calling("GetBucketLifecycleConfiguration"))?;
     let rules = answer.and_then(|answer| answer.rules).unwrap_or_default();
     Ok(rules.into_iter().map(of_rule).collect())
@@ -98,7 +125,10 @@ fn of_rule(rule: LifecycleRule) -> ExpiryRule {
     let abort = rule.abort_incomplete_multipart_upload;
     ExpiryRule {
         id: rule.id.unwrap_or_default(),
-        prefix: rule.filter.and_then(|filter| filter.prefix).unwrap_or_default(),
+        prefix: rule
+            .filter
+            .and_then(|filter| filter.prefix)
+            .unwrap_or_default(),
         expire_days: rule.expiration.and_then(|expiration| expiration.days),
         abort_upload_days: abort.and_then(|abort| abort.days_after_initiation),
     }

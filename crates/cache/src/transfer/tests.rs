@@ -31,18 +31,29 @@ struct Ranges {
 
 impl Ranges {
     fn new(content: &[u8], failures: usize) -> Self {
-        Self { content: content.to_vec(), failures: AtomicUsize::new(failures) }
+        Self {
+            content: content.to_vec(),
+            failures: AtomicUsize::new(failures),
+        }
     }
 }
 
 impl Respond for Ranges {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let left = |n: usize| n.checked_sub(1);
-        if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
+        if self
+            .failures
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left)
+            .is_ok()
+        {
             return ResponseTemplate::new(500);
         }
         let range = request.headers[RANGE].to_str().unwrap();
-        let (start, end) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        let (start, end) = range
+            .strip_prefix("bytes=")
+            .unwrap()
+            .split_once('-')
+            .unwrap();
         let start: usize = start.parse().unwrap();
         let end = end.parse::<usize>().unwrap().min(self.content.len() - 1);
         ResponseTemplate::new(206)
@@ -75,8 +86,14 @@ async fn a_large_object_arrives_in_parts_of_one_version() {
     assert_eq!(result.unwrap(), Some(95));
     assert_eq!(got, content);
     let requests = server.received_requests().await.unwrap();
-    let parts = requests.iter().filter(|r| r.headers.contains_key(IF_MATCH)).count();
-    assert!(parts >= 9, "{parts} parts asked for the first one's version");
+    let parts = requests
+        .iter()
+        .filter(|r| r.headers.contains_key(IF_MATCH))
+        .count();
+    assert!(
+        parts >= 9,
+        "{parts} parts asked for the first one's version"
+    );
 }
 
 #[tokio::test]
@@ -113,19 +130,31 @@ async fn a_refusal_says_why_without_the_url() {
         .mount(&server)
         .await;
     let error = download(&server).await.0.unwrap_err();
-    assert_eq!(error.to_string(), "download refused: HTTP 403 (AccessDenied)");
+    assert_eq!(
+        error.to_string(),
+        "download refused: HTTP 403 (AccessDenied)"
+    );
 }
 
 #[tokio::test]
 async fn failures_end_after_all_tries_and_do_not_show_the_url() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let refused = format!("http://{}/?X-Amz-Signature=secret", listener.local_addr().unwrap());
+    let refused = format!(
+        "http://{}/?X-Amz-Signature=secret",
+        listener.local_addr().unwrap()
+    );
     let refused = Url::parse(&refused).unwrap();
     drop(listener);
     let dir = tempfile::tempdir().unwrap();
-    let error = transfer().download(&refused, &dir.path().join("f")).await.unwrap_err();
+    let error = transfer()
+        .download(&refused, &dir.path().join("f"))
+        .await
+        .unwrap_err();
     let text = error.to_string();
-    assert!(text.starts_with("download failed after 3 tries: "), "{text}");
+    assert!(
+        text.starts_with("download failed after 3 tries: "),
+        "{text}"
+    );
     assert!(!text.contains("secret"), "{text}");
 }
 

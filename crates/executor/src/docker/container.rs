@@ -1,0 +1,241 @@
+//! Containers: run with a script on their standard input, asked to end, removed.
+
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
+use bollard::models::{ContainerStateStatusEnum, HealthConfig, HostConfig, HostConfigLogConfig};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, KillContainerOptions, RemoveContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
+};
+use futures::StreamExt;
+use onspot_gitlab::TraceWriter;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use super::size;
+use crate::error::ExecutorError;
+use crate::settings::DockerSettings;
+
+/// How long a script that is asked to end gets.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long the engine gets to say that a killed container is dead.
+const DEATH: Duration = Duration::from_secs(20);
+
+/// What all containers of a runner have in common.
+pub(super) fn host_config(settings: &DockerSettings) -> HostConfig {
+    let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+    HostConfig {
+        network_mode: settings.network_mode.clone().filter(|mode| !mode.is_empty()),
+        extra_hosts: list(&settings.extra_hosts),
+        dns: list(&settings.dns),
+        dns_search: list(&settings.dns_search),
+        // What a job prints goes to its trace, and stays nowhere on this host.
+        log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+        ..HostConfig::default()
+    }
+}
+
+/// What the containers of jobs and services get besides.
+pub(super) fn job_host_config(settings: &DockerSettings, builds: String) -> HostConfig {
+    let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+    let mut binds = vec![builds];
+    binds.extend(settings.volumes.iter().filter(|volume| volume.contains(':')).cloned());
+    HostConfig {
+        binds: Some(binds),
+        privileged: Some(settings.privileged),
+        shm_size: i64::try_from(settings.shm_size).ok().filter(|&size| size > 0),
+        memory: settings.memory.as_deref().and_then(size::bytes),
+        nano_cpus: settings.cpus.as_deref().and_then(size::nano_cpus),
+        cap_add: list(&settings.cap_add),
+        cap_drop: list(&settings.cap_drop),
+        security_opt: list(&settings.security_opt),
+        ..host_config(settings)
+    }
+}
+
+/// Anonymous volumes: the bare paths among the settings.
+pub(super) fn anonymous_volumes(settings: &DockerSettings) -> Option<Vec<String>> {
+    let bare: Vec<String> =
+        settings.volumes.iter().filter(|volume| !volume.contains(':')).cloned().collect();
+    (!bare.is_empty()).then_some(bare)
+}
+
+/// The image's own health check would only cost time.
+pub(super) fn no_health_check() -> HealthConfig {
+    HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() }
+}
+
+/// Starts a container, gives it a script and hands on what it prints, until it ends.
+pub(super) async fn run(
+    docker: &Docker,
+    id: &str,
+    script: &str,
+    trace: &TraceWriter,
+) -> Result<i32, ExecutorError> {
+    let options = AttachContainerOptionsBuilder::default()
+        .stream(true)
+        .stdin(true)
+        .stdout(true)
+        .stderr(true)
+        .build();
+    let attached = docker.attach_container(id, Some(options)).await;
+    let mut attached = attached.map_err(ExecutorError::docker("attach to the job's container"))?;
+    docker
+        .start_container(id, None)
+        .await
+        .map_err(ExecutorError::docker("start the job's container"))?;
+    let write = async {
+        // A shell that ends before it has read all is not an error of ours.
+        let _ = attached.input.write_all(script.as_bytes()).await;
+        let _ = attached.input.shutdown().await;
+    };
+    let read = async {
+        while let Some(chunk) = attached.output.next().await {
+            match chunk {
+                Ok(chunk) => trace.write(chunk.as_ref()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    };
+    let ((), read) = tokio::join!(write, read);
+    read.map_err(ExecutorError::docker("read the job's output"))?;
+    let code = exit_code(docker, id).await?;
+    if code == 137 && was_out_of_memory(docker, id).await {
+        trace.error("the container used more memory than it may and was killed");
+    }
+    Ok(code)
+}
+
+/// Waits until a container is dead and gives its exit code.
+pub(super) async fn exit_code(docker: &Docker, id: &str) -> Result<i32, ExecutorError> {
+    let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+    let mut wait = std::pin::pin!(docker.wait_container(id, Some(options)));
+    let code = match wait.next().await {
+        Some(Ok(response)) => response.status_code,
+        Some(Err(Error::DockerContainerWaitError { code, .. })) => code,
+        Some(Err(error)) => return Err(ExecutorError::docker("wait for the container")(error)),
+        None => -1,
+    };
+    Ok(i32::try_from(code).unwrap_or(-1))
+}
+
+async fn was_out_of_memory(docker: &Docker, id: &str) -> bool {
+    let Ok(container) = docker.inspect_container(id, None).await else { return false };
+    container.state.and_then(|state| state.oom_killed).unwrap_or(false)
+}
+
+/// Whether a container runs.
+pub(super) async fn is_running(docker: &Docker, id: &str) -> bool {
+    let Ok(container) = docker.inspect_container(id, None).await else { return false };
+    let status = container.state.and_then(|state| state.status);
+    status == Some(ContainerStateStatusEnum::RUNNING)
+}
+
+/// Ends what runs in a container: asked first, then killed. The container itself stays.
+pub(super) async fn stop(docker: &Docker, id: &str) {
+    let asked = async {
+        // The first process is a shell, which as such ignores the signal and waits for its child:
+        // so everything but it is asked.
+        let options = CreateExecOptions {
+            cmd: Some(vec!["sh", "-c", "kill -s TERM -1"]),
+            user: Some("0"),
+            ..CreateExecOptions::default()
+        };
+        let exec = docker.create_exec(id, options).await.ok()?;
+        let options = StartExecOptions { detach: true, ..StartExecOptions::default() };
+        docker.start_exec(&exec.id, Some(options)).await.ok()?;
+        exit_code(docker, id).await.ok()
+    };
+    if timeout(GRACE, asked).await.ok().flatten().is_none() {
+        kill(docker, id).await;
+    }
+}
+
+/// Kills a container and waits until it is dead.
+pub(super) async fn kill(docker: &Docker, id: &str) {
+    let killed = docker.kill_container(id, None::<KillContainerOptions>).await;
+    if let Err(error) = killed {
+        tracing::debug!(id, %error, "not killed: it is dead already");
+    }
+    if timeout(DEATH, exit_code(docker, id)).await.is_err() {
+        tracing::warn!(id, "the engine has not said that a killed container is dead");
+    }
+}
+
+/// Removes a container with its anonymous volumes, running or not.
+pub(super) async fn remove(docker: &Docker, id: &str) {
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    match docker.remove_container(id, Some(options)).await {
+        Ok(()) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
+        Err(error) => tracing::warn!(id, %error, "a container was not removed"),
+    }
+}
+
+/// What a program in a container did.
+pub(super) struct Executed {
+    /// Its standard output.
+    pub(super) output: Vec<u8>,
+    /// Its exit code; -1 if it was killed.
+    pub(super) exit_code: i64,
+}
+
+/// Runs a program in a container with some input; what it says on standard error is handed on.
+pub(super) async fn exec(
+    docker: &Docker,
+    id: &str,
+    command: &[&str],
+    input: &[u8],
+    mut errors: impl FnMut(&[u8]),
+) -> Result<Executed, ExecutorError> {
+    let failed = |error| ExecutorError::docker("call the helper")(error);
+    let options = CreateExecOptions {
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        cmd: Some(command.to_vec()),
+        ..CreateExecOptions::default()
+    };
+    let exec = docker.create_exec(id, options).await.map_err(failed)?;
+    let started = docker.start_exec(&exec.id, None).await.map_err(failed)?;
+    let StartExecResults::Attached { output: mut stream, input: mut stdin } = started else {
+        return Ok(Executed { output: Vec::new(), exit_code: -1 });
+    };
+    let write = async {
+        let _ = stdin.write_all(input).await;
+        let _ = stdin.flush().await;
+        // Kept open until the program has ended: some engines end the whole exchange when one
+        // side of it is closed.
+        stdin
+    };
+    let read = async {
+        let mut output = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            match chunk? {
+                LogOutput::StdErr { message } => errors(&message),
+                other => output.extend_from_slice(other.as_ref()),
+            }
+        }
+        Ok::<_, Error>(output)
+    };
+    let (_stdin, output) = tokio::join!(write, read);
+    let output = output.map_err(failed)?;
+    let exit_code = executed_code(docker, &exec.id).await?;
+    Ok(Executed { output, exit_code })
+}
+
+/// The exit code of a program, which the engine may know a moment later than its output's end.
+async fn executed_code(docker: &Docker, exec: &str) -> Result<i64, ExecutorError> {
+    for _ in 0..100 {
+        let state = docker.inspect_exec(exec).await.map_err(ExecutorError::docker("ask the helper"))?;
+        if let (Some(false), Some(code)) = (state.running, state.exit_code) {
+            return Ok(code);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(-1)
+}

@@ -1,0 +1,225 @@
+//! The helper's container: its image, and one kept ready a slot.
+
+use std::sync::atomic::Ordering;
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::query_parameters::{BuildImageOptionsBuilder, CreateContainerOptionsBuilder};
+use futures::StreamExt;
+use onspot_gitlab::TraceWriter;
+
+use super::{Inner, SLOT_DIR, container};
+use crate::error::ExecutorError;
+use crate::helper::request::Place;
+use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
+
+/// The helper's image: git, git-lfs and certificate authorities. The `onspot` binary is mounted.
+pub const HELPER_IMAGE: &str = concat!("onspot-helper:", env!("CARGO_PKG_VERSION"));
+
+/// What the image is built from where it is missing.
+pub const HELPER_DOCKERFILE: &str = include_str!("../../../../docker/helper/Dockerfile");
+
+/// Where the binary is in the helper.
+const BINARY: &str = "/usr/local/bin/onspot";
+
+/// A running helper.
+#[derive(Debug)]
+pub(super) struct Helper {
+    pub(super) id: String,
+}
+
+impl Inner {
+    /// The slot's helper: the one that waits, or a new one.
+    pub(super) async fn take_helper(&self, slot: usize) -> Result<Helper, ExecutorError> {
+        let waiting = self.warm.lock().await.remove(&slot);
+        if let Some(helper) = waiting {
+            if container::is_running(&self.docker, &helper.id).await {
+                return Ok(helper);
+            }
+            container::remove(&self.docker, &helper.id).await;
+        }
+        self.new_helper(slot).await
+    }
+
+    /// Makes sure that the slot's helper waits.
+    pub(super) async fn warm_up(&self, slot: usize) -> Result<(), ExecutorError> {
+        if self.closed.load(Ordering::SeqCst) || self.warm.lock().await.contains_key(&slot) {
+            return Ok(());
+        }
+        let helper = self.new_helper(slot).await?;
+        let mut warm = self.warm.lock().await;
+        if self.closed.load(Ordering::SeqCst) || warm.contains_key(&slot) {
+            drop(warm);
+            container::remove(&self.docker, &helper.id).await;
+        } else {
+            warm.insert(slot, helper);
+        }
+        Ok(())
+    }
+
+    /// Makes sure, once, that helpers can work here at all.
+    pub(super) async fn prove(&self) -> Result<(), ExecutorError> {
+        self.proven
+            .get_or_try_init(|| async {
+                self.ensure_helper_image().await?;
+                let helper = self.start_helper(0, "hello").await?;
+                let said_hello = self.say_hello(&helper).await;
+                container::remove(&self.docker, &helper.id).await;
+                said_hello
+            })
+            .await
+            .map(|()| ())
+    }
+
+    async fn say_hello(&self, helper: &Helper) -> Result<(), ExecutorError> {
+        let call = HelperCall {
+            place: Place {
+                slot: SLOT_DIR.into(),
+                builds: SLOT_DIR.into(),
+                project_id: 0,
+                project: "hello".into(),
+                world_writable: false,
+            },
+            request: HelperRequest::Hello,
+        };
+        let mut output = Vec::new();
+        let executed = self.exec_helper(&helper.id, &call, |text| output.extend_from_slice(text));
+        let executed = executed.await?;
+        if executed.exit_code == 0 {
+            return Ok(());
+        }
+        output.extend_from_slice(&executed.output);
+        let output = String::from_utf8_lossy(&output).trim().replace('\n', " ");
+        Err(ExecutorError::HelperBinary { output })
+    }
+
+    async fn new_helper(&self, slot: usize) -> Result<Helper, ExecutorError> {
+        self.prove().await?;
+        self.start_helper(slot, "warm").await
+    }
+
+    async fn start_helper(&self, slot: usize, name: &str) -> Result<Helper, ExecutorError> {
+        let settings = &self.settings;
+        let binary = std::path::absolute(&settings.helper_binary)
+            .map_err(ExecutorError::io("find the onspot binary"))?;
+        let body = ContainerCreateBody {
+            image: Some(settings.helper_image.clone()),
+            // The image's own entrypoint has no say.
+            entrypoint: Some(vec!["sleep".into()]),
+            cmd: Some(vec!["infinity".into()]),
+            labels: Some(self.labels("helper", slot, None)),
+            healthcheck: Some(container::no_health_check()),
+            working_dir: Some("/".into()),
+            host_config: Some(HostConfig {
+                binds: Some(vec![
+                    format!("{}:{BINARY}:ro", binary.display()),
+                    format!("{}:{SLOT_DIR}", self.slot_folder(slot)),
+                ]),
+                security_opt: Some(vec!["no-new-privileges".into()]),
+                ..container::host_config(settings)
+            }),
+            ..ContainerCreateBody::default()
+        };
+        let name = format!("onspot-helper-{name}-{slot}-{}", short_id());
+        let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        let created = self.docker.create_container(Some(options), body).await;
+        let id = created.map_err(ExecutorError::docker("create the helper's container"))?.id;
+        let helper = Helper { id };
+        if let Err(error) = self.docker.start_container(&helper.id, None).await {
+            container::remove(&self.docker, &helper.id).await;
+            return Err(ExecutorError::docker("start the helper's container")(error));
+        }
+        Ok(helper)
+    }
+
+    /// Asks a helper for something; what it says goes to the trace.
+    pub(super) async fn ask(
+        &self,
+        helper: &str,
+        call: &HelperCall,
+        trace: &TraceWriter,
+    ) -> Result<HelperAnswer, ExecutorError> {
+        let executed = self.exec_helper(helper, call, |text| trace.write(text)).await?;
+        let failed = |exit_code| ExecutorError::Helper {
+            what: call.request.name().to_owned(),
+            exit_code,
+        };
+        if executed.exit_code != 0 {
+            return Err(failed(executed.exit_code));
+        }
+        serde_json::from_slice(&executed.output).map_err(|_| failed(0))
+    }
+
+    async fn exec_helper(
+        &self,
+        helper: &str,
+        call: &HelperCall,
+        errors: impl FnMut(&[u8]),
+    ) -> Result<container::Executed, ExecutorError> {
+        let mut line = serde_json::to_vec(call)
+            .map_err(|error| ExecutorError::Payload(format!("the helper's request: {error}")))?;
+        line.push(b'\n');
+        container::exec(&self.docker, helper, &[BINARY, "helper"], &line, errors).await
+    }
+
+    /// Builds the helper's image if the engine does not have it.
+    async fn ensure_helper_image(&self) -> Result<(), ExecutorError> {
+        let image = &self.settings.helper_image;
+        if self.docker.inspect_image(image).await.is_ok() {
+            return Ok(());
+        }
+        tracing::info!(image, "building the helper's image: this takes a minute, once");
+        build(&self.docker, image).await
+    }
+}
+
+async fn build(docker: &Docker, image: &str) -> Result<(), ExecutorError> {
+    let failed = |text: String| ExecutorError::Image {
+        image: image.to_owned(),
+        tried: format!("not there; building it: {text}"),
+    };
+    let context = build_context().map_err(|error| failed(error.to_string()))?;
+    let options = BuildImageOptionsBuilder::default().t(image).rm(true).forcerm(true).build();
+    let mut build = docker.build_image(options, None, Some(bollard::body_full(context.into())));
+    let mut last = String::new();
+    while let Some(step) = build.next().await {
+        match step {
+            Ok(step) => {
+                if let Some(error) = step.error_detail.and_then(|detail| detail.message) {
+                    return Err(failed(format!("{error}: {last}")));
+                }
+                if let Some(text) = step.stream.filter(|text| !text.trim().is_empty()) {
+                    text.trim().clone_into(&mut last);
+                    tracing::debug!(image, "{last}");
+                }
+            }
+            Err(error) => return Err(failed(format!("{error}: {last}"))),
+        }
+    }
+    if docker.inspect_image(image).await.is_ok() { Ok(()) } else { Err(failed(last)) }
+}
+
+/// The Dockerfile, and this host's certificate authorities: the build may have to go through a
+/// proxy that only this host trusts.
+fn build_context() -> std::io::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        tar.append_data(&mut header, name, content)
+    };
+    add("Dockerfile", HELPER_DOCKERFILE.as_bytes())?;
+    let bundle = std::env::var_os("SSL_CERT_FILE")
+        .unwrap_or_else(|| "/etc/ssl/certs/ca-certificates.crt".into());
+    if let Ok(pem) = std::fs::read(bundle) {
+        add("ca-certificates.crt", &pem)?;
+    }
+    tar.into_inner()
+}
+
+/// Enough of a random name that two do not meet.
+pub(super) fn short_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()[..8].to_owned()
+}

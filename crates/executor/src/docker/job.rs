@@ -1,0 +1,229 @@
+//! One job in Docker: its helper, its services, its own container.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
+use onspot_gitlab::TraceWriter;
+
+use super::auth::Logins;
+use super::helper::Helper;
+use super::{BUILDS_DIR, Inner, archive, container};
+use crate::error::ExecutorError;
+use crate::helper::request::ServiceAddress;
+use crate::helper::{HelperAnswer, HelperCall};
+use crate::host::Host;
+use crate::plan::image::{ImagePlan, of_job, of_services};
+use crate::plan::{JobPlan, script};
+use crate::run::JobRun;
+
+/// What exists of a job on the Docker engine.
+pub(super) struct DockerJob<'a> {
+    pub(super) inner: Arc<Inner>,
+    pub(super) run: &'a JobRun,
+    pub(super) plan: &'a JobPlan,
+    pub(super) helper: Option<Helper>,
+    pub(super) network: Option<String>,
+    pub(super) services: Vec<String>,
+    pub(super) addresses: Vec<ServiceAddress>,
+    image: Option<ImagePlan>,
+    container: Option<String>,
+}
+
+impl<'a> DockerJob<'a> {
+    pub(super) fn new(inner: Arc<Inner>, run: &'a JobRun, plan: &'a JobPlan) -> Self {
+        Self {
+            inner,
+            run,
+            plan,
+            helper: None,
+            network: None,
+            services: Vec::new(),
+            addresses: Vec::new(),
+            image: None,
+            container: None,
+        }
+    }
+
+    pub(super) fn labels(&self, kind: &str) -> HashMap<String, String> {
+        self.inner.labels(kind, self.run.slot, Some(self.run.payload.id.0))
+    }
+
+    /// The job's variables for a container. Only root on this host sees them there; the job sees
+    /// them anyway.
+    pub(super) fn environment(&self) -> Vec<String> {
+        let variables = &self.plan.variables;
+        variables
+            .iter()
+            .filter(|variable| !variable.key.contains(['=', '\0']) && !variable.key.is_empty())
+            .filter_map(|variable| {
+                let value = variables.reference(&variable.key)?;
+                (!value.contains('\0')).then(|| format!("{}={value}", variable.key))
+            })
+            .collect()
+    }
+
+    /// The project's own folder of the slot is all that a job's containers see of it.
+    pub(super) fn host_config(&self) -> HostConfig {
+        let slot = self.inner.slot_folder(self.run.slot);
+        let project = self.plan.place.folder_name();
+        let builds = format!("{slot}/{project}:{BUILDS_DIR}");
+        let config = container::job_host_config(&self.inner.settings, builds);
+        match &self.network {
+            Some(network) => HostConfig { network_mode: Some(network.clone()), ..config },
+            None => config,
+        }
+    }
+
+    pub(super) async fn create(
+        &self,
+        plan: &ImagePlan,
+        body: ContainerCreateBody,
+    ) -> Result<String, bollard::errors::Error> {
+        let mut options = CreateContainerOptionsBuilder::default();
+        if !plan.platform.is_empty() {
+            options = options.platform(&plan.platform);
+        }
+        let created = self.inner.docker.create_container(Some(options.build()), body).await?;
+        Ok(created.id)
+    }
+
+    async fn create_job_container(&self, plan: &ImagePlan) -> Result<String, ExecutorError> {
+        let settings = &self.inner.settings;
+        let user = Some(plan.user.clone()).filter(|user| !user.is_empty());
+        let body = ContainerCreateBody {
+            image: Some(plan.name.clone()),
+            hostname: Some(self.hostname()),
+            entrypoint: (!plan.entrypoint.is_empty()).then(|| plan.entrypoint.clone()),
+            cmd: Some(script::detection()),
+            env: Some(self.environment()),
+            labels: Some(self.labels("job")),
+            user: user.or_else(|| settings.user.clone()),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            tty: Some(false),
+            healthcheck: Some(container::no_health_check()),
+            volumes: container::anonymous_volumes(settings),
+            host_config: Some(self.host_config()),
+            ..ContainerCreateBody::default()
+        };
+        let created = self.create(plan, body).await;
+        created.map_err(ExecutorError::docker("create the job's container"))
+    }
+
+    fn hostname(&self) -> String {
+        let project = self.run.payload.job_info.project_id;
+        let runner = &self.inner.settings.runner.short_token;
+        let name = format!("runner-{runner}-project-{project}-concurrent-{}", self.run.slot);
+        let name: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        name.to_ascii_lowercase().replace("--", "-")
+    }
+
+    fn helper(&self) -> Result<&Helper, ExecutorError> {
+        self.helper.as_ref().ok_or_else(|| ExecutorError::Helper {
+            what: "start".into(),
+            exit_code: -1,
+        })
+    }
+}
+
+impl Host for DockerJob<'_> {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    async fn prepare(&mut self, trace: &TraceWriter) -> Result<(), ExecutorError> {
+        let (job, variables) = (&self.run.payload, &self.plan.variables);
+        let settings = &self.inner.settings;
+        let image = of_job(job, settings, variables)?;
+        let services = of_services(job, settings, variables)?;
+        trace.info(&format!("Using Docker executor with image {} ...", image.name));
+        let of_runner = settings.docker_auth_config.as_deref();
+        let logins = Logins::of(job, variables, of_runner, |text| trace.warning(text));
+        let inner = Arc::clone(&self.inner);
+        let helper = inner.take_helper(self.run.slot);
+        let images = async {
+            let mut service_images = Vec::new();
+            for service in &services {
+                service_images.push(inner.ensure_image(service, &logins, trace).await?);
+            }
+            inner.ensure_image(&image, &logins, trace).await?;
+            Ok::<_, ExecutorError>(service_images)
+        };
+        let (helper, service_images) = tokio::join!(helper, images);
+        self.helper = Some(helper?);
+        let service_images = service_images?;
+        if !services.is_empty() {
+            self.make_network().await?;
+        }
+        self.image = Some(image);
+        for (service, image) in services.iter().zip(&service_images) {
+            self.start_service(service, image, trace).await?;
+        }
+        self.wait_for_services(trace).await
+    }
+
+    async fn call(
+        &self,
+        call: &HelperCall,
+        trace: &TraceWriter,
+    ) -> Result<HelperAnswer, ExecutorError> {
+        self.inner.ask(&self.helper()?.id, call, trace).await
+    }
+
+    async fn get_ready(&mut self, _trace: &TraceWriter) -> Result<(), ExecutorError> {
+        let Some(image) = &self.image else { return Ok(()) };
+        self.container = Some(self.create_job_container(image).await?);
+        Ok(())
+    }
+
+    async fn script(&self, script: &str, trace: &TraceWriter) -> Result<i32, ExecutorError> {
+        let Some(id) = &self.container else {
+            return Err(ExecutorError::Payload("the job has no container".into()));
+        };
+        // The second script (after_script) finds the container as the first one left it.
+        container::run(&self.inner.docker, id, script, trace).await
+    }
+
+    async fn stop_script(&self) {
+        if let Some(id) = &self.container {
+            container::stop(&self.inner.docker, id).await;
+        }
+    }
+
+    async fn end_scripts(&self) {
+        for id in self.container.iter().chain(&self.services) {
+            container::remove(&self.inner.docker, id).await;
+        }
+    }
+
+    fn helper_file(&self, name: &str) -> PathBuf {
+        Path::new("/tmp/onspot").join(name)
+    }
+
+    async fn put_file(&self, from: &Path, at: &Path) -> Result<(), ExecutorError> {
+        archive::put(&self.inner.docker, &self.helper()?.id, from, at).await
+    }
+
+    async fn take_file(&self, from: &Path, to: &Path) -> Result<(), ExecutorError> {
+        archive::take(&self.inner.docker, &self.helper()?.id, from, to).await
+    }
+
+    async fn clean_up(&mut self) {
+        self.end_scripts().await;
+        if let Some(helper) = self.helper.take() {
+            container::remove(&self.inner.docker, &helper.id).await;
+        }
+        if let Some(network) = self.network.take()
+            && let Err(error) = self.inner.docker.remove_network(&network).await
+        {
+            tracing::warn!(network, %error, "the job's network was not removed");
+        }
+    }
+}

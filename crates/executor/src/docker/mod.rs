@@ -1,0 +1,197 @@
+//! Jobs in Docker containers.
+
+mod archive;
+mod auth;
+mod container;
+mod helper;
+mod image;
+mod job;
+mod services;
+mod size;
+mod sweep;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bollard::Docker;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::drive::{drive, refuse};
+use crate::error::ExecutorError;
+use crate::plan::{JobPlan, Site};
+use crate::run::{Executor, JobRun, Outcome, Swept};
+use crate::settings::DockerSettings;
+
+use self::helper::Helper;
+use self::job::DockerJob;
+
+pub use self::helper::{HELPER_DOCKERFILE, HELPER_IMAGE};
+pub use self::sweep::kill_all;
+
+/// Label of every container of a job: the job's number.
+pub const JOB_LABEL: &str = "onspot.job";
+/// Label of every container: the slot's number.
+pub const SLOT_LABEL: &str = "onspot.slot";
+/// Label of every container and network: the runner's name.
+pub const RUNNER_LABEL: &str = "onspot.runner";
+/// Label of every container and network: `job`, `service`, `helper` or `network`.
+pub const KIND_LABEL: &str = "onspot.kind";
+
+/// The folder of all builds in a job's container.
+const BUILDS_DIR: &str = "/builds";
+/// The slot's folder in the helper's container.
+const SLOT_DIR: &str = "/onspot/builds";
+
+/// Runs jobs in Docker containers on this host. Clones share their warm helpers.
+#[derive(Debug, Clone)]
+pub struct DockerExecutor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    docker: Docker,
+    settings: DockerSettings,
+    /// One helper a slot that waits for the next job.
+    warm: Mutex<HashMap<usize, Helper>>,
+    /// Set once the helper's image is there and the binary was seen to run in it.
+    proven: OnceCell<()>,
+    closed: AtomicBool,
+}
+
+impl DockerExecutor {
+    /// Connects to the Docker engine of this host (`DOCKER_HOST`, or the usual socket).
+    ///
+    /// # Errors
+    /// [`ExecutorError::NoEngine`] if none answers.
+    pub async fn connect(settings: DockerSettings) -> Result<Self, ExecutorError> {
+        Ok(Self::with_engine(engine().await?, settings))
+    }
+
+    /// Runs jobs on a Docker engine that is connected already.
+    pub fn with_engine(docker: Docker, settings: DockerSettings) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                docker,
+                settings,
+                warm: Mutex::new(HashMap::new()),
+                proven: OnceCell::new(),
+                closed: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Builds the helper's image if the engine does not have it, and checks that the binary runs
+    /// in it.
+    ///
+    /// # Errors
+    /// If the image cannot be built, or the binary does not run.
+    pub async fn prepare(&self) -> Result<(), ExecutorError> {
+        self.inner.prove().await
+    }
+}
+
+/// Connects to the engine and agrees on a version.
+async fn engine() -> Result<Docker, ExecutorError> {
+    let no_engine = |source| ExecutorError::NoEngine { source };
+    let docker = Docker::connect_with_local_defaults().map_err(no_engine)?;
+    let docker = docker.negotiate_version().await.map_err(no_engine)?;
+    docker.ping().await.map_err(no_engine)?;
+    Ok(docker)
+}
+
+impl Executor for DockerExecutor {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn run(&self, run: JobRun) -> BoxFuture<'_, Outcome> {
+        async move {
+            let inner = &self.inner;
+            inner.greet(&run);
+            let site = Site {
+                executor: "docker",
+                builds_dir: BUILDS_DIR,
+                slot_dir: SLOT_DIR,
+                slot: run.slot,
+                world_writable: true,
+            };
+            let runner = &inner.settings.runner;
+            let plan = match JobPlan::new(&run.payload, runner, &site) {
+                Ok(plan) => plan,
+                Err(error) => return refuse(&run, &error),
+            };
+            let mut job = DockerJob::new(Arc::clone(inner), &run, &plan);
+            let outcome = drive(&mut job, &run, &plan, runner.after_script_timeout).await;
+            // The next job's helper, while the result is on its way.
+            let (executor, slot) = (self.clone(), run.slot);
+            tokio::spawn(async move {
+                if let Err(error) = executor.inner.warm_up(slot).await {
+                    tracing::warn!(slot, %error, "no helper was kept ready");
+                }
+            });
+            outcome
+        }
+        .boxed()
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, Result<Swept, ExecutorError>> {
+        async move {
+            self.inner.warm.lock().await.clear();
+            sweep::sweep(&self.inner.docker, Some(&self.inner.settings.runner.name)).await
+        }
+        .boxed()
+    }
+
+    fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        self.inner.warm_up(slot).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async move {
+            self.inner.closed.store(true, Ordering::SeqCst);
+            let helpers: Vec<Helper> =
+                self.inner.warm.lock().await.drain().map(|(_, helper)| helper).collect();
+            for helper in helpers {
+                container::remove(&self.inner.docker, &helper.id).await;
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Inner {
+    /// The first lines of every trace.
+    fn greet(&self, run: &JobRun) {
+        let runner = &self.settings.runner;
+        run.trace.info(&format!("Running with onspot {}", env!("CARGO_PKG_VERSION")));
+        run.trace.info(&format!("  on {} {}", runner.name, runner.short_token));
+    }
+
+    /// The labels of a container or network.
+    fn labels(&self, kind: &str, slot: usize, job: Option<u64>) -> HashMap<String, String> {
+        let mut labels: BTreeMap<String, String> = self.settings.labels.clone();
+        labels.insert(KIND_LABEL.into(), kind.into());
+        labels.insert(RUNNER_LABEL.into(), self.settings.runner.name.clone());
+        labels.insert(SLOT_LABEL.into(), slot.to_string());
+        if let Some(job) = job {
+            labels.insert(JOB_LABEL.into(), job.to_string());
+        }
+        labels.into_iter().collect()
+    }
+
+    /// The slot's folder on the engine's host: one for each runner and slot.
+    fn slot_folder(&self, slot: usize) -> String {
+        let runner: String = self
+            .settings
+            .runner
+            .name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
+            .collect();
+        format!("{}/{runner}/slot-{slot}", self.settings.builds_root.display())
+    }
+}

@@ -1,0 +1,57 @@
+//! What a predecessor left behind, found by its labels.
+
+use std::collections::HashMap;
+
+use bollard::Docker;
+use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder};
+use futures::future::join_all;
+
+use super::{KIND_LABEL, RUNNER_LABEL, container};
+use crate::error::ExecutorError;
+use crate::run::Swept;
+
+/// Kills and removes every container and network of onspot on this host's engine, whichever
+/// runner's. For a watchdog whose agent is dead or has lost its lease.
+///
+/// # Errors
+/// If no engine answers, or it cannot list its containers.
+pub async fn kill_all() -> Result<Swept, ExecutorError> {
+    sweep(&super::engine().await?, None).await
+}
+
+/// The same for one runner.
+pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept, ExecutorError> {
+    let label = match runner {
+        Some(runner) => format!("{RUNNER_LABEL}={runner}"),
+        None => KIND_LABEL.to_owned(),
+    };
+    let filters = HashMap::from([("label", vec![label.as_str()])]);
+    let mut swept = Swept::default();
+
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let containers = docker.list_containers(Some(options)).await;
+    let containers = containers.map_err(ExecutorError::docker("list the containers"))?;
+    let mut ids = Vec::new();
+    for found in containers {
+        let kind = found.labels.as_ref().and_then(|labels| labels.get(KIND_LABEL));
+        match kind.map(String::as_str) {
+            Some("helper") => swept.helpers += 1,
+            Some(_) => swept.job_containers += 1,
+            None => continue,
+        }
+        ids.extend(found.id);
+    }
+    // All at once: a lease that has ended does not wait for one after the other.
+    join_all(ids.iter().map(|id| container::remove(docker, id))).await;
+
+    let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+    let networks = docker.list_networks(Some(options)).await;
+    for network in networks.map_err(ExecutorError::docker("list the networks"))? {
+        let Some(id) = network.id else { continue };
+        match docker.remove_network(&id).await {
+            Ok(()) => swept.networks += 1,
+            Err(error) => tracing::warn!(id, %error, "a network was not removed"),
+        }
+    }
+    Ok(swept)
+}

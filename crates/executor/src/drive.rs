@@ -1,0 +1,333 @@
+//! The course of a job, the same in Docker and in a shell: sources, cache, artifacts, script,
+//! after_script, cache, artifacts, clean-up.
+
+mod storage;
+
+use std::time::Duration;
+
+use onspot_gitlab::FailureReason;
+use onspot_gitlab::ansi;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::control::{Control, Interruption};
+use crate::error::ExecutorError;
+use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
+use crate::host::Host;
+use crate::plan::JobPlan;
+use crate::run::{Event, JobRun, Outcome};
+
+/// Why a job does not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    Failed { reason: FailureReason, exit_code: Option<i32>, message: String },
+    Canceled,
+    Aborted,
+}
+
+impl End {
+    fn error(error: &ExecutorError) -> Self {
+        let hint = error.hint().map_or_else(String::new, |hint| format!(" ({hint})"));
+        Self::Failed {
+            reason: error.failure_reason(),
+            exit_code: None,
+            message: format!("{error}{hint}"),
+        }
+    }
+
+    fn interrupted(interruption: Interruption, limit: Duration) -> Self {
+        match interruption {
+            Interruption::Canceled => Self::Canceled,
+            Interruption::Aborted => Self::Aborted,
+            Interruption::TimedOut => Self::Failed {
+                reason: FailureReason::JobExecutionTimeout,
+                exit_code: None,
+                message: format!(
+                    "execution took longer than {}",
+                    humantime::format_duration(Duration::from_secs(limit.as_secs()))
+                ),
+            },
+        }
+    }
+}
+
+/// A job on its way.
+struct Course<'a, H> {
+    host: &'a mut H,
+    run: &'a JobRun,
+    plan: &'a JobPlan,
+    control: Control,
+    after_script_timeout: Duration,
+}
+
+/// Runs a planned job on a host. The host is cleaned up whatever happens.
+pub(crate) async fn drive<H: Host>(
+    host: &mut H,
+    run: &JobRun,
+    plan: &JobPlan,
+    after_script_timeout: Duration,
+) -> Outcome {
+    let control = Control::new(run.stop.clone(), run.timeout);
+    let mut course = Course { host, run, plan, control, after_script_timeout };
+    let end = course.run().await;
+    course.host.clean_up().await;
+    finish(run, end)
+}
+
+/// Fails a job that could not even be planned.
+pub(crate) fn refuse(run: &JobRun, error: &ExecutorError) -> Outcome {
+    finish(run, Err(End::error(error)))
+}
+
+fn finish(run: &JobRun, end: Result<(), End>) -> Outcome {
+    match end {
+        Ok(()) => {
+            run.trace.line(&format!("{}Job succeeded{}", ansi::BOLD_GREEN, ansi::RESET));
+            Outcome::Success
+        }
+        Err(End::Failed { reason, exit_code, message }) => {
+            run.trace.error(&format!("Job failed: {message}"));
+            Outcome::Failed { reason, exit_code, message }
+        }
+        Err(End::Canceled) => {
+            run.trace.error("Job failed: canceled");
+            Outcome::Canceled
+        }
+        Err(End::Aborted) => Outcome::Aborted,
+    }
+}
+
+impl<H: Host> Course<'_, H> {
+    async fn run(&mut self) -> Result<(), End> {
+        self.prepare().await?;
+        self.get_sources().await?;
+        self.restore_caches().await?;
+        self.download_artifacts().await?;
+        self.get_ready().await?;
+        let mut end = self.step_script().await;
+        if end == Err(End::Aborted) {
+            return end;
+        }
+        self.after_script(&end).await?;
+        self.host.end_scripts().await;
+        if end != Err(End::Canceled) && !self.control.is_late() {
+            let success = end.is_ok();
+            let saved = self.save_caches(success).await;
+            end = end.and(saved);
+            let uploaded = self.upload_artifacts(success).await;
+            end = end.and(uploaded);
+        }
+        if end != Err(End::Aborted) {
+            self.clean_up().await?;
+        }
+        end
+    }
+
+    async fn prepare(&mut self) -> Result<(), End> {
+        let title = format!("Preparing the {:?} executor", self.host.name());
+        let limit = self.run.timeout;
+        let began = self.begin("prepare_executor", &title).await;
+        let prepared = self.control.guard(self.host.prepare(&self.run.trace)).await;
+        let result = settle(prepared, limit);
+        self.end("prepare_executor", began, &result).await;
+        result
+    }
+
+    async fn get_sources(&self) -> Result<(), End> {
+        let request = HelperRequest::GetSources(Box::new(self.plan.sources.clone()));
+        let title = "Getting source from Git repository";
+        self.section("get_sources", title, async { self.call(request).await.map(drop) }).await
+    }
+
+    async fn download_artifacts(&self) -> Result<(), End> {
+        if self.plan.downloads.downloads.is_empty() {
+            return Ok(());
+        }
+        let request = HelperRequest::DownloadArtifacts(self.plan.downloads.clone());
+        let work = async { self.call(request).await.map(drop) };
+        self.section("download_artifacts", "Downloading artifacts", work).await
+    }
+
+    /// Makes all ready that the script needs, then asks whether it may start.
+    async fn get_ready(&mut self) -> Result<(), End> {
+        let limit = self.run.timeout;
+        let ready = self.control.guard(self.host.get_ready(&self.run.trace)).await;
+        settle(ready, limit)?;
+        let (answer, may_start) = oneshot::channel();
+        if self.run.events.send(Event::ReadyToStart(answer)).await.is_err() {
+            return Err(End::Aborted);
+        }
+        match self.control.guard(may_start).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(_) => Err(End::Aborted),
+            Err(interruption) => Err(End::interrupted(interruption, limit)),
+        }
+    }
+
+    async fn step_script(&self) -> Result<(), End> {
+        let title = "Executing \"step_script\" stage of the job script";
+        let began = self.begin("step_script", title).await;
+        self.tell(Event::Started).await;
+        let limit = self.plan.limit("RUNNER_SCRIPT_TIMEOUT");
+        let control = limit.map_or_else(|| self.control.clone(), |limit| self.control.within(limit));
+        let result = match self.script(&self.plan.script, &control).await {
+            Ok(Ok(exit_code)) => {
+                self.tell(Event::ScriptDone { exit_code }).await;
+                match exit_code {
+                    0 => Ok(()),
+                    code => Err(End::Failed {
+                        reason: FailureReason::ScriptFailure,
+                        exit_code: Some(code),
+                        message: format!("exit code {code}"),
+                    }),
+                }
+            }
+            Ok(Err(error)) => Err(End::error(&error)),
+            Err(interruption) => {
+                let limit = limit.filter(|_| !self.control.is_late()).unwrap_or(self.run.timeout);
+                Err(End::interrupted(interruption, limit))
+            }
+        };
+        self.end("step_script", began, &result).await;
+        result
+    }
+
+    /// Runs a script; interrupted, it is stopped before this returns.
+    async fn script(
+        &self,
+        script: &str,
+        control: &Control,
+    ) -> Result<Result<i32, ExecutorError>, Interruption> {
+        let mut running = std::pin::pin!(self.host.script(script, &self.run.trace));
+        let interruption = tokio::select! {
+            done = &mut running => return Ok(done),
+            interruption = control.interrupted(true) => interruption,
+        };
+        match interruption {
+            // What it still says while it stops belongs to the trace.
+            Interruption::Canceled | Interruption::TimedOut => {
+                let stopping = async { tokio::join!(self.host.stop_script(), &mut running) };
+                let aborted = self.control.interrupted(false);
+                tokio::select! {
+                    _ = stopping => Err(interruption),
+                    Interruption::Aborted = aborted => Err(Interruption::Aborted),
+                    else => Err(interruption),
+                }
+            }
+            Interruption::Aborted => Err(Interruption::Aborted),
+        }
+    }
+
+    async fn after_script(&self, end: &Result<(), End>) -> Result<(), End> {
+        let status = match end {
+            Ok(()) => "success",
+            Err(End::Canceled) => "canceled",
+            Err(_) => "failed",
+        };
+        let Some(script) = self.plan.after_script(status) else { return Ok(()) };
+        if self.control.is_late() {
+            return Ok(());
+        }
+        let limit = self.plan.limit("RUNNER_AFTER_SCRIPT_TIMEOUT");
+        let limit = limit.unwrap_or(self.after_script_timeout);
+        let began = self.begin("after_script", "Running after_script").await;
+        let running = self.host.script(&script, &self.run.trace);
+        let result = match self.control.within(limit).guard_from_abort(running).await {
+            Ok(Ok(0)) => Ok(()),
+            Ok(Ok(code)) => {
+                self.warn(&format!("after_script failed (exit code {code}); the job goes on"));
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                self.warn(&format!("after_script could not run: {error}"));
+                Ok(())
+            }
+            Err(Interruption::Aborted) => Err(End::Aborted),
+            Err(_) => {
+                let limit = humantime::format_duration(limit);
+                self.warn(&format!("after_script was stopped after {limit}; the job goes on"));
+                Ok(())
+            }
+        };
+        self.end("after_script", began, &result).await;
+        result
+    }
+
+    /// Removes what was written for the job's time only.
+    async fn clean_up(&self) -> Result<(), End> {
+        let name = "cleanup_file_variables";
+        let began = self.begin(name, "Cleaning up file based variables").await;
+        let work = self.call(HelperRequest::CleanUp);
+        let result = match self.control.within(CLEAN_UP_LIMIT).guard_from_abort(work).await {
+            Err(Interruption::Aborted) => Err(End::Aborted),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                self.warn(&error.to_string());
+                Ok(())
+            }
+            Err(_) => Ok(()),
+        };
+        self.end(name, began, &result).await;
+        result
+    }
+
+    /// One section of the trace, ended early by a stop or the job's end of time.
+    async fn section<T>(
+        &self,
+        name: &str,
+        title: &str,
+        work: impl Future<Output = Result<T, ExecutorError>>,
+    ) -> Result<T, End> {
+        let began = self.begin(name, title).await;
+        let result = settle(self.control.guard(work).await, self.run.timeout);
+        self.end(name, began, &result).await;
+        result
+    }
+
+    async fn begin(&self, name: &str, title: &str) -> Instant {
+        self.run.trace.section_start(name, title, false);
+        if !matches!(name, "step_script" | "after_script") {
+            self.tell(Event::Preparing(name.to_owned())).await;
+        }
+        Instant::now()
+    }
+
+    async fn end<T>(&self, name: &str, began: Instant, result: &Result<T, End>) {
+        // Somebody else may write the trace now.
+        if !matches!(result, Err(End::Aborted)) {
+            self.run.trace.section_end(name);
+        }
+        self.tell(Event::Step { name: name.to_owned(), duration: began.elapsed() }).await;
+    }
+
+    async fn call(&self, request: HelperRequest) -> Result<HelperAnswer, ExecutorError> {
+        let call = HelperCall { place: self.plan.place.clone(), request };
+        self.host.call(&call, &self.run.trace).await
+    }
+
+    fn warn(&self, text: &str) {
+        self.run.trace.warning(text);
+    }
+
+    async fn tell(&self, event: Event) {
+        // A receiver that is gone has lost interest in events, not in the job.
+        let _ = self.run.events.send(event).await;
+    }
+}
+
+/// The clean-up is not worth more.
+const CLEAN_UP_LIMIT: Duration = Duration::from_secs(30);
+
+fn settle<T>(
+    guarded: Result<Result<T, ExecutorError>, Interruption>,
+    limit: Duration,
+) -> Result<T, End> {
+    match guarded {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(End::error(&error)),
+        Err(interruption) => Err(End::interrupted(interruption, limit)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Artifacts: those of earlier jobs unpacked, the job's own uploaded.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use onspot_cache::archive::{self, Format, Kind};
+use onspot_gitlab::job::ArtifactFormat;
+use onspot_gitlab::{ArtifactUpload, Client, ClientOptions, ansi};
+use url::Url;
+
+use super::caches::{pack, select, size};
+use super::request::{Download, DownloadArtifacts, HelperAnswer, Place, UploadArtifacts};
+use super::{HelperError, blocking, place, say};
+
+/// Wait before a download is tried again.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
+
+pub(super) async fn download(
+    at: &Place,
+    request: DownloadArtifacts,
+) -> Result<HelperAnswer, HelperError> {
+    let client = client(&request.gitlab, request.ca_pem.as_deref())?;
+    for download in &request.downloads {
+        say(&ansi::info(&format!(
+            "Downloading artifacts for {} ({})...",
+            download.name, download.job
+        )));
+        let mut attempt = 1;
+        loop {
+            match download_one(at, &client, download).await {
+                Ok(()) => break,
+                Err(error) if attempt >= request.attempts => return Err(error),
+                Err(error) => {
+                    say(&ansi::warning(&format!("{error}; trying again")));
+                    tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                    attempt += 1;
+                }
+            }
+        }
+    }
+    Ok(HelperAnswer::Done)
+}
+
+async fn download_one(
+    at: &Place,
+    client: &Client,
+    download: &Download,
+) -> Result<(), HelperError> {
+    let folder = tempfile::tempdir().map_err(HelperError::file("create", "a temporary folder"))?;
+    let file = folder.path().join("artifacts.zip");
+    let Some(stream) = client.download_artifact(download.job, &download.token).await? else {
+        say(&ansi::warning("these artifacts are gone (expired or erased)"));
+        return Ok(());
+    };
+    stream.save(&file).await?;
+    let at = at.clone();
+    let contents = blocking(move || {
+        let tree = place::open(&at)?;
+        let archive = File::open(&file).map_err(HelperError::file("open", &file))?;
+        Ok(archive::extract(&tree, archive)?)
+    })
+    .await?;
+    say(&format!("extracted {} files and folders", contents.entries));
+    Ok(())
+}
+
+pub(super) async fn upload(
+    at: &Place,
+    request: UploadArtifacts,
+) -> Result<HelperAnswer, HelperError> {
+    say(&ansi::info("Uploading artifacts..."));
+    let client = client(&request.gitlab, request.ca_pem.as_deref())?;
+    let found = select(at, request.selection.clone()).await?;
+    if found.is_empty() {
+        say(&ansi::error("no files to upload"));
+        return Ok(HelperAnswer::Nothing);
+    }
+    let folder = tempfile::tempdir().map_err(HelperError::file("create", "a temporary folder"))?;
+    let file = folder.path().join("artifacts");
+    let (name, bytes) = match &request.format {
+        ArtifactFormat::Zip => {
+            let bytes = pack(at, found, Format::Zip, request.level, file.clone()).await?;
+            (format!("{}.zip", request.name), bytes)
+        }
+        ArtifactFormat::Gzip => {
+            let bytes = gzip(at, found, file.clone()).await?;
+            (format!("{}.gz", request.name), bytes)
+        }
+        ArtifactFormat::Raw => raw(at, found, file.clone()).await?,
+        ArtifactFormat::Other(format) => {
+            return Err(HelperError::Request(format!("unknown artifact format {format:?}")));
+        }
+    };
+    let upload = ArtifactUpload {
+        name,
+        format: request.format.as_str().to_owned(),
+        kind: request.kind.clone(),
+        expire_in: request.expire_in.clone(),
+    };
+    client.upload_artifact(request.job, &request.token, &upload, &file).await?;
+    say(&ansi::info(&format!("Uploaded {} ({}, {bytes} bytes)", upload.name, upload.kind)));
+    Ok(HelperAnswer::Stored { bytes })
+}
+
+/// One gzip member a file, one after the other.
+async fn gzip(at: &Place, paths: BTreeSet<PathBuf>, to: PathBuf) -> Result<u64, HelperError> {
+    let at = at.clone();
+    blocking(move || {
+        let tree = place::open(&at)?;
+        let failed = |error| HelperError::file("write", &to)(error);
+        let mut out = BufWriter::new(File::create(&to).map_err(failed)?);
+        for path in files(&tree, &paths) {
+            let name = path.file_name().map_or_else(Vec::new, |n| n.as_encoded_bytes().to_vec());
+            let mut file = tree.read(path).map_err(HelperError::file("read", path))?;
+            let mut member = flate2::GzBuilder::new()
+                .filename(name)
+                .write(&mut out, flate2::Compression::default());
+            std::io::copy(&mut file, &mut member).map_err(failed)?;
+            member.finish().map_err(failed)?;
+        }
+        out.flush().map_err(failed)?;
+        size(&to)
+    })
+    .await
+}
+
+/// The one file as it is, under its own name.
+async fn raw(
+    at: &Place,
+    paths: BTreeSet<PathBuf>,
+    to: PathBuf,
+) -> Result<(String, u64), HelperError> {
+    let at = at.clone();
+    blocking(move || {
+        let tree = place::open(&at)?;
+        let mut files = files(&tree, &paths);
+        let (Some(path), None) = (files.next(), files.next()) else {
+            return Err(HelperError::Request(
+                "an artifact in raw format has to be exactly one file".into(),
+            ));
+        };
+        let mut file = tree.read(path).map_err(HelperError::file("read", path))?;
+        let mut out = File::create(&to).map_err(HelperError::file("create", &to))?;
+        let bytes = std::io::copy(&mut file, &mut out).map_err(HelperError::file("copy", path))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok((name, bytes))
+    })
+    .await
+}
+
+fn files<'a>(
+    tree: &'a archive::Tree,
+    paths: &'a BTreeSet<PathBuf>,
+) -> impl Iterator<Item = &'a Path> {
+    paths
+        .iter()
+        .map(PathBuf::as_path)
+        .filter(|path| tree.stat(path).is_ok_and(|stat| stat.kind == Kind::File))
+}
+
+fn client(gitlab: &str, ca_pem: Option<&str>) -> Result<Client, HelperError> {
+    let url = Url::parse(gitlab)
+        .map_err(|_| HelperError::Request(format!("GitLab's URL {gitlab:?} is no URL")))?;
+    let options = ClientOptions {
+        ca_pem: ca_pem.map(|pem| pem.as_bytes().to_vec()),
+        ..ClientOptions::default()
+    };
+    Ok(Client::with_options(&url, options)?)
+}

@@ -1,0 +1,147 @@
+//! A job's caches: unpacked before its script, packed after it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use onspot_cache::archive::{self, Contents, Format, Tree};
+use onspot_cache::{Found, Selection, Transfer, TransferOptions};
+use onspot_gitlab::ansi;
+use url::Url;
+
+use super::request::{Candidate, HelperAnswer, Location, Place, RestoreCache, SaveCache};
+use super::{HelperError, blocking, place, say, sources};
+
+pub(super) async fn restore(
+    at: &Place,
+    request: RestoreCache,
+) -> Result<HelperAnswer, HelperError> {
+    for candidate in request.candidates {
+        say(&ansi::info(&format!("Checking cache for {}...", candidate.key)));
+        match restore_one(at, &candidate).await {
+            Ok(Some(contents)) => {
+                let text = format!("Successfully extracted cache ({} entries)", contents.entries);
+                say(&ansi::info(&text));
+                return Ok(HelperAnswer::Restored { key: Some(candidate.key) });
+            }
+            Ok(None) => say("No cache under this key yet."),
+            // A broken cache is no reason to fail: the job can do without it.
+            Err(error) => say(&ansi::warning(&format!("the cache was not restored: {error}"))),
+        }
+    }
+    Ok(HelperAnswer::Restored { key: None })
+}
+
+async fn restore_one(at: &Place, candidate: &Candidate) -> Result<Option<Contents>, HelperError> {
+    let folder = tempfile::tempdir().map_err(HelperError::file("create", "a temporary folder"))?;
+    let archive = match &candidate.from {
+        Location::File(path) if path.exists() => path.clone(),
+        Location::File(_) => return Ok(None),
+        Location::Url(url) => {
+            let file = folder.path().join("cache");
+            match transfer()?.download(&parse(url)?, &file).await? {
+                Some(_) => file,
+                None => return Ok(None),
+            }
+        }
+    };
+    let at = at.clone();
+    let contents = blocking(move || {
+        let tree = place::open(&at)?;
+        let file = File::open(&archive).map_err(HelperError::file("open", &archive))?;
+        Ok(archive::extract(&tree, file)?)
+    });
+    contents.await.map(Some)
+}
+
+pub(super) async fn save(at: &Place, request: SaveCache) -> Result<HelperAnswer, HelperError> {
+    say(&ansi::info(&format!("Creating cache {}...", request.key)));
+    let folder = tempfile::tempdir().map_err(HelperError::file("create", "a temporary folder"))?;
+    let file = match &request.to {
+        Location::File(path) => path.clone(),
+        Location::Url(_) => folder.path().join("cache"),
+    };
+    let found = select(at, request.selection).await?;
+    if found.is_empty() {
+        say(&ansi::warning("no files for this cache"));
+        return Ok(HelperAnswer::Nothing);
+    }
+    let bytes = pack(at, found, request.format, request.level, file.clone()).await?;
+    if let Location::Url(url) = &request.to {
+        transfer()?.upload(&parse(url)?, &file).await?;
+    }
+    say(&ansi::info(&format!("Created cache ({bytes} bytes)")));
+    Ok(HelperAnswer::Stored { bytes })
+}
+
+/// What a selection finds, each part of it said in the trace.
+pub(super) async fn select(
+    at: &Place,
+    selection: Selection,
+) -> Result<std::collections::BTreeSet<PathBuf>, HelperError> {
+    let untracked = if selection.untracked { sources::untracked(at).await? } else { Vec::new() };
+    let at = at.clone();
+    let selected = blocking(move || {
+        let tree = place::open(&at)?;
+        // Absolute paths are those that the job sees.
+        let tree = tree.known_as(&at.project_dir());
+        Ok(selection.find(&tree, &untracked)?)
+    })
+    .await?;
+    for found in &selected.report {
+        match found {
+            Found::Pattern { pattern, count: 0 } => {
+                say(&ansi::warning(&format!("{pattern}: no matching files")));
+            }
+            Found::Pattern { pattern, count } => {
+                say(&format!("{pattern}: found {count} matching files and folders"));
+            }
+            Found::Outside { pattern } => {
+                say(&ansi::warning(&format!("{pattern}: not in the project's folder")));
+            }
+            Found::Untracked { count } => say(&format!("untracked: found {count} files")),
+            Found::Excluded { count } => say(&format!("excluded: {count} files and folders")),
+        }
+    }
+    Ok(selected.paths)
+}
+
+/// Packs files into an archive, and gives its size in bytes.
+pub(super) async fn pack(
+    at: &Place,
+    paths: std::collections::BTreeSet<PathBuf>,
+    format: Format,
+    level: archive::Level,
+    to: PathBuf,
+) -> Result<u64, HelperError> {
+    let at = at.clone();
+    blocking(move || {
+        let tree: Tree = place::open(&at)?;
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent).map_err(HelperError::file("create", parent))?;
+        }
+        let out = File::create(&to).map_err(HelperError::file("create", &to))?;
+        let contents = match format {
+            Format::Zip => archive::zip::create(&tree, &paths, level, out)?,
+            Format::TarZstd => archive::tarzstd::create(&tree, &paths, level, out)?,
+        };
+        if contents.skipped > 0 {
+            let text = format!("left out {} special or unreadable files", contents.skipped);
+            say(&ansi::warning(&text));
+        }
+        size(&to)
+    })
+    .await
+}
+
+pub(super) fn size(path: &Path) -> Result<u64, HelperError> {
+    Ok(std::fs::metadata(path).map_err(HelperError::file("read", path))?.len())
+}
+
+fn transfer() -> Result<Transfer, HelperError> {
+    Ok(Transfer::new(TransferOptions::default())?)
+}
+
+fn parse(url: &str) -> Result<Url, HelperError> {
+    // Not in the error: the URL is a credential.
+    Url::parse(url).map_err(|_| HelperError::Request("the cache's URL is no URL".into()))
+}

@@ -1,0 +1,151 @@
+//! The calls of git that make a working tree: pure, from the request alone.
+
+use std::fmt::Write;
+
+use super::request::{Login, Place, Sources, Submodules};
+
+/// One call of git in the project's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GitCall {
+    /// The arguments, `git` itself left out.
+    pub(super) args: Vec<String>,
+    /// Whether it is worth another try: it talks to a server.
+    pub(super) remote: bool,
+}
+
+fn local(args: &[&str]) -> GitCall {
+    GitCall { args: args.iter().map(|&arg| arg.to_owned()).collect(), remote: false }
+}
+
+/// Makes the repository, or takes up one whose configuration was removed.
+pub(super) fn init(sources: &Sources, place: &Place) -> Vec<GitCall> {
+    let mut init = local(&["init", "--quiet", "--initial-branch=none"]);
+    if let Some(format) = &sources.object_format {
+        init.args.push(format!("--object-format={format}"));
+    }
+    vec![
+        init,
+        local(&["config", "fetch.recurseSubmodules", "false"]),
+        local(&["config", "credential.interactive", "never"]),
+        local(&["config", "remote.origin.url", &sources.url]),
+        // The login is found by the job's own git commands while the job runs, and by nobody
+        // afterwards: the file is gone then.
+        local(&["config", "include.path", &login_file(place)]),
+    ]
+}
+
+/// Fetches and checks out.
+pub(super) fn fetch(sources: &Sources) -> Vec<GitCall> {
+    let mut fetch = GitCall { args: vec!["fetch".into(), "origin".into()], remote: true };
+    fetch.args.extend(sources.refspecs.iter().cloned());
+    if sources.depth > 0 {
+        fetch.args.extend(["--depth".into(), sources.depth.to_string()]);
+    }
+    fetch.args.extend(sources.fetch_flags.iter().cloned());
+    vec![fetch]
+}
+
+/// Checks the commit out and removes what does not belong to it.
+pub(super) fn checkout(sources: &Sources) -> Vec<GitCall> {
+    if !sources.checkout {
+        return Vec::new();
+    }
+    let mut calls = vec![GitCall {
+        // Talks to the server when git-lfs fetches its files.
+        remote: true,
+        ..local(&["-c", "submodule.recurse=false", "checkout", "-f", "-q", &sources.sha])
+    }];
+    if !sources.clean_flags.is_empty() {
+        let mut clean = local(&["clean"]);
+        clean.args.extend(sources.clean_flags.iter().cloned());
+        calls.push(clean);
+    }
+    calls
+}
+
+/// Brings the submodules to what the commit says.
+pub(super) fn submodules(submodules: &Submodules, place: &Place) -> Vec<GitCall> {
+    let recursive = if submodules.recursive { &["--recursive"][..] } else { &[] };
+    let with = |args: &[&str]| {
+        let mut call = local(args);
+        call.args.extend(recursive.iter().map(|&flag| flag.to_owned()));
+        call
+    };
+    let paths = |mut call: GitCall| {
+        if !submodules.paths.is_empty() {
+            call.args.push("--".into());
+            call.args.extend(submodules.paths.iter().cloned());
+        }
+        call
+    };
+    let mut update = with(&["submodule", "update", "--init"]);
+    update.remote = true;
+    if submodules.depth > 0 {
+        update.args.extend(["--depth".into(), submodules.depth.to_string()]);
+    }
+    update.args.extend(submodules.update_flags.iter().cloned());
+    let each = |command: String| {
+        let mut call = with(&["submodule", "foreach", "--quiet"]);
+        call.args.push(command);
+        call
+    };
+    vec![
+        paths(local(&["submodule", "init"])),
+        paths(with(&["submodule", "sync"])),
+        paths(update),
+        each("git clean -ffdxq".into()),
+        each("git reset --hard --quiet".into()),
+        each(format!("git config include.path '{}'", login_file(place).replace('\'', r"'\''"))),
+    ]
+}
+
+/// Where git's login is, for as long as the job runs.
+pub(super) fn login_file(place: &Place) -> String {
+    format!("{}/git-login.config", place.temp_dir())
+}
+
+/// Where further certificate authorities are.
+pub(super) fn ca_file(place: &Place) -> String {
+    format!("{}/git-ca.pem", place.temp_dir())
+}
+
+/// The content of [`login_file`]: git goes to the URLs with the password where it is told to go to
+/// those without.
+pub(super) fn login_config(login: Option<&Login>, sources: &Sources, place: &Place) -> String {
+    let mut text = String::new();
+    if let Some(login) = login {
+        let _ = writeln!(text, "[url {}]", quoted(&login.with_password));
+        let _ = writeln!(text, "\tinsteadOf = {}", quoted(&login.plain));
+        if sources.submodules.as_ref().is_some_and(|submodules| submodules.force_https) {
+            for ssh in [format!("git@{}:", login.host), format!("ssh://git@{}/", login.host)] {
+                let _ = writeln!(text, "\tinsteadOf = {}", quoted(&ssh));
+            }
+        }
+    }
+    if sources.ca_pem.is_some() {
+        let _ = writeln!(text, "[http]\n\tsslCAInfo = {}", quoted(&ca_file(place)));
+    }
+    text
+}
+
+/// What every call of git gets as if from its command line, over all configuration files: the
+/// login also where the repository is not made yet, and none of the hooks and helpers that an
+/// earlier job may have left.
+pub(super) fn overrides(place: &Place) -> Vec<(&'static str, String)> {
+    vec![
+        ("include.path", login_file(place)),
+        ("safe.directory", "*".into()),
+        ("core.hooksPath", "/dev/null".into()),
+        ("core.fsmonitor", "false".into()),
+        ("protocol.ext.allow", "never".into()),
+        ("gc.auto", "0".into()),
+        ("advice.detachedHead", "false".into()),
+    ]
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests;

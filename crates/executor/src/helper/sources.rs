@@ -1,0 +1,230 @@
+//! A job's repository: fetched and checked out.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use onspot_gitlab::ansi;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::git::{self, GitCall};
+use super::request::{HelperAnswer, Place, Sources, Strategy};
+use super::{HelperError, blocking, place, say};
+
+/// Wait before fetching again.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
+
+pub(super) async fn get(at: &Place, sources: &Sources) -> Result<HelperAnswer, HelperError> {
+    let here = at.clone();
+    let strategy = sources.strategy;
+    let fresh = blocking(move || prepare(&here, strategy)).await?;
+    write_login(at, sources)?;
+    if let Some(script) = &sources.before {
+        shell(script, &at.builds, at, sources).await?;
+    }
+    match strategy {
+        Strategy::None => say(&ansi::info("Skipping Git repository setup")),
+        Strategy::Empty => say(&ansi::info("Starting in an empty folder, without a repository")),
+        Strategy::Clone | Strategy::Fetch => check_out(at, sources, fresh).await?,
+    }
+    if let Some(script) = &sources.after {
+        shell(script, Path::new(&at.project_dir()), at, sources).await?;
+    }
+    Ok(HelperAnswer::Done)
+}
+
+/// Makes the folders; says whether the repository is made anew.
+fn prepare(at: &Place, strategy: Strategy) -> Result<bool, HelperError> {
+    place::claim(at)?;
+    let keep = match strategy {
+        Strategy::Clone | Strategy::Empty => false,
+        Strategy::None => true,
+        Strategy::Fetch => is_repository(at),
+    };
+    place::make(at, keep)?;
+    if strategy == Strategy::Fetch && keep {
+        disarm(at)?;
+    }
+    Ok(!keep)
+}
+
+/// Whether an earlier job left a repository that can be taken up. One with submodules is not:
+/// each of them has a configuration of its own that could hold anything.
+fn is_repository(at: &Place) -> bool {
+    place::open(at).is_ok_and(|tree| {
+        let is_dir = |path: &str| {
+            tree.stat(Path::new(path))
+                .is_ok_and(|stat| stat.kind == onspot_cache::archive::Kind::Directory)
+        };
+        is_dir(".git") && is_dir(".git/objects") && !is_dir(".git/modules")
+    })
+}
+
+/// Removes from a repository what an earlier job may have put in to run in this one, and locks
+/// that it left when it was killed.
+fn disarm(at: &Place) -> Result<(), HelperError> {
+    let git = Path::new(&at.project_dir()).join(".git");
+    for name in [
+        "hooks",
+        "config",
+        "config.worktree",
+        "info/attributes",
+        "objects/info/alternates",
+        "config.lock",
+        "index.lock",
+        "shallow.lock",
+        "HEAD.lock",
+        "packed-refs.lock",
+    ] {
+        place::remove(&git.join(name))?;
+    }
+    let refs = walkdir::WalkDir::new(git.join("refs")).into_iter().filter_map(Result::ok);
+    for entry in refs.filter(|entry| entry.path().extension().is_some_and(|e| e == "lock")) {
+        place::remove(entry.path())?;
+    }
+    Ok(())
+}
+
+/// Writes git's login beside the project. The folder is new: nothing of the job's is in it.
+fn write_login(at: &Place, sources: &Sources) -> Result<(), HelperError> {
+    let config = git::login_config(sources.login.as_ref(), sources, at);
+    let path = git::login_file(at);
+    fs::write(&path, config).map_err(HelperError::file("write", &path))?;
+    if let Some(pem) = &sources.ca_pem {
+        let path = git::ca_file(at);
+        fs::write(&path, pem).map_err(HelperError::file("write", &path))?;
+    }
+    Ok(())
+}
+
+async fn check_out(at: &Place, sources: &Sources, fresh: bool) -> Result<(), HelperError> {
+    let depth = match sources.depth {
+        0 => String::new(),
+        depth => format!(" with git depth set to {depth}"),
+    };
+    say(&ansi::info(&format!("Fetching changes{depth}...")));
+    run_all(&git::init(sources, at), at, sources).await?;
+    say(&ansi::info(if fresh { "Created a fresh repository." } else { "Took up the repository." }));
+    run_all(&git::fetch(sources), at, sources).await?;
+    if sources.checkout {
+        let short = sources.sha.get(..8).unwrap_or(&sources.sha);
+        let what = format!("Checking out {short} (ref is {})...", sources.reference);
+        say(&ansi::info(&what));
+        run_all(&git::checkout(sources), at, sources).await?;
+    } else {
+        say(&ansi::info("Skipping Git checkout"));
+    }
+    match &sources.submodules {
+        None => say(&ansi::info("Skipping Git submodules setup")),
+        Some(submodules) => {
+            say(&ansi::info("Updating submodules..."));
+            run_all(&git::submodules(submodules, at), at, sources).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn run_all(calls: &[GitCall], at: &Place, sources: &Sources) -> Result<(), HelperError> {
+    for call in calls {
+        let attempts = if call.remote { sources.attempts.max(1) } else { 1 };
+        for attempt in 1..=attempts {
+            match run(call, at, sources).await {
+                Ok(()) => break,
+                Err(error) if attempt == attempts => return Err(error),
+                Err(error) => {
+                    let again = format!("{error}; trying again ({attempt} of {attempts})");
+                    say(&ansi::warning(&again));
+                    tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn run(call: &GitCall, at: &Place, sources: &Sources) -> Result<(), HelperError> {
+    let status = command("git", Path::new(&at.project_dir()), at, sources)
+        .args(&call.args)
+        .stdin(Stdio::null())
+        .status()
+        .await
+        .map_err(HelperError::file("run", "git"))?;
+    if status.success() {
+        return Ok(());
+    }
+    let verb = call.args.iter().find(|arg| !arg.starts_with('-') && !arg.contains('='));
+    Err(HelperError::Program {
+        command: format!("git {}", verb.map_or("", String::as_str)),
+        status: status.to_string(),
+    })
+}
+
+/// Runs a script around the check-out.
+async fn shell(
+    script: &str,
+    dir: &Path,
+    at: &Place,
+    sources: &Sources,
+) -> Result<(), HelperError> {
+    let failed = |error| HelperError::file("run", "bash")(error);
+    let mut child =
+        command("bash", dir, at, sources).stdin(Stdio::piped()).spawn().map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A script that ends early leaves the rest unread.
+        let _ = stdin.write_all(script.as_bytes()).await;
+    }
+    let status = child.wait().await.map_err(failed)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(HelperError::Program { command: "the script".into(), status: status.to_string() })
+}
+
+/// A program with the job's variables, all of whose output goes to the trace.
+fn command(program: &str, dir: &Path, at: &Place, sources: &Sources) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(dir)
+        .envs(sources.environment.iter().map(|(key, value)| (key, value)))
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GCM_INTERACTIVE", "Never")
+        .kill_on_drop(true)
+        // Standard output is for the answer alone.
+        .stdout(std::io::stderr());
+    overrule(&mut command, at);
+    command
+}
+
+/// Lets git's settings of ours win over those of the repository.
+fn overrule(command: &mut Command, at: &Place) {
+    let overrides = git::overrides(at);
+    command.env("GIT_CONFIG_COUNT", overrides.len().to_string());
+    for (index, (key, value)) in overrides.into_iter().enumerate() {
+        command.env(format!("GIT_CONFIG_KEY_{index}"), key);
+        command.env(format!("GIT_CONFIG_VALUE_{index}"), value);
+    }
+}
+
+/// What git does not track in the project's folder, separated by NUL.
+pub(super) async fn untracked(at: &Place) -> Result<Vec<u8>, HelperError> {
+    let mut command = Command::new("git");
+    overrule(&mut command, at);
+    let output = command
+        .args(["ls-files", "--others", "-z"])
+        .current_dir(at.project_dir())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(HelperError::file("run", "git"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    say(String::from_utf8_lossy(&output.stderr).trim_end());
+    Err(HelperError::Program {
+        command: "git ls-files".into(),
+        status: output.status.to_string(),
+    })
+}
