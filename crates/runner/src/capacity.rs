@@ -1,0 +1,92 @@
+//! Where workers come from: EC2, or this host.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use onspot_fleet::{FleetError, InstanceId, InstanceState, Lifecycle, Pool, PoolError};
+use onspot_ledger::WorkerId;
+
+mod ec2;
+mod host;
+
+pub use ec2::Ec2Capacity;
+pub use host::HostCapacity;
+
+/// A machine that is, or was, a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Its instance.
+    pub instance: InstanceId,
+    /// The worker on it.
+    pub worker: WorkerId,
+    /// What it does.
+    pub state: InstanceState,
+    /// How it is paid for; `None` for a machine that nobody takes away.
+    pub lifecycle: Option<Lifecycle>,
+    /// Which pool it came from, if from one.
+    pub pool: Option<Pool>,
+    /// When it was launched.
+    pub launched_at: Timestamp,
+}
+
+/// What to launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purchase {
+    /// How many machines, at least 1.
+    pub count: u32,
+    /// How they are paid for.
+    pub lifecycle: Lifecycle,
+    /// The same token never launches twice.
+    pub token: String,
+    /// Pools that had nothing a short while ago.
+    pub avoid: Vec<Pool>,
+}
+
+/// What a purchase gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Purchased {
+    /// The new machines.
+    pub machines: Vec<Machine>,
+    /// The pools that gave nothing, and why.
+    pub errors: Vec<PoolError>,
+}
+
+/// Why capacity could not be looked at or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CapacityError {
+    /// EC2 refused or failed.
+    #[error("cannot {operation} workers")]
+    Ec2 {
+        /// What was tried.
+        operation: &'static str,
+        /// What EC2 said.
+        #[source]
+        source: FleetError,
+    },
+    /// The call did not end in time; it may have had its effect.
+    #[error("cannot {operation} workers: no answer within {limit:?}")]
+    Timeout {
+        /// What was tried.
+        operation: &'static str,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+}
+
+/// Where the workers of one `[[runners]]` come from.
+///
+/// Two implementations: [`Ec2Capacity`], and [`HostCapacity`] for one host without AWS.
+pub trait Capacity: Send + Sync {
+    /// All machines there are, and those that ended a short while ago.
+    fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>>;
+
+    /// The pools that purchases may use; empty if there are none to choose from.
+    fn pools(&self) -> BoxFuture<'_, Result<Vec<Pool>, CapacityError>>;
+
+    /// Launches machines. Pools that give nothing are not an error but part of the answer.
+    fn launch(&self, purchase: Purchase) -> BoxFuture<'_, Result<Purchased, CapacityError>>;
+
+    /// Gives machines back. Ones that are gone are no error.
+    fn terminate(&self, instances: Vec<InstanceId>) -> BoxFuture<'_, Result<(), CapacityError>>;
+}

@@ -1,0 +1,107 @@
+//! Workers on EC2, by way of `onspot_fleet`.
+
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use onspot_fleet::{
+    Ec2Fleet, FleetError, InstanceId, InstanceState, LaunchRequest, Lifecycle, Pool,
+};
+use onspot_ledger::WorkerId;
+
+use super::{Capacity, CapacityError, Machine, Purchase, Purchased};
+
+/// How long one call to EC2, the SDK's retries included, may take.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// The workers of one `[[runners]]` on EC2.
+#[derive(Debug)]
+pub struct Ec2Capacity {
+    fleet: Ec2Fleet,
+    role_id: String,
+}
+
+impl Ec2Capacity {
+    /// The workers of `fleet`, whose role has the unique id `role_id`.
+    pub fn new(fleet: Ec2Fleet, role_id: impl Into<String>) -> Self {
+        Self {
+            fleet,
+            role_id: role_id.into(),
+        }
+    }
+
+    fn worker(&self, instance: &InstanceId) -> WorkerId {
+        WorkerId::of(&self.role_id, instance.as_str())
+    }
+}
+
+impl Capacity for Ec2Capacity {
+    fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
+        async move {
+            let instances = limited("observe", self.fleet.observe()).await?;
+            let machines = instances.into_iter().map(|instance| Machine {
+                worker: self.worker(&instance.id),
+                instance: instance.id,
+                state: instance.state,
+                lifecycle: Some(instance.pool.lifecycle),
+                pool: Some(instance.pool),
+                launched_at: instance.launched_at,
+            });
+            Ok(machines.collect())
+        }
+        .boxed()
+    }
+
+    fn pools(&self) -> BoxFuture<'_, Result<Vec<Pool>, CapacityError>> {
+        async move {
+            let mut pools = limited("observe", self.fleet.pools(Lifecycle::Spot)).await?;
+            pools.extend(limited("observe", self.fleet.pools(Lifecycle::OnDemand)).await?);
+            Ok(pools)
+        }
+        .boxed()
+    }
+
+    fn launch(&self, purchase: Purchase) -> BoxFuture<'_, Result<Purchased, CapacityError>> {
+        async move {
+            let request = LaunchRequest {
+                count: purchase.count,
+                lifecycle: purchase.lifecycle,
+                token: purchase.token,
+                avoid: purchase.avoid,
+            };
+            let launched = limited("launch", self.fleet.launch(request)).await?;
+            let launched_at = Timestamp::now();
+            let machines = launched.instances.into_iter().map(|instance| Machine {
+                worker: self.worker(&instance.id),
+                instance: instance.id,
+                state: InstanceState::Pending,
+                lifecycle: Some(instance.pool.lifecycle),
+                pool: Some(instance.pool),
+                launched_at,
+            });
+            Ok(Purchased {
+                machines: machines.collect(),
+                errors: launched.errors,
+            })
+        }
+        .boxed()
+    }
+
+    fn terminate(&self, instances: Vec<InstanceId>) -> BoxFuture<'_, Result<(), CapacityError>> {
+        async move { limited("terminate", self.fleet.terminate(&instances)).await }.boxed()
+    }
+}
+
+async fn limited<T>(
+    operation: &'static str,
+    call: impl Future<Output = Result<T, FleetError>>,
+) -> Result<T, CapacityError> {
+    match tokio::time::timeout(CALL_LIMIT, call).await {
+        Ok(answer) => answer.map_err(|source| CapacityError::Ec2 { operation, source }),
+        Err(_elapsed) => Err(CapacityError::Timeout {
+            operation,
+            limit: CALL_LIMIT,
+        }),
+    }
+}

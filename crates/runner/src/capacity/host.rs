@@ -1,0 +1,49 @@
+//! This host as the only worker.
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use onspot_fleet::{InstanceId, InstanceState, Pool};
+use onspot_ledger::WorkerId;
+
+use super::{Capacity, CapacityError, Machine, Purchase, Purchased};
+
+/// One machine that is always there, is not bought and can't be given back.
+#[derive(Debug, Clone)]
+pub struct HostCapacity {
+    worker: WorkerId,
+    since: Timestamp,
+}
+
+impl HostCapacity {
+    /// This host, as `worker`, since `since`.
+    pub fn new(worker: WorkerId, since: Timestamp) -> Self {
+        Self { worker, since }
+    }
+}
+
+impl Capacity for HostCapacity {
+    fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
+        let machine = Machine {
+            instance: InstanceId::new(self.worker.instance()),
+            worker: self.worker.clone(),
+            state: InstanceState::Running,
+            lifecycle: None,
+            pool: None,
+            launched_at: self.since,
+        };
+        async move { Ok(vec![machine]) }.boxed()
+    }
+
+    fn pools(&self) -> BoxFuture<'_, Result<Vec<Pool>, CapacityError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn launch(&self, _: Purchase) -> BoxFuture<'_, Result<Purchased, CapacityError>> {
+        async { Ok(Purchased::default()) }.boxed()
+    }
+
+    fn terminate(&self, _: Vec<InstanceId>) -> BoxFuture<'_, Result<(), CapacityError>> {
+        async { Ok(()) }.boxed()
+    }
+}

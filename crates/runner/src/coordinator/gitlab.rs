@@ -1,0 +1,196 @@
+//! The real GitLab.
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use onspot_gitlab::{
+    Client, Error, FailureReason, JobPayload, JobPoll, JobUpdate, Remote, RemoteStatus, Reported,
+    RunnerIdentity, TraceOptions, TracePosition, TraceSession, TraceStart, TraceSummary,
+    TraceWriter, UpdateOutcome, report_result,
+};
+use onspot_ledger::{Ending, TraceMark, Verdict};
+use tokio::sync::watch;
+
+use super::{Coordinator, JobSource, Trace};
+
+/// A GitLab that hands out jobs to one runner.
+#[derive(Debug, Clone)]
+pub struct GitLab {
+    client: Client,
+    identity: RunnerIdentity,
+}
+
+impl GitLab {
+    /// The GitLab behind `client`, for the runner `identity`.
+    pub fn new(client: Client, identity: RunnerIdentity) -> Self {
+        Self { client, identity }
+    }
+}
+
+impl JobSource for GitLab {
+    fn verify(&self) -> BoxFuture<'_, Result<(), Error>> {
+        async move { self.client.verify(&self.identity).await.map(drop) }.boxed()
+    }
+
+    fn request_job(&self, last_update: Option<String>) -> BoxFuture<'_, Result<JobPoll, Error>> {
+        async move {
+            self.client
+                .request_job(&self.identity, last_update.as_deref())
+                .await
+        }
+        .boxed()
+    }
+}
+
+/// A GitLab that is told about jobs.
+#[derive(Debug, Clone)]
+pub struct GitLabJobs {
+    client: Client,
+    log_limit: Option<usize>,
+}
+
+impl GitLabJobs {
+    /// The GitLab behind `client`; traces are cut at `log_limit` bytes (4 MiB if not given).
+    pub fn new(client: Client, log_limit: Option<usize>) -> Self {
+        Self { client, log_limit }
+    }
+}
+
+impl Coordinator for GitLabJobs {
+    fn keep_alive<'a>(&'a self, job: &'a JobPayload) -> BoxFuture<'a, Result<RemoteStatus, Error>> {
+        async move {
+            let update = JobUpdate::running();
+            let answer = self.client.update_job(job.id, &job.token, &update).await?;
+            Ok(match answer.outcome {
+                UpdateOutcome::Refused => RemoteStatus::Canceled,
+                _ => answer.remote,
+            })
+        }
+        .boxed()
+    }
+
+    fn report<'a>(
+        &'a self,
+        job: &'a JobPayload,
+        verdict: &'a Verdict,
+        trace: Option<TraceMark>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let bare = update_of(verdict).understood_by(&job.features);
+            let update = match trace.map(summary_of) {
+                Some(summary) => bare.with_trace(summary),
+                None => bare,
+            };
+            let reported = report_result(&self.client, job.id, &job.token, &update).await?;
+            if reported == Reported::TraceIncomplete {
+                // What is missing is gone with its writer: GitLab is told the result without.
+                report_result(&self.client, job.id, &job.token, &bare).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn open_trace<'a>(
+        &'a self,
+        job: &'a JobPayload,
+        last_known: Option<TraceMark>,
+    ) -> BoxFuture<'a, Result<Box<dyn Trace>, Error>> {
+        async move {
+            let start = TraceStart::End {
+                last_known: last_known.map(position_of),
+            };
+            let mut options = TraceOptions {
+                token_prefixes: job.features.token_mask_prefixes.clone(),
+                ..TraceOptions::default()
+            };
+            if let Some(limit) = self.log_limit {
+                options.limit = limit;
+            }
+            let (writer, session) = TraceSession::open(
+                self.client.clone(),
+                job.id,
+                job.token.clone(),
+                job.mask_values(),
+                start,
+                options,
+            )
+            .await?;
+            Ok(Box::new(GitLabTrace { writer, session }) as Box<dyn Trace>)
+        }
+        .boxed()
+    }
+}
+
+struct GitLabTrace {
+    writer: TraceWriter,
+    session: TraceSession,
+}
+
+impl Trace for GitLabTrace {
+    fn writer(&self) -> TraceWriter {
+        self.writer.clone()
+    }
+
+    fn remote(&self) -> watch::Receiver<Remote> {
+        self.session.remote()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Option<TraceMark>> {
+        async move {
+            match self.session.close().await {
+                Ok(end) => Some(TraceMark {
+                    offset: end.offset,
+                    crc32: end.crc32,
+                }),
+                Err(error) => {
+                    tracing::warn!(%error, "the trace's end could not be sent");
+                    None
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+fn update_of(verdict: &Verdict) -> JobUpdate {
+    match verdict.ending {
+        Ending::Success => JobUpdate {
+            exit_code: verdict.exit_code,
+            ..JobUpdate::success()
+        },
+        Ending::Canceled => JobUpdate::canceled(),
+        Ending::Failed => JobUpdate::failed(reason_of(verdict), verdict.exit_code),
+    }
+}
+
+fn reason_of(verdict: &Verdict) -> FailureReason {
+    let word = verdict.failure_reason.as_deref().unwrap_or_default();
+    // A word of a newer version is an unknown failure, not an error.
+    serde_json::from_value(word.into()).unwrap_or(FailureReason::UnknownFailure)
+}
+
+fn position_of(mark: TraceMark) -> TracePosition {
+    TracePosition {
+        offset: mark.offset,
+        crc32: mark.crc32,
+    }
+}
+
+fn summary_of(mark: TraceMark) -> TraceSummary {
+    TraceSummary::from(position_of(mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_told_in_gitlabs_words() {
+        let update = update_of(&Verdict::failed("image_pull_failure", "no such image"));
+        assert_eq!(update.failure_reason, Some(FailureReason::ImagePullFailure));
+        let update = update_of(&Verdict::failed("a_reason_of_tomorrow", ""));
+        assert_eq!(update.failure_reason, Some(FailureReason::UnknownFailure));
+        assert_eq!(update_of(&Verdict::canceled()), JobUpdate::canceled());
+        assert_eq!(update_of(&Verdict::success()).exit_code, Some(0));
+    }
+}

@@ -1,0 +1,229 @@
+//! The leader's lease: `run/leader`.
+//!
+//! The lead makes work cheap, not safe: a deposed leader that finishes what it had begun does no
+//! harm (rules 1 to 5). So the lead may go by timeouts alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use onspot_ledger::{
+    Error, Greeting, Key, Leader, Ledger, ManagerId, RunnerName, Stored, Watched, create, read,
+    replace,
+};
+
+use crate::clock::Clock;
+use crate::settings::Timing;
+
+/// One manager's part in the election.
+#[derive(Debug)]
+pub(crate) struct Election {
+    me: ManagerId,
+    version: String,
+    clock: Clock,
+    timing: Timing,
+    watched: Watched<(u64, u64)>,
+    held: Option<Held>,
+}
+
+/// The lead, held.
+#[derive(Debug)]
+struct Held {
+    stored: Stored<Leader>,
+    /// When the last answered renewal was sent, on the steady clock.
+    renewed: Duration,
+}
+
+/// What one step of the election came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// This manager leads.
+    Mine,
+    /// Another one does, or it is not known yet.
+    Others,
+}
+
+impl Election {
+    pub(crate) fn new(me: ManagerId, version: &str, clock: Clock, timing: Timing) -> Self {
+        let watched = Watched::new();
+        Self {
+            me,
+            version: version.to_owned(),
+            clock,
+            timing,
+            watched,
+            held: None,
+        }
+    }
+
+    /// The term in which this manager leads.
+    pub(crate) fn term(&self) -> Option<u64> {
+        self.held.as_ref().map(|held| held.stored.value.term)
+    }
+
+    /// Tries to take the lead, or to keep it. To be called every third of the lead's time.
+    pub(crate) async fn step(
+        &mut self,
+        ledger: &dyn Ledger,
+        greetings: &BTreeMap<RunnerName, Greeting>,
+    ) -> Lead {
+        let result = match self.held.take() {
+            Some(held) => self.renew(ledger, held, greetings).await,
+            None => self.watch(ledger).await,
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, "the lead could not be looked at");
+        }
+        if self.held.is_some() {
+            Lead::Mine
+        } else {
+            Lead::Others
+        }
+    }
+
+    /// Steps down at once, so that nobody has to wait. The running jobs do not notice.
+    pub(crate) async fn release(&mut self, ledger: &dyn Ledger) {
+        let Some(Held { stored, .. }) = self.held.take() else {
+            return;
+        };
+        match replace(ledger, &Key::leader(), &stored, stored.value.released()).await {
+            Ok(_) => tracing::info!(manager = %self.me, "stepped down"),
+            Err(error) => tracing::warn!(%error, "could not step down; others will notice"),
+        }
+    }
+
+    async fn renew(
+        &mut self,
+        ledger: &dyn Ledger,
+        held: Held,
+        greetings: &BTreeMap<RunnerName, Greeting>,
+    ) -> Result<(), Error> {
+        let sent_at = self.clock.steady();
+        let next = Leader {
+            runners: greetings.clone(),
+            ..held.stored.value.clone()
+        };
+        let written = self.write(ledger, &held.stored, next).await;
+        match written {
+            Ok(Some(stored)) => {
+                self.held = Some(Held {
+                    stored,
+                    renewed: sent_at,
+                })
+            }
+            Ok(None) => tracing::warn!(manager = %self.me, "another manager leads"),
+            Err(error) => {
+                let unsure = self.clock.steady().saturating_sub(held.renewed);
+                if unsure < self.timing.leader {
+                    self.held = Some(held);
+                } else {
+                    tracing::warn!(manager = %self.me, "gave up the lead: it could not be renewed");
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn watch(&mut self, ledger: &dyn Ledger) -> Result<(), Error> {
+        let key = Key::leader();
+        let now = self.clock.now();
+        let sent_at = self.clock.steady();
+        let taken = match read(ledger, &key).await? {
+            None => create(ledger, &key, Leader::first(&self.me, &self.version, now)).await?,
+            Some(found) => {
+                let mark = (found.value.term, found.value.counter);
+                let silent = self.watched.silent_for(mark, self.clock.steady());
+                if found.value.holder.is_some() && silent < self.timing.leader {
+                    return Ok(());
+                }
+                let next = found.value.taken_over(&self.me, &self.version, now);
+                self.write(ledger, &found, next).await?
+            }
+        };
+        if let Some(stored) = taken {
+            tracing::info!(manager = %self.me, term = stored.value.term, "took the lead");
+            self.held = Some(Held {
+                stored,
+                renewed: sent_at,
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes, and looks whether a refused or unanswered write was applied after all: a manager
+    /// must know its own write when it sees it.
+    async fn write(
+        &self,
+        ledger: &dyn Ledger,
+        old: &Stored<Leader>,
+        next: Leader,
+    ) -> Result<Option<Stored<Leader>>, Error> {
+        let key = Key::leader();
+        let sent = Leader {
+            counter: old.value.counter + 1,
+            ..next.clone()
+        };
+        let answer = replace(ledger, &key, old, next).await;
+        if let Ok(Some(stored)) = answer {
+            return Ok(Some(stored));
+        }
+        let found = read(ledger, &key).await?;
+        match found {
+            Some(found) if found.value.is_write_of(&sent) => Ok(Some(found)),
+            _ => answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use onspot_ledger::MemoryLedger;
+
+    use super::*;
+
+    fn election(name: &str) -> Election {
+        let clock = Clock::runtime(Timestamp::UNIX_EPOCH);
+        Election::new(ManagerId::new(name), "1", clock, Timing::default())
+    }
+
+    async fn seconds(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_leader_is_replaced_after_15_s_on_the_watchers_clock() {
+        let (ledger, none) = (MemoryLedger::new(), BTreeMap::new());
+        let (mut a, mut b) = (election("a"), election("b"));
+        assert_eq!(a.step(&ledger, &none).await, Lead::Mine);
+        seconds(14).await;
+        assert_eq!(
+            b.step(&ledger, &none).await,
+            Lead::Others,
+            "it sees it for the first time"
+        );
+        seconds(14).await;
+        assert_eq!(b.step(&ledger, &none).await, Lead::Others);
+        seconds(1).await;
+        assert_eq!(b.step(&ledger, &none).await, Lead::Mine);
+        assert_eq!(b.term(), Some(2));
+        assert_eq!(
+            a.step(&ledger, &none).await,
+            Lead::Others,
+            "the deposed one finds out"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_renews_keeps_the_lead_and_one_that_steps_down_frees_it_at_once() {
+        let (ledger, none) = (MemoryLedger::new(), BTreeMap::new());
+        let (mut a, mut b) = (election("a"), election("b"));
+        for _ in 0..10 {
+            assert_eq!(a.step(&ledger, &none).await, Lead::Mine);
+            assert_eq!(b.step(&ledger, &none).await, Lead::Others);
+            seconds(5).await;
+        }
+        a.release(&ledger).await;
+        assert_eq!(b.step(&ledger, &none).await, Lead::Mine);
+    }
+}

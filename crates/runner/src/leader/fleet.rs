@@ -1,0 +1,345 @@
+//! What the leader knows of machines: looked at every few seconds, bought, given back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use onspot_fleet::{InstanceId, InstanceState, Lifecycle, Pool, PoolError, Pools};
+use onspot_ledger::{RunnerName, WorkerId};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::capacity::{Capacity, Machine, Purchase};
+use crate::clock::Clock;
+
+/// After so many looks without it, a machine that EC2 does not list is gone. One look is not
+/// enough: EC2's lists lag behind.
+const LOOKS: u64 = 3;
+
+/// A new machine may be missing from EC2's lists for as many looks.
+const LOOKS_WHEN_NEW: u64 = 15;
+
+/// After so many looks without it, nothing is remembered of a machine.
+const FORGET: u64 = 1000;
+
+/// How long a machine is not asked to be terminated a second time.
+const TERMINATE_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long a failed purchase keeps the next one waiting.
+const BUY_AGAIN: Duration = Duration::from_secs(10);
+
+/// The machines of one `[[runners]]`, shared between the looking, the buying and the rounds.
+pub(crate) struct Fleet {
+    runner: RunnerName,
+    capacity: Arc<dyn Capacity>,
+    clock: Clock,
+    wake: Arc<Notify>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// How many looks were answered.
+    looks: u64,
+    machines: BTreeMap<WorkerId, Machine>,
+    /// The number of the last look that listed the machine.
+    listed: HashMap<WorkerId, u64>,
+    candidates: Vec<Pool>,
+    pools: Pools,
+    refused: Vec<PoolError>,
+    trouble: Option<String>,
+    /// Purchases on their way, by token.
+    buying: BTreeMap<String, (u32, Lifecycle)>,
+    not_before: Duration,
+    bought: u64,
+    terminated: HashMap<InstanceId, Duration>,
+}
+
+/// What a round sees of the machines.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FleetSight {
+    pub machines: BTreeMap<WorkerId, Machine>,
+    pub candidates: Vec<Pool>,
+    pub pools: Pools,
+    pub refused: Vec<PoolError>,
+    pub trouble: Option<String>,
+    /// Machines that are being bought and have no name yet.
+    pub buying: Vec<(u32, Lifecycle)>,
+    looks: u64,
+    listed: HashMap<WorkerId, u64>,
+}
+
+impl FleetSight {
+    /// Whether anything is known at all.
+    pub(crate) fn was_looked_at(&self) -> bool {
+        self.looks > 0
+    }
+
+    /// Whether the worker's instance is terminated for certain (rule 12).
+    pub(crate) fn is_gone(&self, worker: &WorkerId) -> bool {
+        match self.machines.get(worker) {
+            Some(machine) => machine.state == InstanceState::Terminated,
+            None => {
+                let last = self.listed.get(worker).copied().unwrap_or_default();
+                self.looks >= last + LOOKS
+            }
+        }
+    }
+}
+
+impl Fleet {
+    pub(crate) fn new(
+        runner: RunnerName,
+        capacity: Arc<dyn Capacity>,
+        clock: Clock,
+        wake: Arc<Notify>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            runner,
+            capacity,
+            clock,
+            wake,
+            known: Mutex::default(),
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Nothing below panics halfway through a change.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known now.
+    pub(crate) fn sight(&self) -> FleetSight {
+        let known = self.known();
+        FleetSight {
+            machines: known.machines.clone(),
+            candidates: known.candidates.clone(),
+            pools: known.pools.clone(),
+            refused: known.refused.clone(),
+            trouble: known.trouble.clone(),
+            buying: known.buying.values().copied().collect(),
+            looks: known.looks,
+            listed: known.listed.clone(),
+        }
+    }
+
+    /// Looks every `interval` until stopped.
+    pub(crate) async fn watch(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => self.look().await,
+            }
+        }
+    }
+
+    /// Looks once.
+    pub(crate) async fn look(&self) {
+        if self.known().candidates.is_empty() {
+            match self.capacity.pools().await {
+                Ok(pools) => self.known().candidates = pools,
+                Err(error) => tracing::warn!(runner = %self.runner, %error, "no list of pools"),
+            }
+        }
+        match self.capacity.observe().await {
+            Ok(machines) => {
+                if self.known().observed(machines) {
+                    self.wake.notify_one();
+                }
+            }
+            Err(error) => {
+                tracing::warn!(runner = %self.runner, %error, "the workers could not be looked at");
+            }
+        }
+    }
+
+    /// Buys machines in the background, unless the last purchase failed just now.
+    pub(crate) fn launch(self: &Arc<Self>, count: u32, lifecycle: Lifecycle, term: u64) {
+        let purchase = {
+            let mut known = self.known();
+            if self.clock.steady() < known.not_before {
+                return;
+            }
+            known.bought += 1;
+            let token = format!(
+                "onspot-{term}-{}-{}",
+                known.bought,
+                uuid::Uuid::new_v4().simple()
+            );
+            known.buying.insert(token.clone(), (count, lifecycle));
+            let dry = known.pools.dry(self.clock.now());
+            let avoid = dry.keys().map(|pool| (*pool).clone()).collect();
+            Purchase {
+                count,
+                lifecycle,
+                token,
+                avoid,
+            }
+        };
+        tracing::info!(runner = %self.runner, count, %lifecycle, "launching workers");
+        let fleet = Arc::clone(self);
+        tokio::spawn(async move { fleet.buy(purchase).await });
+    }
+
+    async fn buy(&self, purchase: Purchase) {
+        let token = purchase.token.clone();
+        let result = self.capacity.launch(purchase).await;
+        let (now, steady) = (self.clock.now(), self.clock.steady());
+        let mut known = self.known();
+        known.buying.remove(&token);
+        match result {
+            Ok(purchased) => {
+                known.trouble = None;
+                for error in &purchased.errors {
+                    tracing::warn!(runner = %self.runner, pool = %error.pool, code = error.code,
+                        "EC2 has no capacity");
+                    known.pools.note(error, now);
+                }
+                if purchased.machines.is_empty() {
+                    known.not_before = steady + BUY_AGAIN;
+                }
+                for machine in purchased.machines {
+                    tracing::info!(runner = %self.runner, worker = %machine.instance, "launched");
+                    if let Some(pool) = &machine.pool {
+                        known.pools.note_launched(pool);
+                    }
+                    let listed_until = known.looks + LOOKS_WHEN_NEW;
+                    known.listed.insert(machine.worker.clone(), listed_until);
+                    known.machines.insert(machine.worker.clone(), machine);
+                }
+                known.refused = purchased.errors;
+            }
+            Err(error) => {
+                tracing::warn!(runner = %self.runner, error = %chain(&error), "launch failed");
+                known.trouble = Some(chain(&error));
+                known.not_before = steady + BUY_AGAIN;
+            }
+        }
+        drop(known);
+        self.wake.notify_one();
+    }
+
+    /// Gives machines back in the background.
+    pub(crate) fn terminate(self: &Arc<Self>, instance: InstanceId, why: &'static str) {
+        let now = self.clock.steady();
+        {
+            let mut known = self.known();
+            known
+                .terminated
+                .retain(|_, asked| now.saturating_sub(*asked) < TERMINATE_AGAIN);
+            if known.terminated.insert(instance.clone(), now).is_some() {
+                return;
+            }
+        }
+        tracing::info!(runner = %self.runner, worker = %instance, why, "terminating");
+        let fleet = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = fleet.capacity.terminate(vec![instance.clone()]).await {
+                tracing::warn!(worker = %instance, %error, "could not be terminated yet");
+                fleet.known().terminated.remove(&instance);
+            }
+            fleet.look().await;
+        });
+    }
+}
+
+impl Known {
+    /// Takes in what EC2 lists. Whether anything changed.
+    fn observed(&mut self, machines: Vec<Machine>) -> bool {
+        self.looks += 1;
+        let looks = self.looks;
+        let listed: BTreeMap<WorkerId, Machine> = machines
+            .into_iter()
+            .map(|machine| (machine.worker.clone(), machine))
+            .collect();
+        for worker in listed.keys() {
+            let last = self.listed.entry(worker.clone()).or_default();
+            *last = looks.max(*last);
+        }
+        self.listed.retain(|_, last| looks < *last + FORGET);
+        // A machine that is known but not listed stays until enough looks have missed it.
+        let mut next = listed;
+        for (worker, machine) in &self.machines {
+            let last = self.listed.get(worker).copied().unwrap_or_default();
+            if !next.contains_key(worker) && looks < last + LOOKS {
+                next.insert(worker.clone(), machine.clone());
+            }
+        }
+        let changed = next != self.machines;
+        self.machines = next;
+        changed
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn machine(name: &str, state: InstanceState) -> Machine {
+        Machine {
+            instance: InstanceId::new(name),
+            worker: WorkerId::of("AROA", name),
+            state,
+            lifecycle: Some(Lifecycle::Spot),
+            pool: None,
+            launched_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn sight(known: &Known) -> FleetSight {
+        FleetSight {
+            machines: known.machines.clone(),
+            looks: known.looks,
+            listed: known.listed.clone(),
+            ..FleetSight::default()
+        }
+    }
+
+    #[test]
+    fn a_machine_is_gone_when_terminated_or_missed_three_times() {
+        let mut known = Known::default();
+        let (a, b) = (WorkerId::of("AROA", "a"), WorkerId::of("AROA", "b"));
+        known.observed(vec![
+            machine("a", InstanceState::Running),
+            machine("b", InstanceState::Running),
+        ]);
+        assert!(!sight(&known).is_gone(&a));
+        known.observed(vec![machine("a", InstanceState::Terminated)]);
+        assert!(sight(&known).is_gone(&a));
+        assert!(!sight(&known).is_gone(&b), "EC2's lists lag behind");
+        known.observed(vec![]);
+        assert!(!sight(&known).is_gone(&b));
+        known.observed(vec![]);
+        assert!(sight(&known).is_gone(&b));
+    }
+
+    #[test]
+    fn a_worker_that_a_new_leader_never_saw_is_gone_after_three_looks() {
+        let mut known = Known::default();
+        let stranger = WorkerId::of("AROA", "x");
+        assert!(
+            !sight(&known).is_gone(&stranger),
+            "nothing was looked at yet"
+        );
+        for _ in 0..3 {
+            known.observed(vec![]);
+        }
+        assert!(sight(&known).is_gone(&stranger));
+    }
+}

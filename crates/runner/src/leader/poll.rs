@@ -1,0 +1,341 @@
+//! Asking GitLab for jobs, and taking them in.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use onspot_gitlab::{AssignedJob, Error, JobPayload, JobRequestOutcome, Variables};
+use onspot_ledger::{
+    JobKey, JobLabel, JobPayload as RawPayload, Key, Record, Restart, RunnerName, Verdict, create,
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{LeaderContext, Seat, chain};
+
+/// How long a job may take for which GitLab names no limit: its own default.
+const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
+/// GitLab's clock runs from its 201 on; so much of the job's time is left unused, so that the
+/// last word is ours.
+const RESERVE: Duration = Duration::from_mins(1);
+/// The first wait after a failed request; it doubles up to [`SLOWEST`].
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait after a failed request.
+const SLOWEST: Duration = Duration::from_secs(30);
+/// The longest wait between tries to write a record: the job is in nobody else's hands.
+const SLOWEST_WRITE: Duration = Duration::from_secs(5);
+
+/// How many requests each runner may send, as the rounds decide, and how many are on their way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Permits {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    counts: Mutex<Counts>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    open: BTreeMap<RunnerName, u32>,
+    asking: BTreeMap<RunnerName, u32>,
+}
+
+/// A request that is on its way; it counts until this is dropped.
+pub(crate) struct Asking {
+    permits: Permits,
+    runner: RunnerName,
+}
+
+impl Permits {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        // Nothing below panics halfway through a change.
+        self.shared
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The requests that are on their way. To be read before the ledger is: a job that comes in
+    /// between is then counted twice, never not at all.
+    pub(crate) fn asking(&self) -> BTreeMap<RunnerName, u32> {
+        self.counts().asking.clone()
+    }
+
+    /// Sets how many more requests may be sent.
+    pub(crate) fn publish(&self, open: BTreeMap<RunnerName, u32>) {
+        self.counts().open = open;
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Waits until `runner` may send a request.
+    pub(crate) async fn take(&self, runner: &RunnerName) -> Asking {
+        loop {
+            let changed = self.shared.changed.notified();
+            {
+                let mut counts = self.counts();
+                if let Some(open) = counts.open.get_mut(runner).filter(|open| **open > 0) {
+                    *open -= 1;
+                    *counts.asking.entry(runner.clone()).or_default() += 1;
+                    return Asking {
+                        permits: self.clone(),
+                        runner: runner.clone(),
+                    };
+                }
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if let Some(asking) = self.permits.counts().asking.get_mut(&self.runner) {
+            *asking = asking.saturating_sub(1);
+        }
+    }
+}
+
+/// Asks for jobs for one runner, one request at a time, while the rounds permit it.
+pub(crate) async fn poll(
+    context: Arc<LeaderContext>,
+    runner: RunnerName,
+    permits: Permits,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    let seat = &context.runners[&runner];
+    let mut last_update = None;
+    let mut wait = FIRST_WAIT;
+    loop {
+        let (asking, begun) = tokio::select! {
+            () = stop.cancelled() => return,
+            asking = permits.take(&runner) => (asking, context.clock.steady()),
+        };
+        let answer = tokio::select! {
+            () = stop.cancelled() => return,
+            answer = seat.source.request_job(last_update.clone()) => answer,
+        };
+        let pause = match answer {
+            Ok(poll) => {
+                last_update = poll.last_update.or(last_update);
+                wait = FIRST_WAIT;
+                match poll.outcome {
+                    // From here on nothing may end this task before the record stands.
+                    JobRequestOutcome::Job(assigned) => {
+                        take_in(&context, &runner, seat, *assigned).await;
+                        Duration::ZERO
+                    }
+                    JobRequestOutcome::NoJob | JobRequestOutcome::Conflict => {
+                        let took = context.clock.steady().saturating_sub(begun);
+                        context.check_interval.saturating_sub(took)
+                    }
+                    JobRequestOutcome::Forbidden => {
+                        tracing::error!(%runner, "GitLab does not know this runner any more");
+                        SLOWEST
+                    }
+                }
+            }
+            Err(Error::Payload {
+                job: Some((id, token)),
+                source,
+            }) => {
+                tracing::error!(%runner, job = id.0, %source, "GitLab sent a job that can't be read");
+                take_in_unreadable(&context, &runner, id.0, token.expose(), &source).await;
+                Duration::ZERO
+            }
+            Err(error) => {
+                tracing::warn!(%runner, error = %chain(&error), "no answer to a job request");
+                let pause = error.retry_after().unwrap_or(wait);
+                wait = (wait * 2).min(SLOWEST);
+                pause
+            }
+        };
+        drop(asking);
+        wake.notify_one();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Writes a received job down, payload first (rule 1), and only then tells GitLab.
+async fn take_in(context: &LeaderContext, runner: &RunnerName, seat: &Seat, assigned: AssignedJob) {
+    let AssignedJob { raw, job } = assigned;
+    let now = context.clock.now();
+    let key = JobKey::new(runner, job.id.0);
+    let record = Record::received(
+        label_of(&job),
+        restart_of(&job),
+        now,
+        deadline_of(&job, now),
+    );
+    tracing::info!(job = key.id, %runner, name = record.label.name,
+        project = record.label.project, "received");
+    write_down(context, &key, raw, record).await;
+    let coordinator = Arc::clone(&seat.coordinator);
+    tokio::spawn(async move {
+        if let Err(error) = coordinator.keep_alive(&job).await {
+            tracing::warn!(job = job.id.0, %error, "GitLab was not told that the job is taken");
+        }
+    });
+}
+
+/// Writes down a job whose payload is beyond this version: it is to be failed.
+async fn take_in_unreadable(
+    context: &LeaderContext,
+    runner: &RunnerName,
+    id: u64,
+    token: &str,
+    source: &serde_json::Error,
+) {
+    let now = context.clock.now();
+    let verdict = Verdict::failed(
+        "runner_system_failure",
+        format!("this version of onspot can't read the job: {source}"),
+    );
+    let record = Record::received(
+        JobLabel::default(),
+        Restart::Never,
+        now,
+        now + DEFAULT_TIMEOUT,
+    );
+    let record = record.finishing(verdict, now).unwrap_or(record);
+    let raw = serde_json::json!({"id": id, "token": token});
+    write_down(context, &JobKey::new(runner, id), raw, record).await;
+}
+
+/// Goes on until both objects stand. A refusal means that they do: only who received the job
+/// writes them, and an earlier try may have been applied.
+async fn write_down(context: &LeaderContext, key: &JobKey, raw: serde_json::Value, record: Record) {
+    let ledger = &*context.ledger;
+    let mut wait = Duration::from_millis(100);
+    loop {
+        let written = async {
+            create(
+                ledger,
+                &Key::job_payload(key),
+                RawPayload { raw: raw.clone() },
+            )
+            .await?;
+            create(ledger, &Key::record(key), record.clone()).await
+        };
+        match written.await {
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(job = key.id, error = %chain(&error), "not written down yet");
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(SLOWEST_WRITE);
+    }
+}
+
+fn label_of(job: &JobPayload) -> JobLabel {
+    let info = &job.job_info;
+    let path = &info.project_full_path;
+    let project = if path.is_empty() {
+        &info.project_name
+    } else {
+        path
+    };
+    JobLabel {
+        project: project.clone(),
+        name: info.name.clone(),
+        stage: info.stage.clone(),
+    }
+}
+
+/// `ONSPOT_RESTART` decides; without it, a job that deploys or is on a tag is not started twice.
+fn restart_of(job: &JobPayload) -> Restart {
+    let variables = Variables::of(job);
+    let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
+    match variables.get("ONSPOT_RESTART") {
+        Some("never") => Restart::Never,
+        Some("always") => Restart::Allowed,
+        _ if is_set("CI_ENVIRONMENT_NAME") || is_set("CI_COMMIT_TAG") => Restart::Never,
+        _ => Restart::Allowed,
+    }
+}
+
+fn deadline_of(job: &JobPayload, received_at: Timestamp) -> Timestamp {
+    let timeout = match job.runner_info.timeout {
+        0 => DEFAULT_TIMEOUT,
+        seconds => Duration::from_secs(seconds),
+    };
+    // A very short job keeps half of its time.
+    let usable = timeout.saturating_sub(RESERVE).max(timeout / 2);
+    let usable = SignedDuration::try_from(usable).unwrap_or(SignedDuration::from_hours(24 * 30));
+    received_at.checked_add(usable).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use onspot_gitlab::Variable;
+
+    use super::*;
+
+    fn job(variables: &[(&str, &str)]) -> JobPayload {
+        let variables = variables.iter().map(|(key, value)| Variable {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+            ..Variable::default()
+        });
+        JobPayload {
+            variables: variables.collect(),
+            ..JobPayload::default()
+        }
+    }
+
+    #[test]
+    fn jobs_that_deploy_or_are_on_a_tag_are_not_started_twice() {
+        assert_eq!(restart_of(&job(&[])), Restart::Allowed);
+        assert_eq!(
+            restart_of(&job(&[("CI_ENVIRONMENT_NAME", "prod")])),
+            Restart::Never
+        );
+        assert_eq!(
+            restart_of(&job(&[("CI_ENVIRONMENT_NAME", "")])),
+            Restart::Allowed
+        );
+        assert_eq!(restart_of(&job(&[("CI_COMMIT_TAG", "v1")])), Restart::Never);
+        assert_eq!(
+            restart_of(&job(&[("ONSPOT_RESTART", "never")])),
+            Restart::Never
+        );
+        let asked = [("CI_COMMIT_TAG", "v1"), ("ONSPOT_RESTART", "always")];
+        assert_eq!(restart_of(&job(&asked)), Restart::Allowed);
+    }
+
+    #[test]
+    fn the_deadline_leaves_a_minute_of_gitlabs_time() {
+        let deadline = |timeout| {
+            let mut job = job(&[]);
+            job.runner_info.timeout = timeout;
+            deadline_of(&job, Timestamp::UNIX_EPOCH).as_second()
+        };
+        assert_eq!(deadline(3600), 3540);
+        assert_eq!(deadline(0), 3540);
+        assert_eq!(deadline(60), 30);
+    }
+
+    #[tokio::test]
+    async fn a_permit_is_used_once_and_counts_until_the_answer() {
+        let (permits, runner) = (Permits::new(), RunnerName::new("r"));
+        permits.publish([(runner.clone(), 1)].into());
+        let asking = permits.take(&runner).await;
+        assert_eq!(permits.asking()[&runner], 1);
+        let second = tokio::time::timeout(Duration::from_millis(1), permits.take(&runner)).await;
+        assert!(second.is_err());
+        drop(asking);
+        assert_eq!(permits.asking()[&runner], 0);
+    }
+}

@@ -1,0 +1,268 @@
+//! The traces of waiting jobs: until a job is assigned, the leader is its trace's one writer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onspot_gitlab::{AssignedJob, JobPayload, Remote, RemoteStatus, ansi};
+use onspot_ledger::{JobKey, Key, Ledger, TraceMark, read};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::coordinator::{Coordinator, Trace};
+
+/// How long a hand-over may take before the worker has to find out for itself where the trace
+/// ends.
+const HANDOVER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two tries to reach GitLab about a waiting job.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+
+/// What GitLab says of a waiting job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum News {
+    /// It waits on.
+    #[default]
+    Waiting,
+    /// Somebody cancelled it, or it is over for another reason.
+    Over,
+}
+
+/// One clerk for each waiting job.
+pub(crate) struct WaitingRoom {
+    ledger: Arc<dyn Ledger>,
+    probe: Duration,
+    wake: Arc<Notify>,
+    clerks: HashMap<JobKey, Clerk>,
+}
+
+/// Keeps GitLab informed about one waiting job, in the background.
+struct Clerk {
+    reason: watch::Sender<String>,
+    news: watch::Receiver<News>,
+    hand_over: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Option<TraceMark>>,
+}
+
+impl Drop for Clerk {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl WaitingRoom {
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, probe: Duration, wake: Arc<Notify>) -> Self {
+        Self {
+            ledger,
+            probe,
+            wake,
+            clerks: HashMap::new(),
+        }
+    }
+
+    /// Says in the job's trace why it waits, if that is new. `mark` is where the trace ended last,
+    /// `loss` what became of the attempt before.
+    pub(crate) fn explain(
+        &mut self,
+        job: &JobKey,
+        coordinator: &Arc<dyn Coordinator>,
+        mark: Option<TraceMark>,
+        loss: Option<String>,
+        reason: &str,
+    ) {
+        if let Some(clerk) = self.clerks.get(job) {
+            clerk.reason.send_if_modified(|known| {
+                let changed = known != reason;
+                if changed {
+                    tracing::info!(job = job.id, runner = %job.runner, reason, "waiting");
+                    reason.clone_into(known);
+                }
+                changed
+            });
+            return;
+        }
+        tracing::info!(job = job.id, runner = %job.runner, reason, "waiting");
+        let (reason, reasons) = watch::channel(reason.to_owned());
+        let (tell, news) = watch::channel(News::Waiting);
+        let (hand_over, handed_over) = oneshot::channel();
+        let desk = Desk {
+            ledger: Arc::clone(&self.ledger),
+            coordinator: Arc::clone(coordinator),
+            key: job.clone(),
+            probe: self.probe,
+            wake: Arc::clone(&self.wake),
+            reasons,
+            tell,
+        };
+        let task = tokio::spawn(async move { desk.work(mark, loss, handed_over).await });
+        self.clerks.insert(
+            job.clone(),
+            Clerk {
+                reason,
+                news,
+                hand_over: Some(hand_over),
+                task,
+            },
+        );
+    }
+
+    /// What GitLab says of the job.
+    pub(crate) fn news(&self, job: &JobKey) -> News {
+        self.clerks
+            .get(job)
+            .map(|clerk| *clerk.news.borrow())
+            .unwrap_or_default()
+    }
+
+    /// Stops writing a job's trace; where it ends, if that is known. `None` as well if it was
+    /// never written from here.
+    pub(crate) async fn hand_over(&mut self, job: &JobKey) -> Option<TraceMark> {
+        let mut clerk = self.clerks.remove(job)?;
+        if let Some(hand_over) = clerk.hand_over.take() {
+            // A clerk that is done already needs no telling.
+            let _ = hand_over.send(());
+        }
+        match tokio::time::timeout(HANDOVER_LIMIT, &mut clerk.task).await {
+            Ok(Ok(mark)) => mark,
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
+    /// Forgets all jobs but those that still wait.
+    pub(crate) fn retain(&mut self, waits: impl Fn(&JobKey) -> bool) {
+        self.clerks.retain(|job, _| waits(job));
+    }
+}
+
+/// Why a clerk stopped writing.
+enum Written {
+    /// The job was assigned, or is over.
+    HandedOver,
+    /// Somebody else wrote.
+    Superseded,
+}
+
+/// What a clerk works with.
+struct Desk {
+    ledger: Arc<dyn Ledger>,
+    coordinator: Arc<dyn Coordinator>,
+    key: JobKey,
+    probe: Duration,
+    wake: Arc<Notify>,
+    reasons: watch::Receiver<String>,
+    tell: watch::Sender<News>,
+}
+
+impl Desk {
+    /// Writes the trace until it is handed over; then says where it ends.
+    async fn work(
+        mut self,
+        mut mark: Option<TraceMark>,
+        mut loss: Option<String>,
+        mut handed_over: oneshot::Receiver<()>,
+    ) -> Option<TraceMark> {
+        let payload = tokio::select! {
+            payload = self.payload() => payload,
+            _ = &mut handed_over => return None,
+        };
+        loop {
+            let trace = tokio::select! {
+                trace = self.open(&payload, mark) => trace?,
+                _ = &mut handed_over => return None,
+            };
+            if let Some(loss) = loss.take() {
+                trace.writer().line(&ansi::warning(&loss));
+            }
+            match self.write(&*trace, &payload, &mut handed_over).await {
+                Written::HandedOver => return trace.close().await,
+                // Most likely an earlier leader that did not know yet that it is deposed.
+                Written::Superseded => {
+                    mark = None;
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Writes each new reason, until somebody else takes over.
+    async fn write(
+        &mut self,
+        trace: &dyn Trace,
+        payload: &JobPayload,
+        handed_over: &mut oneshot::Receiver<()>,
+    ) -> Written {
+        let (mut remote, writer) = (trace.remote(), trace.writer());
+        let mut probe = tokio::time::interval(self.probe);
+        let reason = self.reasons.borrow_and_update().clone();
+        writer.line(&ansi::info(&reason));
+        loop {
+            tokio::select! {
+                _ = &mut *handed_over => return Written::HandedOver,
+                changed = self.reasons.changed() => {
+                    if changed.is_err() { return Written::HandedOver }
+                    let reason = self.reasons.borrow_and_update().clone();
+                    writer.line(&ansi::info(&reason));
+                }
+                changed = remote.changed() => {
+                    let now = *remote.borrow_and_update();
+                    if changed.is_err() || now == Remote::Superseded {
+                        return Written::Superseded;
+                    }
+                    if now != Remote::Running { self.over() }
+                }
+                _ = probe.tick() => self.look(payload).await,
+            }
+        }
+    }
+
+    /// The job as GitLab sent it: its token opens the trace.
+    async fn payload(&self) -> JobPayload {
+        loop {
+            match read(&*self.ledger, &Key::job_payload(&self.key)).await {
+                Ok(Some(stored)) => match AssignedJob::parse(stored.value.raw) {
+                    Ok(assigned) => return assigned.job,
+                    Err(error) => {
+                        tracing::error!(job = self.key.id, %error, "the payload can't be read");
+                    }
+                },
+                Ok(None) => tracing::error!(job = self.key.id, "the payload is missing"),
+                Err(error) => tracing::warn!(job = self.key.id, %error, "no payload yet"),
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    }
+
+    /// Becomes the trace's writer. `None` if there is nothing to write to any more.
+    async fn open(&self, payload: &JobPayload, mark: Option<TraceMark>) -> Option<Box<dyn Trace>> {
+        loop {
+            match self.coordinator.open_trace(payload, mark).await {
+                Ok(trace) => return Some(trace),
+                Err(onspot_gitlab::Error::TraceOver { .. }) => {
+                    self.over();
+                    return None;
+                }
+                Err(error) => {
+                    tracing::warn!(job = self.key.id, %error, "the trace can't be written yet");
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Asks GitLab how the job stands: this is how a cancel is seen, and GitLab sees that the
+    /// job is not forgotten.
+    async fn look(&self, payload: &JobPayload) {
+        match self.coordinator.keep_alive(payload).await {
+            Ok(RemoteStatus::Running) => {}
+            Ok(RemoteStatus::Canceling | RemoteStatus::Canceled | RemoteStatus::Failed) => {
+                self.over();
+            }
+            Err(error) => tracing::warn!(job = self.key.id, %error, "GitLab does not answer"),
+        }
+    }
+
+    fn over(&self) {
+        self.tell.send_replace(News::Over);
+        self.wake.notify_one();
+    }
+}

@@ -1,0 +1,207 @@
+//! The schedule's view, made from what one round has read.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use onspot_fleet::{InstanceId, InstanceState};
+use onspot_ledger::{Intake, Phase, RunnerName, State, WorkerId};
+
+use super::fleet::FleetSight;
+use super::memory::Memory;
+use super::snapshot::Snapshot;
+use super::{LeaderContext, Seat};
+use crate::schedule::{JobView, Place, RunnerView, Stage, WorkerView};
+
+/// So many heartbeats without a new state, and a worker gets no new jobs.
+const STALE_HEARTBEATS: u32 = 3;
+
+/// What a view of one runner is made from.
+pub(crate) struct Sights<'a> {
+    pub context: &'a LeaderContext,
+    pub snapshot: &'a Snapshot,
+    pub memory: &'a Memory,
+    pub now: Timestamp,
+}
+
+impl Sights<'_> {
+    /// The view of one runner.
+    pub(crate) fn runner(&self, name: &RunnerName, seat: &Seat, fleet: &FleetSight) -> RunnerView {
+        let mut workers: Vec<WorkerView> = self
+            .workers_of(name, fleet)
+            .into_iter()
+            .filter_map(|worker| self.worker(&worker, fleet))
+            .collect();
+        workers.extend(self.buying(fleet));
+        RunnerView {
+            name: name.clone(),
+            limit: seat.limit,
+            asking: 0,
+            request_concurrency: seat.request_concurrency,
+            policy: seat.policy.clone(),
+            observed: fleet.was_looked_at(),
+            jobs: self.jobs_of(name),
+            workers,
+            pools: fleet.pools.clone(),
+            candidates: fleet.candidates.clone(),
+            refused: fleet.refused.clone(),
+            trouble: fleet.trouble.clone(),
+        }
+    }
+
+    fn jobs_of(&self, runner: &RunnerName) -> Vec<JobView> {
+        let records = self
+            .snapshot
+            .records
+            .iter()
+            .filter(|(key, _)| key.runner == *runner);
+        records
+            .filter_map(|(key, record)| {
+                let record = &record.value;
+                let place = match &record.phase {
+                    Phase::Waiting => Place::Waiting,
+                    Phase::Assigned { worker } => Place::With(worker.clone()),
+                    Phase::Finishing { .. } => Place::Ending,
+                    Phase::Done { .. } => return None,
+                };
+                Some(JobView {
+                    id: key.id,
+                    received_at: record.received_at,
+                    deadline: record.deadline,
+                    attempt: record.attempt,
+                    place,
+                })
+            })
+            .collect()
+    }
+
+    /// The workers of a runner: what its capacity lists, and what has an order of it.
+    fn workers_of(&self, runner: &RunnerName, fleet: &FleetSight) -> BTreeSet<WorkerId> {
+        let ordered = self
+            .snapshot
+            .orders
+            .iter()
+            .filter(|(_, o)| o.value.runner == *runner);
+        fleet
+            .machines
+            .keys()
+            .cloned()
+            .chain(ordered.map(|(worker, _)| worker.clone()))
+            .collect()
+    }
+
+    fn worker(&self, worker: &WorkerId, fleet: &FleetSight) -> Option<WorkerView> {
+        if fleet.is_gone(worker) {
+            return None;
+        }
+        let machine = fleet.machines.get(worker);
+        let state = self.snapshot.states.get(worker).map(|stored| &stored.value);
+        let stage = match (machine.map(|machine| machine.state), state) {
+            (Some(InstanceState::Pending), None) => Stage::Launching,
+            (Some(InstanceState::Running) | None, None) => Stage::Booting,
+            (Some(InstanceState::Pending | InstanceState::Running) | None, Some(state)) => {
+                self.reporting(worker, state)
+            }
+            // EC2 takes it away already.
+            (Some(_), _) => Stage::Leaving {
+                jobs: self.assigned(worker),
+                losing: true,
+                done: false,
+            },
+        };
+        Some(WorkerView {
+            id: worker.clone(),
+            instance: InstanceId::new(worker.instance()),
+            stage,
+            lifecycle: machine.and_then(|machine| machine.lifecycle),
+            pool: machine.and_then(|machine| machine.pool.clone()),
+            launched_at: machine.map_or(self.now, |machine| machine.launched_at),
+            uses: state.map_or(0, |state| state.uses) + self.not_accepted(worker, state),
+        })
+    }
+
+    /// The stage of a worker that has written a state.
+    fn reporting(&self, worker: &WorkerId, state: &State) -> Stage {
+        let timing = &self.context.timing;
+        let assigned = self.assigned(worker);
+        let unfinished = state
+            .jobs
+            .values()
+            .filter(|attempt| !attempt.phase.is_over())
+            .count();
+        let jobs = assigned.max(u32::try_from(unfinished).unwrap_or(u32::MAX));
+        let silent: Duration = self.memory.silent_for(worker);
+        let order = self.snapshot.orders.get(worker).map(|stored| &stored.value);
+        if silent >= timing.takeover {
+            return Stage::Leaving {
+                jobs: assigned,
+                losing: true,
+                done: true,
+            };
+        }
+        if state.interruption.is_some() {
+            return Stage::Leaving {
+                jobs,
+                losing: true,
+                done: true,
+            };
+        }
+        if state.intake != Intake::Open || order.is_some_and(|order| order.drain) {
+            let done = state.intake == Intake::Drained;
+            return Stage::Leaving {
+                jobs,
+                losing: false,
+                done,
+            };
+        }
+        let fresh = silent < timing.heartbeat * STALE_HEARTBEATS && order.is_some();
+        let free = if fresh {
+            state.slots.saturating_sub(jobs)
+        } else {
+            0
+        };
+        Stage::Ready {
+            free,
+            jobs,
+            idle_since: self.memory.idle_since(worker),
+        }
+    }
+
+    fn assigned(&self, worker: &WorkerId) -> u32 {
+        let with = self
+            .snapshot
+            .records
+            .values()
+            .filter(|r| r.value.worker() == Some(worker));
+        u32::try_from(with.count()).unwrap_or(u32::MAX)
+    }
+
+    /// The attempts that the worker was given and has not taken up yet.
+    fn not_accepted(&self, worker: &WorkerId, state: Option<&State>) -> u32 {
+        let unknown = self.snapshot.records.iter().filter(|(key, record)| {
+            record.value.worker() == Some(worker)
+                && !state
+                    .and_then(|state| state.jobs.get(&key.id))
+                    .is_some_and(|attempt| attempt.attempt == record.value.attempt)
+        });
+        u32::try_from(unknown.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Machines that are being bought count like ones that are being launched.
+    fn buying(&self, fleet: &FleetSight) -> Vec<WorkerView> {
+        let each = fleet.buying.iter().flat_map(|(count, lifecycle)| {
+            std::iter::repeat_n(*lifecycle, usize::try_from(*count).unwrap_or(usize::MAX))
+        });
+        each.enumerate()
+            .map(|(number, lifecycle)| WorkerView {
+                id: WorkerId::new(format!("being-bought-{number}")),
+                instance: InstanceId::new(format!("being-bought-{number}")),
+                stage: Stage::Launching,
+                lifecycle: Some(lifecycle),
+                pool: None,
+                launched_at: self.now,
+                uses: 0,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,61 @@
+//! How many jobs to ask GitLab for: never more than can be placed.
+
+use std::collections::BTreeMap;
+
+use onspot_ledger::RunnerName;
+
+use super::view::{RunnerView, Stage, View, count};
+
+/// How many new requests for a job each runner may send now.
+///
+/// A request is a reservation: it counts like a job until it is answered. So over all runners
+/// there are never more jobs and requests than `concurrent`, for one runner never more than its
+/// `limit`, and never more than its workers can take, those that may still be bought included.
+pub fn intake(view: &View) -> BTreeMap<RunnerName, u32> {
+    let taken: u32 = view.runners.iter().map(|r| r.in_flight() + r.asking).sum();
+    let mut room = view.concurrent.saturating_sub(taken);
+    // Whoever has the fewest jobs chooses first, so that no runner starves another.
+    let mut runners: Vec<&RunnerView> = view.runners.iter().collect();
+    runners.sort_by_key(|runner| runner.in_flight() + runner.asking);
+    let mut permits = BTreeMap::new();
+    for runner in runners {
+        let own = room_of(runner).min(room);
+        room -= own;
+        permits.insert(runner.name.clone(), own);
+    }
+    permits
+}
+
+fn room_of(runner: &RunnerView) -> u32 {
+    let taken = runner.in_flight() + runner.asking;
+    let by_limit = match runner.limit {
+        0 => u32::MAX,
+        limit => limit.saturating_sub(taken),
+    };
+    let by_requests = runner
+        .request_concurrency
+        .max(1)
+        .saturating_sub(runner.asking);
+    by_limit
+        .min(by_requests)
+        .min(places(runner).saturating_sub(taken))
+}
+
+/// All places for jobs, taken ones included, that there are or may be bought.
+fn places(runner: &RunnerView) -> u32 {
+    let here = runner.workers.iter().map(|worker| match &worker.stage {
+        Stage::Ready { free, jobs, .. } => free + jobs,
+        Stage::Leaving { jobs, .. } => *jobs,
+        Stage::Launching | Stage::Booting => 0,
+    });
+    let here: u32 = here.sum();
+    let Some(policy) = &runner.policy else {
+        return here;
+    };
+    let gone = runner
+        .workers
+        .iter()
+        .filter(|w| !matches!(w.stage, Stage::Launching | Stage::Booting));
+    let more = policy.limit.saturating_sub(count(gone));
+    here + more.saturating_mul(policy.capacity_per_instance.max(1))
+}

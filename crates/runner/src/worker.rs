@@ -1,0 +1,371 @@
+//! The worker's loop: reads its order, runs what is asked, and says in its state how far it is.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onspot_executor::{Executor, Stop};
+use onspot_ledger::{
+    BootId, Error, Intake, Interruption, Key, Ledger, Order, State, Step, WorkerId, read,
+};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::coordinator::Coordinator;
+use crate::settings::Timing;
+
+mod cache;
+mod interruption;
+mod job;
+mod keeper;
+mod lease;
+mod orders;
+mod result;
+
+pub use cache::CachePlace;
+pub use interruption::watch_for_interruption;
+pub use lease::{LeaseFileError, watchdog};
+
+use job::{AttemptJob, Ended};
+use keeper::Keeper;
+use orders::{Present, Todo};
+
+/// How long a stopping worker waits for its jobs to be killed and given up.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// What a worker works with.
+pub struct WorkerContext {
+    /// What is where.
+    pub ledger: Arc<dyn Ledger>,
+    /// The time.
+    pub clock: Clock,
+    /// How fast things are noticed.
+    pub timing: Timing,
+    /// Who this worker is.
+    pub id: WorkerId,
+    /// The version of its program, for the ledger.
+    pub version: String,
+    /// How many jobs it runs at once, at least 1.
+    pub slots: u32,
+    /// After how many attempts it takes no more; 0 means never.
+    pub max_builds: u32,
+    /// What runs the jobs.
+    pub executor: Arc<dyn Executor>,
+    /// Who is told about them.
+    pub coordinator: Arc<dyn Coordinator>,
+    /// Where their cache is.
+    pub cache: CachePlace,
+    /// Where the lease is noted for the watchdog; `None` where there is none.
+    pub lease_file: Option<PathBuf>,
+    /// The notice that this machine will be taken away.
+    pub interruption: watch::Receiver<Option<Interruption>>,
+    /// What the machine reached before this process started.
+    pub milestones: Vec<Step>,
+}
+
+/// Why a worker can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// What a predecessor left behind could not be killed; to go on would be to run beside it.
+    #[error("what an earlier agent left running could not be killed")]
+    Sweep(#[source] onspot_executor::ExecutorError),
+    /// Another agent writes this worker's state.
+    #[error("another agent has taken over {worker}")]
+    Superseded {
+        /// Which worker this is.
+        worker: WorkerId,
+    },
+}
+
+impl WorkerError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Sweep(error) => error.hint(),
+            Self::Superseded { .. } => {
+                Some("run one agent on each worker, as its own instance".to_owned())
+            }
+        }
+    }
+}
+
+/// A running attempt, as the loop sees it.
+struct Running {
+    attempt: u32,
+    slot: usize,
+    stop: watch::Sender<Option<Stop>>,
+}
+
+/// One agent's life on a worker.
+pub(crate) struct Agent {
+    context: Arc<WorkerContext>,
+    keeper: Keeper,
+    running: BTreeMap<u64, Running>,
+    tasks: JoinSet<(u64, Ended)>,
+    /// The jobs were given up because the machine will be taken away.
+    gave_up: bool,
+}
+
+/// Runs jobs until `shutdown`; then gives them up, so that others can take them at once.
+pub async fn work(
+    context: Arc<WorkerContext>,
+    shutdown: CancellationToken,
+) -> Result<(), WorkerError> {
+    let mut agent = Agent::start(context).await?;
+    let mut polls = tokio::time::interval(agent.context.timing.order_poll);
+    polls.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut interruption = agent.context.interruption.clone();
+    let mut superseded = agent.keeper.superseded();
+    let mut lease = agent.keeper.lease();
+    loop {
+        let give_up_in = agent.give_up_in().filter(|_| !agent.gave_up);
+        tokio::select! {
+            () = shutdown.cancelled() => {
+                agent.give_everything_up("its worker was stopped").await;
+                return Ok(());
+            }
+            _ = superseded.wait_for(|superseded| *superseded) => {
+                agent.stop_all(Stop::Abort);
+                agent.wait_for_all().await;
+                return Err(WorkerError::Superseded { worker: agent.context.id.clone() });
+            }
+            () = lease.ended() => agent.stop_all(Stop::Abort),
+            Ok(()) = interruption.changed() => agent.interrupted(),
+            () = tokio::time::sleep(give_up_in.unwrap_or_default()), if give_up_in.is_some() => {
+                agent.give_up();
+            }
+            Some(ended) = agent.tasks.join_next() => agent.ended(ended),
+            _ = polls.tick() => {}
+        }
+        if let Err(error) = agent.follow_order().await {
+            tracing::warn!(%error, "the order could not be read");
+        }
+    }
+}
+
+impl Agent {
+    /// Kills what a predecessor left, then goes on from its stored state (rule 9).
+    pub(crate) async fn start(context: Arc<WorkerContext>) -> Result<Self, WorkerError> {
+        let swept = context.executor.sweep().await.map_err(WorkerError::Sweep)?;
+        if swept.job_containers > 0 {
+            tracing::warn!(
+                containers = swept.job_containers,
+                "killed what an earlier agent left"
+            );
+        }
+        let boot = BootId::random();
+        let stored = loop {
+            match read(&*context.ledger, &Key::state(&context.id)).await {
+                Ok(stored) => break stored,
+                Err(error) => {
+                    tracing::warn!(%error, "the stored state can't be read yet");
+                    tokio::time::sleep(context.timing.order_poll).await;
+                }
+            }
+        };
+        let now = context.clock.now();
+        let mut state = match &stored {
+            Some(stored) => stored.value.restarted(&boot, &context.version, now),
+            None => State::first(&boot, &context.version, context.slots, now),
+        };
+        state.slots = context.slots;
+        state.milestones.extend(context.milestones.iter().cloned());
+        state.milestones.push(Step::new("agent", now));
+        let keeper = Keeper::start(&context, state, stored);
+        keeper.store(|_| {}).await;
+        tracing::info!(
+            worker = context.id.instance(),
+            slots = context.slots,
+            "ready"
+        );
+        let mut agent = Self {
+            context,
+            keeper,
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            gave_up: false,
+        };
+        agent.resume_results();
+        for slot in 0..agent.context.slots {
+            agent.warm(usize::try_from(slot).unwrap_or(usize::MAX));
+        }
+        Ok(agent)
+    }
+
+    /// Results that a predecessor stored and may not have told (rule 9: resumed at rule 7).
+    fn resume_results(&mut self) {
+        for (job, attempt, verdict) in orders::untold(&self.keeper.state()) {
+            let (stop, stopped) = watch::channel(None);
+            let context = Arc::clone(&self.context);
+            let keeper = self.keeper.clone();
+            self.running.insert(
+                job,
+                Running {
+                    attempt,
+                    slot: usize::MAX,
+                    stop,
+                },
+            );
+            self.tasks.spawn(async move {
+                result::resume(&context, &keeper, job, attempt, &verdict, stopped).await;
+                (job, Ended)
+            });
+        }
+    }
+
+    /// Reads the order and does what it says.
+    pub(crate) async fn follow_order(&mut self) -> Result<(), Error> {
+        let order = match read(&*self.context.ledger, &Key::order(&self.context.id)).await? {
+            Some(stored) => stored.value,
+            // Nothing was ever asked of this worker.
+            None => return Ok(()),
+        };
+        let present = Present {
+            running: self
+                .running
+                .iter()
+                .map(|(job, running)| (*job, running.attempt))
+                .collect(),
+            slots: usize::try_from(self.context.slots).unwrap_or(usize::MAX),
+            lease: self.keeper.lease_holds(),
+            max_builds: self.context.max_builds,
+        };
+        let state = self.keeper.state();
+        for todo in orders::todo(&order, &state, &present) {
+            match todo {
+                Todo::Accept { job, attempt } => self.accept(job, attempt),
+                Todo::Abort { job } => self.stop(job, Stop::Abort),
+                Todo::Cancel { job } => self.stop(job, Stop::Cancel),
+            }
+        }
+        self.keep_up(&order, &state);
+        Ok(())
+    }
+
+    /// Forgets what the order has forgotten, and says how the intake stands.
+    fn keep_up(&self, order: &Order, state: &State) {
+        let held: Vec<u64> = self.running.keys().copied().collect();
+        let intake = orders::intake(order, state, self.context.max_builds, &held);
+        let mut next = state.clone();
+        next.forget_released(order, |job| held.contains(&job));
+        if next.jobs.len() != state.jobs.len() || intake != state.intake {
+            if intake != state.intake {
+                tracing::info!(
+                    worker = self.context.id.instance(),
+                    ?intake,
+                    "intake changes"
+                );
+            }
+            let order = order.clone();
+            self.keeper.store_soon(move |state| {
+                state.forget_released(&order, |job| held.contains(&job));
+                state.intake = intake;
+            });
+        }
+    }
+
+    fn accept(&mut self, job: u64, attempt: u32) {
+        let taken: Vec<usize> = self.running.values().map(|running| running.slot).collect();
+        let Some(slot) = (0..).find(|slot| !taken.contains(slot)) else {
+            return;
+        };
+        let now = self.context.clock.now();
+        tracing::info!(
+            job,
+            attempt,
+            worker = self.context.id.instance(),
+            "accepted"
+        );
+        self.keeper.store_soon(move |state| {
+            state.accept(job, attempt, now);
+        });
+        let (stop, stopped) = watch::channel(None);
+        self.running.insert(
+            job,
+            Running {
+                attempt,
+                slot,
+                stop,
+            },
+        );
+        let attempt = AttemptJob {
+            context: Arc::clone(&self.context),
+            keeper: self.keeper.clone(),
+            job,
+            attempt,
+            slot,
+            stop: stopped,
+        };
+        self.tasks.spawn(async move { (job, attempt.run().await) });
+    }
+
+    fn stop(&self, job: u64, how: Stop) {
+        let Some(running) = self.running.get(&job) else {
+            return;
+        };
+        running.stop.send_if_modified(|stop| {
+            let tighter = match (*stop, how) {
+                (None, _) => true,
+                (Some(Stop::Cancel), Stop::Abort | Stop::Interrupt) => true,
+                (Some(_), _) => false,
+            };
+            if tighter {
+                tracing::info!(job, ?how, "stopping");
+                *stop = Some(how);
+            }
+            tighter
+        });
+    }
+
+    fn stop_all(&self, how: Stop) {
+        for job in self.running.keys() {
+            self.stop(*job, how);
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(u64, Ended), tokio::task::JoinError>) {
+        match ended {
+            Ok((job, Ended)) => {
+                if let Some(running) = self.running.remove(&job)
+                    && running.slot != usize::MAX
+                {
+                    self.warm(running.slot);
+                }
+            }
+            // A task that panicked leaves its job "running" for good: better to start anew.
+            Err(error) => {
+                tracing::error!(%error, "a job's task died");
+                self.keeper.supersede();
+            }
+        }
+    }
+
+    fn warm(&self, slot: usize) {
+        let executor = Arc::clone(&self.context.executor);
+        tokio::spawn(async move {
+            if let Err(error) = executor.warm(slot).await {
+                tracing::warn!(slot, %error, "no warm helper");
+            }
+        });
+    }
+
+    async fn give_everything_up(&mut self, why: &str) {
+        tracing::info!(jobs = self.running.len(), why, "stopping");
+        self.stop_all(Stop::Interrupt);
+        self.wait_for_all().await;
+        let last = self.keeper.store(|state| state.intake = Intake::Draining);
+        if tokio::time::timeout(STOP_LIMIT, last).await.is_err() {
+            tracing::warn!("the last state could not be written");
+        }
+    }
+
+    async fn wait_for_all(&mut self) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
+            tracing::warn!("not all jobs have ended in time");
+        }
+    }
+}

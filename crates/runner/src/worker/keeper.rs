@@ -1,0 +1,241 @@
+//! The one writer of the worker's state: stores changes, renews the lease, knows its own writes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use onspot_ledger::{Error, Key, Ledger, Object, State, Stored, WorkerId, create, read, replace};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::WorkerContext;
+use super::lease::{Lease, LeaseFile};
+use crate::clock::Clock;
+use crate::settings::Timing;
+
+/// Between two tries to write.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// That the state was changed, and who waits for it to be stored.
+struct Change {
+    stored: Option<oneshot::Sender<()>>,
+    /// Whether it is worth a write of its own.
+    urgent: bool,
+}
+
+/// Hands changes to the task that writes the state. When it and its clones are gone, the task
+/// ends.
+#[derive(Clone)]
+pub(crate) struct Keeper {
+    changes: mpsc::UnboundedSender<Change>,
+    wanted: Arc<Mutex<State>>,
+    lease: watch::Receiver<Duration>,
+    superseded: Arc<watch::Sender<bool>>,
+    clock: Clock,
+}
+
+impl Keeper {
+    /// Begins to keep `state`; `stored` is what the ledger holds.
+    pub(crate) fn start(
+        context: &WorkerContext,
+        state: State,
+        stored: Option<Stored<State>>,
+    ) -> Self {
+        let (changes, requests) = mpsc::unbounded_channel();
+        let (renewed, lease) = watch::channel(Duration::ZERO);
+        let superseded = Arc::new(watch::Sender::new(false));
+        let wanted = Arc::new(Mutex::new(state));
+        let writer = Writer {
+            ledger: Arc::clone(&context.ledger),
+            clock: context.clock.clone(),
+            timing: context.timing.clone(),
+            worker: context.id.clone(),
+            wanted: Arc::clone(&wanted),
+            stored,
+            requests,
+            lease: renewed,
+            file: context.lease_file.clone().map(LeaseFile::new),
+            superseded: Arc::clone(&superseded),
+        };
+        tokio::spawn(writer.run());
+        Self {
+            changes,
+            wanted,
+            lease,
+            superseded,
+            clock: context.clock.clone(),
+        }
+    }
+
+    /// The state with all changes so far, stored or not.
+    pub(crate) fn state(&self) -> State {
+        self.wanted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Changes the state, and waits until that is stored, however long it takes. Never ends if
+    /// another agent has taken the worker over.
+    pub(crate) async fn store(&self, apply: impl FnOnce(&mut State)) {
+        let (stored, answer) = oneshot::channel();
+        self.change(apply, Some(stored), true);
+        if answer.await.is_err() {
+            // The loop ends this task.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Changes the state, to be stored at once.
+    pub(crate) fn store_soon(&self, apply: impl FnOnce(&mut State)) {
+        self.change(apply, None, true);
+    }
+
+    /// Changes the state, to be stored with the next write.
+    pub(crate) fn note(&self, apply: impl FnOnce(&mut State)) {
+        self.change(apply, None, false);
+    }
+
+    fn change(
+        &self,
+        apply: impl FnOnce(&mut State),
+        stored: Option<oneshot::Sender<()>>,
+        urgent: bool,
+    ) {
+        // Changes are applied here, in the order in which they are made, and seen at once by
+        // `state`; the writer stores the outcome.
+        apply(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = self.changes.send(Change { stored, urgent });
+    }
+
+    /// Whether the lease holds now (rule 8).
+    pub(crate) fn lease_holds(&self) -> bool {
+        self.clock.steady() < *self.lease.borrow()
+    }
+
+    /// Follows the lease.
+    pub(crate) fn lease(&self) -> Lease {
+        Lease::new(self.lease.clone(), self.clock.clone())
+    }
+
+    /// Turns true when another agent writes this worker's state.
+    pub(crate) fn superseded(&self) -> watch::Receiver<bool> {
+        self.superseded.subscribe()
+    }
+
+    /// Ends this agent as if another had taken over.
+    pub(crate) fn supersede(&self) {
+        self.superseded.send_replace(true);
+    }
+}
+
+/// The task that writes.
+struct Writer {
+    ledger: Arc<dyn Ledger>,
+    clock: Clock,
+    timing: Timing,
+    worker: WorkerId,
+    wanted: Arc<Mutex<State>>,
+    stored: Option<Stored<State>>,
+    requests: mpsc::UnboundedReceiver<Change>,
+    lease: watch::Sender<Duration>,
+    file: Option<LeaseFile>,
+    superseded: Arc<watch::Sender<bool>>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut heartbeat = tokio::time::interval(self.timing.heartbeat);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut superseded = self.superseded.subscribe();
+        let mut waiting = Vec::new();
+        loop {
+            tokio::select! {
+                _ = heartbeat.tick() => {}
+                _ = superseded.wait_for(|superseded| *superseded) => return,
+                change = self.requests.recv() => match change {
+                    Some(change) => {
+                        waiting.extend(change.stored);
+                        if !change.urgent { continue }
+                    }
+                    None => return,
+                },
+            }
+            // Everything asked for up to here goes into the same write.
+            while let Ok(change) = self.requests.try_recv() {
+                waiting.extend(change.stored);
+            }
+            if !self.write().await {
+                self.superseded.send_replace(true);
+                return;
+            }
+            heartbeat.reset();
+            for stored in waiting.drain(..) {
+                // Who gave up waiting needs no answer.
+                let _ = stored.send(());
+            }
+        }
+    }
+
+    /// Writes the wanted state until it is stored. `false` if another agent has taken over.
+    async fn write(&mut self) -> bool {
+        let key = Key::state(&self.worker);
+        loop {
+            let sent_at = self.clock.steady();
+            let mut next = self
+                .wanted
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            next.written_at = self.clock.now();
+            next.counter = self.stored.as_ref().map_or(0, |old| old.value.counter + 1);
+            let answer = match &self.stored {
+                Some(old) => replace(&*self.ledger, &key, old, next.clone()).await,
+                None => create(&*self.ledger, &key, next.clone()).await,
+            };
+            if let Ok(Some(stored)) = answer {
+                self.renewed(stored, sent_at).await;
+                return true;
+            }
+            if let Err(error) = &answer {
+                tracing::warn!(%error, "the state was not stored yet");
+            }
+            match read(&*self.ledger, &key).await {
+                // The answer was lost, the write was not.
+                Ok(Some(found)) if found.value.is_write_of(&next) => {
+                    self.renewed(found, sent_at).await;
+                    return true;
+                }
+                Ok(Some(found)) if found.value.boot != next.boot && !self.is_known(&found) => {
+                    tracing::error!(worker = self.worker.instance(), "another agent took over");
+                    return false;
+                }
+                Ok(found) => self.stored = found,
+                Err(error) => self.unreadable(&error),
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    }
+
+    /// Whether this is what this agent began from: an earlier agent's last state.
+    fn is_known(&self, found: &Stored<State>) -> bool {
+        self.stored
+            .as_ref()
+            .is_some_and(|stored| stored.etag == found.etag)
+    }
+
+    fn unreadable(&self, error: &Error) {
+        tracing::warn!(%error, worker = self.worker.instance(), "the state can't be read either");
+    }
+
+    /// The lease counts from the sending of what was answered (rule 8).
+    async fn renewed(&mut self, stored: Stored<State>, sent_at: Duration) {
+        debug_assert!(
+            stored.value.counter() >= self.stored.as_ref().map_or(0, |s| s.value.counter)
+        );
+        self.stored = Some(stored);
+        let until = sent_at + self.timing.lease;
+        if let Some(file) = &mut self.file {
+            file.write(until).await;
+        }
+        self.lease.send_replace(until);
+    }
+}

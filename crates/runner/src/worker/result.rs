@@ -1,0 +1,113 @@
+//! From a result to GitLab (rule 7).
+
+use onspot_executor::Stop;
+use onspot_gitlab::{AssignedJob, JobPayload};
+use onspot_ledger::{AttemptPhase, Key, Order, TraceMark, Verdict, read};
+use tokio::sync::watch;
+
+use super::WorkerContext;
+use super::keeper::Keeper;
+
+/// The order as it is now, however long it takes to read; `None` when stopped before that.
+pub(crate) async fn order_now(
+    context: &WorkerContext,
+    stop: &mut watch::Receiver<Option<Stop>>,
+) -> Option<Order> {
+    let key = Key::order(&context.id);
+    loop {
+        let answer = tokio::select! {
+            answer = read(&*context.ledger, &key) => answer,
+            () = aborted(stop) => return None,
+        };
+        match answer {
+            Ok(found) => return found.map(|stored| stored.value),
+            Err(error) => tracing::warn!(%error, "the order could not be read again yet"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(context.timing.order_poll) => {}
+            () = aborted(stop) => return None,
+        }
+    }
+}
+
+/// Ends when the attempt is to be killed; a cancel does not count.
+pub(crate) async fn aborted(stop: &mut watch::Receiver<Option<Stop>>) {
+    let killed = |stop: &Option<Stop>| matches!(stop, Some(Stop::Abort | Stop::Interrupt));
+    if stop.wait_for(killed).await.is_err() {
+        // The agent is gone, and ends this task with it.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Tells GitLab a stored result, if *run(attempt)* still stands; otherwise the result is void
+/// and the leader's business.
+pub(crate) async fn tell(
+    context: &WorkerContext,
+    keeper: &Keeper,
+    (job, attempt): (u64, u32),
+    payload: &JobPayload,
+    verdict: &Verdict,
+    trace: Option<TraceMark>,
+    stop: &mut watch::Receiver<Option<Stop>>,
+) {
+    loop {
+        let order = order_now(context, stop).await;
+        if !order.is_some_and(|order| order.runs(job, attempt)) {
+            tracing::warn!(job, attempt, "superseded: the result is not told");
+            return;
+        }
+        let answer = tokio::select! {
+            answer = context.coordinator.report(payload, verdict, trace) => answer,
+            () = aborted(stop) => return,
+        };
+        match answer {
+            Ok(()) => break,
+            Err(error) => tracing::warn!(job, %error, "the result could not be told yet"),
+        }
+        tokio::time::sleep(context.timing.heartbeat).await;
+    }
+    tracing::info!(job, attempt, worker = context.id.instance(), ending = ?verdict.ending, "told");
+    let reported = AttemptPhase::Reported {
+        verdict: verdict.clone(),
+    };
+    keeper
+        .store(move |state| state.advance(job, attempt, reported))
+        .await;
+}
+
+/// Goes on with a result that an earlier agent stored.
+pub(crate) async fn resume(
+    context: &WorkerContext,
+    keeper: &Keeper,
+    job: u64,
+    attempt: u32,
+    verdict: &Verdict,
+    mut stop: watch::Receiver<Option<Stop>>,
+) {
+    let key = Key::work(&context.id, job, attempt);
+    let work = loop {
+        match read(&*context.ledger, &key).await {
+            Ok(Some(work)) => break work.value,
+            // It is removed after the order was released: then there is nothing to tell.
+            Ok(None) => return,
+            Err(error) => tracing::warn!(job, %error, "the payload can't be read yet"),
+        }
+        tokio::time::sleep(context.timing.order_poll).await;
+    };
+    match AssignedJob::parse(work.raw) {
+        Ok(assigned) => {
+            let payload = assigned.job;
+            tell(
+                context,
+                keeper,
+                (job, attempt),
+                &payload,
+                verdict,
+                None,
+                &mut stop,
+            )
+            .await;
+        }
+        Err(error) => tracing::error!(job, %error, "the payload can't be read"),
+    }
+}
