@@ -1,2 +1,55 @@
-//! The `onspot` binary.
-fn main() {}
+//! The `onspot` binary: reads the command line, does the verb, and is the one place that prints
+//! errors and chooses the exit code.
+
+mod cli;
+mod commands;
+mod confirm;
+mod failure;
+mod logging;
+mod logship;
+mod output;
+mod progress;
+mod signals;
+mod systemd;
+mod table;
+mod uploads;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Verb};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(panicked));
+    let cli = Cli::parse();
+    let daemon = matches!(cli.verb, Verb::Run(_) | Verb::Manager(_) | Verb::Worker(_));
+    logging::init(cli.global, daemon);
+    let format = cli.global.output;
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::caused("cannot start threads", error));
+    match runtime.and_then(|runtime| runtime.block_on(commands::perform(cli))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print(format);
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
+}
+
+/// Says in one sentence that this is our fault, and where.
+fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let what = panic
+        .payload_as_str()
+        .unwrap_or("no reason given")
+        .replace('\n', " ");
+    let sentence = format!("onspot has a fault at {place}: {what}; please report it\n");
+    // Where stderr is closed nobody can be told any more.
+    let _ = std::io::stderr().write_all(sentence.as_bytes());
+}

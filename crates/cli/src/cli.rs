@@ -1,0 +1,294 @@
+//! What can be said on the command line. Only types: what is done stands in `commands`.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Autoscaling GitLab CI runners on AWS EC2 Spot.
+#[derive(Debug, Parser)]
+#[command(name = "onspot", version, styles = STYLES, max_term_width = 100)]
+#[command(
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "Begin with `onspot init`, then `onspot plan` and `onspot up`.")]
+pub(crate) struct Cli {
+    /// What every verb understands.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb understands.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Global {
+    /// How results are written: for people, or as JSON
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// One JSON value, or one a line where there are several
+    Json,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Write an onspot.toml to begin with
+    Init(Init),
+    /// Show what `up` would change
+    Plan(Plan),
+    /// Make the stack, or bring it up to date
+    Up(Up),
+    /// Show the stack, its managers, workers and jobs
+    Status(Stack),
+    /// Show the logs of managers and workers
+    Logs(Logs),
+    /// Remove the stack and all it made
+    Down(Down),
+    /// Print the config.toml that the manager reads
+    Render(Stack),
+    /// Run jobs on this host, without AWS
+    Run(Run),
+    /// The manager's process, on its instance
+    #[command(next_help_heading = "On instances")]
+    Manager(Manager),
+    /// A worker's process, on its instance
+    Worker(Worker),
+    /// Print the version
+    Version,
+    /// Answer one request inside a job's helper container
+    #[command(hide = true)]
+    Helper,
+    /// Kill a worker's jobs when its lease has ended
+    #[command(hide = true)]
+    Watchdog(Watchdog),
+}
+
+/// Which stack.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Stack {
+    /// The stack's description
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "onspot.toml",
+        env = "ONSPOT_CONFIG"
+    )]
+    pub(crate) config: PathBuf,
+}
+
+/// `onspot init`
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The file to write; one that exists is left alone
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "onspot.toml",
+        env = "ONSPOT_CONFIG"
+    )]
+    pub(crate) config: PathBuf,
+    /// The runner's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// GitLab's address, for example https://gitlab.com
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<url::Url>,
+    /// Where the runner's token is: env:NAME, file:PATH or ssm:PARAMETER
+    #[arg(long, value_name = "REFERENCE")]
+    pub(crate) token: Option<String>,
+}
+
+/// What is uploaded for the instances.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Uploads {
+    /// The onspot binary for the instances; this one if absent
+    #[arg(long, value_name = "FILE")]
+    pub(crate) binary: Option<PathBuf>,
+    /// The helper image as `docker save` writes it, gzipped or not; made with Docker if absent
+    #[arg(long, value_name = "FILE")]
+    pub(crate) helper: Option<PathBuf>,
+}
+
+/// `onspot plan`
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) stack: Stack,
+    #[command(flatten)]
+    pub(crate) uploads: Uploads,
+}
+
+/// `onspot up`
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) stack: Stack,
+    #[command(flatten)]
+    pub(crate) uploads: Uploads,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Do not ask GitLab about the tokens from here
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+    /// How many seconds to wait for the manager's hello to GitLab
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) wait: u64,
+}
+
+/// `onspot down`
+#[derive(Debug, Args)]
+pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) stack: Stack,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// `onspot logs`
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) stack: Stack,
+    /// Go on as new lines come in
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only managers, or only workers
+    #[arg(long, value_enum, value_name = "ROLE")]
+    pub(crate) role: Option<Role>,
+    /// Only this instance
+    #[arg(long, value_name = "ID")]
+    pub(crate) instance: Option<String>,
+    /// How far to look back, for example 30m or 2h
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub(crate) since: std::time::Duration,
+}
+
+/// What an instance is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Takes jobs from GitLab
+    Manager,
+    /// Runs jobs
+    Worker,
+}
+
+/// `onspot run`
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// GitLab Runner's config.toml
+    #[arg(short, long, value_name = "FILE", default_value = "config.toml")]
+    pub(crate) config: PathBuf,
+    /// Where builds and local caches are kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) builds: Option<PathBuf>,
+    /// End when so many jobs are done
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_jobs: Option<u64>,
+}
+
+/// `onspot manager`
+#[derive(Debug, Args)]
+pub(crate) struct Manager {
+    /// GitLab Runner's config.toml
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "/etc/onspot/config.toml"
+    )]
+    pub(crate) config: PathBuf,
+    /// What the manager knows of its stack
+    #[arg(long, value_name = "FILE", default_value = "/etc/onspot/manager.toml")]
+    pub(crate) stack: PathBuf,
+}
+
+/// `onspot worker`
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    /// What the worker knows of its stack
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "/etc/onspot/worker.toml"
+    )]
+    pub(crate) config: PathBuf,
+}
+
+/// `onspot watchdog`
+#[derive(Debug, Args)]
+pub(crate) struct Watchdog {
+    /// What the worker knows of its stack
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "/etc/onspot/worker.toml"
+    )]
+    pub(crate) config: PathBuf,
+}
+
+/// `90s`, `30m`, `2h`, `1d`.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("say for example 90s, 30m, 2h or 1d".to_owned()),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "say for example 90s, 30m, 2h or 1d".to_owned())?;
+    let seconds = number
+        .checked_mul(seconds)
+        .ok_or("that is too long".to_owned())?;
+    Ok(std::time::Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read() {
+        assert_eq!(duration("30m"), Ok(std::time::Duration::from_secs(1800)));
+        for text in ["", "m", "30", "-1s", "1w", "é", "99999999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Errors of the other crates as failures, with their hints.
+
+use super::Failure;
+
+impl From<onspot_runnerconf::ConfigError> for Failure {
+    fn from(error: onspot_runnerconf::ConfigError) -> Self {
+        Self::shown(error)
+    }
+}
+
+impl From<onspot_gitlab::Error> for Failure {
+    fn from(error: onspot_gitlab::Error) -> Self {
+        let hint = error.hint();
+        Self::hinted(error, hint)
+    }
+}
+
+impl From<onspot_executor::ExecutorError> for Failure {
+    fn from(error: onspot_executor::ExecutorError) -> Self {
+        let hint = error.hint();
+        Self::hinted(error, hint)
+    }
+}

@@ -1,0 +1,97 @@
+//! The files that `up` uploads for the instances: the binary and the helper image.
+
+use std::path::{Path, PathBuf};
+
+use bollard::Docker;
+use futures::TryStreamExt;
+use onspot_executor::{DockerExecutor, DockerSettings, HELPER_IMAGE, RunnerSettings};
+use onspot_reconcile::{EventSender, Step};
+use tokio::io::AsyncWriteExt;
+
+use crate::cli::Uploads;
+use crate::failure::Failure;
+
+/// The binary to upload: the one that was named, or this one.
+pub(crate) fn binary(uploads: &Uploads) -> Result<PathBuf, Failure> {
+    match &uploads.binary {
+        Some(path) => Ok(path.clone()),
+        None => std::env::current_exe().map_err(|error| {
+            Failure::caused("cannot find this very binary", error).hint("name one: --binary FILE")
+        }),
+    }
+}
+
+/// The helper image to upload: the file that was named, or what Docker saves here, after it was
+/// built if need be and `binary` was seen to run in it.
+pub(crate) async fn helper(
+    uploads: &Uploads,
+    binary: &Path,
+    events: &EventSender,
+) -> Result<PathBuf, Failure> {
+    if let Some(path) = &uploads.helper {
+        return Ok(path.clone());
+    }
+    let step = Step::start(events, format!("prepare image {HELPER_IMAGE}"));
+    match saved(binary).await {
+        Ok(path) => {
+            step.done(None);
+            Ok(path)
+        }
+        Err(failure) => {
+            step.failed(&"no helper image");
+            Err(failure)
+        }
+    }
+}
+
+async fn saved(binary: &Path) -> Result<PathBuf, Failure> {
+    let settings = DockerSettings::new(RunnerSettings::new("up", ""), binary.to_owned());
+    DockerExecutor::connect(settings).await?.prepare().await?;
+    let failed = |error| Failure::caused(format!("Docker does not save {HELPER_IMAGE}"), error);
+    let docker = Docker::connect_with_local_defaults().map_err(failed)?;
+    let docker = docker.negotiate_version().await.map_err(failed)?;
+    let image = docker.inspect_image(HELPER_IMAGE).await.map_err(failed)?;
+    let id = image.id.unwrap_or_default();
+    let path = cache_dir()?.join(format!("helper-{}.tar", id.trim_start_matches("sha256:")));
+    if !path.exists() {
+        save(&docker, &path).await?;
+    }
+    Ok(path)
+}
+
+/// Saves the image so that the file is there as a whole or not at all. What was saved before is
+/// removed: there is one helper image at a time.
+async fn save(docker: &Docker, path: &Path) -> Result<(), Failure> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let failed = |error| Failure::caused(format!("cannot write to {}", dir.display()), error);
+    for entry in std::fs::read_dir(dir).map_err(failed)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with("helper-") {
+            // One that can't be removed costs disk, nothing else.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    let partial = path.with_extension(format!("{}.part", std::process::id()));
+    let mut file = tokio::fs::File::create(&partial).await.map_err(failed)?;
+    let mut parts = docker.export_image(HELPER_IMAGE);
+    while let Some(part) = parts
+        .try_next()
+        .await
+        .map_err(|error| Failure::caused(format!("Docker does not save {HELPER_IMAGE}"), error))?
+    {
+        file.write_all(&part).await.map_err(failed)?;
+    }
+    file.flush().await.map_err(failed)?;
+    tokio::fs::rename(&partial, path).await.map_err(failed)
+}
+
+/// `$XDG_CACHE_HOME/onspot` or `~/.cache/onspot`.
+fn cache_dir() -> Result<PathBuf, Failure> {
+    let home = || std::env::home_dir().map(|home| home.join(".cache"));
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(home);
+    let dir = base.unwrap_or_else(std::env::temp_dir).join("onspot");
+    std::fs::create_dir_all(&dir)
+        .map_err(|error| Failure::caused(format!("cannot make {}", dir.display()), error))?;
+    Ok(dir)
+}
