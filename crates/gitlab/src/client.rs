@@ -31,6 +31,8 @@ pub struct ClientOptions {
     pub stall_timeout: Duration,
     /// How often an ordinary request is tried, at least once.
     pub attempts: u32,
+    /// This machine's name, for the `User-Agent`: GitLab's logs tell the workers apart by it.
+    pub machine: Option<String>,
 }
 
 impl Default for ClientOptions {
@@ -42,6 +44,7 @@ impl Default for ClientOptions {
             poll_timeout: Duration::from_secs(150),
             stall_timeout: Duration::from_mins(10),
             attempts: 5,
+            machine: None,
         }
     }
 }
@@ -52,6 +55,17 @@ pub struct Client {
     pub(crate) api: Api,
     pub(crate) http: reqwest::Client,
     pub(crate) options: ClientOptions,
+}
+
+/// `onspot 0.1.0 (i-0123456789abcdef0)`.
+fn user_agent(machine: Option<&str>) -> String {
+    match machine {
+        // Anything else than visible ASCII is no header value.
+        Some(name) if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            format!("onspot {VERSION} ({name})")
+        }
+        _ => format!("onspot {VERSION}"),
+    }
 }
 
 /// An answer read to its end.
@@ -77,7 +91,7 @@ impl Client {
     pub fn with_options(base: &Url, options: ClientOptions) -> Result<Self, Error> {
         let api = Api::new(base)?;
         let mut builder = reqwest::Client::builder()
-            .user_agent(format!("onspot {VERSION}"))
+            .user_agent(user_agent(options.machine.as_deref()))
             .connect_timeout(options.connect_timeout)
             .tcp_keepalive(Duration::from_secs(30))
             // Followed by hand and only where the protocol foresees it: reqwest would pass the
