@@ -1,1 +1,40 @@
-//! A whole deployment: joins the layers' plans into one graph, applies, shows, destroys.
+#![doc = include_str!("../README.md")]
+
+mod artifacts;
+pub mod binary;
+mod boot;
+mod clients;
+mod config;
+mod diagnosis;
+mod down;
+mod error;
+mod graph;
+mod hello;
+pub mod iam;
+mod images;
+mod instances;
+mod log_group;
+mod logs;
+pub mod names;
+mod outputs;
+mod parameters;
+mod plan;
+mod prepare;
+mod render;
+pub mod spec;
+mod status;
+mod step;
+mod up;
+mod upload;
+
+pub use artifacts::{Artifacts, HelperImage};
+pub use clients::{Clients, partition, s3, sdk_config};
+pub use down::{down, plan_down};
+pub use error::Error;
+pub use logs::{LogLine, LogOptions, follow, read_logs};
+pub use outputs::Outputs;
+pub use plan::plan;
+pub use render::render;
+pub use spec::{Spec, SpecError};
+pub use status::{InstanceStatus, ResourceStatus, Status, status};
+pub use up::{UpOptions, up};

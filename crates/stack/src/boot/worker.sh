@@ -1,0 +1,61 @@
+
+trap 'failed $? $LINENO "$BASH_COMMAND"' ERR
+need curl curl
+need openssl openssl
+@DAEMON_JSON@
+need docker @DOCKER_PACKAGE@
+systemctl enable docker.service
+systemctl @DOCKER_START@ docker.service
+@HELPER@
+say "fetching onspot"
+retry 60 get bin/onspot-@SHA256@ "$BIN/onspot" @SHA256@
+chmod 0755 "$BIN/onspot"
+
+mkdir -p -m 0755 /etc/onspot
+cat >/etc/onspot/worker.toml <<'@EOF@'
+@SETTINGS@
+@EOF@
+cat >/etc/systemd/system/onspot-worker.service <<'@EOF@'
+[Unit]
+Description=onspot worker of @STACK@
+Wants=network-online.target
+Requires=docker.service
+After=network-online.target docker.service
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+# Hop limit 1 keeps bridged containers from the instance's metadata; this does it again.
+ExecStartPre=-/bin/sh -c 'iptables -w -C DOCKER-USER -d 169.254.169.254 -j DROP || iptables -w -I DOCKER-USER -d 169.254.169.254 -j DROP'
+ExecStart=/usr/local/bin/onspot worker --config /etc/onspot/worker.toml
+Restart=always
+RestartSec=2
+WatchdogSec=60
+OOMScoreAdjust=-900
+# Jobs run in Docker, not here: what is left here after the agent's end is nobody's.
+KillMode=mixed
+TimeoutStopSec=90
+
+[Install]
+WantedBy=multi-user.target
+@EOF@
+cat >/etc/systemd/system/onspot-watchdog.service <<'@EOF@'
+[Unit]
+Description=Kills jobs whose lease has ended
+After=docker.service
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=/usr/local/bin/onspot watchdog --config /etc/onspot/worker.toml
+Restart=always
+RestartSec=1
+OOMScoreAdjust=-1000
+
+[Install]
+WantedBy=multi-user.target
+@EOF@
+systemctl daemon-reload
+systemctl enable onspot-watchdog.service onspot-worker.service
+@AWAIT_HELPER@
+systemctl start --no-block onspot-watchdog.service onspot-worker.service
+say "worker started"

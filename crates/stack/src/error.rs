@@ -1,0 +1,152 @@
+//! What can go wrong with a stack.
+
+use std::path::PathBuf;
+
+use onspot_reconcile::CallError;
+use onspot_runnerconf::TokenError;
+
+use crate::binary::BinaryError;
+use crate::names::BadName;
+
+/// A failure of this crate. The text is one sentence; [`Error::hint`] says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// AWS refused a call or could not be reached.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// No region was named anywhere.
+    #[error("no AWS region is set")]
+    NoRegion,
+    /// The stack's name can't be one.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// The network could not be planned or made.
+    #[error(transparent)]
+    Network(#[from] onspot_netplan::NetplanError),
+    /// Launch templates or the managers' group could not be planned or made.
+    #[error(transparent)]
+    Fleet(#[from] onspot_fleet::FleetError),
+    /// The bucket could not be planned or made.
+    #[error(transparent)]
+    Bucket(#[from] onspot_cache::bucket::BucketError),
+    /// The ledger could not be read.
+    #[error("the ledger could not be read")]
+    Ledger(#[source] onspot_ledger::Error),
+    /// The binary can't run on the instances, or is none.
+    #[error(transparent)]
+    Binary(#[from] BinaryError),
+    /// The helper image's file can't be read.
+    #[error("cannot read the helper image {}", path.display())]
+    HelperImage {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A runner's token is not where it is said to be.
+    #[error("runner {runner:?}: {source}")]
+    Token {
+        /// The runner's name.
+        runner: String,
+        /// Why.
+        source: TokenError,
+    },
+    /// The SSM parameter that is said to hold a runner's token is not there.
+    #[error("runner {runner:?}: there is no SSM parameter {parameter}")]
+    NoParameter {
+        /// The runner's name.
+        runner: String,
+        /// The parameter's name.
+        parameter: String,
+    },
+    /// GitLab refused a runner's token or could not be reached from here.
+    #[error("runner {runner:?}: {source}")]
+    GitLab {
+        /// The runner's name.
+        runner: String,
+        /// Why.
+        source: onspot_gitlab::Error,
+    },
+    /// No image of the operating system was found.
+    #[error("AWS names no image for {os}")]
+    NoImage {
+        /// The operating system.
+        os: String,
+    },
+    /// A boot script is too long for EC2.
+    #[error("the boot script of {of} has {bytes} bytes, EC2 takes {limit}")]
+    BootScript {
+        /// Whose script it is.
+        of: String,
+        /// Its length.
+        bytes: usize,
+        /// EC2's limit.
+        limit: usize,
+    },
+    /// Settings or configuration could not be written as TOML.
+    #[error("the configuration of {of} could not be written")]
+    Render {
+        /// Whose configuration it is.
+        of: String,
+        /// Why.
+        #[source]
+        source: toml::ser::Error,
+    },
+    /// The manager did not say hello to GitLab in time.
+    #[error(
+        "the manager did not say hello to GitLab within {seconds} s: still waiting for {missing}"
+    )]
+    NoHello {
+        /// How long it was waited, in seconds.
+        seconds: u64,
+        /// What was still missing.
+        missing: String,
+        /// What is known about why, for people, one line each.
+        diagnosis: Vec<String>,
+    },
+    /// AWS's answer lacks what it always has.
+    #[error("the answer to {operation} lacks {what}")]
+    Incomplete {
+        /// The operation in AWS's spelling.
+        operation: &'static str,
+        /// What is missing.
+        what: &'static str,
+    },
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Call(error) => return error.hint(),
+            Self::Network(error) => return error.hint(),
+            Self::Fleet(error) => return error.hint(),
+            Self::Bucket(error) => return error.hint(),
+            Self::Binary(error) => return error.hint(),
+            Self::Token { source, .. } => return source.hint(),
+            Self::GitLab { source, .. } if source.is_transient() => {
+                let hint = source.hint().unwrap_or_default();
+                format!("{hint} If only this host cannot reach it, say --no-verify.")
+            }
+            Self::GitLab { source, .. } => return source.hint(),
+            Self::NoRegion => {
+                "say region = \"eu-west-1\" in onspot.toml, or set AWS_REGION".to_owned()
+            }
+            Self::NoParameter { parameter, .. } => format!(
+                "store it: aws ssm put-parameter --type SecureString --name {parameter} \
+                 --value glrt-…"
+            ),
+            Self::NoImage { .. } => "name one with `ami`".to_owned(),
+            Self::NoHello { diagnosis, .. } if diagnosis.is_empty() => {
+                "see `onspot status` and `onspot logs`; run `onspot up` again to go on waiting"
+                    .to_owned()
+            }
+            Self::NoHello { diagnosis, .. } => diagnosis.join("\n"),
+            Self::BootScript { .. } => "use fewer or shorter runners, or another stack".to_owned(),
+            _ => return None,
+        };
+        Some(hint)
+    }
+}

@@ -1,0 +1,221 @@
+//! Makes and removes roles and profiles. What exists already, or is gone already, is no error: an
+//! earlier run may have been cut off between two calls.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_iam::Client;
+use aws_sdk_iam::types::Tag;
+use onspot_reconcile::{CallError, EventSender, ServiceResultExt as _, Tags};
+use serde_json::Value;
+
+use super::{Action, IamPlan, POLICY, RoleSpec, ServiceLinkedRole};
+use crate::step::report;
+
+/// Makes what `plan` says; returns the unique ids of all roles, by name.
+pub async fn apply(
+    iam: &Client,
+    plan: &IamPlan,
+    events: &EventSender,
+) -> Result<BTreeMap<String, String>, CallError> {
+    let mut ids = plan.ids.clone();
+    for step in &plan.steps {
+        let Some(action) = &step.action else { continue };
+        let made = report(events, &step.change, act(iam, action)).await?;
+        ids.extend(made);
+    }
+    Ok(ids)
+}
+
+/// Removes what a [`teardown`](super::teardown) plan says.
+pub async fn destroy(iam: &Client, plan: &IamPlan, events: &EventSender) -> Result<(), CallError> {
+    apply(iam, plan, events).await.map(drop)
+}
+
+/// Does one action; returns the name and id of the role that it made.
+async fn act(iam: &Client, action: &Action) -> Result<Option<(String, String)>, CallError> {
+    match action {
+        Action::CreateServiceLinked(role) => create_service_linked(iam, *role).await?,
+        Action::CreateRole(role, trust) => {
+            let id = create_role(iam, role, trust).await?;
+            return Ok(Some((role.name.clone(), id)));
+        }
+        Action::UpdateRole {
+            role,
+            trust,
+            policy,
+            tags,
+        } => {
+            if let Some(trust) = trust {
+                set_trust(iam, &role.name, trust).await?;
+            }
+            if *policy {
+                set_policy(iam, role).await?;
+            }
+            if *tags {
+                let call = iam
+                    .tag_role()
+                    .role_name(&role.name)
+                    .set_tags(Some(sdk(&role.tags)));
+                call.send().await.calling("TagRole")?;
+            }
+        }
+        Action::DeleteRole { name } => delete_role(iam, name).await?,
+        Action::CreateProfile(role) => {
+            let call = iam
+                .create_instance_profile()
+                .instance_profile_name(&role.name)
+                .path(&role.path)
+                .set_tags(Some(sdk(&role.tags)));
+            unless_there(call.send().await.calling("CreateInstanceProfile"))?;
+            link(iam, &role.name, &role.name).await?;
+        }
+        Action::LinkProfile { profile, role } => link(iam, profile, role).await?,
+        Action::DeleteProfile { name, roles } => delete_profile(iam, name, roles).await?,
+    }
+    Ok(None)
+}
+
+async fn create_service_linked(iam: &Client, role: ServiceLinkedRole) -> Result<(), CallError> {
+    let call = iam
+        .create_service_linked_role()
+        .aws_service_name(role.service())
+        .send()
+        .await;
+    match call.calling("CreateServiceLinkedRole") {
+        // IAM's way to say that it exists: InvalidInput, "… has been taken in this account".
+        Err(error) if error.message().contains("has been taken") => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+async fn create_role(iam: &Client, role: &RoleSpec, trust: &Value) -> Result<String, CallError> {
+    let created = iam
+        .create_role()
+        .role_name(&role.name)
+        .path(&role.path)
+        .assume_role_policy_document(trust.to_string())
+        .description("Made by onspot")
+        .set_tags(Some(sdk(&role.tags)))
+        .send()
+        .await
+        .calling("CreateRole");
+    let id = match created {
+        Ok(answer) => answer.role.map(|role| role.role_id),
+        Err(error) if error.is_already_there() => None,
+        Err(error) => return Err(error),
+    };
+    let id = match id {
+        Some(id) => id,
+        None => {
+            let answer = iam
+                .get_role()
+                .role_name(&role.name)
+                .send()
+                .await
+                .calling("GetRole")?;
+            answer.role.map(|role| role.role_id).unwrap_or_default()
+        }
+    };
+    set_policy(iam, role).await?;
+    Ok(id)
+}
+
+async fn set_policy(iam: &Client, role: &RoleSpec) -> Result<(), CallError> {
+    let call = iam
+        .put_role_policy()
+        .role_name(&role.name)
+        .policy_name(POLICY)
+        .policy_document(role.policy.to_string());
+    call.send().await.calling("PutRolePolicy").map(drop)
+}
+
+async fn set_trust(iam: &Client, role: &str, trust: &Value) -> Result<(), CallError> {
+    let call = iam
+        .update_assume_role_policy()
+        .role_name(role)
+        .policy_document(trust.to_string());
+    call.send()
+        .await
+        .calling("UpdateAssumeRolePolicy")
+        .map(drop)
+}
+
+async fn link(iam: &Client, profile: &str, role: &str) -> Result<(), CallError> {
+    let call = iam
+        .add_role_to_instance_profile()
+        .instance_profile_name(profile)
+        .role_name(role);
+    match call.send().await.calling("AddRoleToInstanceProfile") {
+        // A profile holds one role: LimitExceeded means that it is in there already.
+        Err(error) if error.code() == Some("LimitExceeded") => Ok(()),
+        other => unless_there(other),
+    }
+}
+
+async fn delete_profile(iam: &Client, name: &str, roles: &[String]) -> Result<(), CallError> {
+    for role in roles {
+        let call = iam
+            .remove_role_from_instance_profile()
+            .instance_profile_name(name)
+            .role_name(role);
+        unless_gone(call.send().await.calling("RemoveRoleFromInstanceProfile"))?;
+    }
+    let call = iam.delete_instance_profile().instance_profile_name(name);
+    unless_gone(call.send().await.calling("DeleteInstanceProfile"))
+}
+
+/// A role goes only once it has no policies, not even ones that somebody else gave it.
+async fn delete_role(iam: &Client, name: &str) -> Result<(), CallError> {
+    let inline = iam.list_role_policies().role_name(name).send().await;
+    let inline = match inline.calling("ListRolePolicies") {
+        Ok(answer) => answer.policy_names,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for policy in inline {
+        let call = iam.delete_role_policy().role_name(name).policy_name(policy);
+        unless_gone(call.send().await.calling("DeleteRolePolicy"))?;
+    }
+    let attached = iam
+        .list_attached_role_policies()
+        .role_name(name)
+        .send()
+        .await;
+    let attached = attached
+        .calling("ListAttachedRolePolicies")?
+        .attached_policies;
+    for policy in attached.unwrap_or_default() {
+        let call = iam
+            .detach_role_policy()
+            .role_name(name)
+            .set_policy_arn(policy.policy_arn);
+        unless_gone(call.send().await.calling("DetachRolePolicy"))?;
+    }
+    unless_gone(
+        iam.delete_role()
+            .role_name(name)
+            .send()
+            .await
+            .calling("DeleteRole"),
+    )
+}
+
+fn unless_there<T>(result: Result<T, CallError>) -> Result<(), CallError> {
+    match result {
+        Err(error) if error.is_already_there() => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+fn unless_gone<T>(result: Result<T, CallError>) -> Result<(), CallError> {
+    match result {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+fn sdk(tags: &Tags) -> Vec<Tag> {
+    let tag = |(key, value)| Tag::builder().key(key).value(value).build();
+    // Building fails only without key or value.
+    tags.iter().filter_map(|pair| tag(pair).ok()).collect()
+}

@@ -1,0 +1,35 @@
+//! The roles by which EC2 Spot and EC2 Fleet act for an account. A fresh account lacks them, and
+//! fleet requests then fail.
+
+/// A role that belongs to an AWS service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServiceLinkedRole {
+    /// EC2 Spot's.
+    Spot,
+    /// EC2 Fleet's.
+    Fleet,
+}
+
+impl ServiceLinkedRole {
+    /// All that a stack needs.
+    pub const ALL: [Self; 2] = [Self::Spot, Self::Fleet];
+
+    /// What plans call it.
+    pub(crate) const RESOURCE: &str = "service-linked role";
+
+    /// Its name; AWS gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spot => "AWSServiceRoleForEC2Spot",
+            Self::Fleet => "AWSServiceRoleForEC2Fleet",
+        }
+    }
+
+    /// The service that it is linked to.
+    pub fn service(self) -> &'static str {
+        match self {
+            Self::Spot => "spot.amazonaws.com",
+            Self::Fleet => "ec2fleet.amazonaws.com",
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The runners' tokens as SSM parameters: encrypted, and readable for the managers' role only.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ssm::Client;
+use aws_sdk_ssm::types::{ParameterType, Tag};
+use onspot_gitlab::RunnerToken;
+use onspot_reconcile::{CallError, Change, EventSender, Plan, ServiceResultExt as _, Tags};
+
+use crate::step::{Planned, plan_of, report};
+
+/// What plans call it.
+const RESOURCE: &str = "ssm parameter";
+
+/// A token that is to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TokenParameter {
+    pub(crate) name: String,
+    pub(crate) token: RunnerToken,
+    pub(crate) tags: Tags,
+}
+
+/// The parameters that are there, by name.
+pub(crate) type Observed = BTreeMap<String, RunnerToken>;
+
+#[derive(Debug, Clone)]
+enum Action {
+    Put {
+        parameter: TokenParameter,
+        overwrite: bool,
+    },
+    Delete {
+        name: String,
+    },
+}
+
+/// Steps from what is there to what is wanted, or to nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct ParameterPlan {
+    steps: Vec<Planned<Action>>,
+}
+
+impl ParameterPlan {
+    /// The plan as data; tokens are not in it.
+    pub(crate) fn plan(&self) -> Plan {
+        plan_of(&self.steps)
+    }
+}
+
+/// All parameters under `path`.
+pub(crate) async fn observe(ssm: &Client, path: &str) -> Result<Observed, CallError> {
+    let mut pages = ssm
+        .get_parameters_by_path()
+        .path(path)
+        .recursive(true)
+        .with_decryption(true)
+        .into_paginator()
+        .send();
+    let mut found = Observed::new();
+    while let Some(page) = pages.next().await {
+        let page = page.calling("GetParametersByPath")?;
+        for parameter in page.parameters.unwrap_or_default() {
+            if let (Some(name), Some(value)) = (parameter.name, parameter.value) {
+                found.insert(name, RunnerToken::new(value));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The value of one parameter, wherever it is; `None` if there is none.
+pub(crate) async fn read(ssm: &Client, name: &str) -> Result<Option<RunnerToken>, CallError> {
+    let answer = ssm
+        .get_parameter()
+        .name(name)
+        .with_decryption(true)
+        .send()
+        .await;
+    match answer.calling("GetParameter") {
+        Ok(answer) => Ok(answer
+            .parameter
+            .and_then(|parameter| parameter.value)
+            .map(RunnerToken::new)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What has to be done to get from `observed` to `desired`. Pure.
+pub(crate) fn diff(desired: &[TokenParameter], observed: &Observed) -> ParameterPlan {
+    let mut steps: Vec<_> = desired
+        .iter()
+        .map(|wanted| {
+            let put = |overwrite| Action::Put {
+                parameter: wanted.clone(),
+                overwrite,
+            };
+            match observed.get(&wanted.name) {
+                None => Planned::act(Change::create(RESOURCE, &wanted.name), put(false)),
+                Some(token) if *token == wanted.token => {
+                    Planned::keep(Change::keep(RESOURCE, &wanted.name))
+                }
+                Some(_) => Planned::act(
+                    Change::update(RESOURCE, &wanted.name)
+                        .changing("value", "[hidden]", "[hidden]"),
+                    put(true),
+                ),
+            }
+        })
+        .collect();
+    let unwanted = |name: &&String| !desired.iter().any(|wanted| wanted.name == **name);
+    steps.extend(observed.keys().filter(unwanted).map(deletion));
+    ParameterPlan { steps }
+}
+
+/// What has to be done to leave nothing. Pure.
+pub(crate) fn teardown(observed: &Observed) -> ParameterPlan {
+    ParameterPlan {
+        steps: observed.keys().map(deletion).collect(),
+    }
+}
+
+fn deletion(name: &String) -> Planned<Action> {
+    Planned::act(
+        Change::delete(RESOURCE, name),
+        Action::Delete { name: name.clone() },
+    )
+}
+
+/// Carries out a plan.
+pub(crate) async fn apply(
+    ssm: &Client,
+    plan: &ParameterPlan,
+    events: &EventSender,
+) -> Result<(), CallError> {
+    for step in &plan.steps {
+        match &step.action {
+            None => {}
+            Some(Action::Put {
+                parameter,
+                overwrite,
+            }) => {
+                report(events, &step.change, put(ssm, parameter, *overwrite)).await?;
+            }
+            Some(Action::Delete { name }) => {
+                report(events, &step.change, delete(ssm, name)).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn put(ssm: &Client, wanted: &TokenParameter, overwrite: bool) -> Result<(), CallError> {
+    let tag = |(key, value)| Tag::builder().key(key).value(value).build();
+    // SSM takes tags only for a new parameter.
+    let tags = (!overwrite).then(|| {
+        wanted
+            .tags
+            .iter()
+            .filter_map(|pair| tag(pair).ok())
+            .collect()
+    });
+    ssm.put_parameter()
+        .name(&wanted.name)
+        .value(wanted.token.expose())
+        .r#type(ParameterType::SecureString)
+        .overwrite(overwrite)
+        .set_tags(tags)
+        .send()
+        .await
+        .calling("PutParameter")
+        .map(drop)
+}
+
+async fn delete(ssm: &Client, name: &str) -> Result<(), CallError> {
+    match ssm
+        .delete_parameter()
+        .name(name)
+        .send()
+        .await
+        .calling("DeleteParameter")
+    {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(name: &str, token: &str) -> TokenParameter {
+        TokenParameter {
+            name: name.into(),
+            token: RunnerToken::new(token),
+            tags: Tags::new(),
+        }
+    }
+
+    #[test]
+    fn a_plan_tells_of_a_new_token_without_telling_it() {
+        let observed = Observed::from([
+            ("/onspot/ci/a/token".into(), RunnerToken::new("glrt-old")),
+            ("/onspot/ci/b/token".into(), RunnerToken::new("glrt-b")),
+            (
+                "/onspot/ci/gone/token".into(),
+                RunnerToken::new("glrt-gone"),
+            ),
+        ]);
+        let desired = [
+            wanted("/onspot/ci/a/token", "glrt-new"),
+            wanted("/onspot/ci/b/token", "glrt-b"),
+            wanted("/onspot/ci/c/token", "glrt-c"),
+        ];
+        let plan = diff(&desired, &observed);
+        let text = plan.plan().to_string();
+        assert!(!text.contains("glrt"), "{text}");
+        let summary = plan.plan().summary();
+        assert_eq!((summary.create, summary.update, summary.delete), (1, 1, 1));
+        assert!(!format!("{plan:?}").contains("glrt"));
+    }
+
+    #[test]
+    fn nothing_is_left() {
+        let observed = Observed::from([("/onspot/ci/a/token".into(), RunnerToken::new("glrt-a"))]);
+        assert_eq!(teardown(&observed).plan().summary().delete, 1);
+    }
+}

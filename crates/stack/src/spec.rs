@@ -1,0 +1,356 @@
+//! `onspot.toml`: what a person says about a stack. Only a runner's name, GitLab's URL and the
+//! token have no default.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use onspot_runner::settings::Timing;
+use onspot_runnerconf::TokenRef;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use url::Url;
+
+mod check;
+mod error;
+mod locate;
+mod os;
+mod types;
+
+pub use error::{SpecError, SpecErrorKind};
+pub use os::Os;
+pub use types::{Nat, PullPolicy};
+
+use crate::names::slug;
+
+/// A whole stack, as `onspot.toml` describes it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The stack's name: every resource is named after it and tagged with it. 1 to 20 lowercase
+    /// letters, digits and inner hyphens, beginning with a letter.
+    #[serde(default = "defaults::name")]
+    pub name: String,
+    /// The AWS region; the AWS profile's if absent.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// How many jobs run at once over all runners, at least 1.
+    #[serde(default = "defaults::concurrent")]
+    pub concurrent: u32,
+    /// How AWS is reached.
+    #[serde(default)]
+    pub aws: Aws,
+    /// The network that the instances are in.
+    #[serde(default)]
+    pub network: Network,
+    /// The cache that jobs share.
+    #[serde(default)]
+    pub cache: Cache,
+    /// The logs of managers and workers.
+    #[serde(default)]
+    pub logs: Logs,
+    /// The instance that takes jobs from GitLab and buys workers.
+    #[serde(default)]
+    pub manager: Manager,
+    /// How fast things are noticed. The defaults suit AWS.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub timing: Timing,
+    /// The runners: each is one registration in GitLab with workers of its own.
+    pub runners: Vec<Runner>,
+}
+
+/// `[aws]`: how AWS is reached.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Aws {
+    /// The endpoint of an AWS look-alike, for all services, also for the instances. Absent on AWS.
+    #[schemars(with = "Option<String>")]
+    pub endpoint_url: Option<Url>,
+}
+
+/// `[network]`: the network that the instances are in.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// The addresses of the VPC, a prefix between /16 and /28.
+    #[schemars(with = "String")]
+    pub cidr: Ipv4Net,
+    /// The availability zones, for example `["eu-west-1a", "eu-west-1b"]`; the region's first
+    /// one if empty.
+    pub zones: Vec<String>,
+    /// How the private subnets reach the internet.
+    pub nat: Nat,
+}
+
+/// `[cache]`: the cache that jobs share.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// After how many days a cache is removed, at least 1.
+    pub expire_days: u32,
+}
+
+/// `[logs]`: the logs of managers and workers in CloudWatch.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logs {
+    /// How long logs are kept, in days; one of the values that CloudWatch has.
+    pub retention_days: u32,
+}
+
+/// `[manager]`: the instance that takes jobs from GitLab and buys workers.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Manager {
+    /// Its type.
+    pub instance_type: String,
+    /// How many there are, 1 to 5: one leads, the others stand by.
+    pub count: u32,
+    /// Its operating system.
+    pub os: Os,
+    /// An image of that operating system; AWS's or the distribution's newest one if absent.
+    pub ami: Option<String>,
+}
+
+/// `[[runners]]`: one registration in GitLab, and its workers.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Runner {
+    /// Its name, 1 to 64 characters.
+    pub name: String,
+    /// GitLab's address.
+    #[schemars(with = "String")]
+    pub url: Url,
+    /// Where its token is: `env:NAME`, `file:PATH`, `ssm:PARAMETER`, or the token itself.
+    #[schemars(with = "String")]
+    pub token: TokenRef,
+    /// How many of its jobs run at once, at least 1.
+    #[serde(default = "defaults::limit")]
+    pub limit: u32,
+    /// The image of jobs that name none.
+    #[serde(default = "defaults::image")]
+    pub image: String,
+    /// Whether jobs may do everything on their worker, for example run Docker in Docker. A worker
+    /// then runs one job in its life.
+    #[serde(default)]
+    pub privileged: bool,
+    /// When images are pulled.
+    #[serde(default)]
+    pub pull_policy: PullPolicy,
+    /// The volumes of jobs' containers, as Docker writes them.
+    #[serde(default = "defaults::volumes")]
+    pub volumes: Vec<String>,
+    /// Variables of every job, as `NAME=value`.
+    #[serde(default)]
+    pub environment: Vec<String>,
+    /// The instances that run its jobs.
+    #[serde(default)]
+    pub workers: Workers,
+}
+
+/// `[runners.workers]`: the instances that run a runner's jobs.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workers {
+    /// The types that may be bought, the preferred ones first. The more there are, the rarer
+    /// spot capacity runs out.
+    pub instance_types: Vec<String>,
+    /// Whether they are spot instances.
+    pub spot: bool,
+    /// The most to pay for a spot instance, in dollars an hour, for example `"0.05"`; the price
+    /// on demand if absent.
+    pub spot_price: Option<String>,
+    /// How many idle workers are kept ready.
+    pub idle_count: u32,
+    /// How long a worker may be idle before it is given back, for example `"10m"`.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    #[schemars(with = "String")]
+    pub idle_time: Duration,
+    /// After how many jobs a worker is given back; 0 means never. 1 if absent and `privileged`,
+    /// else 0.
+    pub max_builds: Option<u32>,
+    /// How many jobs a worker runs at once, at least 1.
+    pub slots: u32,
+    /// Their operating system.
+    pub os: Os,
+    /// An image of that operating system; AWS's or the distribution's newest one if absent.
+    pub ami: Option<String>,
+    /// The size of their disk in GB, at least 8.
+    pub disk_gb: u32,
+    /// Mirrors of Docker Hub, asked first.
+    #[schemars(with = "Vec<String>")]
+    pub registry_mirrors: Vec<Url>,
+}
+
+impl Spec {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`SpecError`] says what is wrong, where, and what to do about it.
+    pub fn load(path: &Path) -> Result<Self, SpecError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| SpecError::unread(path, source))?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads and checks a text; `file` is the name that errors call it by.
+    ///
+    /// # Errors
+    /// [`SpecError`] says what is wrong, where, and what to do about it.
+    pub fn parse(text: &str, file: &str) -> Result<Self, SpecError> {
+        let spec: Self =
+            toml::from_str(text).map_err(|error| SpecError::of_toml(&error, text, file))?;
+        check::check(&spec).map_err(|flaw| flaw.into_error(text, file))?;
+        Ok(spec)
+    }
+
+    /// The JSON schema of `onspot.toml`, for editors.
+    pub fn json_schema() -> schemars::Schema {
+        schemars::schema_for!(Self)
+    }
+
+    /// What a person should know before bringing the stack up, one sentence each.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for runner in &self.runners {
+            if runner.owns_its_worker() {
+                notes.push(format!(
+                    "jobs of {:?} own their worker: they can reach its role's order, payload and \
+                     cache; so each worker runs {}",
+                    runner.name,
+                    match runner.max_builds() {
+                        1 => "one job and is given back".to_owned(),
+                        0 => "any number of jobs, one after the other".to_owned(),
+                        many => format!("{many} jobs, one after the other"),
+                    }
+                ));
+            }
+            if runner.token.is_plain() {
+                notes.push(format!(
+                    "the token of {:?} stands in the file: prefer env:, file: or ssm:",
+                    runner.name
+                ));
+            }
+        }
+        notes
+    }
+}
+
+impl Runner {
+    /// The runner's name as AWS's resources may carry it.
+    pub fn slug(&self) -> String {
+        slug(&self.name)
+    }
+
+    /// Whether a job can take its worker over: privileged, or with Docker's socket.
+    pub fn owns_its_worker(&self) -> bool {
+        self.privileged
+            || self
+                .volumes
+                .iter()
+                .any(|volume| volume.contains("docker.sock"))
+    }
+
+    /// After how many jobs a worker is given back; 0 means never.
+    pub fn max_builds(&self) -> u32 {
+        self.workers
+            .max_builds
+            .unwrap_or(u32::from(self.owns_its_worker()))
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            cidr: defaults::cidr(),
+            zones: Vec::new(),
+            nat: Nat::default(),
+        }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { expire_days: 30 }
+    }
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { retention_days: 30 }
+    }
+}
+
+impl Default for Manager {
+    fn default() -> Self {
+        Self {
+            instance_type: "t3.micro".to_owned(),
+            count: 1,
+            os: Os::default(),
+            ami: None,
+        }
+    }
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        // One size over several generations and makers: what one lacks another one has.
+        let types = [
+            "m7i.large",
+            "m7a.large",
+            "m6i.large",
+            "m6a.large",
+            "m5.large",
+            "m5a.large",
+        ];
+        Self {
+            instance_types: types.map(str::to_owned).to_vec(),
+            spot: true,
+            spot_price: None,
+            idle_count: 0,
+            idle_time: Duration::from_mins(10),
+            max_builds: None,
+            slots: 1,
+            os: Os::default(),
+            ami: None,
+            disk_gb: 30,
+            registry_mirrors: Vec::new(),
+        }
+    }
+}
+
+/// What serde takes where nothing is said.
+mod defaults {
+    use std::net::Ipv4Addr;
+
+    use ipnet::Ipv4Net;
+
+    pub(super) fn name() -> String {
+        "onspot".to_owned()
+    }
+
+    pub(super) fn concurrent() -> u32 {
+        10
+    }
+
+    pub(super) fn limit() -> u32 {
+        10
+    }
+
+    pub(super) fn image() -> String {
+        "alpine:latest".to_owned()
+    }
+
+    pub(super) fn volumes() -> Vec<String> {
+        vec!["/cache".to_owned()]
+    }
+
+    pub(super) fn cidr() -> Ipv4Net {
+        Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 16)
+    }
+}
+
+#[cfg(test)]
+mod tests;

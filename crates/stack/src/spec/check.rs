@@ -1,0 +1,312 @@
+//! What makes sense in an `onspot.toml`, beyond its types. Everything here would otherwise fail
+//! half-way through `up`, or worse, not fail at all.
+
+use std::collections::BTreeMap;
+
+use onspot_netplan::NetworkSpec;
+
+use super::locate::{Step, locate};
+use super::{Network, Runner, Spec, SpecError, SpecErrorKind, Workers};
+use crate::names::{Names, slug};
+
+/// The retentions that CloudWatch Logs has, in days (API reference of `PutRetentionPolicy`).
+const RETENTIONS: [u32; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+];
+/// A runner's name is a part of object keys and the value of a tag.
+const MAX_RUNNER_NAME: usize = 64;
+/// The slug that the managers' own resources have.
+const MANAGER: &str = "manager";
+
+/// What is wrong, and at which key.
+#[derive(Debug)]
+pub(super) struct Flaw {
+    path: Vec<Step>,
+    what: String,
+    hint: String,
+}
+
+impl Flaw {
+    fn new(path: &[Step], what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            path: path.to_vec(),
+            what: what.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// The flaw with the place in the text.
+    pub(super) fn into_error(self, text: &str, file: &str) -> SpecError {
+        let at = locate(text, &self.path);
+        let kind = SpecErrorKind::Invalid {
+            what: self.what,
+            hint: self.hint,
+        };
+        SpecError::new(kind, text, file, at)
+    }
+}
+
+/// Finds the first flaw.
+pub(super) fn check(spec: &Spec) -> Result<(), Flaw> {
+    use Step::Key;
+    let region = spec.region.as_deref().unwrap_or("us-east-1");
+    Names::new(&spec.name, region).map_err(|error| {
+        Flaw::new(
+            &[Key("name")],
+            error.to_string(),
+            "for example name = \"ci-runners\"",
+        )
+    })?;
+    let is_region = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if region.is_empty() || !region.chars().all(is_region) {
+        return Err(Flaw::new(
+            &[Key("region")],
+            format!("`{region}` is not a region"),
+            "write it as AWS does, for example region = \"eu-west-1\"",
+        ));
+    }
+    positive(spec.concurrent, &[Key("concurrent")])?;
+    network(&spec.name, &spec.network)?;
+    let expiry = [Key("cache"), Key("expire_days")];
+    positive(spec.cache.expire_days, &expiry)?;
+    retention(spec.logs.retention_days)?;
+    let count = [Key("manager"), Key("count")];
+    if !(1..=5).contains(&spec.manager.count) {
+        let what = format!("{} managers are too few or too many", spec.manager.count);
+        return Err(Flaw::new(
+            &count,
+            what,
+            "write 1, or 2 for a manager that stands by",
+        ));
+    }
+    instance_type(
+        &spec.manager.instance_type,
+        &[Key("manager"), Key("instance_type")],
+    )?;
+    ami(spec.manager.ami.as_deref(), &[Key("manager"), Key("ami")])?;
+    spec.timing.check().map_err(|error| {
+        Flaw::new(
+            &[Key("timing")],
+            error.to_string(),
+            "leave [timing] out for the defaults",
+        )
+    })?;
+    runners(&spec.runners)
+}
+
+fn network(stack: &str, network: &Network) -> Result<(), Flaw> {
+    // The planner's own rules. Until the region is asked, one zone stands for the default.
+    let zones = if network.zones.is_empty() {
+        vec!["xx-xxxx-1a".to_owned()]
+    } else {
+        network.zones.clone()
+    };
+    let mut wanted = NetworkSpec::new(stack, "", zones);
+    wanted.cidr = network.cidr;
+    wanted.nat = network.nat.into();
+    onspot_netplan::desired(&wanted).map(drop).map_err(|error| {
+        let about_zones = error.to_string().contains("zone");
+        let key = Step::Key(if about_zones { "zones" } else { "cidr" });
+        Flaw::new(
+            &[Step::Key("network"), key],
+            error.to_string(),
+            error.hint().unwrap_or_default(),
+        )
+    })
+}
+
+fn retention(days: u32) -> Result<(), Flaw> {
+    if RETENTIONS.contains(&days) {
+        return Ok(());
+    }
+    let nearest = RETENTIONS
+        .iter()
+        .min_by_key(|known| known.abs_diff(days))
+        .unwrap_or(&30);
+    Err(Flaw::new(
+        &[Step::Key("logs"), Step::Key("retention_days")],
+        format!("CloudWatch cannot keep logs for {days} days"),
+        format!("the nearest that it can is {nearest}"),
+    ))
+}
+
+fn runners(runners: &[Runner]) -> Result<(), Flaw> {
+    if runners.is_empty() {
+        return Err(Flaw::new(
+            &[Step::Key("runners")],
+            "there is no runner",
+            "add a [[runners]] section with name, url and token",
+        ));
+    }
+    let mut slugs: BTreeMap<String, &str> = BTreeMap::new();
+    for (index, runner) in runners.iter().enumerate() {
+        let here = [Step::Key("runners"), Step::Index(index)];
+        one_runner(runner, &here)?;
+        let slug = slug(&runner.name);
+        let name = at(&here, "name");
+        if slug == MANAGER {
+            let what = format!("a runner cannot be called {:?}", runner.name);
+            return Err(Flaw::new(
+                &name,
+                what,
+                "the manager's resources are: choose another name",
+            ));
+        }
+        if let Some(other) = slugs.insert(slug.clone(), &runner.name) {
+            let what = format!(
+                "{other:?} and {:?} would both be {slug:?} in AWS",
+                runner.name
+            );
+            return Err(Flaw::new(&name, what, "rename one of them"));
+        }
+    }
+    Ok(())
+}
+
+fn one_runner(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
+    let name = &runner.name;
+    let length = name.chars().count();
+    if !(1..=MAX_RUNNER_NAME).contains(&length) || name.contains(|c: char| c.is_control()) {
+        return Err(Flaw::new(
+            &at(here, "name"),
+            format!("{name:?} is no name for a runner"),
+            format!("1 to {MAX_RUNNER_NAME} characters, for example name = \"docker.m3\""),
+        ));
+    }
+    if !matches!(runner.url.scheme(), "http" | "https") || runner.url.host().is_none() {
+        return Err(Flaw::new(
+            &at(here, "url"),
+            format!("`{}` is not GitLab's address", runner.url),
+            "for example url = \"https://gitlab.com\"",
+        ));
+    }
+    positive(runner.limit, &at(here, "limit"))?;
+    if let Some(bad) = runner
+        .environment
+        .iter()
+        .find(|variable| !variable.contains('='))
+    {
+        return Err(Flaw::new(
+            &at(here, "environment"),
+            format!("`{bad}` is not a variable"),
+            "write NAME=value",
+        ));
+    }
+    workers(runner, &at(here, "workers"))
+}
+
+fn workers(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
+    let Workers {
+        instance_types,
+        slots,
+        disk_gb,
+        spot_price,
+        ami: image,
+        ..
+    } = &runner.workers;
+    let types = at(here, "instance_types");
+    if instance_types.is_empty() {
+        let hint = "leave it out for the default ones";
+        return Err(Flaw::new(&types, "there is no instance type to buy", hint));
+    }
+    for (index, name) in instance_types.iter().enumerate() {
+        instance_type(name, &[&types[..], &[Step::Index(index)]].concat())?;
+    }
+    positive(*slots, &at(here, "slots"))?;
+    if runner.owns_its_worker() && *slots > 1 {
+        return Err(Flaw::new(
+            &at(here, "slots"),
+            "a job that is privileged or has Docker's socket owns its worker and cannot share it",
+            "write slots = 1",
+        ));
+    }
+    if *disk_gb < 8 {
+        let what = format!("{disk_gb} GB are too small for the system and Docker's images");
+        return Err(Flaw::new(&at(here, "disk_gb"), what, "write 8 or more"));
+    }
+    if let Some(price) = spot_price
+        && !price
+            .parse::<f64>()
+            .is_ok_and(|price| price > 0.0 && price.is_finite())
+    {
+        return Err(Flaw::new(
+            &at(here, "spot_price"),
+            format!("`{price}` is not a price"),
+            "dollars an hour, for example spot_price = \"0.05\"; leave it out for the price on demand",
+        ));
+    }
+    ami(image.as_deref(), &at(here, "ami"))
+}
+
+/// `family.size`, for x86_64: the helper image and the binary are.
+fn instance_type(name: &str, path: &[Step]) -> Result<(), Flaw> {
+    let part = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    let Some((family, size)) = name.split_once('.') else {
+        let hint = "write it as AWS does, for example \"m6i.large\"";
+        return Err(Flaw::new(
+            path,
+            format!("`{name}` is not an instance type"),
+            hint,
+        ));
+    };
+    if !part(family) || !part(size) {
+        let hint = "write it as AWS does, for example \"m6i.large\"";
+        return Err(Flaw::new(
+            path,
+            format!("`{name}` is not an instance type"),
+            hint,
+        ));
+    }
+    if is_arm(family) {
+        let what = format!("`{name}` has an ARM processor, which is not supported yet");
+        return Err(Flaw::new(
+            path,
+            what,
+            "choose an Intel or AMD type, for example m6i or m6a",
+        ));
+    }
+    Ok(())
+}
+
+/// AWS's naming: after the generation's digit, `g` stands for Graviton.
+fn is_arm(family: &str) -> bool {
+    let after_digit = family.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let attributes = after_digit.trim_start_matches(|c: char| c.is_ascii_digit());
+    family == "a1" || attributes.starts_with('g')
+}
+
+fn ami(ami: Option<&str>, path: &[Step]) -> Result<(), Flaw> {
+    match ami {
+        Some(id) if !id.starts_with("ami-") => Err(Flaw::new(
+            path,
+            format!("`{id}` is not the id of an image"),
+            "for example ami-0123456789abcdef0; leave it out for the newest one",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn positive(value: u32, path: &[Step]) -> Result<(), Flaw> {
+    if value > 0 {
+        return Ok(());
+    }
+    let key = match path.last() {
+        Some(Step::Key(key)) => key,
+        _ => "it",
+    };
+    Err(Flaw::new(
+        path,
+        format!("`{key}` must be 1 at least"),
+        "write a bigger number",
+    ))
+}
+
+fn at(here: &[Step], key: &'static str) -> Vec<Step> {
+    [here, &[Step::Key(key)]].concat()
+}

@@ -1,0 +1,226 @@
+//! What is wrong with an `onspot.toml`, and where.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+
+/// What is wrong with an `onspot.toml`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecErrorKind {
+    /// The file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no such key.
+    #[error("unknown key `{key}`")]
+    UnknownKey {
+        /// The key as written.
+        key: String,
+        /// The known key that is most like it.
+        nearest: Option<String>,
+        /// All keys that may stand there.
+        known: Vec<String>,
+    },
+    /// The value is none of those that may stand there.
+    #[error("unknown value `{value}`")]
+    UnknownValue {
+        /// The value as written.
+        value: String,
+        /// The known value that is most like it.
+        nearest: Option<String>,
+        /// All values that may stand there.
+        known: Vec<String>,
+    },
+    /// A key without default is missing.
+    #[error("missing key `{key}`")]
+    MissingKey {
+        /// The key.
+        key: String,
+    },
+    /// The text is not TOML, or a value has the wrong type.
+    #[error("{message}")]
+    Toml {
+        /// What the parser said.
+        message: String,
+    },
+    /// The value has the right type, but makes no sense.
+    #[error("{what}")]
+    Invalid {
+        /// What is wrong, as a sentence fragment.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+}
+
+/// An error in an `onspot.toml`, with the line it is on where there is one.
+///
+/// As a [`Diagnostic`] it shows that line. A line that may hold a token is never shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {kind}")]
+pub struct SpecError {
+    file: String,
+    kind: Box<SpecErrorKind>,
+    excerpt: Option<Box<Excerpt>>,
+}
+
+/// The file's text and the place in it.
+#[derive(Debug)]
+struct Excerpt {
+    source: NamedSource<String>,
+    at: Range<usize>,
+}
+
+impl SpecError {
+    /// What is wrong.
+    pub fn kind(&self) -> &SpecErrorKind {
+        &self.kind
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self.kind() {
+            SpecErrorKind::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Some("write one with `onspot init`, or name it with --config".to_owned())
+            }
+            SpecErrorKind::Read { .. } => None,
+            SpecErrorKind::UnknownKey { nearest, known, .. }
+            | SpecErrorKind::UnknownValue { nearest, known, .. } => match nearest {
+                Some(nearest) => Some(format!("did you mean `{nearest}`?")),
+                None if known.is_empty() => Some("remove it".to_owned()),
+                None => Some(format!("there are: {}", known.join(", "))),
+            },
+            SpecErrorKind::MissingKey { key } => Some(example_of(key)),
+            SpecErrorKind::Toml { .. } => None,
+            SpecErrorKind::Invalid { hint, .. } => Some(hint.clone()),
+        }
+    }
+
+    pub(super) fn unread(path: &Path, source: std::io::Error) -> Self {
+        Self {
+            file: path.display().to_string(),
+            kind: Box::new(SpecErrorKind::Read {
+                path: path.to_owned(),
+                source,
+            }),
+            excerpt: None,
+        }
+    }
+
+    pub(super) fn new(
+        kind: SpecErrorKind,
+        text: &str,
+        file: &str,
+        at: Option<Range<usize>>,
+    ) -> Self {
+        let source = || NamedSource::new(file, without_tokens(text)).with_language("TOML");
+        Self {
+            file: file.to_owned(),
+            kind: Box::new(kind),
+            excerpt: at.map(|at| {
+                Box::new(Excerpt {
+                    source: source(),
+                    at,
+                })
+            }),
+        }
+    }
+
+    /// What serde and the TOML parser say, taken apart: their messages quote the key first and
+    /// then the known ones.
+    pub(super) fn of_toml(error: &toml::de::Error, text: &str, file: &str) -> Self {
+        let message = error.message();
+        let mut quoted = quoted(message).map(str::to_owned);
+        let kind = match quoted.next() {
+            Some(key) if message.starts_with("unknown field") => {
+                let known: Vec<_> = quoted.collect();
+                SpecErrorKind::UnknownKey {
+                    nearest: nearest(&key, &known),
+                    key,
+                    known,
+                }
+            }
+            Some(value) if message.starts_with("unknown variant") => {
+                let known: Vec<_> = quoted.collect();
+                SpecErrorKind::UnknownValue {
+                    nearest: nearest(&value, &known),
+                    value,
+                    known,
+                }
+            }
+            Some(key) if message.starts_with("missing field") => SpecErrorKind::MissingKey { key },
+            _ => SpecErrorKind::Toml {
+                message: message.to_owned(),
+            },
+        };
+        Self::new(kind, text, file, error.span())
+    }
+}
+
+/// The parts of a message between backticks.
+fn quoted(message: &str) -> impl Iterator<Item = &str> {
+    message.split('`').skip(1).step_by(2)
+}
+
+/// The known word that is most like `word`, if one is alike at all.
+fn nearest(word: &str, known: &[String]) -> Option<String> {
+    known
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate.clone())
+}
+
+/// How the keys without default are written.
+fn example_of(key: &str) -> String {
+    match key {
+        "runners" => "add a [[runners]] section with name, url and token".to_owned(),
+        "name" => "give the runner a name, for example name = \"docker.m3\"".to_owned(),
+        "url" => "give GitLab's address, for example url = \"https://gitlab.com\"".to_owned(),
+        "token" => "say where the token is, for example token = \"env:RUNNER_TOKEN\"".to_owned(),
+        key => format!("add {key}"),
+    }
+}
+
+/// The text of the same length with the values of `token` keys blanked.
+fn without_tokens(text: &str) -> String {
+    text.split_inclusive('\n')
+        .map(|line| match line.split_once('=') {
+            Some((key, value)) if key.trim().trim_matches(['"', '\'']) == "token" => {
+                let blank = |c: char| {
+                    if c.is_whitespace() {
+                        c.to_string()
+                    } else {
+                        "*".repeat(c.len_utf8())
+                    }
+                };
+                format!("{key}={}", value.chars().map(blank).collect::<String>())
+            }
+            _ => line.to_owned(),
+        })
+        .collect()
+}
+
+impl Diagnostic for SpecError {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.hint().map(|hint| Box::new(hint) as _)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.excerpt.as_ref().map(|excerpt| &excerpt.source as _)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let excerpt = self.excerpt.as_ref()?;
+        let span = LabeledSpan::new_primary_with_span(Some("here".to_owned()), excerpt.at.clone());
+        Some(Box::new(std::iter::once(span)))
+    }
+}

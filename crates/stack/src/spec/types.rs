@@ -1,0 +1,37 @@
+//! The words that `onspot.toml` chooses from.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How private subnets reach the internet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nat {
+    /// By a NAT gateway: AWS looks after it; about 33 dollars a month and its traffic.
+    #[default]
+    Gateway,
+    /// Not at all: managers and workers are in the public subnets, with no inbound rule.
+    None,
+}
+
+impl From<Nat> for onspot_netplan::Nat {
+    fn from(nat: Nat) -> Self {
+        match nat {
+            Nat::Gateway => Self::Gateway,
+            Nat::None => Self::None,
+        }
+    }
+}
+
+/// When images are pulled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullPolicy {
+    /// For every job.
+    #[default]
+    Always,
+    /// When the worker does not have them.
+    IfNotPresent,
+    /// Never.
+    Never,
+}
