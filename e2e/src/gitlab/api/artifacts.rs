@@ -85,7 +85,13 @@ pub(super) async fn upload(
         size,
     };
     server.change(|state| {
-        state.tell(id, &from.caller(&Params::default()), what, 201, Timestamp::now());
+        state.tell(
+            id,
+            &from.caller(&Params::default()),
+            what,
+            201,
+            Timestamp::now(),
+        );
         if let Some(job) = state.jobs.get_mut(&id) {
             job.artifacts.insert(kind, artifact);
         }

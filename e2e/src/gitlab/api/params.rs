@@ -139,7 +139,9 @@ impl From {
     /// The caller; its machine's name stands in `info.name`, or after the program in the
     /// `User-Agent`: `onspot 0.1.0 (i-0123)`.
     pub(super) fn caller(&self, params: &Params) -> Caller {
-        let info = params.get("info").and_then(|info| info.get("name")?.as_str());
+        let info = params
+            .get("info")
+            .and_then(|info| info.get("name")?.as_str());
         // Most programs give their own name there, which says nothing about the machine.
         let named = info.filter(|name| !["", "gitlab-runner", "onspot"].contains(name));
         let comment = || {
