@@ -1,10 +1,21 @@
-//! The manager's loop, the worker's loop, and the pure schedule between them.
+#![doc = include_str!("../README.md")]
 
 pub mod capacity;
-pub mod clock;
+mod clock;
 pub mod coordinator;
 pub mod imds;
+mod instance;
 pub mod leader;
+mod local;
+mod manager;
 pub mod schedule;
 pub mod settings;
+mod setup;
 pub mod worker;
+
+pub use clock::Clock;
+pub use instance::{InstanceContext, run_worker};
+pub use local::{LocalOptions, run_local};
+pub use manager::{ManagerContext, run_manager};
+pub use setup::{SetupError, fleet_spec};
+pub use worker::watchdog;

@@ -127,7 +127,7 @@ pub async fn work(
                 agent.give_everything_up("its worker was stopped").await;
                 return Ok(());
             }
-            _ = superseded.wait_for(|superseded| *superseded) => {
+            () = keeper::turns_true(&mut superseded) => {
                 agent.stop_all(Stop::Abort);
                 agent.wait_for_all().await;
                 return Err(WorkerError::Superseded { worker: agent.context.id.clone() });

@@ -115,6 +115,24 @@ pub enum Stage {
 }
 
 impl RunnerView {
+    /// A runner without jobs, workers or limits.
+    pub fn new(name: RunnerName) -> Self {
+        Self {
+            name,
+            limit: 0,
+            asking: 0,
+            request_concurrency: 1,
+            policy: None,
+            observed: true,
+            jobs: Vec::new(),
+            workers: Vec::new(),
+            pools: Pools::new(),
+            candidates: Vec::new(),
+            refused: Vec::new(),
+            trouble: None,
+        }
+    }
+
     /// The jobs that count against the limits: all but those that are with GitLab already.
     pub fn in_flight(&self) -> u32 {
         count(self.jobs.iter().filter(|job| job.place != Place::Ending))

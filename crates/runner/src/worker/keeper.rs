@@ -127,6 +127,13 @@ impl Keeper {
     }
 }
 
+/// Ends when the flag is set.
+pub(crate) async fn turns_true(flag: &mut watch::Receiver<bool>) {
+    if flag.wait_for(|set| *set).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// The task that writes.
 struct Writer {
     ledger: Arc<dyn Ledger>,
@@ -150,7 +157,7 @@ impl Writer {
         loop {
             tokio::select! {
                 _ = heartbeat.tick() => {}
-                _ = superseded.wait_for(|superseded| *superseded) => return,
+                () = turns_true(&mut superseded) => return,
                 change = self.requests.recv() => match change {
                     Some(change) => {
                         waiting.extend(change.stored);

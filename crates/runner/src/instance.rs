@@ -1,0 +1,132 @@
+//! `onspot worker`: the worker's loop on an instance.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onspot_executor::{DockerExecutor, Executor};
+use onspot_ledger::{Ledger, Step, WorkerId};
+use onspot_runnerconf::{Config, Runner};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::coordinator::GitLabJobs;
+use crate::imds::Imds;
+use crate::settings::WorkerSettings;
+use crate::setup::{SetupError, client_of, docker_settings, log_limit};
+use crate::worker::{CachePlace, WorkerContext, watch_for_interruption, work};
+
+/// Between two tries to reach what a booting instance may not have yet.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How long Docker may take to come up on a booting instance.
+const DOCKER_LIMIT: Duration = Duration::from_mins(2);
+
+/// What an instance's worker is given.
+pub struct InstanceContext {
+    /// The `worker.toml`.
+    pub settings: WorkerSettings,
+    /// What is where.
+    pub ledger: Arc<dyn Ledger>,
+    /// The instance's own connection to S3, for the jobs' cache.
+    pub s3: aws_sdk_s3::Client,
+    /// The instance's metadata.
+    pub imds: Imds,
+    /// The binary that runs in the helper container: this one.
+    pub helper_binary: PathBuf,
+}
+
+/// Runs jobs until `shutdown`.
+///
+/// # Errors
+/// If jobs can't be run on this host, or another agent has taken over.
+pub async fn run_worker(
+    context: InstanceContext,
+    shutdown: CancellationToken,
+) -> Result<(), SetupError> {
+    let settings = context.settings;
+    let runner = runner_of(&settings)?;
+    let clock = Clock::system();
+    let instance = tokio::select! {
+        instance = instance_id(&context.imds) => instance,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let executor = tokio::select! {
+        executor = docker(&runner, &context.helper_binary) => executor?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let cache = cache_of(&settings, &runner, context.s3);
+    let (tell, interruption) = watch::channel(None);
+    let interval = settings.timing.interruption_poll;
+    tokio::spawn(watch_for_interruption(context.imds, interval, tell));
+    let milestones = vec![booted_at(&clock)];
+    let worker = WorkerContext {
+        ledger: context.ledger,
+        clock,
+        id: WorkerId::of(&settings.role_id, &instance),
+        version: onspot_gitlab::VERSION.to_owned(),
+        slots: settings.slots.max(1),
+        max_builds: settings.max_builds,
+        executor: Arc::new(executor),
+        coordinator: Arc::new(GitLabJobs::new(client_of(&runner)?, log_limit(&runner))),
+        cache,
+        lease_file: Some(settings.lease_file),
+        interruption,
+        milestones,
+        timing: settings.timing,
+    };
+    Ok(work(Arc::new(worker), shutdown).await?)
+}
+
+fn runner_of(settings: &WorkerSettings) -> Result<Runner, SetupError> {
+    let config = Config::parse_without_tokens(&settings.config, "worker.toml: config")
+        .map_err(|error| SetupError::Config(Box::new(error)))?;
+    config
+        .runners
+        .into_iter()
+        .next()
+        .ok_or(SetupError::NoRunners)
+}
+
+async fn instance_id(imds: &Imds) -> String {
+    loop {
+        match imds.instance_id().await {
+            Ok(instance) => return instance,
+            Err(error) => tracing::warn!(%error, "the instance does not know itself yet"),
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
+/// Docker may come up after this service does.
+async fn docker(runner: &Runner, binary: &std::path::Path) -> Result<impl Executor, SetupError> {
+    // The payloads carry what depends on the runner's token.
+    let settings = docker_settings(runner, "", binary.to_owned())?;
+    let begun = tokio::time::Instant::now();
+    loop {
+        match DockerExecutor::connect(settings.clone()).await {
+            Ok(executor) => return Ok(executor),
+            Err(error) if begun.elapsed() > DOCKER_LIMIT => return Err(SetupError::Host(error)),
+            Err(error) => tracing::warn!(%error, "Docker is not there yet"),
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
+/// The cache lies in the stack's bucket, whatever `[runners.cache]` says of other places.
+fn cache_of(settings: &WorkerSettings, runner: &Runner, client: aws_sdk_s3::Client) -> CachePlace {
+    match &runner.cache {
+        None => CachePlace::None,
+        Some(cache) => CachePlace::S3 {
+            client,
+            bucket: settings.bucket.clone(),
+            prefix: Some(settings.cache_prefix.clone()),
+            shared: cache.shared,
+        },
+    }
+}
+
+/// When the kernel started, by this clock.
+fn booted_at(clock: &Clock) -> Step {
+    Step::new("booted", clock.now() - clock.steady())
+}

@@ -1,0 +1,263 @@
+//! `onspot run`: the same loops over a ledger in memory, with this host as the only worker.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use onspot_executor::{DockerExecutor, Executor};
+use onspot_gitlab::{AssignedJob, Info, RunnerIdentity, RunnerToken, SystemId};
+use onspot_ledger::{
+    JobKey, Key, Ledger, ManagerId, MemoryLedger, Phase, Record, RunnerName, Verdict, WorkerId,
+    key::JOBS, read,
+};
+use onspot_runnerconf::{Config, ExecutorKind, Runner};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::capacity::HostCapacity;
+use crate::clock::Clock;
+use crate::coordinator::{Coordinator, GitLab, GitLabJobs};
+use crate::leader::{LeaderContext, Seat, chain, lead};
+use crate::settings::Timing;
+use crate::setup::{
+    SetupError, check_executor, check_interval, client_of, docker_settings, log_limit,
+};
+use crate::worker::{CachePlace, WorkerContext, work};
+
+/// How long the last words to GitLab may take.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Where `onspot run` keeps things on this host.
+#[derive(Debug, Clone)]
+pub struct LocalOptions {
+    /// The runners' tokens, by the runners' names: references are followed by now.
+    pub tokens: BTreeMap<String, RunnerToken>,
+    /// The folder for build folders and caches.
+    pub data: PathBuf,
+    /// The binary that runs in the helper container: this one, or one against an older libc.
+    pub helper_binary: PathBuf,
+}
+
+/// Runs the jobs of all runners in `config` on this host until `shutdown`. Jobs that run then are
+/// ended as failed: there is nobody to go on with them.
+///
+/// # Errors
+/// If jobs can't be run on this host.
+pub async fn run_local(
+    config: &Config,
+    options: LocalOptions,
+    shutdown: CancellationToken,
+) -> Result<(), SetupError> {
+    if config.runners.is_empty() {
+        return Err(SetupError::NoRunners);
+    }
+    let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new());
+    let (clock, timing) = (Clock::system(), timing());
+    let mut seats = BTreeMap::new();
+    let mut workers = Vec::new();
+    for runner in &config.runners {
+        check_executor(runner)?;
+        let token = options.tokens.get(&runner.name);
+        let missing = || SetupError::Token {
+            runner: runner.name.clone(),
+        };
+        let token = token.ok_or_else(missing)?.clone();
+        let client = client_of(runner)?;
+        let name = RunnerName::new(&runner.name);
+        let id = WorkerId::of(&runner.name, &host_name());
+        let coordinator: Arc<dyn Coordinator> =
+            Arc::new(GitLabJobs::new(client.clone(), log_limit(runner)));
+        let short_token = token.short();
+        let info = match runner.executor {
+            ExecutorKind::Shell => Info::shell(),
+            _ => Info::docker(),
+        };
+        let identity = RunnerIdentity::new(token, SystemId::of_this_host(), info);
+        let executor = executor_of(runner, &short_token, &options).await?;
+        let seat = Seat {
+            source: Arc::new(GitLab::new(client, identity)),
+            coordinator: Arc::clone(&coordinator),
+            capacity: Arc::new(HostCapacity::new(id.clone(), Timestamp::now())),
+            policy: None,
+            limit: runner.limit,
+            request_concurrency: runner.request_concurrency.max(1),
+            short_token,
+        };
+        seats.insert(name, seat);
+        workers.push(WorkerContext {
+            ledger: Arc::clone(&ledger),
+            clock: clock.clone(),
+            timing: timing.clone(),
+            id,
+            version: onspot_gitlab::VERSION.to_owned(),
+            slots: slots_of(runner, config.concurrent),
+            max_builds: 0,
+            executor,
+            coordinator,
+            cache: cache_of(runner, &options),
+            lease_file: None,
+            interruption: watch::channel(None).1,
+            milestones: Vec::new(),
+        });
+    }
+    let leader = Arc::new(LeaderContext {
+        ledger,
+        clock,
+        timing,
+        me: ManagerId::random(&host_name()),
+        version: onspot_gitlab::VERSION.to_owned(),
+        concurrent: config.concurrent,
+        check_interval: check_interval(config.check_interval),
+        runners: seats,
+    });
+    run_all(leader, workers, shutdown).await
+}
+
+/// The loops, in an order that loses nothing: first no more jobs are taken, then those that run
+/// are stopped, then GitLab is told about them.
+async fn run_all(
+    leader: Arc<LeaderContext>,
+    workers: Vec<WorkerContext>,
+    shutdown: CancellationToken,
+) -> Result<(), SetupError> {
+    let stop_workers = CancellationToken::new();
+    let mut loops = JoinSet::new();
+    for worker in workers {
+        loops.spawn(work(Arc::new(worker), stop_workers.clone()));
+    }
+    let stop_leader = shutdown.child_token();
+    let leading = tokio::spawn(lead(Arc::clone(&leader), stop_leader.clone()));
+    let failed = tokio::select! {
+        () = shutdown.cancelled() => None,
+        Some(Ok(Err(error))) = loops.join_next() => Some(error),
+    };
+    stop_leader.cancel();
+    if leading.await.is_err() {
+        tracing::error!("the leader's loop died");
+    }
+    stop_workers.cancel();
+    while loops.join_next().await.is_some() {}
+    if tokio::time::timeout(LAST_WORDS, end_all(&leader))
+        .await
+        .is_err()
+    {
+        tracing::error!("GitLab could not be told about all jobs that were stopped");
+    }
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Tells GitLab how the jobs ended that nobody goes on with: the ledger goes with this process.
+async fn end_all(leader: &LeaderContext) {
+    let Ok(listed) = leader.ledger.list(JOBS).await else {
+        return;
+    };
+    for job in listed
+        .iter()
+        .filter_map(|object| Key::job_of_record(&object.key))
+    {
+        let Ok(Some(record)) = read(&*leader.ledger, &Key::record(&job)).await else {
+            continue;
+        };
+        if let Err(error) = end(leader, &job, &record.value).await {
+            tracing::error!(job = job.id, error = %chain(&error), "GitLab was not told");
+        }
+    }
+}
+
+async fn end(
+    leader: &LeaderContext,
+    job: &JobKey,
+    record: &Record,
+) -> Result<(), onspot_gitlab::Error> {
+    let verdict = match &record.phase {
+        Phase::Done { .. } => return Ok(()),
+        Phase::Finishing { verdict, .. } => verdict.clone(),
+        Phase::Waiting | Phase::Assigned { .. } => {
+            Verdict::failed("runner_system_failure", "onspot was stopped")
+        }
+    };
+    let Ok(Some(payload)) = read(&*leader.ledger, &Key::job_payload(job)).await else {
+        return Ok(());
+    };
+    let payload = AssignedJob::parse(payload.value.raw)?.job;
+    // A worker's own result, told a moment ago, is simply told again.
+    match leader.runners.get(&job.runner) {
+        Some(seat) => seat.coordinator.report(&payload, &verdict, None).await,
+        None => Ok(()),
+    }
+}
+
+async fn executor_of(
+    runner: &Runner,
+    short_token: &str,
+    options: &LocalOptions,
+) -> Result<Arc<dyn Executor>, SetupError> {
+    if runner.executor.autoscales() {
+        tracing::warn!(runner = runner.name, executor = %runner.executor,
+            "jobs run on this host, as with the executor docker");
+    }
+    let mut settings = docker_settings(runner, short_token, options.helper_binary.clone())?;
+    settings.builds_root = match &runner.builds_dir {
+        Some(folder) => PathBuf::from(folder),
+        None => options.data.join("builds"),
+    };
+    settings.builds_root.push(folder_of(&runner.name));
+    let executor = DockerExecutor::connect(settings)
+        .await
+        .map_err(SetupError::Host)?;
+    Ok(Arc::new(executor))
+}
+
+fn cache_of(runner: &Runner, options: &LocalOptions) -> CachePlace {
+    if runner
+        .docker
+        .as_ref()
+        .is_some_and(|docker| docker.disable_cache)
+    {
+        return CachePlace::None;
+    }
+    let folder = match &runner.cache_dir {
+        Some(folder) => PathBuf::from(folder),
+        None => options.data.join("cache"),
+    };
+    CachePlace::Local(folder.join(folder_of(&runner.name)))
+}
+
+/// A folder's name made from a runner's.
+fn folder_of(name: &str) -> String {
+    name.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '.' {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect()
+}
+
+fn slots_of(runner: &Runner, concurrent: u32) -> u32 {
+    match runner.limit {
+        0 => concurrent.max(1),
+        limit => limit.min(concurrent.max(1)),
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// In memory reading costs nothing.
+fn timing() -> Timing {
+    Timing {
+        order_poll: Duration::from_millis(100),
+        round: Duration::from_millis(200),
+        ..Timing::default()
+    }
+}

@@ -1,0 +1,97 @@
+//! `onspot manager`: the leader's loop on an instance.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use onspot_gitlab::{Info, RunnerIdentity, RunnerToken, SystemId};
+use onspot_ledger::{Ledger, ManagerId, RunnerName};
+use onspot_runnerconf::Config;
+use tokio_util::sync::CancellationToken;
+
+use crate::capacity::Capacity;
+use crate::clock::Clock;
+use crate::coordinator::{GitLab, GitLabJobs};
+use crate::leader::{LeaderContext, Seat, lead};
+use crate::settings::ManagerSettings;
+use crate::setup::{SetupError, check_executor, check_interval, client_of, log_limit, policy_of};
+
+/// What a manager is given.
+pub struct ManagerContext {
+    /// The `config.toml`.
+    pub config: Config,
+    /// The `manager.toml`.
+    pub settings: ManagerSettings,
+    /// The runners' tokens, by the runners' names: references are followed by now.
+    pub tokens: BTreeMap<String, RunnerToken>,
+    /// What is where.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where each runner's workers come from, by the runners' names
+    /// ([`Ec2Capacity`](crate::capacity::Ec2Capacity)).
+    pub capacity: BTreeMap<String, Arc<dyn Capacity>>,
+    /// What people call this manager: its instance's id.
+    pub name: String,
+    /// The machine that GitLab sees.
+    pub system_id: SystemId,
+}
+
+/// Leads, or watches the leader, until `shutdown`.
+///
+/// # Errors
+/// Only a configuration that can't work is one. An unreachable GitLab or a refused token is not:
+/// that is said in the log and in `run/leader`, and tried again.
+pub async fn run_manager(
+    context: ManagerContext,
+    shutdown: CancellationToken,
+) -> Result<(), SetupError> {
+    if context.config.runners.is_empty() {
+        return Err(SetupError::NoRunners);
+    }
+    let mut runners = BTreeMap::new();
+    for runner in &context.config.runners {
+        check_executor(runner)?;
+        let name = &runner.name;
+        let missing = || SetupError::Pool {
+            runner: name.clone(),
+        };
+        let pool = context.settings.runners.get(name).ok_or_else(missing)?;
+        let capacity = context.capacity.get(name).ok_or_else(missing)?;
+        let token = context.tokens.get(name);
+        let token = token
+            .ok_or_else(|| SetupError::Token {
+                runner: name.clone(),
+            })?
+            .clone();
+        let client = client_of(runner)?;
+        let concurrent = context.config.concurrent;
+        let short_token = token.short();
+        let identity = RunnerIdentity::new(token, context.system_id.clone(), Info::docker());
+        let seat = Seat {
+            source: Arc::new(GitLab::new(client.clone(), identity)),
+            coordinator: Arc::new(GitLabJobs::new(client, log_limit(runner))),
+            capacity: Arc::clone(capacity),
+            policy: Some(policy_of(
+                runner,
+                pool,
+                concurrent,
+                &context.settings.timing,
+            )),
+            limit: runner.limit,
+            request_concurrency: runner.request_concurrency.max(1),
+            short_token,
+        };
+        runners.insert(RunnerName::new(name), seat);
+    }
+    let leader = LeaderContext {
+        ledger: context.ledger,
+        clock: Clock::system(),
+        timing: context.settings.timing,
+        me: ManagerId::random(&context.name),
+        version: onspot_gitlab::VERSION.to_owned(),
+        concurrent: context.config.concurrent,
+        check_interval: check_interval(context.config.check_interval),
+        runners,
+    };
+    tracing::info!(manager = %leader.me, runners = leader.runners.len(), "the manager starts");
+    lead(Arc::new(leader), shutdown).await;
+    Ok(())
+}
