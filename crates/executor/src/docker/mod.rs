@@ -18,6 +18,7 @@ use bollard::Docker;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{Mutex, OnceCell};
+use tokio_util::task::TaskTracker;
 
 use crate::drive::{drive, refuse};
 use crate::error::ExecutorError;
@@ -60,6 +61,8 @@ struct Inner {
     /// Set once the helper's image is there and the binary was seen to run in it.
     proven: OnceCell<()>,
     closed: AtomicBool,
+    /// Helpers that are being made ready in the background.
+    warming: TaskTracker,
 }
 
 impl DockerExecutor {
@@ -80,6 +83,7 @@ impl DockerExecutor {
                 warm: Mutex::new(HashMap::new()),
                 proven: OnceCell::new(),
                 closed: AtomicBool::new(false),
+                warming: TaskTracker::new(),
             }),
         }
     }
@@ -128,7 +132,7 @@ impl Executor for DockerExecutor {
             let outcome = drive(&mut job, &run, &plan, runner.after_script_timeout).await;
             // The next job's helper, while the result is on its way.
             let (executor, slot) = (self.clone(), run.slot);
-            tokio::spawn(async move {
+            inner.warming.spawn(async move {
                 if let Err(error) = executor.inner.warm_up(slot).await {
                     tracing::warn!(slot, %error, "no helper was kept ready");
                 }
@@ -153,6 +157,8 @@ impl Executor for DockerExecutor {
     fn close(&self) -> BoxFuture<'_, ()> {
         async move {
             self.inner.closed.store(true, Ordering::SeqCst);
+            self.inner.warming.close();
+            self.inner.warming.wait().await;
             let helpers: Vec<Helper> =
                 self.inner.warm.lock().await.drain().map(|(_, helper)| helper).collect();
             for helper in helpers {

@@ -75,11 +75,10 @@ fn plan(
             aliases.push(alias);
         }
     }
-    let expand = |list: &[String]| list.iter().map(|text| variables.expand(text)).collect();
     Ok(ImagePlan {
         pull: policies(image, settings)?,
-        entrypoint: expand(&image.entrypoint),
-        command: expand(&image.command),
+        entrypoint: image.entrypoint.clone(),
+        command: image.command.clone(),
         variables: image
             .variables
             .iter()

@@ -1,0 +1,195 @@
+//! What the tests on a real Docker engine share: an executor of their own, jobs, and a GitLab of
+//! just enough.
+
+pub(crate) mod gitlab;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onspot_cache::CacheAccess;
+use onspot_executor::{
+    DockerExecutor, DockerSettings, Event, Executor, JobRun, Outcome, PullPolicy, RunnerSettings,
+    Stop,
+};
+use onspot_gitlab::job::{Image, JobPayload, Step};
+use onspot_gitlab::{JobId, JobToken, TraceWriter, Variable};
+use tokio::sync::{OnceCell, mpsc, watch};
+
+/// The image that jobs run in: all that is needed is a shell.
+pub(crate) const IMAGE: &str = "debian:bookworm-slim";
+
+/// Longer than any job here takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The helper's image is built once, not by each test beside the others.
+static IMAGE_READY: OnceCell<()> = OnceCell::const_new();
+
+/// An executor with a name and folder of its own. `finish` removes what is left of it.
+pub(crate) struct Bench {
+    pub(crate) executor: DockerExecutor,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) runner: String,
+}
+
+/// A job that runs.
+pub(crate) struct Running {
+    pub(crate) stop: watch::Sender<Option<Stop>>,
+    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) trace: TraceWriter,
+    outcome: tokio::task::JoinHandle<Outcome>,
+}
+
+/// How a job ended.
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) trace: String,
+    pub(crate) events: Vec<String>,
+}
+
+impl Bench {
+    pub(crate) async fn new(test: &str) -> Self {
+        Self::with(test, "http://127.0.0.1:9", |_| {}).await
+    }
+
+    pub(crate) async fn with(test: &str, url: &str, adjust: impl FnOnce(&mut DockerSettings)) -> Self {
+        let dir = tempfile::Builder::new().prefix("onspot-executor-").tempdir().unwrap();
+        let runner = format!("test-{test}-{}", std::process::id());
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_onspot-helper"));
+        let mut settings = DockerSettings::new(RunnerSettings::new(&runner, url), binary);
+        settings.runner.short_token = "abcdefghi".into();
+        settings.pull_policy = vec![PullPolicy::IfNotPresent];
+        settings.builds_root = dir.path().join("builds");
+        adjust(&mut settings);
+        let executor = DockerExecutor::connect(settings).await.expect(
+            "these tests need a Docker engine: install and start one, \
+             and make sure that `docker version` works for this user",
+        );
+        IMAGE_READY
+            .get_or_try_init(|| async { executor.prepare().await })
+            .await
+            .expect("the helper's image is built from docker/helper where it is missing");
+        Self { executor, dir, runner }
+    }
+
+    /// Starts a job.
+    pub(crate) fn start(&self, payload: JobPayload, cache: CacheAccess, timeout: Duration) -> Running {
+        let trace = TraceWriter::detached(&payload.mask_values()).unwrap();
+        let (stop, stopped) = watch::channel(None);
+        let (sender, events) = mpsc::channel(64);
+        let run = JobRun {
+            payload: Arc::new(payload),
+            slot: 0,
+            attempt: 1,
+            trace: trace.clone(),
+            cache,
+            timeout,
+            stop: stopped,
+            events: sender,
+        };
+        let executor = self.executor.clone();
+        let outcome = tokio::spawn(async move { executor.run(run).await });
+        Running { stop, events, trace, outcome }
+    }
+
+    /// Runs a job to its end.
+    pub(crate) async fn run(&self, payload: JobPayload) -> Ended {
+        self.start(payload, CacheAccess::None, PATIENCE).end(true).await
+    }
+
+    /// The same with a cache in a folder of this host.
+    pub(crate) async fn run_with_cache(&self, payload: JobPayload) -> Ended {
+        let cache = CacheAccess::Local(self.dir.path().join("cache"));
+        self.start(payload, cache, PATIENCE).end(true).await
+    }
+
+    /// How many containers there are with this runner's label and of this kind.
+    pub(crate) fn containers(&self, kind: &str) -> usize {
+        let output = Command::new("docker")
+            .args(["ps", "--all", "--quiet"])
+            .args(["--filter", &format!("label=onspot.runner={}", self.runner)])
+            .args(["--filter", &format!("label=onspot.kind={kind}")])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().count()
+    }
+
+    /// Removes helpers and folders.
+    pub(crate) async fn finish(self) {
+        self.executor.close().await;
+        self.executor.sweep().await.unwrap();
+        assert_eq!(self.containers("job") + self.containers("helper"), 0);
+    }
+}
+
+impl Running {
+    /// Waits until the trace holds this text.
+    pub(crate) async fn until_trace_holds(&mut self, text: &str) {
+        let holds = async {
+            loop {
+                if String::from_utf8_lossy(&self.trace.contents()).contains(text) {
+                    return;
+                }
+                tokio::select! {
+                    event = self.events.recv() => match event {
+                        Some(Event::ReadyToStart(answer)) => answer.send(true).unwrap(),
+                        Some(_) => {}
+                        None => panic!("the job ended before: {}", self.text()),
+                    },
+                    () = tokio::time::sleep(Duration::from_millis(20)) => {}
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, holds).await;
+        assert!(in_time.is_ok(), "no {text:?} in the trace: {}", self.text());
+    }
+
+    /// Waits until the job is over; `start` is the answer to whether it may start.
+    pub(crate) async fn end(mut self, start: bool) -> Ended {
+        let mut events = Vec::new();
+        while let Some(event) = self.events.recv().await {
+            match event {
+                Event::ReadyToStart(answer) => {
+                    events.push("ReadyToStart".into());
+                    let _ = answer.send(start);
+                }
+                Event::Step { name, .. } => events.push(format!("Step({name})")),
+                other => events.push(format!("{other:?}")),
+            }
+        }
+        let trace = self.text();
+        Ended { outcome: self.outcome.await.unwrap(), trace, events }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.trace.contents()).into_owned()
+    }
+}
+
+/// A job with a script and without a repository.
+pub(crate) fn job(script: &[&str]) -> JobPayload {
+    let lines = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect();
+    let mut job = JobPayload {
+        id: JobId(42),
+        token: JobToken::new("glcbt-job-token"),
+        image: Some(Image { name: IMAGE.into(), ..Image::default() }),
+        steps: vec![Step { name: Step::SCRIPT.into(), script: lines(script), ..Step::default() }],
+        variables: vec![Variable::public("GIT_STRATEGY", "none")],
+        ..JobPayload::default()
+    };
+    job.job_info.project_id = 7;
+    job.job_info.project_full_path = "group/project".into();
+    job.job_info.name = "build".into();
+    job
+}
+
+/// Gives a job an `after_script`.
+pub(crate) fn with_after_script(mut job: JobPayload, line: &str) -> JobPayload {
+    job.steps.push(Step {
+        name: Step::AFTER_SCRIPT.into(),
+        script: vec![line.into()],
+        ..Step::default()
+    });
+    job
+}
