@@ -52,13 +52,11 @@ impl State {
         let Some(job) = self.jobs.get(&id) else {
             return;
         };
-        let shown = job.secrets.iter().any(|secret| {
-            secret.len() >= SHORTEST_SECRET
-                && job
-                    .trace
-                    .windows(secret.len())
-                    .any(|part| part == secret.as_bytes())
-        });
+        let trace = String::from_utf8_lossy(&job.trace);
+        let shown = job
+            .secrets
+            .iter()
+            .any(|secret| secret.len() >= SHORTEST_SECRET && trace.contains(secret.as_str()));
         if shown {
             let detail = "the trace shows the value of a masked variable";
             self.violation(id, ViolationKind::UnmaskedSecret, detail, None, now);

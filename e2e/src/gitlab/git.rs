@@ -30,20 +30,39 @@ pub(super) fn command(repository: &Path) -> Command {
     command
 }
 
+/// What a repository's configuration says beyond git's own defaults.
+const CONFIG: &str = "\
+[http]
+\treceivepack = true
+[uploadpack]
+\t# A runner fetches exactly the commit of its pipeline.
+\tallowAnySHA1InWant = true
+[receive]
+\tdenyDeleteCurrent = ignore
+\tautogc = false
+[gc]
+\tauto = 0
+";
+
 /// Make an empty bare repository that takes pushes.
 pub(super) async fn init(repository: &Path) -> Result<(), GitLabError> {
     run(command(repository).args(["init", "--quiet", "--bare", "--initial-branch=main"])).await?;
-    for (key, value) in [
-        ("http.receivepack", "true"),
-        // A runner fetches exactly the commit of its pipeline.
-        ("uploadpack.allowAnySHA1InWant", "true"),
-        ("receive.denyDeleteCurrent", "ignore"),
-        ("gc.auto", "0"),
-        ("receive.autogc", "false"),
-    ] {
-        run(command(repository).args(["config", key, value])).await?;
-    }
-    Ok(())
+    let path = repository.join("config");
+    let folder = |source| GitLabError::Folder {
+        path: path.clone(),
+        source,
+    };
+    let mut config = tokio::fs::read_to_string(&path).await.map_err(folder)?;
+    config.push_str(CONFIG);
+    tokio::fs::write(&path, config).await.map_err(folder)
+}
+
+/// What a clone checks out.
+pub(super) async fn set_head(repository: &Path, branch: &str) -> Result<(), GitLabError> {
+    let target = format!("refs/heads/{branch}");
+    run(command(repository).args(["symbolic-ref", "HEAD", &target]))
+        .await
+        .map(drop)
 }
 
 /// All branches and tags, with what they point to.

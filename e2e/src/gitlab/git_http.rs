@@ -1,5 +1,6 @@
 //! `git clone` and `git push` over HTTP: git's own `http-backend`, streamed both ways.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
@@ -16,6 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout};
 
 use super::api;
+use super::error::GitLabError;
 use super::git;
 use super::ids::ProjectId;
 use super::server::Server;
@@ -302,7 +304,7 @@ async fn pump(
 struct Push {
     server: Arc<Server>,
     project: ProjectId,
-    before: std::collections::BTreeMap<String, String>,
+    before: BTreeMap<String, String>,
     _turn: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
 
@@ -337,11 +339,41 @@ impl Push {
                 return;
             }
         };
+        if let Err(error) = self.choose_default_branch(&after).await {
+            tracing::error!(%error, "the default branch can't be set");
+        }
         for change in trigger::changes(&self.before, &after) {
             if let Err(error) = trigger::pipeline(&self.server, self.project, change).await {
                 tracing::error!(%error, project = %self.project, "no pipeline was made");
             }
         }
+    }
+}
+
+impl Push {
+    /// The first branch that comes is the default one, unless `main` comes with it.
+    async fn choose_default_branch(
+        &self,
+        after: &BTreeMap<String, String>,
+    ) -> Result<(), GitLabError> {
+        let branches = |refs: &BTreeMap<String, String>| -> Vec<String> {
+            let short = |name: &String| name.strip_prefix("refs/heads/").map(str::to_owned);
+            refs.keys().filter_map(short).collect()
+        };
+        let new = branches(after);
+        let Some(first) = new.first().filter(|_| branches(&self.before).is_empty()) else {
+            return Ok(());
+        };
+        if new.iter().any(|name| name == "main") {
+            return Ok(());
+        }
+        git::set_head(&git::path(&self.server.options.dir, self.project), first).await?;
+        self.server.change(|state| {
+            if let Some(project) = state.projects.get_mut(&self.project) {
+                first.clone_into(&mut project.default_branch);
+            }
+        });
+        Ok(())
     }
 }
 

@@ -18,6 +18,8 @@ use super::status::{Member, Status, composite};
 /// What makes a new pipeline.
 #[derive(Debug)]
 pub(super) struct NewPipeline {
+    /// From [`State::next_id`].
+    pub(super) id: PipelineId,
     pub(super) project: ProjectId,
     pub(super) commit: Commit,
     pub(super) before_sha: String,
@@ -33,8 +35,8 @@ pub(super) struct NewPipeline {
 
 impl State {
     /// Make a pipeline and start what can start.
-    pub(super) fn add_pipeline(&mut self, new: NewPipeline, now: Timestamp) -> PipelineId {
-        let id = PipelineId(self.next_id());
+    pub(super) fn add_pipeline(&mut self, new: NewPipeline, now: Timestamp) {
+        let id = new.id;
         let iid = 1 + self
             .pipelines
             .values()
@@ -86,7 +88,6 @@ impl State {
             },
         );
         self.process(id, now);
-        id
     }
 
     pub(super) fn new_job(

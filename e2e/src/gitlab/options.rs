@@ -1,6 +1,6 @@
 //! How the server is set up.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use super::error::GitLabError;
 pub struct GitLabOptions {
     /// Where it listens; port 0 takes a free one.
     pub bind: SocketAddr,
-    /// The address given to runners and jobs. By default made of the listening address.
+    /// The address given to runners and jobs. By default the listening address, or one of this
+    /// host's that containers reach too if it listens on all.
     pub external_url: Option<Url>,
     /// A folder for repositories and artifacts.
     pub dir: PathBuf,
@@ -68,9 +69,17 @@ impl GitLabOptions {
         }
         let mut address = address;
         if address.ip().is_unspecified() {
-            address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            address.set_ip(own_address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         }
         let text = format!("http://{address}");
         Url::parse(&text).map_err(|source| GitLabError::Url { text, source })
     }
+}
+
+/// This host's address on the way to others. Nothing is sent to find it.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // An address for documentation: only the route to it is looked up.
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }

@@ -87,9 +87,14 @@ pub(super) async fn pipeline(
         .iter()
         .any(|word| commit.message.contains(word));
     let sha = change.sha.clone();
-    let id = server.change(|state| {
+    let id = server.change(|state| PipelineId(state.next_id()));
+    // Kept for as long as the pipeline, and there before any job is: a force push must not take
+    // the commit from its jobs.
+    git::set_ref(&repository, &format!("refs/pipelines/{id}"), &sha).await?;
+    server.change(|state| {
         state.add_pipeline(
             NewPipeline {
+                id,
                 project,
                 commit,
                 before_sha: change.before,
@@ -101,10 +106,8 @@ pub(super) async fn pipeline(
                 skip,
             },
             Timestamp::now(),
-        )
+        );
     });
-    // Kept for as long as the pipeline: a force push must not take the commit from its jobs.
-    git::set_ref(&repository, &format!("refs/pipelines/{id}"), &sha).await?;
     tracing::info!(pipeline = %id, project = %project, sha, "pipeline made");
     Ok(Some(id))
 }

@@ -169,6 +169,26 @@ async fn branches_and_tags_make_pipelines_of_their_own() {
 }
 
 #[tokio::test]
+async fn the_first_branch_is_the_default_one() {
+    let scene = Scene::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    ok(dir, &["init", "-q", "-b", "trunk"]).await;
+    ok(dir, &["commit", "-q", "--allow-empty", "-m", "first"]).await;
+    let url = scene.project.url_with_token();
+    ok(dir, &["push", "-q", url.as_str(), "trunk"]).await;
+    assert!(
+        scene.gitlab.pipelines().is_empty(),
+        "no configuration, no pipeline"
+    );
+    ok(dir, &["clone", "-q", url.as_str(), "copy"]).await;
+    let branch = ok(&dir.join("copy"), &["symbolic-ref", "--short", "HEAD"]).await;
+    assert_eq!(branch, "trunk");
+    let project = scene.get("/projects/root%2Fapp").await;
+    assert_eq!(project["default_branch"], "trunk");
+}
+
+#[tokio::test]
 async fn a_bad_configuration_makes_a_failed_pipeline() {
     let scene = Scene::new().await;
     let id = scene.push("job: {scripts: x}").await;

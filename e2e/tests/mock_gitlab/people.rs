@@ -186,3 +186,17 @@ async fn the_pages_show_pipelines_and_traces() {
             .starts_with("\x1b[32;1mgreen")
     );
 }
+
+#[tokio::test]
+async fn the_given_address_is_the_one_that_jobs_are_told() {
+    let scene = Scene::with(|options| {
+        options.external_url = Some("http://gitlab.test:81".parse().unwrap());
+    })
+    .await;
+    assert_eq!(
+        scene.project.http_url.as_str(),
+        "http://gitlab.test:81/root/app.git"
+    );
+    let project = scene.get("/projects/root%2Fapp").await;
+    assert_eq!(project["web_url"], "http://gitlab.test:81/root/app");
+}

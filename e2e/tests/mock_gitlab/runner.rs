@@ -111,7 +111,7 @@ impl Runner {
             .user_agent("test-runner 1.0");
         let mut runner = Self {
             client: client.build().unwrap(),
-            base: format!("{}api/v4", gitlab.url()),
+            base: format!("http://{}/api/v4", gitlab.address()),
             token: String::new(),
         };
         let body = json!({

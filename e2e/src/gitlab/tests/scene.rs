@@ -32,8 +32,10 @@ impl Scene {
         };
         let (runner, _) = state.add_runner(new);
         let config = CiConfig::parse(yaml).expect("a configuration");
-        let pipeline = state.add_pipeline(
+        let pipeline = PipelineId(state.next_id());
+        state.add_pipeline(
             NewPipeline {
+                id: pipeline,
                 project,
                 commit: Commit {
                     sha: "c0ffee".to_owned(),
