@@ -32,7 +32,7 @@ pub(crate) struct Cli {
 /// What every verb understands.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Global {
-    /// How results are written: for people, or as JSON
+    /// How results are written; JSON is one value, or one a line where there are several
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) output: Format,
     /// Say nothing but results and errors
@@ -46,9 +46,7 @@ pub(crate) struct Global {
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
     Text,
-    /// One JSON value, or one a line where there are several
     Json,
 }
 
@@ -68,7 +66,7 @@ pub(crate) enum Verb {
     /// Remove the stack and all it made
     Down(Down),
     /// Print the config.toml that the manager reads
-    Render(Stack),
+    Render(Render),
     /// Run jobs on this host, without AWS
     Run(Run),
     /// The manager's process, on its instance
@@ -161,6 +159,16 @@ pub(crate) struct Up {
     pub(crate) wait: u64,
 }
 
+/// `onspot render`
+#[derive(Debug, Args)]
+pub(crate) struct Render {
+    #[command(flatten)]
+    pub(crate) stack: Stack,
+    /// Ask AWS for the ids of the stack that is up
+    #[arg(long)]
+    pub(crate) live: bool,
+}
+
 /// `onspot down`
 #[derive(Debug, Args)]
 pub(crate) struct Down {
@@ -193,9 +201,7 @@ pub(crate) struct Logs {
 /// What an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
-    /// Takes jobs from GitLab
     Manager,
-    /// Runs jobs
     Worker,
 }
 
@@ -205,12 +211,9 @@ pub(crate) struct Run {
     /// GitLab Runner's config.toml
     #[arg(short, long, value_name = "FILE", default_value = "config.toml")]
     pub(crate) config: PathBuf,
-    /// Where builds and local caches are kept
+    /// Where builds and caches are kept; /var/lib/onspot for root, else ~/.local/state/onspot
     #[arg(long, value_name = "DIR")]
-    pub(crate) builds: Option<PathBuf>,
-    /// End when so many jobs are done
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) max_jobs: Option<u64>,
+    pub(crate) data: Option<PathBuf>,
 }
 
 /// `onspot manager`

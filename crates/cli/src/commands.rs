@@ -1,7 +1,18 @@
 //! What is done for each verb, one file a verb.
 
+mod down;
 mod helper;
+mod init;
+mod logs;
+mod manager;
+mod plan;
+mod render;
+mod run;
+mod status;
+mod up;
 mod version;
+mod watchdog;
+mod worker;
 
 use crate::cli::{Cli, Verb};
 use crate::failure::Failure;
@@ -10,8 +21,18 @@ use crate::failure::Failure;
 pub(crate) async fn perform(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.verb {
+        Verb::Init(args) => init::init(&args, global),
+        Verb::Plan(args) => plan::plan(&args, global).await,
+        Verb::Up(args) => up::up(&args, global).await,
+        Verb::Status(args) => status::status(&args, global).await,
+        Verb::Logs(args) => logs::logs(&args, global).await,
+        Verb::Down(args) => down::down(&args, global).await,
+        Verb::Render(args) => render::render(&args, global).await,
         Verb::Version => version::version(global),
         Verb::Helper => helper::helper().await,
-        _ => Err(Failure::new("not yet")),
+        Verb::Run(args) => run::run(&args).await,
+        Verb::Manager(args) => manager::manager(&args).await,
+        Verb::Worker(args) => worker::worker(&args).await,
+        Verb::Watchdog(args) => watchdog::watchdog(&args).await,
     }
 }

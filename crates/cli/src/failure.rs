@@ -172,6 +172,21 @@ impl Failure {
     }
 }
 
+/// One line with all causes, for the log.
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let error: &dyn Error = match &self.what {
+            What::Silent => return Ok(()),
+            What::Diagnostic(diagnostic) => diagnostic.as_ref(),
+            What::Error { error, .. } => error.as_ref(),
+        };
+        write!(f, "{error}")?;
+        causes(error)
+            .iter()
+            .try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
 /// The texts of all causes; one that its effect has said already is left out.
 fn causes(error: &dyn Error) -> Vec<String> {
     let mut causes = Vec::new();

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod confirm;
 mod failure;
+mod instance;
 mod logging;
 mod logship;
 mod output;
@@ -12,6 +13,7 @@ mod progress;
 mod signals;
 mod systemd;
 mod table;
+mod tokens;
 mod uploads;
 
 use std::io::Write;
@@ -25,7 +27,10 @@ use crate::failure::Failure;
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(panicked));
     let cli = Cli::parse();
-    let daemon = matches!(cli.verb, Verb::Run(_) | Verb::Manager(_) | Verb::Worker(_));
+    let daemon = matches!(
+        cli.verb,
+        Verb::Run(_) | Verb::Manager(_) | Verb::Worker(_) | Verb::Watchdog(_)
+    );
     logging::init(cli.global, daemon);
     let format = cli.global.output;
     let runtime = tokio::runtime::Runtime::new()

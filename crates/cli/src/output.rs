@@ -19,11 +19,6 @@ impl Output {
         Self { format }
     }
 
-    /// Whether programs read it.
-    pub(crate) fn is_json(self) -> bool {
-        self.format == Format::Json
-    }
-
     /// Writes a result: the text for people, or the value as one line of JSON.
     pub(crate) fn result(
         self,

@@ -1,11 +1,10 @@
 //! Tells systemd how this process is: `sd_notify(3)` over its socket.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
 
 /// The line to systemd; where there is none, telling does nothing.
 #[derive(Debug)]
@@ -40,18 +39,15 @@ impl Notifier {
         self.tell("STOPPING=1");
     }
 
-    /// Tells systemd that the process lives, twice in each interval that its watchdog allows,
-    /// until `end`.
-    pub(crate) async fn keep_alive(&self, end: CancellationToken) {
+    /// Tells systemd that the process lives, twice in each interval that its watchdog allows.
+    pub(crate) async fn keep_alive(&self) -> Infallible {
         let Some(interval) = watchdog_interval() else {
-            return end.cancelled().await;
+            return std::future::pending().await;
         };
         let mut ticks = tokio::time::interval(interval / 2);
         loop {
-            tokio::select! {
-                () = end.cancelled() => return,
-                _ = ticks.tick() => self.tell("WATCHDOG=1"),
-            }
+            ticks.tick().await;
+            self.tell("WATCHDOG=1");
         }
     }
 

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use bollard::Docker;
 use futures::TryStreamExt;
-use onspot_executor::{DockerExecutor, DockerSettings, HELPER_IMAGE, RunnerSettings};
+use onspot_executor::{
+    DockerExecutor, DockerSettings, ExecutorError, HELPER_IMAGE, RunnerSettings,
+};
 use onspot_reconcile::{EventSender, Step};
 use tokio::io::AsyncWriteExt;
 
@@ -22,20 +24,34 @@ pub(crate) fn binary(uploads: &Uploads) -> Result<PathBuf, Failure> {
 }
 
 /// The helper image to upload: the file that was named, or what Docker saves here, after it was
-/// built if need be and `binary` was seen to run in it.
+/// built if need be and `binary` was seen to run in it. Where there is no Docker, workers build it
+/// themselves, and there is nothing to upload.
 pub(crate) async fn helper(
     uploads: &Uploads,
     binary: &Path,
     events: &EventSender,
-) -> Result<PathBuf, Failure> {
+) -> Result<Option<PathBuf>, Failure> {
     if let Some(path) = &uploads.helper {
-        return Ok(path.clone());
+        return Ok(Some(path.clone()));
     }
+    let settings = DockerSettings::new(RunnerSettings::new("up", ""), binary.to_owned());
+    let executor = match DockerExecutor::connect(settings).await {
+        Ok(executor) => executor,
+        Err(error @ ExecutorError::NoEngine { .. }) => {
+            tracing::warn!("{error} here: workers will build the helper image when they boot");
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let step = Step::start(events, format!("prepare image {HELPER_IMAGE}"));
-    match saved(binary).await {
+    let saved = async {
+        executor.prepare().await?;
+        saved().await
+    };
+    match saved.await {
         Ok(path) => {
             step.done(None);
-            Ok(path)
+            Ok(Some(path))
         }
         Err(failure) => {
             step.failed(&"no helper image");
@@ -44,9 +60,8 @@ pub(crate) async fn helper(
     }
 }
 
-async fn saved(binary: &Path) -> Result<PathBuf, Failure> {
-    let settings = DockerSettings::new(RunnerSettings::new("up", ""), binary.to_owned());
-    DockerExecutor::connect(settings).await?.prepare().await?;
+/// The image as a file, saved once for each image.
+async fn saved() -> Result<PathBuf, Failure> {
     let failed = |error| Failure::caused(format!("Docker does not save {HELPER_IMAGE}"), error);
     let docker = Docker::connect_with_local_defaults().map_err(failed)?;
     let docker = docker.negotiate_version().await.map_err(failed)?;

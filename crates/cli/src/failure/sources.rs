@@ -8,6 +8,25 @@ impl From<onspot_runnerconf::ConfigError> for Failure {
     }
 }
 
+impl From<onspot_stack::SpecError> for Failure {
+    fn from(error: onspot_stack::SpecError) -> Self {
+        Self::shown(error)
+    }
+}
+
+impl From<onspot_stack::Error> for Failure {
+    fn from(error: onspot_stack::Error) -> Self {
+        let hint = error.hint();
+        Self::hinted(error, hint)
+    }
+}
+
+impl From<onspot_runner::settings::SettingsError> for Failure {
+    fn from(error: onspot_runner::settings::SettingsError) -> Self {
+        Self::hinted(error, None)
+    }
+}
+
 impl From<onspot_gitlab::Error> for Failure {
     fn from(error: onspot_gitlab::Error) -> Self {
         let hint = error.hint();
@@ -17,6 +36,13 @@ impl From<onspot_gitlab::Error> for Failure {
 
 impl From<onspot_executor::ExecutorError> for Failure {
     fn from(error: onspot_executor::ExecutorError) -> Self {
+        let hint = error.hint();
+        Self::hinted(error, hint)
+    }
+}
+
+impl From<onspot_runner::SetupError> for Failure {
+    fn from(error: onspot_runner::SetupError) -> Self {
         let hint = error.hint();
         Self::hinted(error, hint)
     }

@@ -1,0 +1,65 @@
+//! `onspot plan`: what `up` would change.
+
+use onspot_reconcile::Plan;
+use onspot_stack::{Clients, Spec, UpOptions};
+use serde::Serialize;
+
+use crate::cli::{self, Global, Uploads};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::{progress, uploads};
+
+/// A plan and what a person should know beside it.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown<'a> {
+    pub(super) stack: &'a str,
+    pub(super) region: &'a str,
+    pub(super) plan: &'a Plan,
+    pub(super) notes: &'a [String],
+}
+
+/// Shows the plan; nothing is changed.
+pub(crate) async fn plan(args: &cli::Plan, global: Global) -> Result<(), Failure> {
+    let spec = Spec::load(&args.stack.config)?;
+    let clients = Clients::connect(&spec).await?;
+    let options = options(&args.uploads, global).await?;
+    let plan = onspot_stack::plan(&spec, &clients, &options).await?;
+    let notes = spec.notes();
+    let shown = Shown {
+        stack: &spec.name,
+        region: clients.region(),
+        plan: &plan,
+        notes: &notes,
+    };
+    Output::new(global.output).result(&shown, || shown.text())
+}
+
+/// What `up` and `plan` need from this host.
+pub(super) async fn options(uploads: &Uploads, global: Global) -> Result<UpOptions, Failure> {
+    let binary = uploads::binary(uploads)?;
+    let (events, shown) = progress::show(global);
+    let helper = uploads::helper(uploads, &binary, &events).await;
+    drop(events);
+    shown.finished().await;
+    Ok(UpOptions {
+        helper: helper?,
+        ..UpOptions::new(binary)
+    })
+}
+
+impl Shown<'_> {
+    /// For people: the changes, then the notes.
+    pub(super) fn text(&self) -> String {
+        let Self {
+            stack,
+            region,
+            plan,
+            notes,
+        } = self;
+        let mut text = format!("stack {stack} in {region}\n\n{plan}\n");
+        for note in *notes {
+            text.push_str(&format!("note: {note}\n"));
+        }
+        text
+    }
+}

@@ -1,0 +1,26 @@
+//! `onspot render`: the config.toml that the manager reads.
+
+use onspot_stack::{Clients, Spec};
+use serde::Serialize;
+
+use crate::cli::{Global, Render};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// The file, for programs.
+#[derive(Debug, Serialize)]
+struct Rendered {
+    config: String,
+}
+
+/// Prints the file. AWS is asked only if that is wanted.
+pub(crate) async fn render(args: &Render, global: Global) -> Result<(), Failure> {
+    let spec = Spec::load(&args.stack.config)?;
+    let clients = match args.live {
+        true => Some(Clients::connect(&spec).await?),
+        false => None,
+    };
+    let config = onspot_stack::render(&spec, clients.as_ref()).await?;
+    let rendered = Rendered { config };
+    Output::new(global.output).result(&rendered, || rendered.config.clone())
+}

@@ -1,0 +1,75 @@
+//! `onspot run`: runs jobs on this host, without AWS.
+
+use std::path::PathBuf;
+
+use onspot_runner::LocalOptions;
+use onspot_runnerconf::{Config, ExecutorKind, lint};
+
+use crate::cli::Run;
+use crate::failure::Failure;
+use crate::{signals, systemd, tokens};
+
+/// Runs jobs until it is told to end.
+pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
+    let config = usable(Config::load(&args.config)?);
+    let tokens = tokens::of(&config, None).await?;
+    let options = LocalOptions {
+        tokens,
+        data: data(args)?,
+        helper_binary: this_binary()?,
+    };
+    let shutdown = signals::shutdown_token()?;
+    let notifier = systemd::Notifier::from_env();
+    notifier.ready();
+    let ran = tokio::select! {
+        ran = onspot_runner::run_local(&config, options, shutdown.clone()) => ran,
+        never = notifier.keep_alive() => match never {},
+    };
+    notifier.stopping();
+    ran.map_err(Failure::from)
+}
+
+/// The same without runners whose executor onspot does not have: the others can do their work.
+/// What should be otherwise is said once.
+pub(super) fn usable(mut config: Config) -> Config {
+    for warning in lint(&config) {
+        tracing::warn!(hint = warning.hint, "{warning}");
+    }
+    let unsupported = |kind: &ExecutorKind| !kind.is_supported();
+    if config
+        .runners
+        .iter()
+        .any(|runner| runner.executor.is_supported())
+    {
+        config
+            .runners
+            .retain(|runner| !unsupported(&runner.executor));
+    }
+    config
+}
+
+/// This very binary; it also runs in the jobs' helper containers.
+pub(super) fn this_binary() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| Failure::caused("cannot find this very binary", error))
+}
+
+/// Where builds and caches are kept: for root where services keep theirs, else under the home
+/// folder.
+fn data(args: &Run) -> Result<PathBuf, Failure> {
+    if let Some(folder) = &args.data {
+        return std::path::absolute(folder)
+            .map_err(|error| Failure::caused(format!("{} is no folder", folder.display()), error));
+    }
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/onspot"));
+    }
+    let home = || std::env::home_dir().map(|home| home.join(".local/state"));
+    let state = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(home);
+    match state {
+        Some(state) => Ok(state.join("onspot")),
+        None => Err(Failure::new("there is no home folder to keep builds in")
+            .hint("name a folder: --data DIR")),
+    }
+}

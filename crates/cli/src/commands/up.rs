@@ -1,0 +1,86 @@
+//! `onspot up`: makes the stack, or brings it up to date.
+
+use std::time::Duration;
+
+use onspot_stack::{Clients, Outputs, Spec, UpOptions};
+use serde::Serialize;
+
+use super::plan::{self, Shown};
+use crate::cli::{Global, Up};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::{confirm, progress};
+
+/// The last line for programs.
+#[derive(Debug, Serialize)]
+struct Ended<'a> {
+    event: &'static str,
+    outputs: &'a Outputs,
+}
+
+/// Shows the plan, asks where somebody can be asked, and does it.
+pub(crate) async fn up(args: &Up, global: Global) -> Result<(), Failure> {
+    let output = Output::new(global.output);
+    let spec = Spec::load(&args.stack.config)?;
+    let clients = Clients::connect(&spec).await?;
+    let options = plan::options(&args.uploads, global).await?;
+    let options = UpOptions {
+        verify: !args.no_verify,
+        patience: Duration::from_secs(args.wait),
+        ..options
+    };
+    if !args.yes && confirm::can_ask() && !agreed(&spec, &clients, &options, output).await? {
+        return Err(Failure::interrupted("nothing was changed"));
+    }
+    let (events, shown) = progress::show(global);
+    let outputs = onspot_stack::up(&spec, &clients, &options, &events).await;
+    drop(events);
+    shown.finished().await;
+    let outputs = outputs?;
+    output.result(
+        &Ended {
+            event: "up",
+            outputs: &outputs,
+        },
+        || text(&outputs),
+    )
+}
+
+/// Shows the plan and asks; an empty plan needs no answer.
+async fn agreed(
+    spec: &Spec,
+    clients: &Clients,
+    options: &UpOptions,
+    output: Output,
+) -> Result<bool, Failure> {
+    let plan = onspot_stack::plan(spec, clients, options).await?;
+    let notes = spec.notes();
+    let shown = Shown {
+        stack: &spec.name,
+        region: clients.region(),
+        plan: &plan,
+        notes: &notes,
+    };
+    output.result(&shown, || shown.text())?;
+    Ok(plan.is_empty() || confirm::confirmed("Do this?")?)
+}
+
+fn text(outputs: &Outputs) -> String {
+    let Outputs {
+        stack,
+        region,
+        bucket,
+        log_group,
+        changes,
+        ..
+    } = outputs;
+    let changed = if changes.is_empty() {
+        "nothing had to change"
+    } else {
+        "it is up"
+    };
+    format!(
+        "stack {stack} in {region}: {changed}, and its manager has said hello to GitLab\n  \
+         bucket     {bucket}\n  log group  {log_group}\n"
+    )
+}

@@ -1,0 +1,24 @@
+//! `onspot watchdog`: kills a worker's jobs when its lease has ended, whatever became of the agent.
+
+use onspot_runner::Clock;
+use onspot_runner::settings::WorkerSettings;
+
+use crate::cli::Watchdog;
+use crate::failure::Failure;
+use crate::{signals, systemd};
+
+/// Watches until it is told to end.
+pub(crate) async fn watchdog(args: &Watchdog) -> Result<(), Failure> {
+    let settings = WorkerSettings::load(&args.config)?;
+    let shutdown = signals::shutdown_token()?;
+    let notifier = systemd::Notifier::from_env();
+    notifier.ready();
+    let kill = || async { onspot_executor::kill_all().await.map(drop) };
+    let clock = Clock::system();
+    tokio::select! {
+        () = onspot_runner::watchdog(&settings.lease_file, &clock, kill, shutdown) => {}
+        never = notifier.keep_alive() => match never {},
+    }
+    notifier.stopping();
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Files that can't be used: one sentence, the place, what to do, exit code 1.
+
+use crate::invocation::{Folder, assert_run};
+
+/// An onspot.toml whose one runner has these further lines.
+fn stack(lines: &str) -> Folder {
+    Folder::new().with(
+        "onspot.toml",
+        &format!(
+            "region = \"eu-west-1\"\n\n[[runners]]\nname = \"docker.m3\"\n\
+             url = \"https://gitlab.com\"\n{lines}"
+        ),
+    )
+}
+
+#[test]
+fn a_missing_stack_file() {
+    assert_run!("no_onspot_toml", Folder::new().run("plan"));
+}
+
+#[test]
+fn an_unknown_key_gets_a_suggestion() {
+    let folder = stack("token = \"env:RUNNER_TOKEN\"\nprivilaged = true\n");
+    assert_run!("unknown_key", folder.run("plan"));
+    assert_run!("unknown_key_json", folder.run("plan --output json"));
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    assert_run!("missing_key", stack("").run("plan"));
+}
+
+#[test]
+fn a_bad_token_reference_is_not_repeated() {
+    let shown = stack("token = \"vault:glrt-hidden\"\n").run("plan");
+    assert!(!shown.contains("hidden"), "{shown}");
+    assert_run!("bad_token_reference", shown);
+}
+
+#[test]
+fn a_network_too_small_is_told_before_any_call() {
+    let folder = stack("token = \"env:RUNNER_TOKEN\"\n\n[network]\ncidr = \"10.0.0.0/30\"\n");
+    assert_run!("small_network", folder.run("plan"));
+}
+
+#[test]
+fn a_config_toml_that_cannot_be_used() {
+    let head = "[[runners]]\nname = \"a\"\nurl = \"https://gitlab.com\"\nexecutor = \"docker\"\n";
+    let cases = [
+        ("run_no_file", Folder::new()),
+        ("run_no_token", Folder::new().with("config.toml", head)),
+        (
+            "run_unknown_key",
+            Folder::new().with(
+                "config.toml",
+                &format!("{head}token = \"glrt-hidden\"\n[runners.docker]\nimgae = \"x\"\n"),
+            ),
+        ),
+        (
+            "run_token_not_set",
+            Folder::new().with("config.toml", &format!("{head}token = \"env:NOT_SET\"\n")),
+        ),
+        (
+            "run_no_runner",
+            Folder::new().with("config.toml", "concurrent = 1\n"),
+        ),
+    ];
+    for (name, folder) in cases {
+        assert_run!(name, folder.run("run"));
+    }
+}
