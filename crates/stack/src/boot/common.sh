@@ -3,6 +3,7 @@
 # Amazon Linux 2023, Debian 12 and Ubuntu 22.04 run this once, as root, at their first boot.
 set -Eeuo pipefail
 umask 022
+export HOME=${HOME:-/root}
 
 IMDS=${IMDS:-http://169.254.169.254}
 S3_URL=@S3_URL@

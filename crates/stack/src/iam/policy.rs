@@ -135,48 +135,37 @@ pub fn manager_policy(grant: &ManagerGrant<'_>) -> Value {
 /// Buying, tagging and terminating workers.
 fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
     let launch = ["ec2:CreateFleet", "ec2:RunInstances"];
-    let stack = names.stack();
-    let requested = json!({ "StringEquals": { format!("aws:RequestTag/{STACK}"): stack } });
-    let tagged = json!({ "StringEquals": { format!("aws:ResourceTag/{STACK}"): stack } });
-    let worker = json!({ "StringEquals": {
-        format!("aws:ResourceTag/{STACK}"): stack,
-        format!("aws:ResourceTag/{ROLE}"): "worker",
-    } });
-    let made = [
-        "fleet",
-        "instance",
-        "volume",
-        "network-interface",
-        "spot-instances-request",
-    ];
-    let ec2 = |kind: &str| arn(names, account, "ec2", &format!("{kind}/*"));
-    let made: Vec<_> = made.iter().map(|kind| ec2(kind)).collect();
-    let ours: Vec<_> = ["launch-template", "subnet", "security-group"]
-        .iter()
-        .map(|kind| ec2(kind))
-        .collect();
-    // Images and snapshots are regional and may be somebody else's: no account in the ARN.
-    let theirs: Vec<_> = ["image", "snapshot"]
-        .iter()
-        .map(|kind| {
-            format!(
-                "arn:{}:ec2:{}::{kind}/*",
-                partition(names.region()),
-                names.region()
-            )
-        })
-        .collect();
+    let ec2 = |kinds: &[&str]| -> Vec<String> {
+        let arn = |kind: &&str| arn(names, account, "ec2", &format!("{kind}/*"));
+        kinds.iter().map(arn).collect()
+    };
+    let (stack, region) = (names.stack(), names.region());
+    let (requested, tagged) = (
+        format!("aws:RequestTag/{STACK}"),
+        format!("aws:ResourceTag/{STACK}"),
+    );
+    let role = format!("aws:ResourceTag/{ROLE}");
+    let made = ec2(&["fleet", "instance", "volume"]);
+    let ours = ec2(&["launch-template", "subnet", "security-group"]);
+    // What comes and goes with an instance and gets no tags of its own; and images, which are
+    // somebody else's: no account in their ARN.
+    let mut untagged = ec2(&["network-interface", "spot-instances-request"]);
+    let image = |kind| format!("arn:{}:ec2:{region}::{kind}/*", partition(region));
+    untagged.extend(["image", "snapshot"].map(image));
     vec![
         with_condition(
-            allow("LaunchWithTags", launch, json!(made.clone())),
-            requested.clone(),
+            allow("LaunchTagged", launch, json!(made)),
+            json!({ "StringEquals": { &requested: stack } }),
         ),
-        with_condition(allow("LaunchFromOurs", launch, json!(ours)), tagged),
-        allow("LaunchImages", launch, json!(theirs)),
+        with_condition(
+            allow("LaunchFromOurs", launch, json!(ours)),
+            json!({ "StringEquals": { &tagged: stack } }),
+        ),
+        allow("LaunchUntagged", launch, json!(untagged)),
         with_condition(
             allow("TagWhatIsLaunched", ["ec2:CreateTags"], json!(made)),
             json!({ "StringEquals": {
-                format!("aws:RequestTag/{STACK}"): stack,
+                &requested: stack,
                 "ec2:CreateAction": ["CreateFleet", "RunInstances"],
             } }),
         ),
@@ -184,26 +173,18 @@ fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
             allow(
                 "GiveBackWorkers",
                 ["ec2:TerminateInstances", "ec2:GetConsoleOutput"],
-                json!(ec2("instance")),
+                json!(ec2(&["instance"])),
             ),
-            worker,
+            json!({ "StringEquals": { &tagged: stack, &role: "worker" } }),
         ),
         // EC2 knows no resource-level permissions for these.
         with_condition(
             allow(
                 "Look",
-                [
-                    "ec2:DescribeInstances",
-                    "ec2:DescribeInstanceStatus",
-                    "ec2:DescribeInstanceTypes",
-                    "ec2:DescribeLaunchTemplates",
-                    "ec2:DescribeSpotInstanceRequests",
-                    "ec2:DescribeSpotPriceHistory",
-                    "ec2:DescribeSubnets",
-                ],
+                ["ec2:DescribeInstances", "ec2:DescribeSubnets"],
                 json!("*"),
             ),
-            json!({ "StringEquals": { "aws:RequestedRegion": names.region() } }),
+            json!({ "StringEquals": { "aws:RequestedRegion": region } }),
         ),
     ]
 }

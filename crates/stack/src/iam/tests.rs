@@ -1,1 +1,166 @@
-//! Tests.
+//! The policies as they are sent, and the comparison with what is there.
+
+use serde_json::json;
+
+use super::*;
+use crate::names::Names;
+
+const ACCOUNT: &str = "123456789012";
+
+fn names() -> Names {
+    Names::new("ci", "eu-west-1").unwrap()
+}
+
+fn role(slug: &str) -> RoleSpec {
+    let names = names();
+    RoleSpec {
+        name: names.worker_role(slug),
+        path: names.iam_path(),
+        policy: worker_policy(WorkerGrant {
+            names: &names,
+            account: ACCOUNT,
+            slug,
+        }),
+        tags: Tags::of_stack("ci"),
+    }
+}
+
+fn desired() -> Desired {
+    let roles = vec![role("docker-m3")];
+    Desired {
+        path: names().iam_path(),
+        roles,
+        trust: trust_policy("eu-west-1"),
+    }
+}
+
+/// What is there once all of `desired` was made.
+fn made(desired: &Desired) -> Observed {
+    let mut observed = Observed {
+        service_linked: ServiceLinkedRole::ALL.into(),
+        ..Observed::default()
+    };
+    for role in &desired.roles {
+        let state = RoleState {
+            id: format!("AROA{}", role.name),
+            trust: desired.trust.clone(),
+            policy: Some(role.policy.clone()),
+            tags: role.tags.clone(),
+        };
+        observed.roles.insert(role.name.clone(), state);
+        let profile = ProfileState {
+            id: "AIPA1".into(),
+            roles: vec![role.name.clone()],
+        };
+        observed.profiles.insert(role.name.clone(), profile);
+    }
+    observed
+}
+
+#[test]
+fn what_a_worker_may_do() {
+    insta::assert_json_snapshot!(role("docker-m3").policy);
+}
+
+#[test]
+fn what_a_manager_may_do() {
+    let names = names();
+    let grant = ManagerGrant {
+        names: &names,
+        account: ACCOUNT,
+        worker_roles: vec![names.worker_role("docker-m3")],
+        token_parameters: vec!["/onspot/ci/docker-m3/token".into(), "my-token".into()],
+    };
+    insta::assert_json_snapshot!(manager_policy(&grant));
+}
+
+#[test]
+fn nobody_may_do_everything_anywhere() {
+    let names = names();
+    let grant = ManagerGrant {
+        names: &names,
+        account: ACCOUNT,
+        worker_roles: vec![names.worker_role("docker-m3")],
+        token_parameters: vec!["/onspot/ci/docker-m3/token".into()],
+    };
+    for policy in [manager_policy(&grant), role("docker-m3").policy] {
+        for statement in policy["Statement"].as_array().unwrap() {
+            let actions = statement["Action"].as_array().unwrap();
+            let only_looks = actions
+                .iter()
+                .all(|action| action.as_str().unwrap().contains(":Describe"));
+            assert!(
+                statement["Resource"] != json!("*") || only_looks,
+                "{statement}"
+            );
+            assert!(
+                actions.iter().all(|a| !a.as_str().unwrap().contains('*')),
+                "{statement}"
+            );
+        }
+    }
+}
+
+#[test]
+fn other_parts_of_aws_have_other_arns() {
+    let names = Names::new("ci", "cn-north-1").unwrap();
+    let policy = worker_policy(WorkerGrant {
+        names: &names,
+        account: ACCOUNT,
+        slug: "a",
+    });
+    assert!(!policy.to_string().contains("arn:aws:"));
+    assert!(
+        trust_policy("cn-north-1")
+            .to_string()
+            .contains("ec2.amazonaws.com.cn")
+    );
+}
+
+#[test]
+fn a_fresh_account_gets_everything_and_then_nothing_more() {
+    let desired = desired();
+    let plan = diff(&desired, &Observed::default(), &[]);
+    insta::assert_snapshot!(plan.plan());
+    assert!(diff(&desired, &made(&desired), &[]).plan().is_empty());
+}
+
+#[test]
+fn what_somebody_changed_is_set_right() {
+    let desired = desired();
+    let mut observed = made(&desired);
+    for role in observed.roles.values_mut() {
+        role.policy = Some(json!({ "Statement": "anything" }));
+        role.trust = json!({});
+    }
+    for profile in observed.profiles.values_mut() {
+        profile.roles.clear();
+    }
+    let plan = diff(&desired, &observed, &[]).plan();
+    assert_eq!(plan.summary().update, 2);
+}
+
+#[test]
+fn the_role_of_a_removed_runner_goes_once_its_workers_are_gone() {
+    let desired = desired();
+    let old = role("old");
+    let both = Desired {
+        roles: vec![role("docker-m3"), old.clone()],
+        ..desired.clone()
+    };
+    let observed = made(&both);
+    assert_eq!(diff(&desired, &observed, &[]).plan().summary().delete, 2);
+    assert!(diff(&desired, &observed, &[old.name]).plan().is_empty());
+}
+
+#[test]
+fn down_leaves_the_accounts_own_roles() {
+    let plan = teardown(&made(&desired())).plan();
+    assert_eq!(plan.summary().delete, 2);
+    let order: Vec<_> = plan
+        .changes
+        .iter()
+        .map(|change| change.resource.as_str())
+        .collect();
+    assert_eq!(order, ["instance profile", "role"]);
+}

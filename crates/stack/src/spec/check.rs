@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use onspot_netplan::NetworkSpec;
 
 use super::locate::{Step, locate};
-use super::{Network, Runner, Spec, SpecError, SpecErrorKind, Workers};
+use super::{Runner, Spec, SpecError, SpecErrorKind, Workers};
 use crate::names::{Names, slug};
 
 /// The retentions that CloudWatch Logs has, in days (API reference of `PutRetentionPolicy`).
@@ -67,7 +67,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), Flaw> {
         ));
     }
     positive(spec.concurrent, &[Key("concurrent")])?;
-    network(&spec.name, &spec.network)?;
+    network(spec)?;
     let expiry = [Key("cache"), Key("expire_days")];
     positive(spec.cache.expire_days, &expiry)?;
     retention(spec.logs.retention_days)?;
@@ -95,14 +95,31 @@ pub(super) fn check(spec: &Spec) -> Result<(), Flaw> {
     runners(&spec.runners)
 }
 
-fn network(stack: &str, network: &Network) -> Result<(), Flaw> {
+fn network(spec: &Spec) -> Result<(), Flaw> {
+    let network = &spec.network;
+    if let Some(region) = &spec.region
+        && let Some(stranger) = network
+            .zones
+            .iter()
+            .position(|zone| !zone.starts_with(region))
+    {
+        return Err(Flaw::new(
+            &[
+                Step::Key("network"),
+                Step::Key("zones"),
+                Step::Index(stranger),
+            ],
+            format!("zone `{}` is not in {region}", network.zones[stranger]),
+            format!("write it as AWS does, for example {region}a"),
+        ));
+    }
     // The planner's own rules. Until the region is asked, one zone stands for the default.
     let zones = if network.zones.is_empty() {
         vec!["xx-xxxx-1a".to_owned()]
     } else {
         network.zones.clone()
     };
-    let mut wanted = NetworkSpec::new(stack, "", zones);
+    let mut wanted = NetworkSpec::new(&spec.name, "", zones);
     wanted.cidr = network.cidr;
     wanted.nat = network.nat.into();
     onspot_netplan::desired(&wanted).map(drop).map_err(|error| {

@@ -156,12 +156,64 @@ impl SpecError {
                 }
             }
             Some(key) if message.starts_with("missing field") => SpecErrorKind::MissingKey { key },
-            _ => SpecErrorKind::Toml {
-                message: message.to_owned(),
-            },
+            _ => value_error(message, key_at(text, error.span())),
         };
         Self::new(kind, text, file, error.span())
     }
+}
+
+/// A value that its type refuses, in the words of `onspot.toml` where the type's own are not
+/// plain enough.
+fn value_error(message: &str, key: Option<&str>) -> SpecErrorKind {
+    const PLAIN: [(&str, &str, &str); 5] = [
+        (
+            "duration",
+            "is not a duration",
+            "for example \"90s\", \"10m\" or \"1h 30m\"",
+        ),
+        (
+            "IP address",
+            "is not a range of addresses",
+            "for example \"10.0.0.0/16\"",
+        ),
+        (
+            "prefix",
+            "is not a range of addresses",
+            "for example \"10.0.0.0/16\"",
+        ),
+        (
+            "URL",
+            "is not an address",
+            "for example \"https://gitlab.com\"",
+        ),
+        (
+            "token",
+            "",
+            "write \"env:NAME\", \"file:PATH\" or \"ssm:PARAMETER\"",
+        ),
+    ];
+    let plain = PLAIN.iter().find(|(word, ..)| message.contains(word));
+    match (plain, key) {
+        (Some((_, "", hint)), _) => SpecErrorKind::Invalid {
+            what: message.to_owned(),
+            hint: (*hint).to_owned(),
+        },
+        (Some((_, what, hint)), Some(key)) => SpecErrorKind::Invalid {
+            what: format!("`{key}` {what}"),
+            hint: (*hint).to_owned(),
+        },
+        _ => SpecErrorKind::Toml {
+            message: message.to_owned(),
+        },
+    }
+}
+
+/// The key whose value begins at `span`.
+fn key_at(text: &str, span: Option<Range<usize>>) -> Option<&str> {
+    let before = text.get(..span?.start)?;
+    let line = before.rsplit('\n').next()?;
+    let key = line.split_once('=')?.0.trim();
+    (!key.is_empty()).then_some(key)
 }
 
 /// The parts of a message between backticks.

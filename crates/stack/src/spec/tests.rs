@@ -1,1 +1,198 @@
-//! Tests.
+//! Files as people write them, right and wrong.
+
+use miette::Diagnostic as _;
+
+use super::*;
+
+const SMALL: &str = r#"
+[[runners]]
+name = "docker.m3"
+url = "https://gitlab.com"
+token = "env:RUNNER_TOKEN"
+"#;
+
+fn parse(text: &str) -> Result<Spec, SpecError> {
+    Spec::parse(text, "onspot.toml")
+}
+
+/// Error, hint, and the text that the error points at.
+fn refused(text: &str) -> String {
+    let error = parse(text).unwrap_err();
+    let at = error.labels().into_iter().flatten().next().map(|label| {
+        let start = label.offset();
+        text[start..start + label.len()].trim().to_owned()
+    });
+    format!(
+        "{error}\n  hint: {}\n  at: {}",
+        error.hint().unwrap_or_default(),
+        at.unwrap_or_default()
+    )
+}
+
+#[test]
+fn three_values_are_enough() {
+    let spec = parse(SMALL).unwrap();
+    insta::assert_debug_snapshot!(spec);
+}
+
+#[test]
+fn everything_can_be_said() {
+    let text = r#"
+name = "ci-runners"
+region = "eu-west-1"
+concurrent = 4
+
+[aws]
+endpoint_url = "http://10.0.0.1:4566"
+
+[network]
+cidr = "10.1.0.0/16"
+zones = ["eu-west-1a", "eu-west-1b"]
+nat = "none"
+
+[cache]
+expire_days = 7
+
+[logs]
+retention_days = 14
+
+[manager]
+instance_type = "t3a.micro"
+count = 2
+os = "debian-12"
+ami = "ami-0123456789abcdef0"
+
+[timing]
+lease = "20s"
+takeover = "30s"
+heartbeat = "2s"
+
+[[runners]]
+name = "docker.m3"
+url = "https://gitlab.example.com/sub/"
+token = "file:/run/secrets/token"
+limit = 3
+image = "npalm/cowsay"
+privileged = true
+pull_policy = "if-not-present"
+volumes = ["/cache", "/certs/client"]
+environment = ["DOCKER_TLS_CERTDIR=/certs"]
+[runners.workers]
+instance_types = ["m5.large", "m5a.large"]
+spot = false
+spot_price = "0.05"
+idle_count = 1
+idle_time = "90s"
+max_builds = 5
+slots = 1
+os = "ubuntu-22.04"
+disk_gb = 50
+registry_mirrors = ["http://10.0.0.1:5000"]
+"#;
+    let spec = parse(text).unwrap();
+    let runner = &spec.runners[0];
+    assert_eq!(runner.workers.idle_time, Duration::from_secs(90));
+    assert_eq!(runner.max_builds(), 5);
+    assert_eq!(runner.slug(), "docker-m3");
+    assert_eq!(spec.timing.lease, Duration::from_secs(20));
+    assert_eq!(spec.notes().len(), 1);
+}
+
+#[test]
+fn a_job_that_owns_its_worker_is_its_only_one() {
+    let privileged = parse(&format!("{SMALL}privileged = true")).unwrap();
+    assert_eq!(privileged.runners[0].max_builds(), 1);
+    let socket = "volumes = ['/var/run/docker.sock:/var/run/docker.sock']";
+    assert_eq!(
+        parse(&format!("{SMALL}{socket}")).unwrap().runners[0].max_builds(),
+        1
+    );
+    assert_eq!(parse(SMALL).unwrap().runners[0].max_builds(), 0);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let runner = |line: &str| format!("{SMALL}{line}\n");
+    let workers = |line: &str| format!("{SMALL}[runners.workers]\n{line}\n");
+    let cases = [
+        "regoin = 'eu-west-1'".to_owned() + SMALL,
+        runner("limits = 3"),
+        workers("idle_tiem = '10m'"),
+        workers("os = 'debian12'"),
+        workers("idle_time = 'ten minutes'"),
+        "[[runners]]\nname = 'a'\nurl = 'https://gitlab.com'\n".to_owned(),
+        "name = 'ci'\n".to_owned(),
+        "runners = []".to_owned(),
+        format!("name = 'CI'\n{SMALL}"),
+        format!("region = 'Ireland!'\n{SMALL}"),
+        format!("concurrent = 0\n{SMALL}"),
+        format!("[network]\ncidr = '10.0.0.0/27'\n{SMALL}"),
+        format!("[network]\ncidr = '10.0.0.1/16'\n{SMALL}"),
+        format!("[network]\ncidr = 'ten'\n{SMALL}"),
+        format!("[network]\nzones = ['eu-west-1a', 'us-east-1a']\n{SMALL}"),
+        format!("region = 'eu-west-1'\n[network]\nzones = ['us-east-1a']\n{SMALL}"),
+        format!("[logs]\nretention_days = 29\n{SMALL}"),
+        format!("[manager]\ncount = 0\n{SMALL}"),
+        format!("[manager]\ninstance_type = 't4g.micro'\n{SMALL}"),
+        format!("[timing]\nlease = '200s'\n{SMALL}"),
+        SMALL.replace("docker.m3", ""),
+        SMALL.replace("docker.m3", "Manager"),
+        SMALL.replace("https://", "ftp://"),
+        SMALL.replace("https://gitlab.com", "gitlab.com"),
+        SMALL.replace("env:RUNNER_TOKEN", "vault:x"),
+        SMALL.replace("env:RUNNER_TOKEN", "env:"),
+        format!("{SMALL}{}", SMALL.replace("docker.m3", "Docker M3")),
+        runner("environment = ['FOO']"),
+        workers("instance_types = []"),
+        workers("instance_types = ['m5.large', 'large']"),
+        workers("slots = 0"),
+        workers("disk_gb = 4"),
+        workers("spot_price = 'cheap'"),
+        workers("ami = 'debian'"),
+        format!("{SMALL}privileged = true\n[runners.workers]\nslots = 2\n"),
+        "name = ".to_owned(),
+    ];
+    let all: Vec<_> = cases.iter().map(|text| refused(text)).collect();
+    insta::assert_snapshot!(all.join("\n\n"));
+}
+
+#[test]
+fn a_token_in_the_file_is_never_shown() {
+    let text = format!(
+        "regoin = 1\n{}",
+        SMALL.replace("env:RUNNER_TOKEN", "glrt-secret")
+    );
+    let error = parse(&text).unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains("glrt-secret"), "{shown}");
+    let spec = parse(&SMALL.replace("env:RUNNER_TOKEN", "glrt-secret")).unwrap();
+    assert!(!format!("{spec:?}").contains("glrt-secret"));
+    assert_eq!(spec.notes().len(), 1);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_so() {
+    let error = Spec::load(Path::new("/nowhere/onspot.toml")).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("cannot read /nowhere/onspot.toml")
+    );
+    assert!(error.hint().unwrap().contains("onspot init"));
+}
+
+#[test]
+fn editors_get_a_schema() {
+    let schema = serde_json::to_value(Spec::json_schema()).unwrap();
+    assert_eq!(schema["required"], serde_json::json!(["runners"]));
+    assert!(schema["properties"]["network"].is_object());
+    let text = schema.to_string();
+    for word in [
+        "amazon-linux-2023",
+        "if-not-present",
+        "idle_time",
+        "endpoint_url",
+    ] {
+        assert!(text.contains(word), "{word}");
+    }
+}
