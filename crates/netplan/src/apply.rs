@@ -120,7 +120,7 @@ impl Applier<'_> {
     }
 
     /// Does an action that creates nothing.
-    async fn change(&self, action: &Action, step: &Step<'_>) -> Result<(), NetplanError> {
+    async fn change(&mut self, action: &Action, step: &Step<'_>) -> Result<(), NetplanError> {
         match action {
             Action::EnableDns => self.enable_dns().await,
             Action::AttachGateway => self.attach_gateway().await,
@@ -134,7 +134,11 @@ impl Applier<'_> {
             Action::LinkEndpoint { tiers } => self.link_endpoint(tiers).await,
             Action::CloseInbound { member } => self.close_inbound(*member).await,
             Action::OpenOutbound { member } => self.open_outbound(*member).await,
-            Action::Delete { resource, id } => self.delete(resource, id, step).await,
+            Action::Delete { resource, id } => {
+                self.delete(resource, id, step).await?;
+                self.ids.retain(|_, known| known != id);
+                Ok(())
+            }
             // The creating ones are `act`'s.
             _ => Ok(()),
         }

@@ -9,6 +9,8 @@ use crate::observed::{Found, RoutesState};
 use crate::{AddressPlan, Member, Nat, NetplanError, NetworkSpec, Observed, Role, Tier};
 
 mod down;
+#[cfg(test)]
+mod tests;
 
 pub use down::teardown;
 
@@ -123,7 +125,7 @@ pub(crate) enum Resource {
     Subnet,
     Nat,
     Address,
-    Routes,
+    Routes { associations: Vec<String> },
     Endpoint,
     Group,
 }
@@ -321,7 +323,7 @@ impl Diff<'_> {
                 .observed
                 .by_role()
                 .remove(&Role::Subnet(tier, zone.clone()));
-            if !subnet.is_some_and(|id| table.state.subnets.contains(&id)) {
+            if !subnet.is_some_and(|id| table.state.subnets.contains_key(&id)) {
                 let wanted = format!("{tier}-{zone}");
                 fix.add(
                     "subnet",

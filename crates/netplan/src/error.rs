@@ -121,14 +121,14 @@ impl NetplanError {
             Self::Tag(error) => return error.hint(),
             Self::TooSmall { cidr, needed } => {
                 format!(
-                    "choose a bigger range, for example {}/{needed}",
-                    cidr.network()
+                    "choose a bigger range, for example {}",
+                    with_prefix(*cidr, *needed)
                 )
             }
             Self::TooBig { cidr, allowed } => {
                 format!(
-                    "choose a smaller range, for example {}/{allowed}",
-                    cidr.network()
+                    "choose a smaller range, for example {}",
+                    with_prefix(*cidr, *allowed)
                 )
             }
             Self::HostBits { network, .. } => format!("write {network}"),
@@ -148,4 +148,9 @@ impl NetplanError {
         };
         Some(hint)
     }
+}
+
+/// The network of this prefix that `cidr` begins in.
+fn with_prefix(cidr: Ipv4Net, prefix: u8) -> Ipv4Net {
+    Ipv4Net::new(cidr.network(), prefix).map_or(cidr, |net| net.trunc())
 }

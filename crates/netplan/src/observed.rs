@@ -73,8 +73,8 @@ pub struct AddressState {
 /// A route table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoutesState {
-    /// The subnets that use it.
-    pub subnets: Vec<String>,
+    /// The subnets that use it, each with the id of their association.
+    pub subnets: BTreeMap<String, String>,
     /// Where 0.0.0.0/0 goes: the target's id; `None` without such a route.
     pub default_target: Option<String>,
     /// Whether that target still exists.

@@ -22,7 +22,7 @@ pub struct NetworkSpec {
     pub stack: String,
     /// The region, for example `eu-west-1`.
     pub region: String,
-    /// The VPC's address range, from /16 to /24.
+    /// The VPC's address range, from /16 to /23.
     pub cidr: Ipv4Net,
     /// The availability zones, for example `eu-west-1a`; one at least.
     pub zones: Vec<String>,

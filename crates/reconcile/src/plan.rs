@@ -106,11 +106,16 @@ impl fmt::Display for Plan {
                 change.kind.mark(),
                 change.kind
             );
-            let name = match &change.id {
-                Some(id) => format!("{} ({id})", change.name),
-                None => change.name.clone(),
-            };
-            writeln!(f, "{head}{}", clipped(&name, WIDTH - head.chars().count()))?;
+            let room = WIDTH - head.chars().count();
+            // Where AWS has no ids, the name is the id.
+            let id = change.id.as_ref().filter(|id| **id != change.name);
+            let both = id.map(|id| format!("{} ({id})", change.name));
+            let fitting = both.filter(|text| text.chars().count() <= room);
+            let name = fitting.as_ref().unwrap_or(&change.name);
+            writeln!(f, "{head}{}", clipped(name, room))?;
+            if let (None, Some(id)) = (&fitting, id) {
+                writeln!(f, "{}", clipped(&format!("               id: {id}"), WIDTH))?;
+            }
             for detail in &change.details {
                 let line = format!("               {detail}");
                 writeln!(f, "{}", clipped(&line, WIDTH))?;
@@ -145,7 +150,11 @@ impl fmt::Display for Summary {
             keep,
         } = self;
         if create + update + replace + delete == 0 {
-            return write!(f, "Nothing to do: {keep} resources are as wanted.");
+            return match keep {
+                0 => write!(f, "Nothing to do."),
+                1 => write!(f, "Nothing to do: the one resource is as wanted."),
+                _ => write!(f, "Nothing to do: {keep} resources are as wanted."),
+            };
         }
         write!(
             f,

@@ -36,13 +36,6 @@ impl Applier<'_> {
                 })
                 .await
             }
-            Resource::Routes => {
-                released(step, async || {
-                    let call = ec2.delete_route_table().route_table_id(id);
-                    call.send().await.calling("DeleteRouteTable")
-                })
-                .await
-            }
             Resource::Group => {
                 released(step, async || {
                     let call = ec2.delete_security_group().group_id(id);
@@ -66,7 +59,29 @@ impl Applier<'_> {
             }
             Resource::Gateway { attached_to } => self.delete_gateway(id, attached_to, step).await,
             Resource::Nat => self.delete_nat(id, step).await,
+            Resource::Routes { associations } => self.delete_routes(id, associations, step).await,
         }
+    }
+
+    async fn delete_routes(
+        &self,
+        id: &str,
+        associations: &[String],
+        step: &Step<'_>,
+    ) -> Result<(), NetplanError> {
+        let ec2 = self.ec2;
+        for association in associations {
+            released(step, async || {
+                let call = ec2.disassociate_route_table().association_id(association);
+                call.send().await.calling("DisassociateRouteTable")
+            })
+            .await?;
+        }
+        released(step, async || {
+            let call = ec2.delete_route_table().route_table_id(id);
+            call.send().await.calling("DeleteRouteTable")
+        })
+        .await
     }
 
     async fn delete_gateway(
@@ -100,7 +115,7 @@ impl Applier<'_> {
             Err(error) if error.is_not_found() => return Ok(()),
             other => drop(other?),
         }
-        step.waiting(format!("{id} to be deleted"));
+        step.waiting(format!("{id} to be gone"));
         let gone = NAT_CHANGING
             .until(async || match self.nat_state(id).await? {
                 None | Some(NatGatewayState::Deleted) => Ok::<_, NetplanError>(Some(())),

@@ -27,11 +27,13 @@ pub fn teardown(observed: &Observed) -> NetworkPlan {
         "vpc endpoint",
         |_| Resource::Endpoint,
     ));
+    steps.extend(deletions(stack, &observed.routes, "route table", |table| {
+        Resource::Routes {
+            associations: table.subnets.values().cloned().collect(),
+        }
+    }));
     steps.extend(deletions(stack, &observed.subnets, "subnet", |_| {
         Resource::Subnet
-    }));
-    steps.extend(deletions(stack, &observed.routes, "route table", |_| {
-        Resource::Routes
     }));
     steps.extend(deletions(
         stack,

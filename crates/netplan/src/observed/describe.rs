@@ -2,8 +2,7 @@
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
-    IpPermission, NatGatewayState, RouteState, RouteTable, State as EndpointLife, Vpc,
-    VpcAttributeName,
+    IpPermission, NatGatewayState, RouteState, RouteTable, Vpc, VpcAttributeName,
 };
 use onspot_reconcile::ServiceResultExt;
 
@@ -206,7 +205,7 @@ fn of_table(table: RouteTable) -> Option<Found<RoutesState>> {
     let default = default.next();
     let state = RoutesState {
         subnets: associations
-            .filter_map(|association| association.subnet_id)
+            .filter_map(|link| Some((link.subnet_id?, link.route_table_association_id?)))
             .collect(),
         default_works: default
             .as_ref()
@@ -234,12 +233,12 @@ pub(super) async fn endpoints(ec2: &Client, stack: &str) -> Result<EndpointState
             .vpc_endpoints
             .unwrap_or_default();
         found.extend(endpoints.into_iter().filter_map(|endpoint| {
-            let gone = [
-                EndpointLife::Deleted,
-                EndpointLife::Deleting,
-                EndpointLife::Failed,
-            ];
-            if endpoint.state.is_some_and(|state| gone.contains(&state)) {
+            // EC2 documents these states capitalised and sends them in lower case.
+            let state = endpoint
+                .state
+                .as_ref()
+                .map(|state| state.as_str().to_lowercase());
+            if matches!(state.as_deref(), Some("deleted" | "deleting" | "failed")) {
                 return None;
             }
             let route_tables = endpoint.route_table_ids.unwrap_or_default();
