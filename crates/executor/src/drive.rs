@@ -16,6 +16,7 @@ use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
 use crate::host::Host;
 use crate::plan::JobPlan;
 use crate::run::{Event, JobRun, Outcome};
+use crate::settings::RunnerSettings;
 
 /// Why a job does not go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +73,12 @@ pub(crate) async fn drive<H: Host>(
     let end = course.run().await;
     course.host.clean_up().await;
     finish(run, end)
+}
+
+/// The first lines of every trace.
+pub(crate) fn greet(run: &JobRun, runner: &RunnerSettings) {
+    run.trace.info(&format!("Running with onspot {}", env!("CARGO_PKG_VERSION")));
+    run.trace.info(&format!("  on {} {}", runner.name, runner.short_token));
 }
 
 /// Fails a job that could not even be planned.

@@ -9,6 +9,7 @@ mod host;
 mod plan;
 mod run;
 mod settings;
+mod shell;
 
 pub use docker::{
     DockerExecutor, HELPER_DOCKERFILE, HELPER_IMAGE, JOB_LABEL, KIND_LABEL, RUNNER_LABEL,
@@ -17,3 +18,4 @@ pub use docker::{
 pub use error::ExecutorError;
 pub use run::{Event, Executor, JobRun, Outcome, Stop, Swept};
 pub use settings::{DockerSettings, PullPolicy, RunnerSettings, ShellSettings};
+pub use shell::ShellExecutor;

@@ -177,6 +177,20 @@ pub struct ShellSettings {
     pub runner: RunnerSettings,
     /// The shell: `bash` where nothing else is set.
     pub shell: String,
-    /// Where slots have their build folders.
+    /// The `onspot` binary to run as the helper: this process's own, usually.
+    pub helper_binary: PathBuf,
+    /// Where slots have their build folders: an absolute path.
     pub builds_root: PathBuf,
+}
+
+impl ShellSettings {
+    /// bash, and build folders below `builds_root`.
+    pub fn new(runner: RunnerSettings, helper_binary: PathBuf, builds_root: PathBuf) -> Self {
+        Self { runner, shell: "bash".into(), helper_binary, builds_root }
+    }
+}
+
+/// A runner's name as that of a folder.
+pub(crate) fn folder_name(runner: &str) -> String {
+    runner.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
 }

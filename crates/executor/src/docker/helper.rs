@@ -62,7 +62,7 @@ impl Inner {
         self.proven
             .get_or_try_init(|| async {
                 self.ensure_helper_image().await?;
-                let helper = self.start_helper(0, "hello").await?;
+                let helper = self.start_helper(None).await?;
                 let said_hello = self.say_hello(&helper).await;
                 container::remove(&self.docker, &helper.id).await;
                 said_hello
@@ -95,32 +95,32 @@ impl Inner {
 
     async fn new_helper(&self, slot: usize) -> Result<Helper, ExecutorError> {
         self.prove().await?;
-        self.start_helper(slot, "warm").await
+        self.start_helper(Some(slot)).await
     }
 
-    async fn start_helper(&self, slot: usize, name: &str) -> Result<Helper, ExecutorError> {
+    /// Starts a helper, for a slot or only to see that it starts.
+    async fn start_helper(&self, slot: Option<usize>) -> Result<Helper, ExecutorError> {
         let settings = &self.settings;
         let binary = std::path::absolute(&settings.helper_binary)
             .map_err(ExecutorError::io("find the onspot binary"))?;
+        let mut binds = vec![format!("{}:{BINARY}:ro", binary.display())];
+        binds.extend(slot.map(|slot| format!("{}:{SLOT_DIR}", self.slot_folder(slot))));
         let body = ContainerCreateBody {
             image: Some(settings.helper_image.clone()),
             // The image's own entrypoint has no say.
             entrypoint: Some(vec!["sleep".into()]),
             cmd: Some(vec!["infinity".into()]),
-            labels: Some(self.labels("helper", slot, None)),
+            labels: Some(self.labels("helper", slot.unwrap_or_default(), None)),
             healthcheck: Some(container::no_health_check()),
             working_dir: Some("/".into()),
             host_config: Some(HostConfig {
-                binds: Some(vec![
-                    format!("{}:{BINARY}:ro", binary.display()),
-                    format!("{}:{SLOT_DIR}", self.slot_folder(slot)),
-                ]),
+                binds: Some(binds),
                 security_opt: Some(vec!["no-new-privileges".into()]),
                 ..container::host_config(settings)
             }),
             ..ContainerCreateBody::default()
         };
-        let name = format!("onspot-helper-{name}-{slot}-{}", short_id());
+        let name = format!("onspot-helper-{}", short_id());
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let created = self.docker.create_container(Some(options), body).await;
         let id = created.map_err(ExecutorError::docker("create the helper's container"))?.id;

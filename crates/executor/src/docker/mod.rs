@@ -20,11 +20,11 @@ use futures::future::BoxFuture;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::task::TaskTracker;
 
-use crate::drive::{drive, refuse};
+use crate::drive::{drive, greet, refuse};
 use crate::error::ExecutorError;
 use crate::plan::{JobPlan, Site};
 use crate::run::{Executor, JobRun, Outcome, Swept};
-use crate::settings::DockerSettings;
+use crate::settings::{DockerSettings, folder_name};
 
 use self::helper::Helper;
 use self::job::DockerJob;
@@ -115,7 +115,7 @@ impl Executor for DockerExecutor {
     fn run(&self, run: JobRun) -> BoxFuture<'_, Outcome> {
         async move {
             let inner = &self.inner;
-            inner.greet(&run);
+            greet(&run, &inner.settings.runner);
             let site = Site {
                 executor: "docker",
                 builds_dir: BUILDS_DIR,
@@ -170,13 +170,6 @@ impl Executor for DockerExecutor {
 }
 
 impl Inner {
-    /// The first lines of every trace.
-    fn greet(&self, run: &JobRun) {
-        let runner = &self.settings.runner;
-        run.trace.info(&format!("Running with onspot {}", env!("CARGO_PKG_VERSION")));
-        run.trace.info(&format!("  on {} {}", runner.name, runner.short_token));
-    }
-
     /// The labels of a container or network.
     fn labels(&self, kind: &str, slot: usize, job: Option<u64>) -> HashMap<String, String> {
         let mut labels: BTreeMap<String, String> = self.settings.labels.clone();
@@ -191,13 +184,7 @@ impl Inner {
 
     /// The slot's folder on the engine's host: one for each runner and slot.
     fn slot_folder(&self, slot: usize) -> String {
-        let runner: String = self
-            .settings
-            .runner
-            .name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
-            .collect();
+        let runner = folder_name(&self.settings.runner.name);
         format!("{}/{runner}/slot-{slot}", self.settings.builds_root.display())
     }
 }

@@ -19,7 +19,7 @@ fn local(args: &[&str]) -> GitCall {
 
 /// Makes the repository, or takes up one whose configuration was removed.
 pub(super) fn init(sources: &Sources, place: &Place) -> Vec<GitCall> {
-    let mut init = local(&["init", "--quiet", "--initial-branch=none"]);
+    let mut init = local(&["-c", "init.defaultBranch=none", "init", "--quiet"]);
     if let Some(format) = &sources.object_format {
         init.args.push(format!("--object-format={format}"));
     }

@@ -128,3 +128,6 @@ where
         Err(error) => Err(HelperError::Request(format!("the helper broke: {error}"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! Whole plans of whole payloads.
+
+use onspot_gitlab::AssignedJob;
+use onspot_gitlab::job::When;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::settings::DockerSettings;
+
+const SITE: Site<'_> = Site {
+    executor: "docker",
+    builds_dir: "/builds",
+    slot_dir: "/onspot/builds",
+    slot: 0,
+    world_writable: true,
+};
+
+fn settings() -> RunnerSettings {
+    RunnerSettings {
+        short_token: "abcdefghi".into(),
+        environment: vec!["TZ=UTC".into(), "GREETING=from the runner".into()],
+        ..RunnerSettings::new("docker.m3", "https://gitlab.example/")
+    }
+}
+
+/// The build job of the cowsay pipeline, and what a test changes about it.
+fn payload(change: Value) -> JobPayload {
+    let mut raw = json!({
+        "id": 42,
+        "token": "glcbt-secret",
+        "allow_git_fetch": true,
+        "job_info": {
+            "name": "build", "stage": "build", "project_id": 7, "project_name": "cowsay",
+            "project_full_path": "group/cowsay",
+        },
+        "git_info": {
+            "repo_url": "https://gitlab-ci-token:glcbt-secret@gitlab.example/group/cowsay.git",
+            "ref": "main", "sha": "0123456789abcdef0123456789abcdef01234567",
+            "before_sha": "0000000000000000000000000000000000000000", "ref_type": "branch",
+            "refspecs": ["+refs/pipelines/3:refs/pipelines/3", "+refs/heads/main:refs/remotes/origin/main"],
+            "depth": 20,
+        },
+        "runner_info": { "timeout": 3600 },
+        "variables": [
+            { "key": "CI_BUILD_REF", "value": "0123456789abcdef0123456789abcdef01234567", "public": true },
+            { "key": "CI_BUILD_NAME", "value": "build", "public": true },
+            { "key": "CI_BUILD_STAGE", "value": "build", "public": true },
+            { "key": "GREETING", "value": "hello $CI_BUILD_NAME", "public": true },
+            { "key": "DEPLOY_KEY", "value": "-----BEGIN KEY-----\nit's\n", "file": true },
+        ],
+        "steps": [
+            { "name": "script", "timeout": 3600, "script": [
+                "cowsay -f ghostbusters building \"$CI_BUILD_NAME\" @ stage \"$CI_BUILD_STAGE\" > ghosts.txt",
+                "if true; then\n  echo 'done'\nfi",
+            ] },
+            { "name": "after_script", "script": ["echo $CI_JOB_STATUS"] },
+        ],
+        "image": { "name": "npalm/cowsay" },
+        "cache": [{ "key": "$CI_BUILD_REF", "untracked": true, "policy": "pull-push", "when": "on_success" }],
+    });
+    merge(&mut raw, change);
+    AssignedJob::parse(raw).unwrap().job
+}
+
+fn merge(into: &mut Value, change: Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (key, value) in change {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, change) => *into = change,
+    }
+}
+
+fn plan(change: Value) -> JobPlan {
+    JobPlan::new(&payload(change), &settings(), &SITE).unwrap()
+}
+
+fn with_variables(variables: &[(&str, &str)]) -> Value {
+    let list: Vec<Value> =
+        variables.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+    json!({ "variables": list })
+}
+
+#[test]
+fn the_script_of_the_cowsay_job() {
+    insta::assert_snapshot!(plan(json!({})).script);
+}
+
+#[test]
+fn the_after_script_of_the_cowsay_job() {
+    let script = plan(json!({})).after_script("failed").unwrap();
+    insta::assert_snapshot!(script);
+    assert!(script.contains("CI_JOB_STATUS=failed"));
+}
+
+#[test]
+fn the_sources_of_the_cowsay_job() {
+    let mut sources = plan(json!({})).sources;
+    sources.environment.clear();
+    insta::assert_json_snapshot!(sources);
+}
+
+#[test]
+fn the_scripts_of_the_runner_surround_the_jobs() {
+    let settings = RunnerSettings {
+        pre_get_sources_script: Some("echo before the sources".into()),
+        pre_build_script: Some("echo before the build".into()),
+        post_build_script: Some("echo after the build".into()),
+        ..settings()
+    };
+    let plan = JobPlan::new(&payload(json!({})), &settings, &SITE).unwrap();
+    let [before, cowsay, after] = ["before the build", "cowsay -f", "after the build"]
+        .map(|text| plan.script.rfind(text).unwrap());
+    assert!(before < cowsay && cowsay < after);
+    assert!(plan.sources.before.unwrap().contains("echo before the sources"));
+}
+
+#[test]
+fn the_runners_environment_is_weaker_than_the_jobs() {
+    let variables = plan(json!({})).variables;
+    assert_eq!(variables.get("TZ"), Some("UTC"));
+    assert_eq!(variables.get("GREETING"), Some("hello build"));
+    assert_eq!(variables.get("CI_PROJECT_DIR"), Some("/builds/group/cowsay"));
+    assert_eq!(variables.get("CI_SERVER_URL"), Some("https://gitlab.example"));
+    assert_eq!(variables.get("CI_SERVER_HOST"), Some("gitlab.example"));
+    assert_eq!(variables.get("CI_SERVER_PORT"), Some("443"));
+    assert_eq!(variables.get("CI_DISPOSABLE_ENVIRONMENT"), Some("true"));
+}
+
+#[test]
+fn a_job_cannot_move_its_folder() {
+    for (path, sound) in
+        [("a/b", true), ("../etc", false), ("a//b", false), ("a/./b", false), ("", true)]
+    {
+        let payload = payload(json!({ "job_info": { "project_full_path": path } }));
+        let planned = JobPlan::new(&payload, &settings(), &SITE);
+        assert_eq!(planned.is_ok(), sound, "{path:?}");
+    }
+    let moved = plan(with_variables(&[("CI_PROJECT_DIR", "/etc")]));
+    assert_eq!(moved.variables.get("CI_PROJECT_DIR"), Some("/builds/group/cowsay"));
+}
+
+#[test]
+fn git_variables_change_the_sources() {
+    let variables = with_variables(&[
+        ("GIT_STRATEGY", "clone"),
+        ("GIT_DEPTH", "1"),
+        ("GIT_CHECKOUT", "false"),
+        ("GIT_CLEAN_FLAGS", "-ffdx -e 'my cache/'"),
+        ("GIT_FETCH_EXTRA_FLAGS", "none"),
+        ("GIT_SUBMODULE_STRATEGY", "recursive"),
+        ("GIT_SUBMODULE_PATHS", "a b"),
+        ("GET_SOURCES_ATTEMPTS", "3"),
+        ("LD_PRELOAD", "/builds/evil.so"),
+    ]);
+    let sources = plan(variables).sources;
+    assert_eq!((sources.depth, sources.checkout, sources.attempts), (1, false, 3));
+    assert_eq!(sources.clean_flags, ["-ffdx", "-e", "my cache/"]);
+    assert_eq!(sources.fetch_flags, Vec::<String>::new());
+    let submodules = sources.submodules.unwrap();
+    assert!(submodules.recursive);
+    assert_eq!(submodules.paths, ["a", "b"]);
+    assert!(!sources.environment.iter().any(|(key, _)| key == "LD_PRELOAD"));
+
+    for (key, value) in [("GIT_STRATEGY", "x"), ("GIT_SUBMODULE_STRATEGY", "x")] {
+        let payload = payload(with_variables(&[(key, value)]));
+        let error = JobPlan::new(&payload, &settings(), &SITE).unwrap_err().to_string();
+        assert!(error.starts_with(key), "{error}");
+    }
+}
+
+#[test]
+fn the_runners_clone_url_replaces_the_host() {
+    let settings =
+        RunnerSettings { clone_url: Some("http://10.0.0.1:8080/sub".into()), ..settings() };
+    let sources = JobPlan::new(&payload(json!({})), &settings, &SITE).unwrap().sources;
+    assert_eq!(sources.url, "http://10.0.0.1:8080/sub/group/cowsay.git");
+    let login = sources.login.unwrap();
+    assert_eq!(login.plain, "http://10.0.0.1:8080/");
+    assert_eq!(login.with_password, "http://gitlab-ci-token:glcbt-secret@10.0.0.1:8080/");
+}
+
+#[test]
+fn refspecs_are_made_up_where_gitlab_sends_none() {
+    for (git, expected) in [
+        (json!({ "refspecs": [] }), "+refs/heads/main:refs/remotes/origin/main"),
+        (json!({ "refspecs": null, "ref": "v1", "ref_type": "tag" }), "+refs/tags/v1:refs/tags/v1"),
+    ] {
+        assert_eq!(plan(json!({ "git_info": git })).sources.refspecs, [expected]);
+    }
+}
+
+#[test]
+fn caches_have_keys_candidates_and_policies() {
+    let caches = plan(json!({
+        "variables": [
+            { "key": "CACHE_FALLBACK_KEY", "value": "main-protected" },
+            { "key": "BRANCH", "value": "feature" },
+            { "key": "CACHE_COMPRESSION_FORMAT", "value": "tarzstd" },
+        ],
+        "cache": [
+            { "key": "$BRANCH", "paths": ["$BRANCH/"], "fallback_keys": ["main", "$BRANCH", " "] },
+            { "key": "", "paths": ["x"], "policy": "push", "when": "always" },
+            { "key": "k", "paths": ["x"], "policy": "pull" },
+            { "key": "k", "paths": ["x"], "policy": "everything" },
+            { "key": "nothing in it", "paths": [] },
+        ],
+    }))
+    .caches;
+    let shown: Vec<_> = caches.iter().map(|c| (c.key.as_str(), &c.restore[..], c.save)).collect();
+    assert_eq!(
+        shown,
+        [
+            ("feature", &["feature".to_owned(), "main".into()][..], Some(When::OnSuccess)),
+            ("build/main", &[], Some(When::Always)),
+            ("k", &["k".into()], None),
+            ("k", &[], None),
+        ]
+    );
+    assert_eq!(caches[0].selection.paths, ["feature/"]);
+    assert_eq!(caches[0].format, onspot_cache::archive::Format::TarZstd);
+    assert!(caches[3].warning.as_ref().unwrap().contains("everything"));
+}
+
+#[test]
+fn artifacts_have_names_and_conditions() {
+    let uploads = plan(json!({
+        "artifacts": [
+            { "name": "$CI_BUILD_NAME/x", "paths": ["out"], "when": "always", "expire_in": "1 week" },
+            { "paths": ["junit.xml"], "artifact_type": "junit", "artifact_format": "gzip" },
+            { "paths": [] },
+            { "paths": ["x"], "artifact_format": "zipzstd" },
+        ],
+    }))
+    .uploads;
+    let shown: Vec<_> = uploads
+        .iter()
+        .map(|u| (u.request.name.as_str(), u.request.kind.as_str(), u.when))
+        .collect();
+    assert_eq!(
+        shown,
+        [("build_x", "archive", When::Always), ("artifacts.junit", "junit", When::OnSuccess)]
+    );
+}
+
+#[test]
+fn only_dependencies_with_an_archive_are_downloaded() {
+    let downloads = plan(json!({
+        "dependencies": [
+            { "id": 1, "name": "a", "token": "t", "artifacts_file": { "filename": "a.zip", "size": 3 } },
+            { "id": 2, "name": "b", "token": "t" },
+        ],
+    }))
+    .downloads;
+    assert_eq!(downloads.downloads.len(), 1);
+    assert_eq!(downloads.downloads[0].name, "a");
+}
+
+#[test]
+fn images_are_expanded_and_checked() {
+    let settings = DockerSettings {
+        allowed_images: vec!["registry.example/*".into(), "npalm/cowsay".into()],
+        allowed_services: vec!["postgres:*".into()],
+        ..DockerSettings::new(settings(), "/onspot".into())
+    };
+    let resolve = |change: Value| {
+        let payload = payload(change);
+        let variables = JobPlan::new(&payload, &settings.runner, &SITE).unwrap().variables;
+        image::of_job(&payload, &settings, &variables)
+    };
+    assert_eq!(resolve(json!({})).unwrap().name, "npalm/cowsay");
+    let expanded = resolve(json!({ "image": { "name": "registry.example/$CI_BUILD_NAME" } }));
+    assert_eq!(expanded.unwrap().name, "registry.example/build");
+    for change in [
+        json!({ "image": { "name": "evil.example/x" } }),
+        json!({ "image": { "name": "registry.example/a/b" } }),
+        json!({ "image": null }),
+        json!({ "image": { "name": "npalm/cowsay", "pull_policy": ["never"] } }),
+    ] {
+        let error = resolve(change.clone()).unwrap_err();
+        assert!(matches!(error, ExecutorError::NotAllowed(_)), "{change}: {error}");
+    }
+}

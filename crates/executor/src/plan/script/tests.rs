@@ -1,0 +1,128 @@
+//! Scripts, run by the shells of this host.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use onspot_gitlab::Variable;
+use proptest::prelude::*;
+
+use super::*;
+
+struct Ran {
+    output: String,
+    code: Option<i32>,
+}
+
+fn run_in(shell: &str, script: &str) -> Ran {
+    let mut child = Command::new(shell)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let script = script.to_owned();
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(script.as_bytes());
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    Ran { output: String::from_utf8(output.stdout).unwrap(), code: output.status.code() }
+}
+
+/// A place that exists.
+fn place(dir: &std::path::Path) -> Place {
+    std::fs::create_dir_all(dir.join("g/p")).unwrap();
+    Place {
+        slot: dir.into(),
+        builds: dir.into(),
+        project_id: 1,
+        project: "g/p".into(),
+        world_writable: false,
+    }
+}
+
+fn lines(commands: &[&str]) -> Vec<String> {
+    commands.iter().map(|&command| command.to_owned()).collect()
+}
+
+/// What a script of these commands prints, the shown commands left out, in bash and in sh alike.
+fn printed(variables: &Variables, commands: &[&str]) -> (String, Option<i32>) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut variables = variables.clone();
+    variables.set(Variable::public(FILE_FOLDER, dir.path().join("tmp").to_str().unwrap()));
+    let script = shell(&variables, &place(dir.path()), &lines(commands));
+    let [bash, sh] = ["bash", "sh"].map(|shell| {
+        let ran = run_in(shell, &script);
+        let shown = |line: &&str| !line.starts_with("\u{1b}[32;1m$ ");
+        (ran.output.lines().filter(shown).map(|line| format!("{line}\n")).collect(), ran.code)
+    });
+    assert_eq!(bash, sh);
+    bash
+}
+
+#[test]
+fn commands_share_a_shell_and_end_at_the_first_failure() {
+    let none = Variables::default();
+    for (commands, output, code) in [
+        (&["x=1", "echo $x"][..], "1\n", 0),
+        (&["echo a", "false", "echo b"], "a\n", 1),
+        (&["exit 42", "echo b"], "", 42),
+        (&["(exit 7)"], "", 7),
+        (&["if false; then echo a; fi", "echo b"], "b\n", 0),
+        (&["false || echo c"], "c\n", 0),
+        (&["cat", "read line || echo eof"], "eof\n", 0),
+        (&["cat <<END\nhere\nEND", "echo after"], "here\nafter\n", 0),
+        (&["f() {\n  echo \"in $1\"\n}", "f g"], "in g\n", 0),
+        (&["echo 'it''s' \"quoted\" \\$x"], "its quoted $x\n", 0),
+        (&["", "echo blank"], "\nblank\n", 0),
+        (&["unset-command-xyz"], "", 127),
+    ] {
+        assert_eq!(printed(&none, commands), (output.to_owned(), Some(code)), "{commands:?}");
+    }
+}
+
+#[test]
+fn a_pipe_fails_with_any_of_its_commands_where_the_shell_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = shell(&Variables::default(), &place(dir.path()), &lines(&["false | true"]));
+    assert_eq!(run_in("bash", &script).code, Some(1));
+}
+
+#[test]
+fn the_script_runs_in_the_projects_folder() {
+    let (output, _) = printed(&Variables::default(), &["pwd | sed 's,.*/g/p$,g/p,'"]);
+    assert_eq!(output, "g/p\n");
+}
+
+#[test]
+fn commands_are_shown_before_they_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let commands = lines(&["echo 'a' \"$HOME\" > /dev/null", "\necho one\necho two\n"]);
+    let script = shell(&Variables::default(), &place(dir.path()), &commands);
+    assert_eq!(
+        run_in("sh", &script).output,
+        "\u{1b}[32;1m$ echo 'a' \"$HOME\" > /dev/null\u{1b}[0;m\n\
+         \u{1b}[32;1m$ echo one # collapsed multi-line command\u{1b}[0;m\none\ntwo\n"
+    );
+}
+
+#[test]
+fn file_variables_are_files() {
+    let file = Variable { file: true, ..Variable::public("KEY", "line 1\nline '2'\n") };
+    let variables = Variables::resolve([file, Variable::public("not-a-name", "x")]);
+    let (output, code) = printed(&variables, &["cat \"$KEY\"; case $KEY in */tmp/KEY) echo ok;; esac"]);
+    assert_eq!((output.as_str(), code), ("line 1\nline '2'\nok\n", Some(0)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn values_reach_the_script_as_they_are(value in "[ -~\n\tüß€]{0,40}") {
+        let variables = Variables::resolve([Variable::public("VALUE", &value)]);
+        let (output, code) = printed(&variables, &["printf '[%s]\\n' \"$VALUE\" | sed 's/^/>/'"]);
+        let text: String = format!("[{value}]").lines().map(|line| format!(">{line}\n")).collect();
+        prop_assert_eq!(output, text);
+        prop_assert_eq!(code, Some(0));
+    }
+}

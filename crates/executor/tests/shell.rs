@@ -1,0 +1,149 @@
+//! Whole jobs in a shell of this host: no Docker needed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use onspot_cache::CacheAccess;
+use onspot_executor::{
+    Event, Executor, JobRun, Outcome, RunnerSettings, ShellExecutor, ShellSettings, Stop,
+};
+use onspot_gitlab::job::{CacheSpec, JobPayload, Step};
+use onspot_gitlab::{FailureReason, JobId, JobToken, TraceWriter, Variable};
+use tokio::sync::{mpsc, watch};
+
+/// Longer than any job here takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Bench {
+    executor: ShellExecutor,
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = ShellSettings::new(
+            RunnerSettings::new("shell runner", "http://127.0.0.1:9"),
+            PathBuf::from(env!("CARGO_BIN_EXE_onspot-helper")),
+            dir.path().join("builds"),
+        );
+        Self { executor: ShellExecutor::new(settings), dir }
+    }
+
+    /// Runs a job; once the trace holds the text, it is stopped.
+    async fn run(&self, payload: JobPayload, stop_at: Option<(&str, Stop)>) -> (Outcome, String) {
+        let trace = TraceWriter::detached(&[]).unwrap();
+        let (stop, stopped) = watch::channel(None);
+        let (events, mut received) = mpsc::channel(64);
+        let run = JobRun {
+            payload: Arc::new(payload),
+            slot: 0,
+            attempt: 1,
+            trace: trace.clone(),
+            cache: CacheAccess::Local(self.dir.path().join("cache")),
+            timeout: PATIENCE,
+            stop: stopped,
+            events,
+        };
+        let text = || String::from_utf8(trace.contents()).unwrap();
+        let answers = async {
+            while let Some(event) = received.recv().await {
+                if let Event::ReadyToStart(answer) = event {
+                    let _ = answer.send(true);
+                }
+            }
+        };
+        let stopper = async {
+            let Some((at, how)) = stop_at else { return };
+            while !text().contains(at) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            stop.send_replace(Some(how));
+        };
+        let (outcome, (), ()) = tokio::join!(self.executor.run(run), answers, stopper);
+        (outcome, text())
+    }
+}
+
+fn job(script: &[&str], after_script: &str) -> JobPayload {
+    let step = |name: &str, script: &[&str]| Step {
+        name: name.into(),
+        script: script.iter().map(|&line| line.to_owned()).collect(),
+        ..Step::default()
+    };
+    let mut job = JobPayload {
+        id: JobId(1),
+        token: JobToken::new("t"),
+        steps: vec![step(Step::SCRIPT, script), step(Step::AFTER_SCRIPT, &[after_script])],
+        variables: vec![Variable::public("GIT_STRATEGY", "none")],
+        ..JobPayload::default()
+    };
+    job.job_info.project_id = 7;
+    job.job_info.project_full_path = "group/project".into();
+    job
+}
+
+#[tokio::test]
+async fn a_script_runs_and_leaves_its_cache() {
+    let bench = Bench::new();
+    let mut payload = job(&["echo ghost >ghosts.txt", "pwd"], "echo \"[$CI_JOB_STATUS]\"");
+    payload.cache = vec![CacheSpec {
+        key: "k".into(),
+        paths: vec!["$CI_PROJECT_DIR/ghosts.txt".into()],
+        ..CacheSpec::default()
+    }];
+    let (outcome, trace) = bench.run(payload.clone(), None).await;
+    assert_eq!(outcome, Outcome::Success, "{trace}");
+    assert!(trace.contains("/slot-0/p7/group/project\n"), "{trace}");
+    assert!(trace.contains("\n[success]\n"), "{trace}");
+
+    payload.variables = vec![Variable::public("GIT_STRATEGY", "empty")];
+    payload.steps[0].script = vec!["cat ghosts.txt".into()];
+    let (outcome, trace) = bench.run(payload, None).await;
+    assert_eq!(outcome, Outcome::Success, "{trace}");
+    assert!(trace.contains("\nghost\n"), "{trace}");
+}
+
+#[tokio::test]
+async fn a_failure_has_its_exit_code() {
+    let bench = Bench::new();
+    let (outcome, trace) = bench.run(job(&["exit 9"], "echo \"[$CI_JOB_STATUS]\""), None).await;
+    let Outcome::Failed { reason, exit_code, .. } = outcome else { panic!("{trace}") };
+    assert_eq!((reason, exit_code), (FailureReason::ScriptFailure, Some(9)));
+    assert!(trace.contains("\n[failed]\n"), "{trace}");
+}
+
+#[tokio::test]
+async fn a_cancel_ends_all_processes_and_runs_after_script() {
+    let bench = Bench::new();
+    let script = ["setsid sleep 1000 & echo begun; sleep 1000"];
+    let began = Instant::now();
+    let payload = job(&script, "echo \"[$CI_JOB_STATUS]\"");
+    let (outcome, trace) = bench.run(payload, Some(("\nbegun\n", Stop::Cancel))).await;
+    assert_eq!(outcome, Outcome::Canceled, "{trace}");
+    assert!(trace.contains("\n[canceled]\n"), "{trace}");
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert_eq!(bench.executor.sweep().await.unwrap().job_containers, 0);
+}
+
+#[tokio::test]
+async fn an_abort_leaves_nothing_running() {
+    let bench = Bench::new();
+    let script = ["trap '' TERM; echo begun; sleep 1000; echo on; sleep 1000"];
+    let (outcome, trace) =
+        bench.run(job(&script, "echo after"), Some(("\nbegun\n", Stop::Abort))).await;
+    assert_eq!(outcome, Outcome::Aborted);
+    assert!(!trace.contains("\nafter\n"), "{trace}");
+    assert_eq!(bench.executor.sweep().await.unwrap().job_containers, 0);
+}
+
+#[tokio::test]
+async fn what_is_left_in_the_background_does_not_hold_the_job_up() {
+    let bench = Bench::new();
+    let began = Instant::now();
+    let (outcome, trace) = bench.run(job(&["sleep 1000 & echo done"], "true"), None).await;
+    assert_eq!(outcome, Outcome::Success, "{trace}");
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert_eq!(bench.executor.sweep().await.unwrap().job_containers, 0);
+}
