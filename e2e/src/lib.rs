@@ -8,6 +8,7 @@
 
 pub mod cloud;
 pub mod command;
+pub mod cowsay;
 pub mod engine;
 mod error;
 pub mod gitlab;

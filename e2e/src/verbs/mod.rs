@@ -1,12 +1,19 @@
 //! What `onspot-world` can do, one module a verb.
 
+mod down;
 mod images;
+mod serve;
+mod status;
+mod up;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::Result;
+use crate::gitlab_server::GitLabArgs;
+use crate::push::PushArgs;
+use crate::{Error, Result};
 
 /// The local world of onspot: AWS, instances and GitLab on this machine.
 #[derive(Debug, Parser)]
@@ -18,8 +25,22 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Start a world, a stack in it, and push the cowsay project
+    Up,
+    /// Remove the stack, then the world
+    Down,
+    /// Show the running world and its stack
+    Status,
+    /// Push a folder with a .gitlab-ci.yml into the running world and follow its jobs
+    Push(PushArgs),
+    /// Start the mock GitLab alone
+    #[command(name = "gitlab")]
+    GitLab(GitLabArgs),
     /// Build the container images of the world (only what changed)
     Images,
+    /// Serve a world until the end of this process
+    #[command(hide = true)]
+    Serve,
 }
 
 /// Runs the verb that the command line names.
@@ -46,6 +67,17 @@ pub fn main() -> ExitCode {
 
 async fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
+        Verb::Up => up::run(&here()?).await,
+        Verb::Down => down::run(&here()?).await,
+        Verb::Status => status::run(&here()?).await,
+        Verb::Push(arguments) => Ok(crate::push::run(arguments).await.into()),
+        Verb::GitLab(arguments) => Ok(crate::gitlab_server::run(arguments).await.into()),
         Verb::Images => images::run().await,
+        Verb::Serve => serve::run(&here()?).await,
     }
+}
+
+/// The folder whose world it is about.
+fn here() -> Result<PathBuf> {
+    std::env::current_dir().map_err(Error::io("find the current folder"))
 }

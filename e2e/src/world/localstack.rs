@@ -20,7 +20,7 @@ const BOOT: Duration = Duration::from_secs(120);
 /// A running LocalStack; removed when dropped.
 #[derive(Debug)]
 pub(super) struct LocalStack {
-    _container: ContainerAsync<GenericImage>,
+    container: ContainerAsync<GenericImage>,
     address: String,
 }
 
@@ -59,7 +59,13 @@ impl LocalStack {
             })
         })
         .await?;
-        Ok(Self { _container: container, address })
+        Ok(Self { container, address })
+    }
+
+    /// Removes it.
+    pub(super) async fn remove(self) -> Result<()> {
+        let failed = |source| Error::Container { what: "LocalStack".to_owned(), source };
+        self.container.rm().await.map_err(failed)
     }
 
     /// `host:port` on this host.

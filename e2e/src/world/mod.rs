@@ -226,12 +226,11 @@ impl World {
     pub async fn stop(mut self) -> Result<()> {
         let begin = Instant::now();
         self.hypervisor.stop().await;
-        let swept = sweep::sweep(&self.docker, Which::World(&self.id)).await;
-        if swept.is_ok() {
-            self.cleanup.disarm();
-        }
+        self.localstack.remove().await?;
+        sweep::sweep(&self.docker, Which::World(&self.id)).await?;
+        self.cleanup.disarm();
         tracing::info!(world = self.id, took = ?begin.elapsed(), "the world is gone");
-        swept.map(drop)
+        Ok(())
     }
 }
 

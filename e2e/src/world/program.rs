@@ -58,7 +58,7 @@ impl World {
         for (name, value) in environment(&self.user()) {
             command.env(name, value);
         }
-        for name in ["AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"] {
+        for name in FOREIGN {
             command.env_remove(name);
         }
         Ok(command)
@@ -79,6 +79,10 @@ impl World {
         }
     }
 }
+
+/// Settings of this machine that must not reach into the world.
+pub const FOREIGN: [&str; 4] =
+    ["AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN", "ONSPOT_CONFIG"];
 
 /// What a person in the world has in their environment.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]

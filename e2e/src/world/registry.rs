@@ -17,6 +17,10 @@ use crate::{Error, Result, images};
 
 const PORT: &str = "5000/tcp";
 
+/// Where the pushed layers stay from world to world, as the images do: a push of what is there
+/// already takes no time.
+const STORE: &str = "onspot-registry:/var/lib/docker-registry";
+
 /// Where the registry listens.
 #[derive(Debug, Clone)]
 pub(super) struct Registry {
@@ -35,6 +39,7 @@ impl Registry {
             image: Some(images::REGISTRY.name.to_owned()),
             labels: Some(labels::of(world, "registry")),
             host_config: Some(HostConfig {
+                binds: Some(vec![STORE.to_owned()]),
                 port_bindings: Some(HashMap::from([(PORT.to_owned(), Some(ports))])),
                 ..HostConfig::default()
             }),

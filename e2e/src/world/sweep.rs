@@ -56,8 +56,8 @@ pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<usize> {
     Ok(removed)
 }
 
-/// What there still is of a world, for people.
-pub async fn leftovers(docker: &Docker, world: &str) -> Result<Vec<String>> {
+/// The containers of a world, for people.
+pub async fn parts(docker: &Docker, world: &str) -> Result<Vec<String>> {
     let found = engine::containers(docker, &format!("{}={world}", labels::WORLD)).await?;
     let part = |of: &HashMap<String, String>| {
         let part = of.get(labels::PART).cloned().unwrap_or_default();

@@ -1,0 +1,56 @@
+//! `onspot-world down`: the stack first, as a user would, then the world.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::up::{onspot, run_shown};
+use crate::engine::{self, labels};
+use crate::poll::{self, Look};
+use crate::world::state::WorldState;
+use crate::world::{Which, sweep};
+use crate::{Error, Result};
+
+/// How long the world's process may take to end.
+const END_BOUND: Duration = Duration::from_secs(60);
+
+/// Removes everything; fine if there is nothing.
+pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    if let Ok(state) = WorldState::running(folder) {
+        let mut down = onspot(&state)?;
+        down.arg("down").arg("--yes").arg("--config").arg(&state.onspot_toml);
+        if let Err(error) = run_shown(down).await {
+            // The world goes all the same, and everything of the stack with it.
+            anstream::eprintln!("error: {}", crate::chain(&error));
+            code = ExitCode::FAILURE;
+        }
+        end(&state).await?;
+        anstream::println!("world {} is gone", state.id);
+    }
+    let docker = engine::connect().await?;
+    let swept = sweep::sweep(&docker, Which::Dead).await?;
+    if swept > 0 {
+        anstream::println!("removed what a dead world left ({swept} things)");
+    }
+    Ok(code)
+}
+
+/// Ends the world's process, which removes the world.
+async fn end(state: &WorldState) -> Result<()> {
+    let pid = i32::try_from(state.pid).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        kill_process(pid, Signal::TERM)
+            .map_err(|error| Error::io("end the world's process")(error.into()))?;
+    }
+    poll::until("the world's process ends", END_BOUND, || async {
+        Ok(if labels::is_alive(&state.owner) {
+            Look::NotYet(format!("process {} lives", state.pid))
+        } else {
+            Look::There(())
+        })
+    })
+    .await
+}
