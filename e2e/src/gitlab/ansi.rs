@@ -310,9 +310,10 @@ impl Style {
                 classes.push(class.to_owned());
             }
         }
-        let class = match classes.is_empty() {
-            true => String::new(),
-            false => format!(" class=\"{}\"", classes.join(" ")),
+        let class = if classes.is_empty() {
+            String::new()
+        } else {
+            format!(" class=\"{}\"", classes.join(" "))
         };
         let style = if css.is_empty() {
             css

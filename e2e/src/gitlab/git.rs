@@ -118,12 +118,10 @@ pub(super) async fn file(
     name: &str,
 ) -> Result<Option<String>, GitLabError> {
     let object = format!("{sha}:{name}");
-    let exists = output(command(repository).args(["cat-file", "-e", &object])).await?;
-    if !exists.status.success() {
-        return Ok(None);
-    }
-    let output = run(command(repository).args(["cat-file", "blob", &object])).await?;
-    Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
+    // Of a commit that is there nothing else can fail than that it lacks the file.
+    let output = output(command(repository).args(["cat-file", "blob", &object])).await?;
+    let found = output.status.success();
+    Ok(found.then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
 /// The last commit up to `sha` that changed a file; `None` if none did.

@@ -44,7 +44,7 @@ impl<'a> GitPath<'a> {
             let before = path.strip_suffix(service)?.strip_suffix('/')?;
             let project = before.strip_prefix('/')?;
             let project = project.strip_suffix(".git").unwrap_or(project);
-            let sane = project.contains('/') && !project.split('/').any(|part| part.is_empty());
+            let sane = project.contains('/') && !project.split('/').any(str::is_empty);
             sane.then_some(Self {
                 project,
                 service: &path[path.len() - service.len()..],

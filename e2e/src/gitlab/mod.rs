@@ -212,13 +212,11 @@ impl MockGitLab {
         wanted: impl Fn(&JobView) -> bool,
     ) -> Result<JobView, GitLabError> {
         let find = |state: &State| Some(views::job(state.jobs.get(&id)?)).filter(&wanted);
-        match self.server.wait_for(bound, find).await {
-            Some(view) => Ok(view),
-            None => {
-                let pipeline = self.job(id)?.pipeline;
-                Err(still_running(&self.pipeline(pipeline)?, bound))
-            }
+        if let Some(view) = self.server.wait_for(bound, find).await {
+            return Ok(view);
         }
+        let pipeline = self.job(id)?.pipeline;
+        Err(still_running(&self.pipeline(pipeline)?, bound))
     }
 
     /// All jobs, oldest first, retried ones included.

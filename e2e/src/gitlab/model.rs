@@ -123,7 +123,8 @@ pub(super) struct Pipeline {
 /// A stored artifact file.
 #[derive(Debug, Clone)]
 pub(super) struct Artifact {
-    pub(super) artifact_type: String,
+    /// `archive`, or a report's type.
+    pub(super) kind: String,
     pub(super) format: String,
     pub(super) filename: String,
     pub(super) size: u64,

@@ -176,7 +176,7 @@ async fn pipeline(
             }
         }
         body.push_str("</table>\n");
-        let every = if pipeline.status.is_over() { 0 } else { 1 };
+        let every = u32::from(!pipeline.status.is_over());
         Ok(page(&format!("Pipeline #{id}"), &body, every))
     })
 }
@@ -219,7 +219,7 @@ async fn job(
         let trace = to_html(&String::from_utf8_lossy(&job.trace));
         let _ = writeln!(body, "<div class=trace>\n{trace}</div>");
     }
-    let every = if view.status.is_over() { 0 } else { 1 };
+    let every = u32::from(!view.status.is_over());
     Ok(page(&format!("{name} · job {id}"), &body, every))
 }
 

@@ -172,7 +172,9 @@ async fn follow(args: &PushArgs) -> Result<bool, PushError> {
     let api = Api::new(&url, token)?;
     let project = project.replace('/', "%2F");
     let pipeline = api.pipeline_of(&project, &sha).await?;
-    Follower::new(api, project, pipeline, args.output).run().await
+    Follower::new(api, project, pipeline, args.output)
+        .run()
+        .await
 }
 
 /// The folder's name, as GitLab would have it in a path.

@@ -15,9 +15,9 @@ use super::PushError;
 /// The folder is only read; what its `.gitignore` names stays out.
 pub async fn publish(dir: &Path, repository: &Url, token: &str) -> Result<String, PushError> {
     let temporary = tempfile::tempdir().map_err(PushError::Folder)?;
-    let git_dir = temporary.path().join("repository.git");
+    let own = temporary.path().join("repository.git");
     let git = Git {
-        git_dir: &git_dir,
+        repository: &own,
         work_tree: dir,
         token,
     };
@@ -51,7 +51,7 @@ pub async fn publish(dir: &Path, repository: &Url, token: &str) -> Result<String
 
 /// Git with a repository of its own, the folder as its work tree, and nobody's configuration.
 struct Git<'a> {
-    git_dir: &'a Path,
+    repository: &'a Path,
     work_tree: &'a Path,
     token: &'a str,
 }
@@ -86,7 +86,7 @@ impl Git<'_> {
         command
             .args(arguments)
             .current_dir(self.work_tree)
-            .env("GIT_DIR", self.git_dir)
+            .env("GIT_DIR", self.repository)
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_TERMINAL_PROMPT", "0")

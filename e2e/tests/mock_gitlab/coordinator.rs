@@ -72,7 +72,7 @@ async fn the_pipeline_of_2017_from_push_to_success() {
 
 #[tokio::test]
 async fn a_request_is_held_until_there_is_a_job() {
-    let scene = Scene::with(|options| options.hold = Duration::from_secs(60)).await;
+    let scene = Scene::with(|options| options.hold = Duration::from_mins(1)).await;
     // The first one tells the queue's value at once.
     let first = scene.runner.poll(None).await;
     assert_eq!(first.status(), 204);
@@ -317,7 +317,7 @@ async fn calls_fail_when_a_test_wants_it() {
     assert_eq!(scene.gitlab.trace(job.id), "once");
     scene
         .gitlab
-        .fault(Fault::delay("/jobs/", Duration::from_secs(600), 1));
+        .fault(Fault::delay("/jobs/", Duration::from_mins(10), 1));
     let slow = tokio::time::timeout(Duration::from_millis(50), scene.runner.patch(&job, 4, "x"));
     assert!(slow.await.is_err());
     assert!(scene.gitlab.violations().is_empty());

@@ -1,5 +1,10 @@
 //! The mock GitLab as runners, git and people meet it: over HTTP.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
 mod artifacts;
 mod coordinator;
 mod git;

@@ -124,7 +124,10 @@ impl Runner {
         let made = made.send().await.unwrap();
         assert_eq!(made.status(), 201);
         let made: Value = made.json().await.unwrap();
-        runner.token = made["token"].as_str().unwrap().to_owned();
+        made["token"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut runner.token);
         runner
     }
 

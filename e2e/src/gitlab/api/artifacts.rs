@@ -66,14 +66,14 @@ pub(super) async fn upload(
         if field.name() == Some("file") {
             let folder = server.options.dir.join("artifacts").join(id.to_string());
             let filename = field.file_name().unwrap_or("artifacts.zip").to_owned();
-            let path = folder.join(&kind.replace(['/', '.'], "_"));
+            let path = folder.join(kind.replace(['/', '.'], "_"));
             let size = store(field, &folder, &path, server.options.artifact_limit).await?;
             stored = Some((filename, path, size));
         }
     }
     let (filename, path, size) = stored.ok_or_else(|| Problem::bad_request("file is missing"))?;
     let artifact = Artifact {
-        artifact_type: kind.clone(),
+        kind: kind.clone(),
         format,
         filename,
         size,

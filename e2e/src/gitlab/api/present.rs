@@ -89,7 +89,7 @@ pub(super) fn job(url: &Url, state: &State, job: &Job) -> Value {
         "artifacts_file": archive
             .map(|file| json!({ "filename": file.filename, "size": file.size })),
         "artifacts": job.artifacts.values().map(|file| json!({
-            "file_type": file.artifact_type,
+            "file_type": file.kind,
             "file_format": file.format,
             "filename": file.filename,
             "size": file.size,

@@ -20,7 +20,7 @@ use read::Node;
 pub(super) use rules::{evaluate, wants_pipeline};
 
 /// The timeout of a job that names none: the default of a GitLab project.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
 /// The stages of a pipeline that names none.
 const DEFAULT_STAGES: [&str; 3] = ["build", "test", "deploy"];
 /// Keywords at the top level that are no jobs.
