@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::coordinator::GitLabJobs;
 use crate::imds::Imds;
 use crate::settings::WorkerSettings;
-use crate::setup::{SetupError, client_of, docker_settings, log_limit};
+use crate::setup::{SetupError, client_on, docker_settings, log_limit};
 use crate::worker::{CachePlace, WorkerContext, watch_for_interruption, work};
 
 /// Between two tries to reach what a booting instance may not have yet.
@@ -60,6 +60,7 @@ pub async fn run_worker(
     let interval = settings.timing.interruption_poll;
     tokio::spawn(watch_for_interruption(context.imds, interval, tell));
     let milestones = vec![booted_at(&clock)];
+    let gitlab = client_on(&runner, Some(instance.as_str()))?;
     let worker = WorkerContext {
         ledger: context.ledger,
         clock,
@@ -68,7 +69,7 @@ pub async fn run_worker(
         slots: settings.slots.max(1),
         max_builds: settings.max_builds,
         executor: Arc::new(executor),
-        coordinator: Arc::new(GitLabJobs::new(client_of(&runner)?, log_limit(&runner))),
+        coordinator: Arc::new(GitLabJobs::new(gitlab, log_limit(&runner))),
         cache,
         lease_file: Some(settings.lease_file),
         interruption,

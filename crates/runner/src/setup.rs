@@ -91,9 +91,15 @@ impl SetupError {
 
 /// The connection of a runner to its GitLab.
 pub(crate) fn client_of(runner: &Runner) -> Result<Client, SetupError> {
+    client_on(runner, None)
+}
+
+/// The same, from a machine whose name GitLab's logs are to show.
+pub(crate) fn client_on(runner: &Runner, machine: Option<&str>) -> Result<Client, SetupError> {
     let ca_pem = runner.tls_ca_file.as_deref().map(read_pem).transpose()?;
     let options = ClientOptions {
         ca_pem,
+        machine: machine.map(str::to_owned),
         ..ClientOptions::default()
     };
     Client::with_options(&runner.url, options).map_err(|source| SetupError::GitLab {
