@@ -2,7 +2,8 @@
 
 moto forgets the instance profile and the metadata options of a launch template, both for
 `RunInstances` (which its Auto Scaling uses) and for `CreateFleet`; without the profile an
-instance has no credentials.
+instance has no credentials. It also refuses the user-data of a template's second and later
+versions, because only `CreateLaunchTemplate` gives it the type that it expects.
 """
 
 from functools import wraps
@@ -28,11 +29,20 @@ def apply_template(backend, instances, data: dict) -> None:
 
 @hooks.on_infra_start()
 def follow_launch_templates() -> None:
+    from moto.core.types import Base64EncodedString
     from moto.ec2.models.fleets import Fleet
     from moto.ec2.models.instances import InstanceBackend
+    from moto.ec2.models.launch_templates import LaunchTemplateVersion
 
+    create_version = LaunchTemplateVersion.__init__
     run_instances = InstanceBackend.run_instances
     create_fleet = Fleet.__init__
+
+    @wraps(create_version)
+    def create_typed_version(self, *args, **kwargs):
+        create_version(self, *args, **kwargs)
+        if isinstance(user_data := self.data.get("UserData"), str):
+            self.data["UserData"] = Base64EncodedString(user_data)
 
     @wraps(run_instances)
     def run_from_template(self, *args, **kwargs):
@@ -51,5 +61,6 @@ def follow_launch_templates() -> None:
             data = ec2_backend._get_template_from_args(config["LaunchTemplateSpecification"]).data
             apply_template(ec2_backend, launched, data)
 
+    LaunchTemplateVersion.__init__ = create_typed_version
     InstanceBackend.run_instances = run_from_template
     Fleet.__init__ = create_from_template
