@@ -99,6 +99,28 @@ impl Ec2 {
         }
     }
 
+    /// Makes a machine image known to EC2; its id. What boots is always the guest's image.
+    pub async fn register_image(&self, name: &str) -> Result<String> {
+        let root = aws_sdk_ec2::types::BlockDeviceMapping::builder()
+            .device_name("/dev/xvda")
+            .ebs(aws_sdk_ec2::types::EbsBlockDevice::builder().volume_size(8).build())
+            .build();
+        let answer = self
+            .ec2
+            .register_image()
+            .name(name)
+            .description("What the hypervisor's guests run")
+            .architecture(aws_sdk_ec2::types::ArchitectureValues::X8664)
+            .root_device_name("/dev/xvda")
+            .block_device_mappings(root)
+            .send()
+            .await
+            .map_err(Error::aws(format!("register the machine image {name}")))?;
+        answer
+            .image_id
+            .ok_or_else(|| Error::Other(format!("the machine image {name} got no id")))
+    }
+
     /// All instances, terminated ones too while EC2 lists them.
     pub async fn instances(&self) -> Result<Vec<Instance>> {
         let pages = self

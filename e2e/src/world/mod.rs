@@ -71,6 +71,7 @@ pub struct World {
     gateway: IpAddr,
     operator: Credential,
     runner_token: String,
+    machine_image: String,
     registry: Registry,
     cloud: Cloud,
     gitlab: MockGitLab,
@@ -133,6 +134,7 @@ impl World {
             },
         )
         .await?;
+        let machine_image = hypervisor.ec2().register_image("debian-12-amd64").await?;
         tracing::info!(world = id, took = ?begin.elapsed(), "the world is up");
         Ok(Self {
             id,
@@ -140,6 +142,7 @@ impl World {
             gateway: network.gateway,
             operator,
             runner_token,
+            machine_image,
             registry,
             cloud,
             gitlab,
@@ -204,6 +207,11 @@ impl World {
     /// The token of the runner that takes jobs tagged [`RUNNER`].
     pub fn runner_token(&self) -> &str {
         &self.runner_token
+    }
+
+    /// The id of the machine image (AMI) that guests are said to have.
+    pub fn machine_image(&self) -> &str {
+        &self.machine_image
     }
 
     /// The registry that guests pull from.

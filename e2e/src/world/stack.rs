@@ -6,9 +6,6 @@ use super::program::TOKEN;
 use super::{JOB_IMAGE, RUNNER, World};
 use crate::{Error, Result};
 
-/// The image id that guests carry; there is only one kind of guest.
-const AMI: &str = "ami-0debian12world000";
-
 /// What tests vary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackOptions {
@@ -85,7 +82,7 @@ endpoint_url = "{aws}"
 
 [manager]
 os = "debian-12"
-ami = "{AMI}"
+ami = "{ami}"
 count = {managers}
 
 [[runners]]
@@ -98,7 +95,7 @@ pull_policy = "if-not-present"
 
 [runners.workers]
 os = "debian-12"
-ami = "{AMI}"
+ami = "{ami}"
 instance_types = ["t3.small", "t3a.small"]
 spot = true
 idle_count = {idle_count}
@@ -110,6 +107,7 @@ registry_mirrors = ["{mirror}"]
 {timing}
 "#,
             region = self.region(),
+            ami = self.machine_image(),
             aws = self.cloud().url(),
             gitlab = self.gitlab().url().as_str().trim_end_matches('/'),
             mirror = self.registry_mirror(),
