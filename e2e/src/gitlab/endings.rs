@@ -30,6 +30,8 @@ impl State {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
+        // Shown for good results too, though GitLab keeps it for bad ones only.
+        job.exit_code = exit_code;
         if job.status == Status::Canceling {
             job.finish(Status::Canceled, now);
         } else if success {
@@ -37,7 +39,6 @@ impl State {
         } else {
             job.finish(Status::Failed, now);
             job.failure_reason = Some(reason.unwrap_or_else(|| "unknown_failure".to_owned()));
-            job.exit_code = exit_code;
         }
         let (pipeline, failed) = (job.pipeline, job.status == Status::Failed);
         self.look_for_secrets(id, now);

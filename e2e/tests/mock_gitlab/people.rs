@@ -200,3 +200,33 @@ async fn the_given_address_is_the_one_that_jobs_are_told() {
     let project = scene.get("/projects/root%2Fapp").await;
     assert_eq!(project["web_url"], "http://gitlab.test:81/root/app");
 }
+
+#[tokio::test]
+async fn a_job_names_the_machine_that_wrote_last() {
+    let scene = Scene::new().await;
+    scene.push("job: {script: x}").await;
+    let job = scene.runner.take().await;
+    let path = format!("/jobs/{}/trace", job.id);
+    for (agent, start, worker) in [
+        ("onspot 0.1.0 (i-0manager)", 0, "i-0manager"),
+        ("onspot 0.1.0 (i-0worker)", 1, "i-0worker"),
+    ] {
+        let call = scene
+            .runner
+            .request(Method::PATCH, &path)
+            .header("User-Agent", agent);
+        let call = call.header("JOB-TOKEN", &job.token).body("x");
+        let call = call.header("Content-Range", format!("{start}-{start}"));
+        assert_eq!(call.send().await.unwrap().status(), 202);
+        assert_eq!(
+            scene.gitlab.job(job.id).unwrap().worker.as_deref(),
+            Some(worker)
+        );
+    }
+    let named = json!({ "state": "success", "info": { "name": "i-0named" } });
+    assert_eq!(scene.runner.update(&job, named).await.status(), 200);
+    assert_eq!(
+        scene.gitlab.job(job.id).unwrap().worker.as_deref(),
+        Some("i-0named")
+    );
+}
