@@ -16,6 +16,10 @@ _default:
 up: engine build
     {{ quote(world) }} up
 
+# The stack in the running world: its manager, workers and jobs
+status: build
+    @{{ quote(CARGO_TARGET_DIR / "debug/onspot") }} status --config .onspot/onspot.toml
+
 # Remove the stack, then the local world
 down: engine build
     {{ quote(world) }} down
