@@ -187,20 +187,40 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// The texts of all causes; one that its effect has said already is left out.
+/// What the AWS SDK calls its errors, whatever they are about. Our own errors have said the
+/// service's words by then.
+const SDK_ERRORS: [&str; 5] = [
+    "failed to construct request",
+    "request has timed out",
+    "dispatch failure",
+    "response error",
+    "service error",
+];
+
+/// The texts of all causes; one that was said already is left out. Of the AWS SDK's long chains
+/// only the end is told.
 fn causes(error: &dyn Error) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut said = error.to_string();
+    let mut said = vec![error.to_string()];
     let mut next = error.source();
     while let Some(cause) = next {
-        let text = cause.to_string();
-        if !said.contains(&text) {
-            said.clone_from(&text);
-            causes.push(text);
-        }
+        let mut text = cause.to_string();
         next = cause.source();
+        if SDK_ERRORS.contains(&text.as_str()) {
+            while let Some(deeper) = next {
+                text = deeper
+                    .to_string()
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                next = deeper.source();
+            }
+        }
+        if !said.iter().any(|before| before.contains(&text)) {
+            said.push(text);
+        }
     }
-    causes
+    said.split_off(1)
 }
 
 fn written(error: &dyn Error, hint: Option<&str>) -> String {

@@ -102,6 +102,11 @@ impl ConfigError {
             ConfigErrorKind::UnknownKey { .. } => {
                 Some("remove it: neither onspot nor GitLab Runner reads it".to_owned())
             }
+            ConfigErrorKind::Read { source, .. }
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Some("name the file with --config".to_owned())
+            }
             ConfigErrorKind::MissingKey { .. } => {
                 Some("every runner needs name, url, token and executor".to_owned())
             }

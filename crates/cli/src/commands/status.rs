@@ -116,7 +116,10 @@ fn instance(instance: &InstanceStatus, now: Timestamp) -> [String; 8] {
         None => word(&instance.state),
     };
     let jobs = instance.reported.as_ref().map(|state| {
-        let running = state.jobs.iter().filter(|(_, attempt)| !attempt.phase.is_over());
+        let running = state
+            .jobs
+            .iter()
+            .filter(|(_, attempt)| !attempt.phase.is_over());
         running
             .map(|(id, _)| id.to_string())
             .collect::<Vec<_>>()
@@ -207,3 +210,6 @@ fn age(since: Timestamp, now: Timestamp) -> String {
         (days, hours, _) => format!("{days}d {}h", hours % 24),
     }
 }
+
+#[cfg(test)]
+mod tests;

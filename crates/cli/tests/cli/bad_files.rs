@@ -69,3 +69,16 @@ fn a_config_toml_that_cannot_be_used() {
         assert_run!(name, folder.run("run"));
     }
 }
+
+#[test]
+fn a_host_without_docker() {
+    let folder = Folder::new()
+        .with(
+            "config.toml",
+            "[[runners]]\nname = \"a\"\nurl = \"http://127.0.0.1:9\"\nexecutor = \"docker\"\n\
+             token = \"env:RUNNER_TOKEN\"\n",
+        )
+        .env("RUNNER_TOKEN", "glrt-hidden")
+        .env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    assert_run!("run_no_docker", folder.run("run"));
+}

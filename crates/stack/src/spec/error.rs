@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use miette::{Diagnostic, LabeledSpan, SourceCode};
+use onspot_runnerconf::Excerpt;
 
 /// What is wrong with an `onspot.toml`.
 #[derive(Debug, thiserror::Error)]
@@ -71,13 +72,6 @@ pub struct SpecError {
     excerpt: Option<Box<Excerpt>>,
 }
 
-/// The file's text and the place in it.
-#[derive(Debug)]
-struct Excerpt {
-    source: NamedSource<String>,
-    at: Range<usize>,
-}
-
 impl SpecError {
     /// What is wrong.
     pub fn kind(&self) -> &SpecErrorKind {
@@ -120,16 +114,21 @@ impl SpecError {
         file: &str,
         at: Option<Range<usize>>,
     ) -> Self {
-        let source = || NamedSource::new(file, without_tokens(text)).with_language("TOML");
+        let excerpt = at.map(|at| {
+            // Of a value that is wrong the line is shown; any other may hold what is secret.
+            let plain = matches!(
+                kind,
+                SpecErrorKind::UnknownValue { .. } | SpecErrorKind::Invalid { .. }
+            ) && key_at(text, Some(at.clone())) != Some("token");
+            match plain {
+                true => Box::new(Excerpt::plain(file, text, at)),
+                false => Box::new(Excerpt::blanked(file, text, at)),
+            }
+        });
         Self {
             file: file.to_owned(),
             kind: Box::new(kind),
-            excerpt: at.map(|at| {
-                Box::new(Excerpt {
-                    source: source(),
-                    at,
-                })
-            }),
+            excerpt,
         }
     }
 
@@ -242,37 +241,17 @@ fn example_of(key: &str) -> String {
     }
 }
 
-/// The text of the same length with the values of `token` keys blanked.
-fn without_tokens(text: &str) -> String {
-    text.split_inclusive('\n')
-        .map(|line| match line.split_once('=') {
-            Some((key, value)) if key.trim().trim_matches(['"', '\'']) == "token" => {
-                let blank = |c: char| {
-                    if c.is_whitespace() {
-                        c.to_string()
-                    } else {
-                        "*".repeat(c.len_utf8())
-                    }
-                };
-                format!("{key}={}", value.chars().map(blank).collect::<String>())
-            }
-            _ => line.to_owned(),
-        })
-        .collect()
-}
-
 impl Diagnostic for SpecError {
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         self.hint().map(|hint| Box::new(hint) as _)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.excerpt.as_ref().map(|excerpt| &excerpt.source as _)
+        self.excerpt.as_deref().map(|excerpt| excerpt as _)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let excerpt = self.excerpt.as_ref()?;
-        let span = LabeledSpan::new_primary_with_span(Some("here".to_owned()), excerpt.at.clone());
-        Some(Box::new(std::iter::once(span)))
+        let excerpt = self.excerpt.as_deref()?;
+        Some(Box::new(std::iter::once(excerpt.label("here"))))
     }
 }

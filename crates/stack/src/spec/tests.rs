@@ -19,8 +19,9 @@ fn parse(text: &str) -> Result<Spec, SpecError> {
 fn refused(text: &str) -> String {
     let error = parse(text).unwrap_err();
     let at = error.labels().into_iter().flatten().next().map(|label| {
-        let start = label.offset();
-        text[start..start + label.len()].trim().to_owned()
+        let line = error.source_code().unwrap().read_span(label.inner(), 0, 0).unwrap();
+        let line = String::from_utf8_lossy(line.data()).into_owned();
+        line[label.offset()..label.offset() + label.len()].to_owned()
     });
     format!(
         "{error}\n  hint: {}\n  at: {}",
