@@ -1,14 +1,16 @@
 //! The files that `up` uploads for the instances: the binary and the helper image.
 
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use bollard::Docker;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures::TryStreamExt;
 use onspot_executor::{
     DockerExecutor, DockerSettings, ExecutorError, HELPER_IMAGE, RunnerSettings,
 };
 use onspot_reconcile::{EventSender, Step};
-use tokio::io::AsyncWriteExt;
 
 use crate::cli::Uploads;
 use crate::failure::Failure;
@@ -67,7 +69,10 @@ async fn saved() -> Result<PathBuf, Failure> {
     let docker = docker.negotiate_version().await.map_err(failed)?;
     let image = docker.inspect_image(HELPER_IMAGE).await.map_err(failed)?;
     let id = image.id.unwrap_or_default();
-    let path = cache_dir()?.join(format!("helper-{}.tar", id.trim_start_matches("sha256:")));
+    let path = cache_dir()?.join(format!(
+        "helper-{}.tar.gz",
+        id.trim_start_matches("sha256:")
+    ));
     if !path.exists() {
         save(&docker, &path).await?;
     }
@@ -86,16 +91,19 @@ async fn save(docker: &Docker, path: &Path) -> Result<(), Failure> {
         }
     }
     let partial = path.with_extension(format!("{}.part", std::process::id()));
-    let mut file = tokio::fs::File::create(&partial).await.map_err(failed)?;
+    // Compressed here, once, and not by every `plan` and `up`.
+    let file = BufWriter::new(std::fs::File::create(&partial).map_err(failed)?);
+    let mut file = GzEncoder::new(file, Compression::fast());
     let mut parts = docker.export_image(HELPER_IMAGE);
     while let Some(part) = parts
         .try_next()
         .await
         .map_err(|error| Failure::caused(format!("Docker does not save {HELPER_IMAGE}"), error))?
     {
-        file.write_all(&part).await.map_err(failed)?;
+        file.write_all(&part).map_err(failed)?;
     }
-    file.flush().await.map_err(failed)?;
+    let mut file = file.finish().map_err(failed)?;
+    file.flush().map_err(failed)?;
     tokio::fs::rename(&partial, path).await.map_err(failed)
 }
 

@@ -156,25 +156,29 @@ async fn profiles(iam: &Client, path: &str) -> Result<BTreeMap<String, ProfileSt
 async fn service_linked(iam: &Client) -> Result<BTreeSet<ServiceLinkedRole>, CallError> {
     let mut found = BTreeSet::new();
     for role in ServiceLinkedRole::ALL {
-        match iam
-            .get_role()
-            .role_name(role.name())
+        // By their path, which is the service's: their names are AWS's to choose.
+        let path = format!("/aws-service-role/{}/", role.service());
+        let answer = iam
+            .list_roles()
+            .path_prefix(&path)
             .send()
             .await
-            .calling("GetRole")
-        {
-            Ok(_) => drop(found.insert(role)),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
+            .calling("ListRoles")?;
+        if answer.roles.iter().any(|role| role.path == path) {
+            found.insert(role);
         }
     }
     Ok(found)
 }
 
-/// A policy as IAM gives it: JSON, percent-encoded (RFC 3986).
+/// A policy as IAM gives it: JSON, percent-encoded (RFC 3986). Look-alikes quote it once more.
 fn document(text: &str) -> Value {
     let decoded = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
-    serde_json::from_str(&decoded).unwrap_or(Value::Null)
+    match serde_json::from_str(&decoded) {
+        Ok(Value::String(quoted)) => serde_json::from_str(&quoted).unwrap_or(Value::Null),
+        Ok(document) => document,
+        Err(_) => Value::Null,
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +192,7 @@ mod tests {
         let wanted = json!({ "Version": "2012-10-17" });
         assert_eq!(document("%7B%22Version%22%3A%222012-10-17%22%7D"), wanted);
         assert_eq!(document(r#"{"Version":"2012-10-17"}"#), wanted);
+        assert_eq!(document(r#""{\"Version\":\"2012-10-17\"}""#), wanted);
         assert_eq!(document("?"), Value::Null);
     }
 }
