@@ -22,7 +22,8 @@ pub(crate) fn init(global: Global, daemon: bool) {
     };
     let others = if global.verbose >= 2 { "info" } else { "warn" };
     // A target is matched by its beginning: `onspot` covers all our crates.
-    let default = format!("{others},onspot={level}");
+    // Where credentials were looked for in vain is told by the error, if it is one.
+    let default = format!("{others},aws_config=error,onspot={level}");
     let filter = EnvFilter::builder()
         .with_env_var(FILTER)
         .try_from_env()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use onspot_reconcile::ServiceResultExt as _;
+use onspot_reconcile::{CallError, CallFailure, ServiceResultExt as _};
 use url::Url;
 
 use crate::{Error, Spec};
@@ -57,11 +57,10 @@ impl Clients {
         let config = sdk_config(region, endpoint).await;
         let region = config.region().ok_or(Error::NoRegion)?.to_string();
         let sts = aws_sdk_sts::Client::new(&config);
-        let identity = sts
-            .get_caller_identity()
-            .send()
-            .await
-            .calling("GetCallerIdentity")?;
+        let identity = sts.get_caller_identity().send().await;
+        let identity = identity
+            .calling("GetCallerIdentity")
+            .map_err(|error| unreachable(error, &region, endpoint))?;
         let account = identity.account.ok_or(Error::Incomplete {
             operation: "GetCallerIdentity",
             what: "the account",
@@ -96,6 +95,20 @@ impl Clients {
     /// The number of the account.
     pub fn account(&self) -> &str {
         &self.account
+    }
+}
+
+/// Says where AWS was looked for if it was not there.
+fn unreachable(error: CallError, region: &str, endpoint: Option<&Url>) -> Error {
+    match error.failure() {
+        CallFailure::Unreachable | CallFailure::TimedOut => Error::Unreachable {
+            at: endpoint.map_or_else(
+                || format!("{region}.{}", domain(region)),
+                |url| url.as_str().trim_end_matches('/').to_owned(),
+            ),
+            source: error,
+        },
+        _ => error.into(),
     }
 }
 

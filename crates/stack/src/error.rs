@@ -15,6 +15,15 @@ pub enum Error {
     /// AWS refused a call or could not be reached.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// AWS could not be reached at all.
+    #[error("cannot reach AWS at {at}")]
+    Unreachable {
+        /// The endpoint.
+        at: String,
+        /// Why.
+        #[source]
+        source: CallError,
+    },
     /// No region was named anywhere.
     #[error("no AWS region is set")]
     NoRegion,
@@ -120,7 +129,7 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Call(error) => return error.hint(),
+            Self::Call(error) | Self::Unreachable { source: error, .. } => return error.hint(),
             Self::Network(error) => return error.hint(),
             Self::Fleet(error) => return error.hint(),
             Self::Bucket(error) => return error.hint(),

@@ -19,7 +19,11 @@ fn parse(text: &str) -> Result<Spec, SpecError> {
 fn refused(text: &str) -> String {
     let error = parse(text).unwrap_err();
     let at = error.labels().into_iter().flatten().next().map(|label| {
-        let line = error.source_code().unwrap().read_span(label.inner(), 0, 0).unwrap();
+        let line = error
+            .source_code()
+            .unwrap()
+            .read_span(label.inner(), 0, 0)
+            .unwrap();
         let line = String::from_utf8_lossy(line.data()).into_owned();
         line[label.offset()..label.offset() + label.len()].to_owned()
     });
@@ -196,4 +200,18 @@ fn editors_get_a_schema() {
     ] {
         assert!(text.contains(word), "{word}");
     }
+}
+#[test]
+fn the_committed_schema_is_the_one_of_these_types() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/onspot.schema.json"));
+    let schema = serde_json::to_string_pretty(&Spec::json_schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(path, &schema).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == schema,
+        "run this test with UPDATE_SCHEMA=1 and commit {}",
+        path.display()
+    );
 }
