@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, FleetStateCode};
-use onspot_reconcile::{Change, EventSender, Patience, Plan, ROLE, STACK, ServiceResultExt, Step};
+use aws_sdk_ec2::types::Filter;
+use onspot_reconcile::{Change, EventSender, Patience, Plan, ROLE, STACK, Step};
 
 use crate::{FleetError, Instance, InstanceId, InstanceState, observed};
 
 /// How long instances may take to end.
-const ENDING: Patience = Patience::new(Duration::from_secs(2), Duration::from_mins(10));
+const ENDING: Patience = Patience::new(Duration::from_secs(1), Duration::from_mins(10));
 
 /// The instances of the stack, of one role or of all, terminated ones included.
 pub async fn instances(
@@ -47,6 +47,7 @@ pub fn termination_plan(instances: &[Instance]) -> Plan {
 
 /// Terminates all instances of the stack and waits until they are gone: only then can
 /// their subnets be deleted. The managers' group must be gone before, else new ones come.
+/// Fleets of type `instant` leave nothing of their own behind.
 pub async fn terminate_all(
     ec2: &Client,
     stack: &str,
@@ -62,7 +63,7 @@ pub async fn terminate_all(
         }
         step.done(None);
     }
-    delete_fleets(ec2, stack).await
+    Ok(())
 }
 
 /// Terminates, and again: an instance may have been launched just before.
@@ -99,39 +100,3 @@ fn living(instances: &[Instance]) -> Vec<InstanceId> {
         .filter(|instance| instance.state != InstanceState::Terminated);
     living.map(|instance| instance.id.clone()).collect()
 }
-
-/// Deletes the records of fleets: of one of type `instant` nothing else is left.
-async fn delete_fleets(ec2: &Client, stack: &str) -> Result<(), FleetError> {
-    let mut pages = ec2.describe_fleets().into_paginator().send();
-    let mut ids = Vec::new();
-    while let Some(page) = pages.next().await {
-        let fleets = page
-            .calling("DescribeFleets")?
-            .fleets
-            .unwrap_or_default()
-            .into_iter();
-        let ours = fleets.filter(|fleet| {
-            let tagged = fleet
-                .tags()
-                .iter()
-                .any(|t| t.key() == Some(STACK) && t.value() == Some(stack));
-            let gone = matches!(
-                fleet.fleet_state,
-                Some(FleetStateCode::Deleted | FleetStateCode::DeletedTerminatingInstances)
-            );
-            tagged && !gone
-        });
-        ids.extend(ours.filter_map(|fleet| fleet.fleet_id));
-    }
-    for some in ids.chunks(FLEETS_AT_ONCE) {
-        let call = ec2.delete_fleets().set_fleet_ids(Some(some.to_vec()));
-        call.terminate_instances(true)
-            .send()
-            .await
-            .calling("DeleteFleets")?;
-    }
-    Ok(())
-}
-
-/// Most instant fleets that one `DeleteFleets` is asked for.
-const FLEETS_AT_ONCE: usize = 25;

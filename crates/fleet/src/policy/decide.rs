@@ -5,6 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Action, Demand, Policy, Reason, View, WorkerState, WorkerView};
 use crate::Lifecycle;
 
+#[cfg(test)]
+mod tests;
+
 /// What to do now to serve `demand` within `policy`.
 ///
 /// It never lets the number of workers exceed the limit by a launch, never drains a worker
@@ -104,7 +107,7 @@ impl Wanted {
     }
 }
 
-/// The launches, bounded by the limit and the growth rate, most urgent first.
+/// The launches, bounded by the limit and the growth rate.
 fn launches(
     policy: &Policy,
     demand: &Demand,
@@ -122,16 +125,15 @@ fn launches(
         room -= count;
         count
     };
-    let strict = take(wanted.on_demand);
-    let (any, idle) = match usable_lifecycle(policy, demand, view, now) {
-        // Jobs that wait come before workers to be kept idle; together they share instances.
-        Some(_) => (take(wanted.any + wanted.idle), 0),
-        None => (0, 0),
+    // Most urgent first: jobs that only on-demand can serve.
+    let strict = match has_pool(view, Lifecycle::OnDemand, now) {
+        true => take(wanted.on_demand),
+        false => 0,
     };
     let mut counts = [(Lifecycle::OnDemand, strict), (Lifecycle::Spot, 0)];
     if let Some(lifecycle) = usable_lifecycle(policy, demand, view, now) {
         let slot = usize::from(lifecycle == Lifecycle::Spot);
-        counts[slot].1 += any + idle;
+        counts[slot].1 += take(wanted.any + wanted.idle);
     }
     let launched = counts.into_iter().filter(|(_, count)| *count > 0);
     launched
@@ -183,26 +185,32 @@ fn drains(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<
         .into_iter()
         .partition(|(worker, _)| is_used_up(policy, worker));
 
-    let busy = view
-        .workers
+    let is_busy = |worker: &&WorkerView| matches!(worker.state, WorkerState::Busy { .. });
+    let busy = view.workers.iter().filter(is_busy).count();
+    let kept = idle_target(policy, u32::try_from(busy).unwrap_or(u32::MAX));
+    let needed = demand
+        .waiting
+        .saturating_add(kept.saturating_mul(capacity(policy)));
+    let places: u32 = idle
         .iter()
-        .filter(|w| matches!(w.state, WorkerState::Busy { .. }))
-        .count();
-    let needed = demand.waiting.div_ceil(capacity(policy))
-        + idle_target(policy, u32::try_from(busy).unwrap_or(u32::MAX));
-    let surplus = idle.len().saturating_sub(needed as usize);
-    let total = view.workers.len();
-    let above_limit = total.saturating_sub(policy.limit as usize);
+        .map(|(worker, _)| free_places(policy, worker))
+        .sum();
+    let mut spare = places.saturating_sub(needed);
+    let mut above_limit = view.workers.len().saturating_sub(policy.limit as usize);
     let idle_time = SignedDuration::try_from(policy.idle_time).unwrap_or(SignedDuration::MAX);
 
-    let too_long = idle
-        .into_iter()
-        .enumerate()
-        .filter(|(n, (_, idle_for))| *n < surplus && (*idle_for >= idle_time || *n < above_limit))
-        .map(|(_, worker)| worker);
+    let not_needed = idle.into_iter().filter(|(worker, idle_for)| {
+        let places = free_places(policy, worker);
+        let goes = places <= spare && (*idle_for >= idle_time || above_limit > 0);
+        if goes {
+            spare -= places;
+            above_limit = above_limit.saturating_sub(1);
+        }
+        goes
+    });
     used_up
         .into_iter()
-        .chain(too_long)
+        .chain(not_needed)
         .map(|(worker, _)| Action::Drain {
             instance: worker.instance.clone(),
         })
@@ -251,9 +259,13 @@ fn idle_target(policy: &Policy, busy: u32) -> u32 {
     scaled.clamp(least.min(policy.idle_count), policy.idle_count)
 }
 
-/// Jobs at a time on one instance.
+/// Jobs at a time on a new instance.
 fn capacity(policy: &Policy) -> u32 {
-    policy.capacity_per_instance.max(1)
+    let slots = policy.capacity_per_instance.max(1);
+    match policy.max_uses {
+        0 => slots,
+        max => slots.min(max),
+    }
 }
 
 /// The action that ends `worker`.

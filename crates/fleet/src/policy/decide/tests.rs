@@ -1,0 +1,489 @@
+//! The policy against a simulated cloud, and its bounds on any input.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{InstanceId, Pool, PoolError};
+
+const START: Timestamp = Timestamp::UNIX_EPOCH;
+const TICK: SignedDuration = SignedDuration::from_secs(5);
+
+fn seconds(count: i64) -> Timestamp {
+    START + SignedDuration::from_secs(count)
+}
+
+fn worker(id: u32, state: WorkerState) -> WorkerView {
+    WorkerView {
+        instance: InstanceId::new(format!("i-{id:03}")),
+        state,
+        launched_at: START,
+        uses: 0,
+        lifecycle: Lifecycle::Spot,
+        pool: None,
+    }
+}
+
+fn view(states: impl IntoIterator<Item = WorkerState>) -> View {
+    let workers = (0..)
+        .zip(states)
+        .map(|(id, state)| worker(id, state))
+        .collect();
+    View {
+        workers,
+        ..View::default()
+    }
+}
+
+fn waiting(count: u32) -> Demand {
+    Demand {
+        waiting: count,
+        ..Demand::default()
+    }
+}
+
+fn is_idle(worker: &WorkerView) -> bool {
+    matches!(worker.state, WorkerState::Idle { .. })
+}
+
+fn launched(actions: &[Action], wanted: Lifecycle) -> u32 {
+    let counts = actions.iter().map(|action| match action {
+        Action::Launch { count, lifecycle } if *lifecycle == wanted => *count,
+        _ => 0,
+    });
+    counts.sum()
+}
+
+fn drained(actions: &[Action]) -> Vec<&str> {
+    let names = actions.iter().filter_map(|action| match action {
+        Action::Drain { instance } => Some(instance.as_str()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// Instances that boot in two ticks and run the jobs that they are given.
+#[derive(Debug)]
+struct Cloud {
+    policy: Policy,
+    view: View,
+    now: Timestamp,
+    next: u32,
+}
+
+impl Cloud {
+    fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            view: View::default(),
+            now: START,
+            next: 0,
+        }
+    }
+
+    /// One decision and what comes of it.
+    fn tick(&mut self, demand: &Demand) {
+        let actions = decide(&self.policy, demand, &self.view, self.now);
+        for action in &actions {
+            match action {
+                Action::Launch { count, lifecycle } => {
+                    for _ in 0..*count {
+                        self.next += 1;
+                        let launching = worker(self.next, WorkerState::Launching);
+                        let (launched_at, lifecycle) = (self.now, *lifecycle);
+                        self.view.workers.push(WorkerView {
+                            launched_at,
+                            lifecycle,
+                            ..launching
+                        });
+                    }
+                }
+                Action::Drain { instance } => {
+                    let mut workers = self.view.workers.iter_mut();
+                    let worker = workers.find(|worker| worker.instance == *instance).unwrap();
+                    worker.state = WorkerState::Draining { jobs: 0 };
+                }
+                Action::Terminate { instance, .. } => {
+                    self.view
+                        .workers
+                        .retain(|worker| worker.instance != *instance);
+                }
+            }
+        }
+        let launches = |actions: &[Action]| {
+            launched(actions, Lifecycle::Spot) + launched(actions, Lifecycle::OnDemand)
+        };
+        let terminated = |action: &Action| matches!(action, Action::Terminate { .. });
+        if launches(&actions) > 0 && !actions.iter().any(terminated) {
+            let again = decide(&self.policy, demand, &self.view, self.now);
+            assert_eq!(
+                launches(&again),
+                0,
+                "launched twice: {actions:?}, {again:?}"
+            );
+        }
+        self.now += TICK;
+        for worker in &mut self.view.workers {
+            worker.state = match worker.state {
+                WorkerState::Launching => WorkerState::Booting,
+                WorkerState::Booting => WorkerState::Idle { since: self.now },
+                other => other,
+            };
+        }
+    }
+
+    fn idle(&self) -> usize {
+        self.view
+            .workers
+            .iter()
+            .filter(|worker| is_idle(worker))
+            .count()
+    }
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    (
+        0_u32..12,
+        0_u32..6,
+        0_u64..600,
+        1_u32..4,
+        0_u32..4,
+        0_u32..4,
+        0_u32..3,
+    )
+        .prop_map(
+            |(limit, idle_count, idle_time, capacity, max_uses, max_growth, scale)| Policy {
+                limit,
+                idle_count,
+                idle_time: Duration::from_secs(idle_time),
+                capacity_per_instance: capacity,
+                max_uses,
+                max_growth,
+                idle_scale_factor: f64::from(scale) * 0.75,
+                ..Policy::default()
+            },
+        )
+}
+
+fn any_state() -> impl Strategy<Value = WorkerState> {
+    prop_oneof![
+        Just(WorkerState::Launching),
+        Just(WorkerState::Booting),
+        (0_i64..2000).prop_map(|since| WorkerState::Idle {
+            since: seconds(since)
+        }),
+        (1_u32..4, 0_u32..3).prop_map(|(jobs, free)| WorkerState::Busy { jobs, free }),
+        (0_u32..3).prop_map(|jobs| WorkerState::Draining { jobs }),
+    ]
+}
+
+fn any_view() -> impl Strategy<Value = View> {
+    let spot = prop_oneof![Just(Lifecycle::Spot), Just(Lifecycle::OnDemand)];
+    let parts = (any_state(), 0_u32..5, spot, 0_i64..2000);
+    prop::collection::vec(parts, 0..15).prop_map(|parts| View {
+        workers: (0..)
+            .zip(parts)
+            .map(|(id, (state, uses, lifecycle, launched))| WorkerView {
+                uses,
+                lifecycle,
+                launched_at: seconds(launched),
+                ..worker(id, state)
+            })
+            .collect(),
+        ..View::default()
+    })
+}
+
+fn any_demand() -> impl Strategy<Value = Demand> {
+    (0_u32..30, 0_u32..30, 0_u32..10, 0_u64..600).prop_map(
+        |(waiting, running, strict, longest_wait)| Demand {
+            waiting,
+            running,
+            waiting_on_demand: strict,
+            longest_wait: Duration::from_secs(longest_wait),
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn launches_never_exceed_the_limit_or_the_growth(
+        policy in any_policy(), demand in any_demand(), view in any_view()
+    ) {
+        let actions = decide(&policy, &demand, &view, seconds(2000));
+        let new = launched(&actions, Lifecycle::Spot) + launched(&actions, Lifecycle::OnDemand);
+        let there = u32::try_from(view.workers.len()).unwrap();
+        prop_assert!(new == 0 || there + new <= policy.limit);
+        prop_assert!(policy.max_growth == 0 || new <= policy.max_growth);
+    }
+
+    #[test]
+    fn only_workers_without_jobs_are_drained_or_terminated_and_each_once(
+        policy in any_policy(), demand in any_demand(), view in any_view()
+    ) {
+        let actions = decide(&policy, &demand, &view, seconds(2000));
+        let mut seen = BTreeSet::new();
+        for action in &actions {
+            let (instance, reason) = match action {
+                Action::Launch { count, .. } => { prop_assert!(*count > 0); continue }
+                Action::Drain { instance } => (instance, None),
+                Action::Terminate { instance, reason } => (instance, Some(*reason)),
+            };
+            prop_assert!(seen.insert(instance));
+            let worker = view.workers.iter().find(|w| w.instance == *instance).unwrap();
+            match reason {
+                None => prop_assert!(is_idle(worker)),
+                Some(Reason::Drained) =>
+                    prop_assert_eq!(worker.state, WorkerState::Draining { jobs: 0 }),
+                Some(Reason::NeverReported) => prop_assert!(matches!(
+                    worker.state, WorkerState::Launching | WorkerState::Booting)),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_launched_while_idle_workers_suffice(
+        policy in any_policy(), idle in 1_u32..8, jobs in 0_u32..8
+    ) {
+        let policy = Policy { idle_count: 0, idle_scale_factor: 0.0, ..policy };
+        prop_assume!(jobs <= idle);
+        let view = view((0..idle).map(|_| WorkerState::Idle { since: seconds(0) }));
+        let actions = decide(&policy, &waiting(jobs), &view, seconds(1));
+        prop_assert_eq!(launched(&actions, Lifecycle::Spot), 0);
+    }
+
+    #[test]
+    fn the_idle_count_is_reached_and_kept(policy in any_policy()) {
+        let policy = Policy { idle_scale_factor: 0.0, max_uses: 0, ..policy };
+        let wanted = policy.idle_count.min(policy.limit) as usize;
+        let mut cloud = Cloud::new(policy);
+        for _ in 0..100 {
+            cloud.tick(&Demand::default());
+        }
+        prop_assert_eq!(cloud.idle(), wanted);
+        prop_assert_eq!(cloud.view.workers.len(), wanted);
+    }
+
+    #[test]
+    fn waiting_jobs_get_places_up_to_the_limit(policy in any_policy(), jobs in 0_u32..30) {
+        let policy = Policy { idle_scale_factor: 0.0, idle_count: 0, max_uses: 0, ..policy };
+        let capacity = policy.capacity_per_instance;
+        let wanted = jobs.div_ceil(capacity).min(policy.limit) as usize;
+        let mut cloud = Cloud::new(policy);
+        for _ in 0..60 {
+            cloud.tick(&waiting(jobs));
+        }
+        prop_assert_eq!(cloud.view.workers.len(), wanted);
+    }
+
+    #[test]
+    fn without_demand_nothing_is_left_after_the_idle_time(
+        policy in any_policy(), jobs in 0_u32..20
+    ) {
+        let policy = Policy { idle_count: 0, idle_scale_factor: 0.0, ..policy };
+        let idle_time = policy.idle_time;
+        let mut cloud = Cloud::new(policy);
+        for _ in 0..20 {
+            cloud.tick(&waiting(jobs));
+        }
+        let ticks = idle_time.as_secs() / 5 + 5;
+        for _ in 0..ticks {
+            cloud.tick(&Demand::default());
+        }
+        prop_assert!(cloud.view.workers.is_empty(), "left: {:?}", cloud.view.workers);
+    }
+}
+
+#[test]
+fn an_idle_worker_stays_for_its_idle_time() {
+    let policy = Policy {
+        idle_time: Duration::from_secs(60),
+        ..Policy::default()
+    };
+    let view = view([WorkerState::Idle { since: seconds(0) }]);
+    assert_eq!(decide(&policy, &waiting(0), &view, seconds(59)), []);
+    assert_eq!(
+        drained(&decide(&policy, &waiting(0), &view, seconds(60))),
+        ["i-000"]
+    );
+    assert_eq!(
+        decide(&policy, &waiting(1), &view, seconds(60)),
+        [],
+        "a job waits for it"
+    );
+}
+
+#[test]
+fn the_longest_idle_goes_first_and_the_idle_count_stays() {
+    let policy = Policy {
+        idle_count: 1,
+        idle_time: Duration::from_secs(60),
+        ..Policy::default()
+    };
+    let idle = [30, 10, 20].map(|since| WorkerState::Idle {
+        since: seconds(since),
+    });
+    let actions = decide(&policy, &waiting(0), &view(idle), seconds(1000));
+    assert_eq!(drained(&actions), ["i-001", "i-002"]);
+}
+
+#[test]
+fn a_used_up_worker_takes_no_job_and_goes_at_once() {
+    let policy = Policy {
+        max_uses: 3,
+        ..Policy::default()
+    };
+    let mut view = view([WorkerState::Idle { since: seconds(0) }]);
+    view.workers[0].uses = 3;
+    let actions = decide(&policy, &waiting(1), &view, seconds(1));
+    assert_eq!(launched(&actions, Lifecycle::Spot), 1);
+    assert_eq!(drained(&actions), ["i-000"]);
+}
+
+#[test]
+fn second_attempts_get_on_demand_and_nothing_else() {
+    let demand = Demand {
+        waiting: 3,
+        waiting_on_demand: 2,
+        ..Demand::default()
+    };
+    let idle_spot = view([WorkerState::Idle { since: seconds(0) }]);
+    let actions = decide(&Policy::default(), &demand, &idle_spot, seconds(1));
+    assert_eq!(
+        actions,
+        [Action::Launch {
+            count: 2,
+            lifecycle: Lifecycle::OnDemand
+        }]
+    );
+}
+
+#[test]
+fn slots_are_filled_before_instances_are_launched() {
+    let policy = Policy {
+        capacity_per_instance: 4,
+        ..Policy::default()
+    };
+    let busy = view([WorkerState::Busy { jobs: 1, free: 3 }]);
+    let actions = decide(&policy, &waiting(8), &busy, seconds(1));
+    assert_eq!(launched(&actions, Lifecycle::Spot), 2);
+}
+
+#[test]
+fn a_worker_that_never_reports_is_replaced() {
+    let policy = Policy::default();
+    let booting = view([WorkerState::Booting]);
+    let late = i64::try_from(policy.boot_limit.as_secs()).unwrap() + 1;
+    assert_eq!(
+        decide(&policy, &waiting(1), &booting, seconds(late - 1)),
+        []
+    );
+    let actions = decide(&policy, &waiting(1), &booting, seconds(late));
+    let instance = InstanceId::new("i-000");
+    assert_eq!(
+        actions,
+        [
+            Action::Terminate {
+                instance,
+                reason: Reason::NeverReported
+            },
+            Action::Launch {
+                count: 1,
+                lifecycle: Lifecycle::Spot
+            },
+        ]
+    );
+}
+
+#[test]
+fn the_idle_count_follows_the_load_between_its_bounds() {
+    let policy = Policy {
+        idle_count: 4,
+        idle_count_min: 2,
+        idle_scale_factor: 0.5,
+        ..Policy::default()
+    };
+    for (busy, idle) in [(0, 2), (2, 2), (6, 3), (8, 4), (100, 4)] {
+        assert_eq!(idle_target(&policy, busy), idle, "{busy} busy");
+    }
+    let least = Policy {
+        idle_count_min: 0,
+        ..policy
+    };
+    assert_eq!(
+        idle_target(&least, 0),
+        1,
+        "one at least, as with GitLab Runner"
+    );
+}
+
+fn pool(lifecycle: Lifecycle) -> Pool {
+    Pool {
+        instance_type: "m6i.large".to_owned(),
+        zone: "eu-west-1a".to_owned(),
+        lifecycle,
+    }
+}
+
+/// A view in which the pools of these lifecycles ran dry at the start.
+fn dry(lifecycles: &[Lifecycle]) -> View {
+    let mut view = View {
+        candidates: [Lifecycle::Spot, Lifecycle::OnDemand].map(pool).into(),
+        ..View::default()
+    };
+    for lifecycle in lifecycles {
+        let error = PoolError {
+            pool: pool(*lifecycle),
+            code: "InsufficientInstanceCapacity".to_owned(),
+            message: String::new(),
+        };
+        view.pools.note(&error, START);
+    }
+    view
+}
+
+#[test]
+fn dry_spot_pools_are_waited_for_and_then_on_demand_helps() {
+    let policy = Policy::default();
+    let waited = |seconds| Demand {
+        longest_wait: Duration::from_secs(seconds),
+        ..waiting(1)
+    };
+    let view = dry(&[Lifecycle::Spot]);
+    assert_eq!(decide(&policy, &waited(119), &view, seconds(119)), []);
+    let actions = decide(&policy, &waited(120), &view, seconds(120));
+    assert_eq!(
+        actions,
+        [Action::Launch {
+            count: 1,
+            lifecycle: Lifecycle::OnDemand
+        }]
+    );
+    let never = Policy {
+        on_demand_after: None,
+        ..policy.clone()
+    };
+    assert_eq!(decide(&never, &waited(150), &view, seconds(150)), []);
+    let actions = decide(&policy, &waited(180), &view, seconds(180));
+    assert_eq!(
+        actions,
+        [Action::Launch {
+            count: 1,
+            lifecycle: Lifecycle::Spot
+        }]
+    );
+}
+
+#[test]
+fn nothing_is_launched_while_all_pools_are_dry() {
+    let demand = Demand {
+        waiting: 2,
+        waiting_on_demand: 1,
+        longest_wait: Duration::from_secs(150),
+        ..Demand::default()
+    };
+    let view = dry(&[Lifecycle::Spot, Lifecycle::OnDemand]);
+    assert_eq!(decide(&Policy::default(), &demand, &view, seconds(150)), []);
+}
