@@ -39,7 +39,7 @@ impl Default for TransferOptions {
             parallel: 8,
             tries: 5,
             backoff: Duration::from_millis(200),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
         }
     }
 }

@@ -27,13 +27,19 @@ pub(crate) struct Control {
 
 impl Control {
     pub(crate) fn new(stop: watch::Receiver<Option<Stop>>, timeout: Duration) -> Self {
-        Self { stop, deadline: Instant::now() + timeout }
+        Self {
+            stop,
+            deadline: Instant::now() + timeout,
+        }
     }
 
     /// The same, with less time from now on.
     pub(crate) fn within(&self, limit: Duration) -> Self {
         let deadline = self.deadline.min(Instant::now() + limit);
-        Self { stop: self.stop.clone(), deadline }
+        Self {
+            stop: self.stop.clone(),
+            deadline,
+        }
     }
 
     /// Whether the job's time is up.
@@ -93,7 +99,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_of_work_stop_and_time_wins() {
         let (sender, stop) = watch::channel(None);
-        let control = Control::new(stop, Duration::from_secs(60));
+        let control = Control::new(stop, Duration::from_mins(1));
         assert_eq!(control.guard(async { 1 }).await, Ok(1));
 
         let late = control.guard(tokio::time::sleep(FOREVER)).await;
@@ -101,26 +107,35 @@ mod tests {
         assert!(control.is_late());
 
         sender.send_replace(Some(Stop::Cancel));
-        assert_eq!(control.guard(async { 1 }).await, Err(Interruption::Canceled));
+        assert_eq!(
+            control.guard(async { 1 }).await,
+            Err(Interruption::Canceled)
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_cancel_only_an_abort_counts() {
         let (sender, stop) = watch::channel(Some(Stop::Cancel));
-        let control = Control::new(stop, Duration::from_secs(60));
+        let control = Control::new(stop, Duration::from_mins(1));
         assert_eq!(control.guard_from_abort(async { 1 }).await, Ok(1));
         sender.send_replace(Some(Stop::Interrupt));
-        assert_eq!(control.guard_from_abort(async { 1 }).await, Err(Interruption::Aborted));
+        assert_eq!(
+            control.guard_from_abort(async { 1 }).await,
+            Err(Interruption::Aborted)
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_is_gone_stops_nothing() {
         let (sender, stop) = watch::channel(None);
         drop(sender);
-        let control = Control::new(stop, Duration::from_secs(60));
+        let control = Control::new(stop, Duration::from_mins(1));
         let work = tokio::time::sleep(Duration::from_secs(30));
         assert_eq!(control.guard(work).await, Ok(()));
         let short = control.within(Duration::from_secs(1));
-        assert_eq!(short.guard(tokio::time::sleep(FOREVER)).await, Err(Interruption::TimedOut));
+        assert_eq!(
+            short.guard(tokio::time::sleep(FOREVER)).await,
+            Err(Interruption::TimedOut)
+        );
     }
 }

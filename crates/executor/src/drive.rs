@@ -21,14 +21,20 @@ use crate::settings::RunnerSettings;
 /// Why a job does not go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
-    Failed { reason: FailureReason, exit_code: Option<i32>, message: String },
+    Failed {
+        reason: FailureReason,
+        exit_code: Option<i32>,
+        message: String,
+    },
     Canceled,
     Aborted,
 }
 
 impl End {
     fn error(error: &ExecutorError) -> Self {
-        let hint = error.hint().map_or_else(String::new, |hint| format!(" ({hint})"));
+        let hint = error
+            .hint()
+            .map_or_else(String::new, |hint| format!(" ({hint})"));
         Self::Failed {
             reason: error.failure_reason(),
             exit_code: None,
@@ -69,16 +75,27 @@ pub(crate) async fn drive<H: Host>(
     after_script_timeout: Duration,
 ) -> Outcome {
     let control = Control::new(run.stop.clone(), run.timeout);
-    let mut course = Course { host, run, plan, control, after_script_timeout };
-    let end = course.run().await;
+    let mut course = Course {
+        host,
+        run,
+        plan,
+        control,
+        after_script_timeout,
+    };
+    // Boxed: whoever drives a job should not have to carry all of it.
+    let end = Box::pin(course.run()).await;
     course.host.clean_up().await;
     finish(run, end)
 }
 
 /// The first lines of every trace.
 pub(crate) fn greet(run: &JobRun, runner: &RunnerSettings) {
-    run.trace.info(&format!("Running with onspot {}", env!("CARGO_PKG_VERSION")));
-    run.trace.info(&format!("  on {} {}", runner.name, runner.short_token));
+    run.trace.info(&format!(
+        "Running with onspot {}",
+        env!("CARGO_PKG_VERSION")
+    ));
+    run.trace
+        .info(&format!("  on {} {}", runner.name, runner.short_token));
 }
 
 /// Fails a job that could not even be planned.
@@ -89,12 +106,21 @@ pub(crate) fn refuse(run: &JobRun, error: &ExecutorError) -> Outcome {
 fn finish(run: &JobRun, end: Result<(), End>) -> Outcome {
     match end {
         Ok(()) => {
-            run.trace.line(&format!("{}Job succeeded{}", ansi::BOLD_GREEN, ansi::RESET));
+            run.trace
+                .line(&format!("{}Job succeeded{}", ansi::BOLD_GREEN, ansi::RESET));
             Outcome::Success
         }
-        Err(End::Failed { reason, exit_code, message }) => {
+        Err(End::Failed {
+            reason,
+            exit_code,
+            message,
+        }) => {
             run.trace.error(&format!("Job failed: {message}"));
-            Outcome::Failed { reason, exit_code, message }
+            Outcome::Failed {
+                reason,
+                exit_code,
+                message,
+            }
         }
         Err(End::Canceled) => {
             run.trace.error("Job failed: canceled");
@@ -143,7 +169,10 @@ impl<H: Host> Course<'_, H> {
     async fn get_sources(&self) -> Result<(), End> {
         let request = HelperRequest::GetSources(Box::new(self.plan.sources.clone()));
         let title = "Getting source from Git repository";
-        self.section("get_sources", title, async { self.call(request).await.map(drop) }).await
+        self.section("get_sources", title, async {
+            self.call(request).await.map(drop)
+        })
+        .await
     }
 
     async fn download_artifacts(&self) -> Result<(), End> {
@@ -152,16 +181,26 @@ impl<H: Host> Course<'_, H> {
         }
         let request = HelperRequest::DownloadArtifacts(self.plan.downloads.clone());
         let work = async { self.call(request).await.map(drop) };
-        self.section("download_artifacts", "Downloading artifacts", work).await
+        self.section("download_artifacts", "Downloading artifacts", work)
+            .await
     }
 
     /// Makes all ready that the script needs, then asks whether it may start.
     async fn get_ready(&mut self) -> Result<(), End> {
         let limit = self.run.timeout;
-        let ready = self.control.guard(self.host.get_ready(&self.run.trace)).await;
+        let ready = self
+            .control
+            .guard(self.host.get_ready(&self.run.trace))
+            .await;
         settle(ready, limit)?;
         let (answer, may_start) = oneshot::channel();
-        if self.run.events.send(Event::ReadyToStart(answer)).await.is_err() {
+        if self
+            .run
+            .events
+            .send(Event::ReadyToStart(answer))
+            .await
+            .is_err()
+        {
             return Err(End::Aborted);
         }
         match self.control.guard(may_start).await {
@@ -176,7 +215,8 @@ impl<H: Host> Course<'_, H> {
         let began = self.begin("step_script", title).await;
         self.tell(Event::Started).await;
         let limit = self.plan.limit("RUNNER_SCRIPT_TIMEOUT");
-        let control = limit.map_or_else(|| self.control.clone(), |limit| self.control.within(limit));
+        let control =
+            limit.map_or_else(|| self.control.clone(), |limit| self.control.within(limit));
         let result = match self.script(&self.plan.script, &control).await {
             Ok(Ok(exit_code)) => {
                 self.tell(Event::ScriptDone { exit_code }).await;
@@ -191,7 +231,9 @@ impl<H: Host> Course<'_, H> {
             }
             Ok(Err(error)) => Err(End::error(&error)),
             Err(interruption) => {
-                let limit = limit.filter(|_| !self.control.is_late()).unwrap_or(self.run.timeout);
+                let limit = limit
+                    .filter(|_| !self.control.is_late())
+                    .unwrap_or(self.run.timeout);
                 Err(End::interrupted(interruption, limit))
             }
         };
@@ -231,7 +273,9 @@ impl<H: Host> Course<'_, H> {
             Err(End::Canceled) => "canceled",
             Err(_) => "failed",
         };
-        let Some(script) = self.plan.after_script(status) else { return Ok(()) };
+        let Some(script) = self.plan.after_script(status) else {
+            return Ok(());
+        };
         if self.control.is_late() {
             return Ok(());
         }
@@ -242,7 +286,9 @@ impl<H: Host> Course<'_, H> {
         let result = match self.control.within(limit).guard_from_abort(running).await {
             Ok(Ok(0)) => Ok(()),
             Ok(Ok(code)) => {
-                self.warn(&format!("after_script failed (exit code {code}); the job goes on"));
+                self.warn(&format!(
+                    "after_script failed (exit code {code}); the job goes on"
+                ));
                 Ok(())
             }
             Ok(Err(error)) => {
@@ -252,7 +298,9 @@ impl<H: Host> Course<'_, H> {
             Err(Interruption::Aborted) => Err(End::Aborted),
             Err(_) => {
                 let limit = humantime::format_duration(limit);
-                self.warn(&format!("after_script was stopped after {limit}; the job goes on"));
+                self.warn(&format!(
+                    "after_script was stopped after {limit}; the job goes on"
+                ));
                 Ok(())
             }
         };
@@ -265,14 +313,18 @@ impl<H: Host> Course<'_, H> {
         let name = "cleanup_file_variables";
         let began = self.begin(name, "Cleaning up file based variables").await;
         let work = self.call(HelperRequest::CleanUp);
-        let result = match self.control.within(CLEAN_UP_LIMIT).guard_from_abort(work).await {
+        let result = match self
+            .control
+            .within(CLEAN_UP_LIMIT)
+            .guard_from_abort(work)
+            .await
+        {
             Err(Interruption::Aborted) => Err(End::Aborted),
-            Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => {
                 self.warn(&error.to_string());
                 Ok(())
             }
-            Err(_) => Ok(()),
+            Ok(Ok(_)) | Err(_) => Ok(()),
         };
         self.end(name, began, &result).await;
         result
@@ -304,11 +356,18 @@ impl<H: Host> Course<'_, H> {
         if !matches!(result, Err(End::Aborted)) {
             self.run.trace.section_end(name);
         }
-        self.tell(Event::Step { name: name.to_owned(), duration: began.elapsed() }).await;
+        self.tell(Event::Step {
+            name: name.to_owned(),
+            duration: began.elapsed(),
+        })
+        .await;
     }
 
     async fn call(&self, request: HelperRequest) -> Result<HelperAnswer, ExecutorError> {
-        let call = HelperCall { place: self.plan.place.clone(), request };
+        let call = HelperCall {
+            place: self.plan.place.clone(),
+            request,
+        };
         self.host.call(&call, &self.run.trace).await
     }
 

@@ -44,7 +44,7 @@ impl RunnerSettings {
             pre_build_script: None,
             post_build_script: None,
             tls_ca_pem: None,
-            after_script_timeout: Duration::from_secs(300),
+            after_script_timeout: Duration::from_mins(5),
         }
     }
 }
@@ -86,6 +86,8 @@ impl PullPolicy {
 pub struct DockerSettings {
     /// What every executor knows.
     pub runner: RunnerSettings,
+    /// The Docker engine (`unix:///run/user/1000/docker.sock`); the usual one if absent.
+    pub host: Option<String>,
     /// The image of jobs that name none.
     pub image: Option<String>,
     /// Tried in this order until one gives the image. Never empty.
@@ -142,6 +144,7 @@ impl DockerSettings {
     pub fn new(runner: RunnerSettings, helper_binary: PathBuf) -> Self {
         Self {
             runner,
+            host: None,
             image: None,
             pull_policy: vec![PullPolicy::Always],
             allowed_pull_policies: Vec::new(),
@@ -186,11 +189,25 @@ pub struct ShellSettings {
 impl ShellSettings {
     /// bash, and build folders below `builds_root`.
     pub fn new(runner: RunnerSettings, helper_binary: PathBuf, builds_root: PathBuf) -> Self {
-        Self { runner, shell: "bash".into(), helper_binary, builds_root }
+        Self {
+            runner,
+            shell: "bash".into(),
+            helper_binary,
+            builds_root,
+        }
     }
 }
 
 /// A runner's name as that of a folder.
 pub(crate) fn folder_name(runner: &str) -> String {
-    runner.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+    runner
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }

@@ -35,8 +35,16 @@ const GRACE: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
 
 /// What a job gets of onspot's own environment: never its credentials.
-const INHERITED: [&str; 8] =
-    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TMPDIR", "SSL_CERT_FILE"];
+const INHERITED: [&str; 8] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+];
 
 /// Runs jobs in a shell of this host.
 #[derive(Debug, Clone)]
@@ -60,7 +68,10 @@ impl ShellExecutor {
             .iter()
             .filter_map(|&key| Some((key.to_owned(), std::env::var(key).ok()?)))
             .collect();
-        Self { settings, environment }
+        Self {
+            settings,
+            environment,
+        }
     }
 
     fn runner_folder(&self) -> PathBuf {
@@ -120,7 +131,10 @@ impl Executor for ShellExecutor {
             let mark = format!("{}/", self.runner_folder().display());
             let job_containers = marked(&mark).len();
             end_marked(&mark).await;
-            Ok(Swept { job_containers, ..Swept::default() })
+            Ok(Swept {
+                job_containers,
+                ..Swept::default()
+            })
         }
         .boxed()
     }
@@ -145,7 +159,10 @@ impl Host for ShellJob<'_> {
         end_marked(&self.mark).await;
         tokio::fs::create_dir_all(&self.files)
             .await
-            .map_err(ExecutorError::io(format!("create {}", self.files.display())))
+            .map_err(ExecutorError::io(format!(
+                "create {}",
+                self.files.display()
+            )))
     }
 
     async fn call(
@@ -158,14 +175,24 @@ impl Host for ShellJob<'_> {
         line.push(b'\n');
         let failed = ExecutorError::io("run the helper");
         let binary = &self.executor.settings.helper_binary;
-        let mut helper = match self.executor.command(binary, &self.mark).arg("helper").spawn() {
+        let mut helper = match self
+            .executor
+            .command(binary, &self.mark)
+            .arg("helper")
+            .spawn()
+        {
             Ok(helper) => helper,
             Err(error) => return Err(failed(error)),
         };
         let mut answer = Vec::new();
-        let status = exchange(&mut helper, &line, |text| answer.extend_from_slice(text), |text| {
-            trace.write(text);
-        });
+        let status = exchange(
+            &mut helper,
+            &line,
+            |text| answer.extend_from_slice(text),
+            |text| {
+                trace.write(text);
+            },
+        );
         let status = status.await.map_err(failed)?;
         let refused = |code| ExecutorError::Helper {
             what: call.request.name().to_owned(),
@@ -184,13 +211,19 @@ impl Host for ShellJob<'_> {
     async fn script(&self, script: &str, trace: &TraceWriter) -> Result<i32, ExecutorError> {
         let shell = &self.executor.settings.shell;
         let failed = ExecutorError::io(format!("run {shell}"));
-        let spawned = self.executor.command(shell, &self.mark).process_group(0).spawn();
+        let spawned = self
+            .executor
+            .command(shell, &self.mark)
+            .process_group(0)
+            .spawn();
         let mut child = match spawned {
             Ok(child) => child,
             Err(error) => return Err(failed(error)),
         };
         let write = |text: &[u8]| trace.write(text);
-        exchange(&mut child, script.as_bytes(), write, write).await.map_err(failed)
+        exchange(&mut child, script.as_bytes(), write, write)
+            .await
+            .map_err(failed)
     }
 
     async fn stop_script(&self) {
@@ -239,7 +272,10 @@ impl Host for ShellJob<'_> {
 
 async fn copy(from: &Path, to: &Path) -> Result<(), ExecutorError> {
     let action = format!("copy {} to {}", from.display(), to.display());
-    tokio::fs::copy(from, to).await.map(drop).map_err(ExecutorError::io(action))
+    tokio::fs::copy(from, to)
+        .await
+        .map(drop)
+        .map_err(ExecutorError::io(action))
 }
 
 /// Hands a process its input and on what it says, until it ends; gives its exit code, and 128 and
@@ -272,7 +308,10 @@ async fn exchange(
             status?
         }
     };
-    Ok(status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(-1))
+    Ok(status
+        .code()
+        .or_else(|| Some(128 + status.signal()?))
+        .unwrap_or(-1))
 }
 
 async fn pump(

@@ -1,5 +1,10 @@
 //! Whole jobs in a shell of this host: no Docker needed.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +18,7 @@ use onspot_gitlab::{FailureReason, JobId, JobToken, TraceWriter, Variable};
 use tokio::sync::{mpsc, watch};
 
 /// Longer than any job here takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Bench {
     executor: ShellExecutor,
@@ -28,7 +33,10 @@ impl Bench {
             PathBuf::from(env!("CARGO_BIN_EXE_onspot-helper")),
             dir.path().join("builds"),
         );
-        Self { executor: ShellExecutor::new(settings), dir }
+        Self {
+            executor: ShellExecutor::new(settings),
+            dir,
+        }
     }
 
     /// Runs a job; once the trace holds the text, it is stopped.
@@ -75,7 +83,10 @@ fn job(script: &[&str], after_script: &str) -> JobPayload {
     let mut job = JobPayload {
         id: JobId(1),
         token: JobToken::new("t"),
-        steps: vec![step(Step::SCRIPT, script), step(Step::AFTER_SCRIPT, &[after_script])],
+        steps: vec![
+            step(Step::SCRIPT, script),
+            step(Step::AFTER_SCRIPT, &[after_script]),
+        ],
         variables: vec![Variable::public("GIT_STRATEGY", "none")],
         ..JobPayload::default()
     };
@@ -87,7 +98,10 @@ fn job(script: &[&str], after_script: &str) -> JobPayload {
 #[tokio::test]
 async fn a_script_runs_and_leaves_its_cache() {
     let bench = Bench::new();
-    let mut payload = job(&["echo ghost >ghosts.txt", "pwd"], "echo \"[$CI_JOB_STATUS]\"");
+    let mut payload = job(
+        &["echo ghost >ghosts.txt", "pwd"],
+        "echo \"[$CI_JOB_STATUS]\"",
+    );
     payload.cache = vec![CacheSpec {
         key: "k".into(),
         paths: vec!["$CI_PROJECT_DIR/ghosts.txt".into()],
@@ -108,8 +122,15 @@ async fn a_script_runs_and_leaves_its_cache() {
 #[tokio::test]
 async fn a_failure_has_its_exit_code() {
     let bench = Bench::new();
-    let (outcome, trace) = bench.run(job(&["exit 9"], "echo \"[$CI_JOB_STATUS]\""), None).await;
-    let Outcome::Failed { reason, exit_code, .. } = outcome else { panic!("{trace}") };
+    let (outcome, trace) = bench
+        .run(job(&["exit 9"], "echo \"[$CI_JOB_STATUS]\""), None)
+        .await;
+    let Outcome::Failed {
+        reason, exit_code, ..
+    } = outcome
+    else {
+        panic!("{trace}")
+    };
     assert_eq!((reason, exit_code), (FailureReason::ScriptFailure, Some(9)));
     assert!(trace.contains("\n[failed]\n"), "{trace}");
 }
@@ -131,8 +152,9 @@ async fn a_cancel_ends_all_processes_and_runs_after_script() {
 async fn an_abort_leaves_nothing_running() {
     let bench = Bench::new();
     let script = ["trap '' TERM; echo begun; sleep 1000; echo on; sleep 1000"];
-    let (outcome, trace) =
-        bench.run(job(&script, "echo after"), Some(("\nbegun\n", Stop::Abort))).await;
+    let (outcome, trace) = bench
+        .run(job(&script, "echo after"), Some(("\nbegun\n", Stop::Abort)))
+        .await;
     assert_eq!(outcome, Outcome::Aborted);
     assert!(!trace.contains("\nafter\n"), "{trace}");
     assert_eq!(bench.executor.sweep().await.unwrap().job_containers, 0);
@@ -142,7 +164,9 @@ async fn an_abort_leaves_nothing_running() {
 async fn what_is_left_in_the_background_does_not_hold_the_job_up() {
     let bench = Bench::new();
     let began = Instant::now();
-    let (outcome, trace) = bench.run(job(&["sleep 1000 & echo done"], "true"), None).await;
+    let (outcome, trace) = bench
+        .run(job(&["sleep 1000 & echo done"], "true"), None)
+        .await;
     assert_eq!(outcome, Outcome::Success, "{trace}");
     assert!(began.elapsed() < Duration::from_secs(30));
     assert_eq!(bench.executor.sweep().await.unwrap().job_containers, 0);

@@ -227,7 +227,7 @@ impl Tree {
     /// A folder beneath this one. Symlinks on the way are followed as long as they stay beneath.
     fn directory(&self, relative: &Path, create: bool) -> io::Result<OwnedFd> {
         if relative.as_os_str().is_empty() {
-            return Ok(self.fd.try_clone()?);
+            return self.fd.try_clone();
         }
         match beneath(&self.fd, relative) {
             Ok(fd) => Ok(fd),

@@ -55,8 +55,9 @@ pub(super) async fn take(
     from: &Path,
     to: &Path,
 ) -> Result<(), ExecutorError> {
-    let options =
-        DownloadFromContainerOptionsBuilder::default().path(&from.to_string_lossy()).build();
+    let options = DownloadFromContainerOptionsBuilder::default()
+        .path(&from.to_string_lossy())
+        .build();
     let stream = docker.download_from_container(container, Some(options));
     let mut tar = StreamReader::new(Box::pin(stream.map_err(std::io::Error::other)));
     let failed = |error| ExecutorError::io(format!("take {}", from.display()))(error);
@@ -64,8 +65,12 @@ pub(super) async fn take(
     let mut out = tokio::fs::File::create(to)
         .await
         .map_err(ExecutorError::io(format!("create {}", to.display())))?;
-    let copied = tokio::io::copy(&mut (&mut tar).take(size), &mut out).await.map_err(failed)?;
-    out.sync_all().await.map_err(ExecutorError::io(format!("write {}", to.display())))?;
+    let copied = tokio::io::copy(&mut (&mut tar).take(size), &mut out)
+        .await
+        .map_err(failed)?;
+    out.sync_all()
+        .await
+        .map_err(ExecutorError::io(format!("write {}", to.display())))?;
     if copied == size {
         Ok(())
     } else {

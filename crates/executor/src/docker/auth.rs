@@ -51,11 +51,16 @@ impl Logins {
     ) -> Self {
         let mut logins = Self::default();
         let sources = [
-            ("the job's DOCKER_AUTH_CONFIG", variables.get("DOCKER_AUTH_CONFIG")),
+            (
+                "the job's DOCKER_AUTH_CONFIG",
+                variables.get("DOCKER_AUTH_CONFIG"),
+            ),
             ("the runner's DOCKER_AUTH_CONFIG", of_runner),
         ];
         for (source, config) in sources {
-            let Some(config) = config.filter(|config| !config.trim().is_empty()) else { continue };
+            let Some(config) = config.filter(|config| !config.trim().is_empty()) else {
+                continue;
+            };
             match serde_json::from_str::<AuthConfig>(config) {
                 Ok(config) => logins.add_config(config, source),
                 Err(_) => warn(&format!("{source} is not the JSON of a docker config.json")),
@@ -64,17 +69,31 @@ impl Logins {
         for credentials in job.credentials.iter().filter(|c| c.r#type == "registry") {
             let password = credentials.password.expose().to_owned();
             let username = credentials.username.clone();
-            logins.add(&credentials.url, Login { username, password, source: "the job" });
+            logins.add(
+                &credentials.url,
+                Login {
+                    username,
+                    password,
+                    source: "the job",
+                },
+            );
         }
         logins
     }
 
     fn add_config(&mut self, config: AuthConfig, source: &'static str) {
         for (registry, entry) in config.auths {
-            let (username, password) = decode(&entry.auth)
-                .unwrap_or((entry.username.clone(), entry.password.clone()));
+            let (username, password) =
+                decode(&entry.auth).unwrap_or((entry.username.clone(), entry.password.clone()));
             if !username.is_empty() {
-                self.add(&registry, Login { username, password, source });
+                self.add(
+                    &registry,
+                    Login {
+                        username,
+                        password,
+                        source,
+                    },
+                );
             }
         }
     }
@@ -87,7 +106,11 @@ impl Logins {
     pub(super) fn for_image(&self, image: &str) -> Option<(DockerCredentials, &'static str)> {
         let registry = registry_of(image);
         let login = self.by_registry.get(registry)?;
-        let address = if registry == "docker.io" { DOCKER_HUB } else { registry };
+        let address = if registry == "docker.io" {
+            DOCKER_HUB
+        } else {
+            registry
+        };
         let credentials = DockerCredentials {
             username: Some(login.username.clone()),
             password: Some(login.password.clone()),
@@ -100,15 +123,23 @@ impl Logins {
 
 /// `user:password` in base64, with or without padding.
 fn decode(auth: &str) -> Option<(String, String)> {
-    let bytes = STANDARD.decode(auth).or_else(|_| STANDARD_NO_PAD.decode(auth)).ok()?;
+    let bytes = STANDARD
+        .decode(auth)
+        .or_else(|_| STANDARD_NO_PAD.decode(auth))
+        .ok()?;
     let text = String::from_utf8(bytes).ok()?;
     let (username, password) = text.split_once(':')?;
-    Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
+    Some((
+        username.to_owned(),
+        password.trim_end_matches('\0').to_owned(),
+    ))
 }
 
 /// A registry's name without scheme and path; all names of the hub are one.
 fn host(registry: &str) -> String {
-    let host = registry.split_once("://").map_or(registry, |(_, rest)| rest);
+    let host = registry
+        .split_once("://")
+        .map_or(registry, |(_, rest)| rest);
     let host = host.split('/').next().unwrap_or_default();
     match host {
         "index.docker.io" | "registry-1.docker.io" | "docker.io" | "" => "docker.io".into(),
@@ -170,7 +201,9 @@ mod tests {
     fn a_broken_config_is_named_without_its_content() {
         let variables = Variables::resolve([Variable::public("DOCKER_AUTH_CONFIG", "{secret")]);
         let mut warnings = Vec::new();
-        Logins::of(&JobPayload::default(), &variables, None, |text| warnings.push(text.to_owned()));
+        Logins::of(&JobPayload::default(), &variables, None, |text| {
+            warnings.push(text.to_owned());
+        });
         assert_eq!(
             warnings,
             ["the job's DOCKER_AUTH_CONFIG is not the JSON of a docker config.json"]

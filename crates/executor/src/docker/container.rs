@@ -6,10 +6,12 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
-use bollard::models::{ContainerStateStatusEnum, HealthConfig, HostConfig, HostConfigLogConfig};
+use bollard::models::{
+    ContainerCreateBody, ContainerStateStatusEnum, HealthConfig, HostConfig, HostConfigLogConfig,
+};
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, KillContainerOptions, RemoveContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
+    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures::StreamExt;
 use onspot_gitlab::TraceWriter;
@@ -29,12 +31,18 @@ const DEATH: Duration = Duration::from_secs(20);
 pub(super) fn host_config(settings: &DockerSettings) -> HostConfig {
     let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     HostConfig {
-        network_mode: settings.network_mode.clone().filter(|mode| !mode.is_empty()),
+        network_mode: settings
+            .network_mode
+            .clone()
+            .filter(|mode| !mode.is_empty()),
         extra_hosts: list(&settings.extra_hosts),
         dns: list(&settings.dns),
         dns_search: list(&settings.dns_search),
         // What a job prints goes to its trace, and stays nowhere on this host.
-        log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("none".into()),
+            config: None,
+        }),
         ..HostConfig::default()
     }
 }
@@ -43,11 +51,19 @@ pub(super) fn host_config(settings: &DockerSettings) -> HostConfig {
 pub(super) fn job_host_config(settings: &DockerSettings, builds: String) -> HostConfig {
     let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     let mut binds = vec![builds];
-    binds.extend(settings.volumes.iter().filter(|volume| volume.contains(':')).cloned());
+    binds.extend(
+        settings
+            .volumes
+            .iter()
+            .filter(|volume| volume.contains(':'))
+            .cloned(),
+    );
     HostConfig {
         binds: Some(binds),
         privileged: Some(settings.privileged),
-        shm_size: i64::try_from(settings.shm_size).ok().filter(|&size| size > 0),
+        shm_size: i64::try_from(settings.shm_size)
+            .ok()
+            .filter(|&size| size > 0),
         memory: settings.memory.as_deref().and_then(size::bytes),
         nano_cpus: settings.cpus.as_deref().and_then(size::nano_cpus),
         cap_add: list(&settings.cap_add),
@@ -59,14 +75,35 @@ pub(super) fn job_host_config(settings: &DockerSettings, builds: String) -> Host
 
 /// Anonymous volumes: the bare paths among the settings.
 pub(super) fn anonymous_volumes(settings: &DockerSettings) -> Option<Vec<String>> {
-    let bare: Vec<String> =
-        settings.volumes.iter().filter(|volume| !volume.contains(':')).cloned().collect();
+    let bare: Vec<String> = settings
+        .volumes
+        .iter()
+        .filter(|volume| !volume.contains(':'))
+        .cloned()
+        .collect();
     (!bare.is_empty()).then_some(bare)
 }
 
 /// The image's own health check would only cost time.
 pub(super) fn no_health_check() -> HealthConfig {
-    HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() }
+    HealthConfig {
+        test: Some(vec!["NONE".into()]),
+        ..HealthConfig::default()
+    }
+}
+
+/// Makes a container and gives its id. An empty platform means the host's.
+pub(super) async fn create(
+    docker: &Docker,
+    platform: &str,
+    body: ContainerCreateBody,
+) -> Result<String, Error> {
+    let mut options = CreateContainerOptionsBuilder::default();
+    if !platform.is_empty() {
+        options = options.platform(platform);
+    }
+    let created = docker.create_container(Some(options.build()), body).await?;
+    Ok(created.id)
 }
 
 /// Starts a container, gives it a script and hands on what it prints, until it ends.
@@ -113,7 +150,9 @@ pub(super) async fn run(
 
 /// Waits until a container is dead and gives its exit code.
 pub(super) async fn exit_code(docker: &Docker, id: &str) -> Result<i32, ExecutorError> {
-    let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+    let options = WaitContainerOptionsBuilder::default()
+        .condition("not-running")
+        .build();
     let mut wait = std::pin::pin!(docker.wait_container(id, Some(options)));
     let code = match wait.next().await {
         Some(Ok(response)) => response.status_code,
@@ -125,13 +164,20 @@ pub(super) async fn exit_code(docker: &Docker, id: &str) -> Result<i32, Executor
 }
 
 async fn was_out_of_memory(docker: &Docker, id: &str) -> bool {
-    let Ok(container) = docker.inspect_container(id, None).await else { return false };
-    container.state.and_then(|state| state.oom_killed).unwrap_or(false)
+    let Ok(container) = docker.inspect_container(id, None).await else {
+        return false;
+    };
+    container
+        .state
+        .and_then(|state| state.oom_killed)
+        .unwrap_or(false)
 }
 
 /// Whether a container runs.
 pub(super) async fn is_running(docker: &Docker, id: &str) -> bool {
-    let Ok(container) = docker.inspect_container(id, None).await else { return false };
+    let Ok(container) = docker.inspect_container(id, None).await else {
+        return false;
+    };
     let status = container.state.and_then(|state| state.status);
     status == Some(ContainerStateStatusEnum::RUNNING)
 }
@@ -147,7 +193,10 @@ pub(super) async fn stop(docker: &Docker, id: &str) {
             ..CreateExecOptions::default()
         };
         let exec = docker.create_exec(id, options).await.ok()?;
-        let options = StartExecOptions { detach: true, ..StartExecOptions::default() };
+        let options = StartExecOptions {
+            detach: true,
+            ..StartExecOptions::default()
+        };
         docker.start_exec(&exec.id, Some(options)).await.ok()?;
         exit_code(docker, id).await.ok()
     };
@@ -158,20 +207,32 @@ pub(super) async fn stop(docker: &Docker, id: &str) {
 
 /// Kills a container and waits until it is dead.
 pub(super) async fn kill(docker: &Docker, id: &str) {
-    let killed = docker.kill_container(id, None::<KillContainerOptions>).await;
+    let killed = docker
+        .kill_container(id, None::<KillContainerOptions>)
+        .await;
     if let Err(error) = killed {
         tracing::debug!(id, %error, "not killed: it is dead already");
     }
     if timeout(DEATH, exit_code(docker, id)).await.is_err() {
-        tracing::warn!(id, "the engine has not said that a killed container is dead");
+        tracing::warn!(
+            id,
+            "the engine has not said that a killed container is dead"
+        );
     }
 }
 
 /// Removes a container with its anonymous volumes, running or not.
 pub(super) async fn remove(docker: &Docker, id: &str) {
-    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    let options = RemoveContainerOptionsBuilder::default()
+        .force(true)
+        .v(true)
+        .build();
     match docker.remove_container(id, Some(options)).await {
-        Ok(()) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
+        Ok(())
+        | Err(Error::DockerResponseServerError {
+            status_code: 404 | 409,
+            ..
+        }) => {}
         Err(error) => tracing::warn!(id, %error, "a container was not removed"),
     }
 }
@@ -202,8 +263,15 @@ pub(super) async fn exec(
     };
     let exec = docker.create_exec(id, options).await.map_err(failed)?;
     let started = docker.start_exec(&exec.id, None).await.map_err(failed)?;
-    let StartExecResults::Attached { output: mut stream, input: mut stdin } = started else {
-        return Ok(Executed { output: Vec::new(), exit_code: -1 });
+    let StartExecResults::Attached {
+        output: mut stream,
+        input: mut stdin,
+    } = started
+    else {
+        return Ok(Executed {
+            output: Vec::new(),
+            exit_code: -1,
+        });
     };
     let write = async {
         let _ = stdin.write_all(input).await;
@@ -231,7 +299,10 @@ pub(super) async fn exec(
 /// The exit code of a program, which the engine may know a moment later than its output's end.
 async fn executed_code(docker: &Docker, exec: &str) -> Result<i64, ExecutorError> {
     for _ in 0..100 {
-        let state = docker.inspect_exec(exec).await.map_err(ExecutorError::docker("ask the helper"))?;
+        let state = docker
+            .inspect_exec(exec)
+            .await
+            .map_err(ExecutorError::docker("ask the helper"))?;
         if let (Some(false), Some(code)) = (state.running, state.exit_code) {
             return Ok(code);
         }

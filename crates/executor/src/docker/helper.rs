@@ -67,8 +67,8 @@ impl Inner {
                 container::remove(&self.docker, &helper.id).await;
                 said_hello
             })
-            .await
-            .map(|()| ())
+            .await?;
+        Ok(())
     }
 
     async fn say_hello(&self, helper: &Helper) -> Result<(), ExecutorError> {
@@ -123,7 +123,9 @@ impl Inner {
         let name = format!("onspot-helper-{}", short_id());
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let created = self.docker.create_container(Some(options), body).await;
-        let id = created.map_err(ExecutorError::docker("create the helper's container"))?.id;
+        let id = created
+            .map_err(ExecutorError::docker("create the helper's container"))?
+            .id;
         let helper = Helper { id };
         if let Err(error) = self.docker.start_container(&helper.id, None).await {
             container::remove(&self.docker, &helper.id).await;
@@ -139,7 +141,9 @@ impl Inner {
         call: &HelperCall,
         trace: &TraceWriter,
     ) -> Result<HelperAnswer, ExecutorError> {
-        let executed = self.exec_helper(helper, call, |text| trace.write(text)).await?;
+        let executed = self
+            .exec_helper(helper, call, |text| trace.write(text))
+            .await?;
         let failed = |exit_code| ExecutorError::Helper {
             what: call.request.name().to_owned(),
             exit_code,
@@ -168,7 +172,10 @@ impl Inner {
         if self.docker.inspect_image(image).await.is_ok() {
             return Ok(());
         }
-        tracing::info!(image, "building the helper's image: this takes a minute, once");
+        tracing::info!(
+            image,
+            "building the helper's image: this takes a minute, once"
+        );
         build(&self.docker, image).await
     }
 }
@@ -179,7 +186,11 @@ async fn build(docker: &Docker, image: &str) -> Result<(), ExecutorError> {
         tried: format!("not there; building it: {text}"),
     };
     let context = build_context().map_err(|error| failed(error.to_string()))?;
-    let options = BuildImageOptionsBuilder::default().t(image).rm(true).forcerm(true).build();
+    let options = BuildImageOptionsBuilder::default()
+        .t(image)
+        .rm(true)
+        .forcerm(true)
+        .build();
     let mut build = docker.build_image(options, None, Some(bollard::body_full(context.into())));
     let mut last = String::new();
     while let Some(step) = build.next().await {
@@ -196,7 +207,11 @@ async fn build(docker: &Docker, image: &str) -> Result<(), ExecutorError> {
             Err(error) => return Err(failed(format!("{error}: {last}"))),
         }
     }
-    if docker.inspect_image(image).await.is_ok() { Ok(()) } else { Err(failed(last)) }
+    if docker.inspect_image(image).await.is_ok() {
+        Ok(())
+    } else {
+        Err(failed(last))
+    }
 }
 
 /// The Dockerfile, and this host's certificate authorities: the build may have to go through a

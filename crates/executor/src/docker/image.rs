@@ -1,7 +1,7 @@
 //! Images: there already, or pulled.
 
-use bollard::query_parameters::CreateImageOptionsBuilder;
 use bollard::models::ImageInspect;
+use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::StreamExt;
 use onspot_gitlab::TraceWriter;
 
@@ -42,11 +42,17 @@ impl Inner {
                 }
             }
         }
-        Err(ExecutorError::Image { image: plan.name.clone(), tried: tried.join("; ") })
+        Err(ExecutorError::Image {
+            image: plan.name.clone(),
+            tried: tried.join("; "),
+        })
     }
 
     async fn local(&self, plan: &ImagePlan) -> Result<ImageInspect, String> {
-        self.docker.inspect_image(&plan.name).await.map_err(|_| "not on this host".to_owned())
+        self.docker
+            .inspect_image(&plan.name)
+            .await
+            .map_err(|_| "not on this host".to_owned())
     }
 
     async fn pull(
@@ -57,7 +63,9 @@ impl Inner {
     ) -> Result<ImageInspect, String> {
         let login = logins.for_image(&plan.name);
         if let Some((_, source)) = &login {
-            trace.info(&format!("Authenticating to the registry with a login from {source}"));
+            trace.info(&format!(
+                "Authenticating to the registry with a login from {source}"
+            ));
         }
         trace.info(&format!("Pulling docker image {} ...", plan.name));
         let (name, tag) = split_tag(&plan.name);
@@ -69,7 +77,9 @@ impl Inner {
             options = options.platform(&plan.platform);
         }
         let credentials = login.map(|(credentials, _)| credentials);
-        let mut pull = self.docker.create_image(Some(options.build()), None, credentials);
+        let mut pull = self
+            .docker
+            .create_image(Some(options.build()), None, credentials);
         while let Some(step) = pull.next().await {
             step.map_err(|error| match error {
                 bollard::errors::Error::DockerResponseServerError { message, .. } => message,
@@ -83,9 +93,15 @@ impl Inner {
 
 fn describe(plan: &ImagePlan, image: &ImageInspect, trace: &TraceWriter) {
     let id = image.id.as_deref().unwrap_or("?");
-    let digest = image.repo_digests.as_ref().and_then(|digests| digests.first());
+    let digest = image
+        .repo_digests
+        .as_ref()
+        .and_then(|digests| digests.first());
     let digest = digest.map_or_else(String::new, |digest| format!(" with digest {digest}"));
-    trace.info(&format!("Using docker image {id} for {}{digest}", plan.name));
+    trace.info(&format!(
+        "Using docker image {id} for {}{digest}",
+        plan.name
+    ));
 }
 
 /// An image's name and tag. Without a tag the engine would pull all of them; with a digest there

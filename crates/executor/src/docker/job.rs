@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bollard::models::{ContainerCreateBody, HostConfig};
-use bollard::query_parameters::CreateContainerOptionsBuilder;
+use futures::future::join_all;
 use onspot_gitlab::TraceWriter;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::auth::Logins;
 use super::helper::Helper;
@@ -28,7 +29,8 @@ pub(super) struct DockerJob<'a> {
     pub(super) network: Option<String>,
     pub(super) services: Vec<String>,
     pub(super) addresses: Vec<ServiceAddress>,
-    image: Option<ImagePlan>,
+    /// The job's container on its way: made while the sources are fetched.
+    creating: Option<JoinHandle<Result<String, ExecutorError>>>,
     container: Option<String>,
 }
 
@@ -42,13 +44,14 @@ impl<'a> DockerJob<'a> {
             network: None,
             services: Vec::new(),
             addresses: Vec::new(),
-            image: None,
+            creating: None,
             container: None,
         }
     }
 
     pub(super) fn labels(&self, kind: &str) -> HashMap<String, String> {
-        self.inner.labels(kind, self.run.slot, Some(self.run.payload.id.0))
+        self.inner
+            .labels(kind, self.run.slot, Some(self.run.payload.id.0))
     }
 
     /// The job's variables for a container. Only root on this host sees them there; the job sees
@@ -72,28 +75,18 @@ impl<'a> DockerJob<'a> {
         let builds = format!("{slot}/{project}:{BUILDS_DIR}");
         let config = container::job_host_config(&self.inner.settings, builds);
         match &self.network {
-            Some(network) => HostConfig { network_mode: Some(network.clone()), ..config },
+            Some(network) => HostConfig {
+                network_mode: Some(network.clone()),
+                ..config
+            },
             None => config,
         }
     }
 
-    pub(super) async fn create(
-        &self,
-        plan: &ImagePlan,
-        body: ContainerCreateBody,
-    ) -> Result<String, bollard::errors::Error> {
-        let mut options = CreateContainerOptionsBuilder::default();
-        if !plan.platform.is_empty() {
-            options = options.platform(&plan.platform);
-        }
-        let created = self.inner.docker.create_container(Some(options.build()), body).await?;
-        Ok(created.id)
-    }
-
-    async fn create_job_container(&self, plan: &ImagePlan) -> Result<String, ExecutorError> {
+    fn job_container(&self, plan: &ImagePlan) -> ContainerCreateBody {
         let settings = &self.inner.settings;
         let user = Some(plan.user.clone()).filter(|user| !user.is_empty());
-        let body = ContainerCreateBody {
+        ContainerCreateBody {
             image: Some(plan.name.clone()),
             hostname: Some(self.hostname()),
             entrypoint: (!plan.entrypoint.is_empty()).then(|| plan.entrypoint.clone()),
@@ -111,17 +104,20 @@ impl<'a> DockerJob<'a> {
             volumes: container::anonymous_volumes(settings),
             host_config: Some(self.host_config()),
             ..ContainerCreateBody::default()
-        };
-        let created = self.create(plan, body).await;
-        created.map_err(ExecutorError::docker("create the job's container"))
+        }
     }
 
     fn hostname(&self) -> String {
         let project = self.run.payload.job_info.project_id;
         let runner = &self.inner.settings.runner.short_token;
-        let name = format!("runner-{runner}-project-{project}-concurrent-{}", self.run.slot);
-        let name: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let name = format!(
+            "runner-{runner}-project-{project}-concurrent-{}",
+            self.run.slot
+        );
+        let name: String = name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
         name.to_ascii_lowercase().replace("--", "-")
     }
 
@@ -143,7 +139,10 @@ impl Host for DockerJob<'_> {
         let settings = &self.inner.settings;
         let image = of_job(job, settings, variables)?;
         let services = of_services(job, settings, variables)?;
-        trace.info(&format!("Using Docker executor with image {} ...", image.name));
+        trace.info(&format!(
+            "Using Docker executor with image {} ...",
+            image.name
+        ));
         let of_runner = settings.docker_auth_config.as_deref();
         let logins = Logins::of(job, variables, of_runner, |text| trace.warning(text));
         let inner = Arc::clone(&self.inner);
@@ -162,11 +161,17 @@ impl Host for DockerJob<'_> {
         if !services.is_empty() {
             self.make_network().await?;
         }
-        self.image = Some(image);
         for (service, image) in services.iter().zip(&service_images) {
             self.start_service(service, image, trace).await?;
         }
-        self.wait_for_services(trace).await
+        self.wait_for_services(trace).await?;
+        let body = self.job_container(&image);
+        let docker = self.inner.docker.clone();
+        self.creating = Some(tokio::spawn(async move {
+            let created = container::create(&docker, &image.platform, body).await;
+            created.map_err(ExecutorError::docker("create the job's container"))
+        }));
+        Ok(())
     }
 
     async fn call(
@@ -178,8 +183,12 @@ impl Host for DockerJob<'_> {
     }
 
     async fn get_ready(&mut self, _trace: &TraceWriter) -> Result<(), ExecutorError> {
-        let Some(image) = &self.image else { return Ok(()) };
-        self.container = Some(self.create_job_container(image).await?);
+        // Taken out only when it is there: dropped before, it is still found by the clean-up.
+        if let Some(creating) = &mut self.creating {
+            let created = created(creating.await);
+            self.creating = None;
+            self.container = Some(created?);
+        }
         Ok(())
     }
 
@@ -198,9 +207,8 @@ impl Host for DockerJob<'_> {
     }
 
     async fn end_scripts(&self) {
-        for id in self.container.iter().chain(&self.services) {
-            container::remove(&self.inner.docker, id).await;
-        }
+        let all = self.container.iter().chain(&self.services);
+        join_all(all.map(|id| container::remove(&self.inner.docker, id))).await;
     }
 
     fn helper_file(&self, name: &str) -> PathBuf {
@@ -216,14 +224,29 @@ impl Host for DockerJob<'_> {
     }
 
     async fn clean_up(&mut self) {
-        self.end_scripts().await;
-        if let Some(helper) = self.helper.take() {
-            container::remove(&self.inner.docker, &helper.id).await;
+        if let Some(creating) = self.creating.take() {
+            self.container = created(creating.await).ok();
         }
+        let helper = async {
+            if let Some(helper) = &self.helper {
+                container::remove(&self.inner.docker, &helper.id).await;
+            }
+        };
+        tokio::join!(self.end_scripts(), helper);
         if let Some(network) = self.network.take()
             && let Err(error) = self.inner.docker.remove_network(&network).await
         {
             tracing::warn!(network, %error, "the job's network was not removed");
         }
     }
+}
+
+/// The container that a task was to make.
+fn created(
+    made: Result<Result<String, ExecutorError>, JoinError>,
+) -> Result<String, ExecutorError> {
+    made.unwrap_or_else(|error| {
+        let source = std::io::Error::other(error);
+        Err(ExecutorError::io("create the job's container")(source))
+    })
 }

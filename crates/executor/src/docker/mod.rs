@@ -13,6 +13,7 @@ mod sweep;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bollard::Docker;
 use futures::FutureExt;
@@ -40,6 +41,9 @@ pub const SLOT_LABEL: &str = "onspot.slot";
 pub const RUNNER_LABEL: &str = "onspot.runner";
 /// Label of every container and network: `job`, `service`, `helper` or `network`.
 pub const KIND_LABEL: &str = "onspot.kind";
+
+/// How long the engine gets to answer: it may have to take in gigabytes first.
+const ANSWER: Duration = Duration::from_mins(10);
 
 /// The folder of all builds in a job's container.
 const BUILDS_DIR: &str = "/builds";
@@ -71,7 +75,8 @@ impl DockerExecutor {
     /// # Errors
     /// [`ExecutorError::NoEngine`] if none answers.
     pub async fn connect(settings: DockerSettings) -> Result<Self, ExecutorError> {
-        Ok(Self::with_engine(engine().await?, settings))
+        let docker = engine(settings.host.as_deref()).await?;
+        Ok(Self::with_engine(docker, settings))
     }
 
     /// Runs jobs on a Docker engine that is connected already.
@@ -99,9 +104,13 @@ impl DockerExecutor {
 }
 
 /// Connects to the engine and agrees on a version.
-async fn engine() -> Result<Docker, ExecutorError> {
+async fn engine(host: Option<&str>) -> Result<Docker, ExecutorError> {
     let no_engine = |source| ExecutorError::NoEngine { source };
-    let docker = Docker::connect_with_local_defaults().map_err(no_engine)?;
+    let docker = match host {
+        Some(host) if !host.is_empty() => Docker::connect_with_host(host),
+        _ => Docker::connect_with_local_defaults(),
+    };
+    let docker = docker.map_err(no_engine)?.with_timeout(ANSWER);
     let docker = docker.negotiate_version().await.map_err(no_engine)?;
     docker.ping().await.map_err(no_engine)?;
     Ok(docker)
@@ -129,7 +138,8 @@ impl Executor for DockerExecutor {
                 Err(error) => return refuse(&run, &error),
             };
             let mut job = DockerJob::new(Arc::clone(inner), &run, &plan);
-            let outcome = drive(&mut job, &run, &plan, runner.after_script_timeout).await;
+            let limit = runner.after_script_timeout;
+            let outcome = drive(&mut job, &run, &plan, limit).await;
             // The next job's helper, while the result is on its way.
             let (executor, slot) = (self.clone(), run.slot);
             inner.warming.spawn(async move {
@@ -159,8 +169,14 @@ impl Executor for DockerExecutor {
             self.inner.closed.store(true, Ordering::SeqCst);
             self.inner.warming.close();
             self.inner.warming.wait().await;
-            let helpers: Vec<Helper> =
-                self.inner.warm.lock().await.drain().map(|(_, helper)| helper).collect();
+            let helpers: Vec<Helper> = self
+                .inner
+                .warm
+                .lock()
+                .await
+                .drain()
+                .map(|(_, helper)| helper)
+                .collect();
             for helper in helpers {
                 container::remove(&self.inner.docker, &helper.id).await;
             }
@@ -185,6 +201,9 @@ impl Inner {
     /// The slot's folder on the engine's host: one for each runner and slot.
     fn slot_folder(&self, slot: usize) -> String {
         let runner = folder_name(&self.settings.runner.name);
-        format!("{}/{runner}/slot-{slot}", self.settings.builds_root.display())
+        format!(
+            "{}/{runner}/slot-{slot}",
+            self.settings.builds_root.display()
+        )
     }
 }

@@ -21,7 +21,12 @@ impl DockerJob<'_> {
     /// Makes the network that the job shares with its services. Settings that name one of their
     /// own keep it.
     pub(super) async fn make_network(&mut self) -> Result<(), ExecutorError> {
-        let own = self.inner.settings.network_mode.as_deref().unwrap_or_default();
+        let own = self
+            .inner
+            .settings
+            .network_mode
+            .as_deref()
+            .unwrap_or_default();
         if !matches!(own, "" | "default" | "bridge") {
             return Ok(());
         }
@@ -45,9 +50,17 @@ impl DockerJob<'_> {
         image: &ImageInspect,
         trace: &TraceWriter,
     ) -> Result<(), ExecutorError> {
-        trace.info(&format!("Starting service {} ({}) ...", plan.name, plan.aliases.join(", ")));
+        trace.info(&format!(
+            "Starting service {} ({}) ...",
+            plan.name,
+            plan.aliases.join(", ")
+        ));
         let mut env = self.environment();
-        env.extend(plan.variables.iter().map(|(key, value)| format!("{key}={value}")));
+        env.extend(
+            plan.variables
+                .iter()
+                .map(|(key, value)| format!("{key}={value}")),
+        );
         let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
         let body = ContainerCreateBody {
             image: Some(plan.name.clone()),
@@ -61,11 +74,17 @@ impl DockerJob<'_> {
             networking_config: self.aliases(&plan.aliases),
             ..ContainerCreateBody::default()
         };
-        let created = self.create(plan, body).await;
-        let id = created.map_err(ExecutorError::docker(format!("create service {}", plan.name)))?;
+        let created = container::create(&self.inner.docker, &plan.platform, body).await;
+        let id = created.map_err(ExecutorError::docker(format!(
+            "create service {}",
+            plan.name
+        )))?;
         self.services.push(id.clone());
         let started = self.inner.docker.start_container(&id, None).await;
-        started.map_err(ExecutorError::docker(format!("start service {}", plan.name)))?;
+        started.map_err(ExecutorError::docker(format!(
+            "start service {}",
+            plan.name
+        )))?;
         if let Some(address) = self.address(&id, plan, image).await {
             self.addresses.push(address);
         }
@@ -74,9 +93,13 @@ impl DockerJob<'_> {
 
     fn aliases(&self, aliases: &[String]) -> Option<NetworkingConfig> {
         let network = self.network.clone()?;
-        let endpoint =
-            EndpointSettings { aliases: Some(aliases.to_vec()), ..EndpointSettings::default() };
-        Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(network, endpoint)])) })
+        let endpoint = EndpointSettings {
+            aliases: Some(aliases.to_vec()),
+            ..EndpointSettings::default()
+        };
+        Some(NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(network, endpoint)])),
+        })
     }
 
     /// Where a service should answer, if its image says so.
@@ -95,9 +118,16 @@ impl DockerJob<'_> {
         let container = self.inner.docker.inspect_container(id, None).await.ok()?;
         let networks = container.network_settings?.networks?;
         let address = networks.values().find_map(|network| {
-            network.ip_address.clone().filter(|address| !address.is_empty())
+            network
+                .ip_address
+                .clone()
+                .filter(|address| !address.is_empty())
         })?;
-        (!ports.is_empty()).then(|| ServiceAddress { name: plan.name.clone(), address, ports })
+        (!ports.is_empty()).then(|| ServiceAddress {
+            name: plan.name.clone(),
+            address,
+            ports,
+        })
     }
 
     /// Waits until the services take connections. The helper does it, from within their network.

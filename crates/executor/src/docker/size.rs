@@ -44,9 +44,12 @@ mod tests {
         ] {
             assert_eq!(bytes(text), expected, "{text}");
         }
-        for (text, expected) in
-            [("2", Some(2_000_000_000)), ("0.5", Some(500_000_000)), ("x", None), ("1.x", None)]
-        {
+        for (text, expected) in [
+            ("2", Some(2_000_000_000)),
+            ("0.5", Some(500_000_000)),
+            ("x", None),
+            ("1.x", None),
+        ] {
             assert_eq!(nano_cpus(text), expected, "{text}");
         }
     }

@@ -16,7 +16,7 @@ use crate::run::Swept;
 /// # Errors
 /// If no engine answers, or it cannot list its containers.
 pub async fn kill_all() -> Result<Swept, ExecutorError> {
-    sweep(&super::engine().await?, None).await
+    sweep(&super::engine(None).await?, None).await
 }
 
 /// The same for one runner.
@@ -28,12 +28,18 @@ pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept
     let filters = HashMap::from([("label", vec![label.as_str()])]);
     let mut swept = Swept::default();
 
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&filters)
+        .build();
     let containers = docker.list_containers(Some(options)).await;
     let containers = containers.map_err(ExecutorError::docker("list the containers"))?;
     let mut ids = Vec::new();
     for found in containers {
-        let kind = found.labels.as_ref().and_then(|labels| labels.get(KIND_LABEL));
+        let kind = found
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(KIND_LABEL));
         match kind.map(String::as_str) {
             Some("helper") => swept.helpers += 1,
             Some(_) => swept.job_containers += 1,
@@ -44,7 +50,9 @@ pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept
     // All at once: a lease that has ended does not wait for one after the other.
     join_all(ids.iter().map(|id| container::remove(docker, id))).await;
 
-    let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+    let options = ListNetworksOptionsBuilder::default()
+        .filters(&filters)
+        .build();
     let networks = docker.list_networks(Some(options)).await;
     for network in networks.map_err(ExecutorError::docker("list the networks"))? {
         let Some(id) = network.id else { continue };

@@ -15,7 +15,7 @@ use crate::plan::CachePlan;
 use crate::run::Event;
 
 /// How long a presigned URL is good for: it is used at once, and the transfer may be slow.
-const URL_LIFETIME: Duration = Duration::from_secs(3600);
+const URL_LIFETIME: Duration = Duration::from_hours(1);
 
 impl<H: Host> Course<'_, H> {
     pub(super) async fn restore_caches(&self) -> Result<(), End> {
@@ -40,14 +40,19 @@ impl<H: Host> Course<'_, H> {
     async fn restore_cache(&self, cache: &CachePlan) -> Result<(), ExecutorError> {
         if cache.restore.is_empty() {
             if cache.warning.is_none() {
-                self.run.trace.info(&format!("Not restoring {} (policy)", cache.key));
+                self.run
+                    .trace
+                    .info(&format!("Not restoring {} (policy)", cache.key));
             }
             return Ok(());
         }
         let mut candidates = Vec::new();
         for key in &cache.restore {
             match self.candidate(key).await {
-                Ok(Some(from)) => candidates.push(Candidate { key: key.clone(), from }),
+                Ok(Some(from)) => candidates.push(Candidate {
+                    key: key.clone(),
+                    from,
+                }),
                 Ok(None) => {
                     self.run.trace.info("This runner has no cache.");
                     return Ok(());
@@ -56,7 +61,8 @@ impl<H: Host> Course<'_, H> {
             }
         }
         if !candidates.is_empty() {
-            self.call(HelperRequest::RestoreCache(RestoreCache { candidates })).await?;
+            self.call(HelperRequest::RestoreCache(RestoreCache { candidates }))
+                .await?;
         }
         Ok(())
     }
@@ -71,7 +77,9 @@ impl<H: Host> Course<'_, H> {
             }
             CacheAccess::Local(folder) => {
                 let file = self.local_file(folder, key)?;
-                let at = self.host.helper_file(&format!("restore/{}", uuid::Uuid::new_v4()));
+                let at = self
+                    .host
+                    .helper_file(&format!("restore/{}", uuid::Uuid::new_v4()));
                 if file.is_file() {
                     self.host.put_file(&file, &at).await?;
                 }
@@ -112,9 +120,10 @@ impl<H: Host> Course<'_, H> {
             CacheAccess::S3(s3) => {
                 Location::Url(s3.presign_put(&cache.key, URL_LIFETIME).await?.into())
             }
-            CacheAccess::Local(_) => {
-                Location::File(self.host.helper_file(&format!("save/{}", uuid::Uuid::new_v4())))
-            }
+            CacheAccess::Local(_) => Location::File(
+                self.host
+                    .helper_file(&format!("save/{}", uuid::Uuid::new_v4())),
+            ),
         };
         let request = SaveCache {
             key: cache.key.clone(),
@@ -130,7 +139,11 @@ impl<H: Host> Course<'_, H> {
         if let (CacheAccess::Local(folder), Location::File(from)) = (&self.run.cache, &to) {
             self.keep(folder, &cache.key, from).await?;
         }
-        self.tell(Event::CacheSaved { key: cache.key.clone(), bytes }).await;
+        self.tell(Event::CacheSaved {
+            key: cache.key.clone(),
+            bytes,
+        })
+        .await;
         Ok(())
     }
 
@@ -157,19 +170,33 @@ impl<H: Host> Course<'_, H> {
     }
 
     fn local_file(&self, folder: &Path, key: &str) -> Result<PathBuf, ExecutorError> {
-        Ok(local_file(folder, self.run.payload.job_info.project_id, key)?)
+        Ok(local_file(
+            folder,
+            self.run.payload.job_info.project_id,
+            key,
+        )?)
     }
 
     pub(super) async fn upload_artifacts(&self, success: bool) -> Result<(), End> {
-        let wanted: Vec<_> =
-            self.plan.uploads.iter().filter(|upload| upload.when.applies(success)).collect();
+        let wanted: Vec<_> = self
+            .plan
+            .uploads
+            .iter()
+            .filter(|upload| upload.when.applies(success))
+            .collect();
         if wanted.is_empty() {
             return Ok(());
         }
         let (name, title) = if success {
-            ("upload_artifacts_on_success", "Uploading artifacts for successful job")
+            (
+                "upload_artifacts_on_success",
+                "Uploading artifacts for successful job",
+            )
         } else {
-            ("upload_artifacts_on_failure", "Uploading artifacts for failed job")
+            (
+                "upload_artifacts_on_failure",
+                "Uploading artifacts for failed job",
+            )
         };
         let work = async {
             // One that fails does not keep the others from being uploaded.
@@ -188,13 +215,15 @@ impl<H: Host> Course<'_, H> {
             failed.map_or(Ok(()), Err)
         };
         match self.section(name, title, work).await {
-            Err(End::Failed { reason: FailureReason::RunnerSystemFailure, message, .. }) => {
-                Err(End::Failed {
-                    reason: FailureReason::RunnerSystemFailure,
-                    exit_code: None,
-                    message: format!("the artifacts were not uploaded: {message}"),
-                })
-            }
+            Err(End::Failed {
+                reason: FailureReason::RunnerSystemFailure,
+                message,
+                ..
+            }) => Err(End::Failed {
+                reason: FailureReason::RunnerSystemFailure,
+                exit_code: None,
+                message: format!("the artifacts were not uploaded: {message}"),
+            }),
             other => other,
         }
     }

@@ -44,15 +44,16 @@ pub(super) async fn download(
     Ok(HelperAnswer::Done)
 }
 
-async fn download_one(
-    at: &Place,
-    client: &Client,
-    download: &Download,
-) -> Result<(), HelperError> {
+async fn download_one(at: &Place, client: &Client, download: &Download) -> Result<(), HelperError> {
     let folder = tempfile::tempdir().map_err(HelperError::file("create", "a temporary folder"))?;
     let file = folder.path().join("artifacts.zip");
-    let Some(stream) = client.download_artifact(download.job, &download.token).await? else {
-        say(&ansi::warning("these artifacts are gone (expired or erased)"));
+    let Some(stream) = client
+        .download_artifact(download.job, &download.token)
+        .await?
+    else {
+        say(&ansi::warning(
+            "these artifacts are gone (expired or erased)",
+        ));
         return Ok(());
     };
     stream.save(&file).await?;
@@ -91,7 +92,9 @@ pub(super) async fn upload(
         }
         ArtifactFormat::Raw => raw(at, found, file.clone()).await?,
         ArtifactFormat::Other(format) => {
-            return Err(HelperError::Request(format!("unknown artifact format {format:?}")));
+            return Err(HelperError::Request(format!(
+                "unknown artifact format {format:?}"
+            )));
         }
     };
     let upload = ArtifactUpload {
@@ -100,8 +103,13 @@ pub(super) async fn upload(
         kind: request.kind.clone(),
         expire_in: request.expire_in.clone(),
     };
-    client.upload_artifact(request.job, &request.token, &upload, &file).await?;
-    say(&ansi::info(&format!("Uploaded {} ({}, {bytes} bytes)", upload.name, upload.kind)));
+    client
+        .upload_artifact(request.job, &request.token, &upload, &file)
+        .await?;
+    say(&ansi::info(&format!(
+        "Uploaded {} ({}, {bytes} bytes)",
+        upload.name, upload.kind
+    )));
     Ok(HelperAnswer::Stored { bytes })
 }
 
@@ -113,7 +121,9 @@ async fn gzip(at: &Place, paths: BTreeSet<PathBuf>, to: PathBuf) -> Result<u64, 
         let failed = |error| HelperError::file("write", &to)(error);
         let mut out = BufWriter::new(File::create(&to).map_err(failed)?);
         for path in files(&tree, &paths) {
-            let name = path.file_name().map_or_else(Vec::new, |n| n.as_encoded_bytes().to_vec());
+            let name = path
+                .file_name()
+                .map_or_else(Vec::new, |n| n.as_encoded_bytes().to_vec());
             let mut file = tree.read(path).map_err(HelperError::file("read", path))?;
             let mut member = flate2::GzBuilder::new()
                 .filename(name)
@@ -145,7 +155,11 @@ async fn raw(
         let mut file = tree.read(path).map_err(HelperError::file("read", path))?;
         let mut out = File::create(&to).map_err(HelperError::file("create", &to))?;
         let bytes = std::io::copy(&mut file, &mut out).map_err(HelperError::file("copy", path))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         Ok((name, bytes))
     })
     .await

@@ -16,16 +16,26 @@ pub(super) async fn restore(
     request: RestoreCache,
 ) -> Result<HelperAnswer, HelperError> {
     for candidate in request.candidates {
-        say(&ansi::info(&format!("Checking cache for {}...", candidate.key)));
+        say(&ansi::info(&format!(
+            "Checking cache for {}...",
+            candidate.key
+        )));
         match restore_one(at, &candidate).await {
             Ok(Some(contents)) => {
-                let text = format!("Successfully extracted cache ({} entries)", contents.entries);
+                let text = format!(
+                    "Successfully extracted cache ({} entries)",
+                    contents.entries
+                );
                 say(&ansi::info(&text));
-                return Ok(HelperAnswer::Restored { key: Some(candidate.key) });
+                return Ok(HelperAnswer::Restored {
+                    key: Some(candidate.key),
+                });
             }
             Ok(None) => say("No cache under this key yet."),
             // A broken cache is no reason to fail: the job can do without it.
-            Err(error) => say(&ansi::warning(&format!("the cache was not restored: {error}"))),
+            Err(error) => say(&ansi::warning(&format!(
+                "the cache was not restored: {error}"
+            ))),
         }
     }
     Ok(HelperAnswer::Restored { key: None })
@@ -78,12 +88,16 @@ pub(super) async fn select(
     at: &Place,
     selection: Selection,
 ) -> Result<std::collections::BTreeSet<PathBuf>, HelperError> {
-    let untracked = if selection.untracked { sources::untracked(at).await? } else { Vec::new() };
+    let untracked = if selection.untracked {
+        sources::untracked(at).await?
+    } else {
+        Vec::new()
+    };
     let at = at.clone();
     let selected = blocking(move || {
         let tree = place::open(&at)?;
         // Absolute paths are those that the job sees.
-        let tree = tree.known_as(&at.project_dir());
+        let tree = tree.known_as(at.project_dir());
         Ok(selection.find(&tree, &untracked)?)
     })
     .await?;
@@ -93,10 +107,14 @@ pub(super) async fn select(
                 say(&ansi::warning(&format!("{pattern}: no matching files")));
             }
             Found::Pattern { pattern, count } => {
-                say(&format!("{pattern}: found {count} matching files and folders"));
+                say(&format!(
+                    "{pattern}: found {count} matching files and folders"
+                ));
             }
             Found::Outside { pattern } => {
-                say(&ansi::warning(&format!("{pattern}: not in the project's folder")));
+                say(&ansi::warning(&format!(
+                    "{pattern}: not in the project's folder"
+                )));
             }
             Found::Untracked { count } => say(&format!("untracked: found {count} files")),
             Found::Excluded { count } => say(&format!("excluded: {count} files and folders")),
@@ -134,7 +152,9 @@ pub(super) async fn pack(
 }
 
 pub(super) fn size(path: &Path) -> Result<u64, HelperError> {
-    Ok(std::fs::metadata(path).map_err(HelperError::file("read", path))?.len())
+    Ok(std::fs::metadata(path)
+        .map_err(HelperError::file("read", path))?
+        .len())
 }
 
 fn transfer() -> Result<Transfer, HelperError> {

@@ -14,7 +14,10 @@ pub(super) struct GitCall {
 }
 
 fn local(args: &[&str]) -> GitCall {
-    GitCall { args: args.iter().map(|&arg| arg.to_owned()).collect(), remote: false }
+    GitCall {
+        args: args.iter().map(|&arg| arg.to_owned()).collect(),
+        remote: false,
+    }
 }
 
 /// Makes the repository, or takes up one whose configuration was removed.
@@ -36,10 +39,15 @@ pub(super) fn init(sources: &Sources, place: &Place) -> Vec<GitCall> {
 
 /// Fetches and checks out.
 pub(super) fn fetch(sources: &Sources) -> Vec<GitCall> {
-    let mut fetch = GitCall { args: vec!["fetch".into(), "origin".into()], remote: true };
+    let mut fetch = GitCall {
+        args: vec!["fetch".into(), "origin".into()],
+        remote: true,
+    };
     fetch.args.extend(sources.refspecs.iter().cloned());
     if sources.depth > 0 {
-        fetch.args.extend(["--depth".into(), sources.depth.to_string()]);
+        fetch
+            .args
+            .extend(["--depth".into(), sources.depth.to_string()]);
     }
     fetch.args.extend(sources.fetch_flags.iter().cloned());
     vec![fetch]
@@ -53,7 +61,14 @@ pub(super) fn checkout(sources: &Sources) -> Vec<GitCall> {
     let mut calls = vec![GitCall {
         // Talks to the server when git-lfs fetches its files.
         remote: true,
-        ..local(&["-c", "submodule.recurse=false", "checkout", "-f", "-q", &sources.sha])
+        ..local(&[
+            "-c",
+            "submodule.recurse=false",
+            "checkout",
+            "-f",
+            "-q",
+            &sources.sha,
+        ])
     }];
     if !sources.clean_flags.is_empty() {
         let mut clean = local(&["clean"]);
@@ -65,10 +80,15 @@ pub(super) fn checkout(sources: &Sources) -> Vec<GitCall> {
 
 /// Brings the submodules to what the commit says.
 pub(super) fn submodules(submodules: &Submodules, place: &Place) -> Vec<GitCall> {
-    let recursive = if submodules.recursive { &["--recursive"][..] } else { &[] };
+    let recursive = if submodules.recursive {
+        &["--recursive"][..]
+    } else {
+        &[]
+    };
     let with = |args: &[&str]| {
         let mut call = local(args);
-        call.args.extend(recursive.iter().map(|&flag| flag.to_owned()));
+        call.args
+            .extend(recursive.iter().map(|&flag| flag.to_owned()));
         call
     };
     let paths = |mut call: GitCall| {
@@ -81,7 +101,9 @@ pub(super) fn submodules(submodules: &Submodules, place: &Place) -> Vec<GitCall>
     let mut update = with(&["submodule", "update", "--init"]);
     update.remote = true;
     if submodules.depth > 0 {
-        update.args.extend(["--depth".into(), submodules.depth.to_string()]);
+        update
+            .args
+            .extend(["--depth".into(), submodules.depth.to_string()]);
     }
     update.args.extend(submodules.update_flags.iter().cloned());
     let each = |command: String| {
@@ -95,7 +117,10 @@ pub(super) fn submodules(submodules: &Submodules, place: &Place) -> Vec<GitCall>
         paths(update),
         each("git clean -ffdxq".into()),
         each("git reset --hard --quiet".into()),
-        each(format!("git config include.path '{}'", login_file(place).replace('\'', r"'\''"))),
+        each(format!(
+            "git config include.path '{}'",
+            login_file(place).replace('\'', r"'\''")
+        )),
     ]
 }
 
@@ -116,8 +141,15 @@ pub(super) fn login_config(login: Option<&Login>, sources: &Sources, place: &Pla
     if let Some(login) = login {
         let _ = writeln!(text, "[url {}]", quoted(&login.with_password));
         let _ = writeln!(text, "\tinsteadOf = {}", quoted(&login.plain));
-        if sources.submodules.as_ref().is_some_and(|submodules| submodules.force_https) {
-            for ssh in [format!("git@{}:", login.host), format!("ssh://git@{}/", login.host)] {
+        if sources
+            .submodules
+            .as_ref()
+            .is_some_and(|submodules| submodules.force_https)
+        {
+            for ssh in [
+                format!("git@{}:", login.host),
+                format!("ssh://git@{}/", login.host),
+            ] {
                 let _ = writeln!(text, "\tinsteadOf = {}", quoted(&ssh));
             }
         }

@@ -66,7 +66,11 @@ pub enum HelperError {
 impl HelperError {
     fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File { action, path, source }
+        move |source| Self::File {
+            action,
+            path,
+            source,
+        }
     }
 }
 
@@ -88,7 +92,10 @@ pub async fn run(input: impl AsyncRead + Unpin) -> u8 {
 
 async fn answer(input: impl AsyncRead + Unpin) -> Result<HelperAnswer, HelperError> {
     let mut line = String::new();
-    BufReader::new(input).read_line(&mut line).await.map_err(HelperError::Stream)?;
+    BufReader::new(input)
+        .read_line(&mut line)
+        .await
+        .map_err(HelperError::Stream)?;
     let HelperCall { place, request } = serde_json::from_str(&line).map_err(HelperError::Call)?;
     if place.world_writable {
         rustix::process::umask(rustix::fs::Mode::empty());

@@ -79,9 +79,12 @@ pub(super) fn make(place: &Place, keep: bool) -> Result<(), HelperError> {
     }
     let temp = folder.join(format!("{}.tmp", place.project));
     remove(&temp)?;
-    for (name, dir) in [(place.project.clone(), &project), (format!("{}.tmp", place.project), &temp)]
-    {
-        base.descend(Path::new(&name)).map_err(HelperError::file("create", dir))?;
+    for (name, dir) in [
+        (place.project.clone(), &project),
+        (format!("{}.tmp", place.project), &temp),
+    ] {
+        base.descend(Path::new(&name))
+            .map_err(HelperError::file("create", dir))?;
     }
     Ok(())
 }
@@ -91,11 +94,15 @@ pub(super) fn clean_up(place: &Place) -> Result<HelperAnswer, HelperError> {
     let folder = place.folder();
     // Only if the way there is a way of folders: the job may have made it something else.
     let parent = place.project_path().parent().unwrap_or(Path::new(""));
-    let sound = Tree::open(&folder).and_then(|base| base.descend(parent)).is_ok();
+    let sound = Tree::open(&folder)
+        .and_then(|base| base.descend(parent))
+        .is_ok();
     if sound {
         remove(&folder.join(format!("{}.tmp", place.project)))?;
     } else {
-        say(&ansi::warning("the job moved its own folder away; its files were not cleaned up"));
+        say(&ansi::warning(
+            "the job moved its own folder away; its files were not cleaned up",
+        ));
     }
     Ok(HelperAnswer::Done)
 }

@@ -196,7 +196,9 @@ pub struct Login {
 
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").field("plain", &self.plain).finish_non_exhaustive()
+        f.debug_struct("Login")
+            .field("plain", &self.plain)
+            .finish_non_exhaustive()
     }
 }
 

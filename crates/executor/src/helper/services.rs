@@ -23,7 +23,12 @@ pub(super) async fn wait(request: WaitForServices) -> Result<HelperAnswer, Helpe
                 "service {} has not opened a port after {} s (tried {})",
                 service.name,
                 request.seconds,
-                service.ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+                service
+                    .ports
+                    .iter()
+                    .map(u16::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", "),
             )));
         }
     });
@@ -34,7 +39,10 @@ pub(super) async fn wait(request: WaitForServices) -> Result<HelperAnswer, Helpe
 async fn up(service: &ServiceAddress) {
     loop {
         for &port in &service.ports {
-            if TcpStream::connect((service.address.as_str(), port)).await.is_ok() {
+            if TcpStream::connect((service.address.as_str(), port))
+                .await
+                .is_ok()
+            {
                 return;
             }
         }

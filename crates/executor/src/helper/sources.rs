@@ -26,7 +26,9 @@ pub(super) async fn get(at: &Place, sources: &Sources) -> Result<HelperAnswer, H
     }
     match strategy {
         Strategy::None => say(&ansi::info("Skipping Git repository setup")),
-        Strategy::Empty => say(&ansi::info("Starting in an empty folder, without a repository")),
+        Strategy::Empty => say(&ansi::info(
+            "Starting in an empty folder, without a repository",
+        )),
         Strategy::Clone | Strategy::Fetch => check_out(at, sources, fresh).await?,
     }
     if let Some(script) = &sources.after {
@@ -80,7 +82,9 @@ fn disarm(at: &Place) -> Result<(), HelperError> {
     ] {
         place::remove(&git.join(name))?;
     }
-    let refs = walkdir::WalkDir::new(git.join("refs")).into_iter().filter_map(Result::ok);
+    let refs = walkdir::WalkDir::new(git.join("refs"))
+        .into_iter()
+        .filter_map(Result::ok);
     for entry in refs.filter(|entry| entry.path().extension().is_some_and(|e| e == "lock")) {
         place::remove(entry.path())?;
     }
@@ -106,7 +110,11 @@ async fn check_out(at: &Place, sources: &Sources, fresh: bool) -> Result<(), Hel
     };
     say(&ansi::info(&format!("Fetching changes{depth}...")));
     run_all(&git::init(sources, at), at, sources).await?;
-    say(&ansi::info(if fresh { "Created a fresh repository." } else { "Took up the repository." }));
+    say(&ansi::info(if fresh {
+        "Created a fresh repository."
+    } else {
+        "Took up the repository."
+    }));
     run_all(&git::fetch(sources), at, sources).await?;
     if sources.checkout {
         let short = sources.sha.get(..8).unwrap_or(&sources.sha);
@@ -128,7 +136,11 @@ async fn check_out(at: &Place, sources: &Sources, fresh: bool) -> Result<(), Hel
 
 async fn run_all(calls: &[GitCall], at: &Place, sources: &Sources) -> Result<(), HelperError> {
     for call in calls {
-        let attempts = if call.remote { sources.attempts.max(1) } else { 1 };
+        let attempts = if call.remote {
+            sources.attempts.max(1)
+        } else {
+            1
+        };
         for attempt in 1..=attempts {
             match run(call, at, sources).await {
                 Ok(()) => break,
@@ -154,7 +166,10 @@ async fn run(call: &GitCall, at: &Place, sources: &Sources) -> Result<(), Helper
     if status.success() {
         return Ok(());
     }
-    let verb = call.args.iter().find(|arg| !arg.starts_with('-') && !arg.contains('='));
+    let verb = call
+        .args
+        .iter()
+        .find(|arg| !arg.starts_with('-') && !arg.contains('='));
     Err(HelperError::Program {
         command: format!("git {}", verb.map_or("", String::as_str)),
         status: status.to_string(),
@@ -162,15 +177,12 @@ async fn run(call: &GitCall, at: &Place, sources: &Sources) -> Result<(), Helper
 }
 
 /// Runs a script around the check-out.
-async fn shell(
-    script: &str,
-    dir: &Path,
-    at: &Place,
-    sources: &Sources,
-) -> Result<(), HelperError> {
+async fn shell(script: &str, dir: &Path, at: &Place, sources: &Sources) -> Result<(), HelperError> {
     let failed = |error| HelperError::file("run", "bash")(error);
-    let mut child =
-        command("bash", dir, at, sources).stdin(Stdio::piped()).spawn().map_err(failed)?;
+    let mut child = command("bash", dir, at, sources)
+        .stdin(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A script that ends early leaves the rest unread.
         let _ = stdin.write_all(script.as_bytes()).await;
@@ -179,7 +191,10 @@ async fn shell(
     if status.success() {
         return Ok(());
     }
-    Err(HelperError::Program { command: "the script".into(), status: status.to_string() })
+    Err(HelperError::Program {
+        command: "the script".into(),
+        status: status.to_string(),
+    })
 }
 
 /// A program with the job's variables, all of whose output goes to the trace.

@@ -15,7 +15,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let bench = Self { dir: tempfile::tempdir().unwrap() };
+        let bench = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
         bench.git(&["init", "--quiet", "--initial-branch=main"]);
         bench.commit("file", "one\n");
         bench
@@ -34,7 +36,11 @@ impl Bench {
             .args(args)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
@@ -83,7 +89,10 @@ impl Bench {
     }
 
     async fn ask(&self, request: HelperRequest) -> Result<HelperAnswer, HelperError> {
-        let call = HelperCall { place: self.place(), request };
+        let call = HelperCall {
+            place: self.place(),
+            request,
+        };
         let line = format!("{}\n", serde_json::to_string(&call).unwrap());
         answer(line.as_bytes()).await
     }
@@ -101,20 +110,32 @@ impl Bench {
 async fn a_fetch_brings_what_an_earlier_job_left_up_to_date() {
     let bench = Bench::new();
     let first = bench.git(&["rev-parse", "HEAD"]);
-    bench.get(bench.sources(Strategy::Fetch, &first)).await.unwrap();
+    bench
+        .get(bench.sources(Strategy::Fetch, &first))
+        .await
+        .unwrap();
     assert_eq!(bench.read("file").as_deref(), Some("one\n"));
     std::fs::write(bench.project().join("left-over"), "x").unwrap();
     std::fs::write(bench.project().join("file"), "changed by the job").unwrap();
     std::fs::write(bench.project().join(".git/index.lock"), "").unwrap();
 
     let second = bench.commit("file", "two\n");
-    bench.get(bench.sources(Strategy::Fetch, &second)).await.unwrap();
+    bench
+        .get(bench.sources(Strategy::Fetch, &second))
+        .await
+        .unwrap();
     assert_eq!(bench.read("file").as_deref(), Some("two\n"));
     assert_eq!(bench.read("left-over"), None);
 
-    bench.get(bench.sources(Strategy::None, &second)).await.unwrap();
+    bench
+        .get(bench.sources(Strategy::None, &second))
+        .await
+        .unwrap();
     assert_eq!(bench.read("file").as_deref(), Some("two\n"));
-    bench.get(bench.sources(Strategy::Empty, &second)).await.unwrap();
+    bench
+        .get(bench.sources(Strategy::Empty, &second))
+        .await
+        .unwrap();
     assert_eq!(bench.read("file"), None);
 }
 
@@ -122,12 +143,19 @@ async fn a_fetch_brings_what_an_earlier_job_left_up_to_date() {
 async fn nothing_that_an_earlier_job_planted_runs() {
     let bench = Bench::new();
     let sha = bench.git(&["rev-parse", "HEAD"]);
-    bench.get(bench.sources(Strategy::Fetch, &sha)).await.unwrap();
+    bench
+        .get(bench.sources(Strategy::Fetch, &sha))
+        .await
+        .unwrap();
     let git = bench.project().join(".git");
     let trap = bench.dir.path().join("sprung");
     let script = format!("#!/bin/sh\ntouch {}\n", trap.display());
     std::fs::create_dir_all(git.join("hooks")).unwrap();
-    for hook in ["post-checkout", "reference-transaction", "post-index-change"] {
+    for hook in [
+        "post-checkout",
+        "reference-transaction",
+        "post-index-change",
+    ] {
         let path = git.join("hooks").join(hook);
         std::fs::write(&path, &script).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -140,7 +168,10 @@ async fn nothing_that_an_earlier_job_planted_runs() {
     std::fs::write(git.join("config"), config).unwrap();
     std::fs::create_dir_all(git.join("info")).unwrap();
     std::fs::write(git.join("info/attributes"), "* filter=x\n").unwrap();
-    bench.get(bench.sources(Strategy::Fetch, &sha)).await.unwrap();
+    bench
+        .get(bench.sources(Strategy::Fetch, &sha))
+        .await
+        .unwrap();
     assert!(!trap.exists());
 }
 
@@ -149,7 +180,10 @@ async fn a_commit_that_is_not_there_is_an_error() {
     let bench = Bench::new();
     let missing = bench.sources(Strategy::Clone, &"0".repeat(40));
     let error = bench.get(missing).await.unwrap_err();
-    assert!(error.to_string().starts_with("git checkout ended with "), "{error}");
+    assert!(
+        error.to_string().starts_with("git checkout ended with "),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -167,7 +201,10 @@ async fn hooks_run_around_the_checkout() {
     assert_eq!(bench.read("after").as_deref(), Some("me\n"));
     assert!(bench.dir.path().join("builds/before").exists());
 
-    let failing = Sources { before: script("exit 3"), ..bench.sources(Strategy::Clone, &sha) };
+    let failing = Sources {
+        before: script("exit 3"),
+        ..bench.sources(Strategy::Clone, &sha)
+    };
     let error = bench.get(failing).await.unwrap_err().to_string();
     assert_eq!(error, "the script ended with exit status: 3");
 }
@@ -176,7 +213,10 @@ async fn hooks_run_around_the_checkout() {
 async fn a_cache_goes_round_by_files() {
     let bench = Bench::new();
     let sha = bench.git(&["rev-parse", "HEAD"]);
-    bench.get(bench.sources(Strategy::Clone, &sha)).await.unwrap();
+    bench
+        .get(bench.sources(Strategy::Clone, &sha))
+        .await
+        .unwrap();
     std::fs::write(bench.project().join("ghosts.txt"), "boo").unwrap();
     let archive = bench.dir.path().join("somewhere/cache.zip");
     let save = |selection| {
@@ -188,11 +228,17 @@ async fn a_cache_goes_round_by_files() {
             to: Location::File(archive.clone()),
         })
     };
-    let untracked = Selection { untracked: true, ..Selection::default() };
+    let untracked = Selection {
+        untracked: true,
+        ..Selection::default()
+    };
     let stored = bench.ask(save(untracked)).await.unwrap();
     assert!(matches!(stored, HelperAnswer::Stored { bytes } if bytes > 0));
 
-    bench.get(bench.sources(Strategy::Clone, &sha)).await.unwrap();
+    bench
+        .get(bench.sources(Strategy::Clone, &sha))
+        .await
+        .unwrap();
     assert_eq!(bench.read("ghosts.txt"), None);
     let candidates = |list: &[(&str, &Path)]| {
         let candidates = list
@@ -205,12 +251,26 @@ async fn a_cache_goes_round_by_files() {
         HelperRequest::RestoreCache(RestoreCache { candidates })
     };
     let nowhere = Path::new("/nonexistent/cache.zip");
-    let found = bench.ask(candidates(&[("new", nowhere), ("main", &archive)])).await.unwrap();
-    assert_eq!(found, HelperAnswer::Restored { key: Some("main".into()) });
+    let found = bench
+        .ask(candidates(&[("new", nowhere), ("main", &archive)]))
+        .await
+        .unwrap();
+    assert_eq!(
+        found,
+        HelperAnswer::Restored {
+            key: Some("main".into())
+        }
+    );
     assert_eq!(bench.read("ghosts.txt").as_deref(), Some("boo"));
 
-    let nothing = Selection { paths: vec!["nothing".into()], ..Selection::default() };
-    assert_eq!(bench.ask(save(nothing)).await.unwrap(), HelperAnswer::Nothing);
+    let nothing = Selection {
+        paths: vec!["nothing".into()],
+        ..Selection::default()
+    };
+    assert_eq!(
+        bench.ask(save(nothing)).await.unwrap(),
+        HelperAnswer::Nothing
+    );
     let broken = bench.dir.path().join("broken");
     std::fs::write(&broken, "rubbish").unwrap();
     let found = bench.ask(candidates(&[("broken", &broken)])).await.unwrap();
@@ -221,7 +281,10 @@ async fn a_cache_goes_round_by_files() {
 async fn a_clean_up_removes_the_login() {
     let bench = Bench::new();
     let sha = bench.git(&["rev-parse", "HEAD"]);
-    bench.get(bench.sources(Strategy::Clone, &sha)).await.unwrap();
+    bench
+        .get(bench.sources(Strategy::Clone, &sha))
+        .await
+        .unwrap();
     let temp = bench.dir.path().join("builds/group/project.tmp");
     assert!(temp.join("git-login.config").exists());
     bench.ask(HelperRequest::CleanUp).await.unwrap();
@@ -231,7 +294,10 @@ async fn a_clean_up_removes_the_login() {
 #[tokio::test]
 async fn rubbish_is_not_a_call() {
     for line in ["", "rubbish\n", "{\"place\":null}\n"] {
-        assert!(matches!(answer(line.as_bytes()).await, Err(HelperError::Call(_))), "{line}");
+        assert!(
+            matches!(answer(line.as_bytes()).await, Err(HelperError::Call(_))),
+            "{line}"
+        );
     }
 }
 

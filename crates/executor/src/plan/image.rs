@@ -35,7 +35,10 @@ pub(crate) fn of_job(
     variables: &Variables,
 ) -> Result<ImagePlan, ExecutorError> {
     let given = job.image.clone().or_else(|| {
-        settings.image.as_ref().map(|name| Image { name: name.clone(), ..Image::default() })
+        settings.image.as_ref().map(|name| Image {
+            name: name.clone(),
+            ..Image::default()
+        })
     });
     let Some(image) = given else {
         return Err(ExecutorError::NotAllowed(
@@ -43,7 +46,11 @@ pub(crate) fn of_job(
         ));
     };
     // The runner's own default is allowed whatever the list says.
-    let allowed = if job.image.is_none() { &[][..] } else { &settings.allowed_images };
+    let allowed = if job.image.is_none() {
+        &[][..]
+    } else {
+        &settings.allowed_images
+    };
     plan(&image, allowed, settings, variables)
 }
 
@@ -83,7 +90,11 @@ fn plan(
             .variables
             .iter()
             .map(|v| {
-                let value = if v.raw { v.value.clone() } else { variables.expand(&v.value) };
+                let value = if v.raw {
+                    v.value.clone()
+                } else {
+                    variables.expand(&v.value)
+                };
                 (v.key.clone(), value)
             })
             .collect(),
@@ -125,10 +136,15 @@ fn policies(image: &Image, settings: &DockerSettings) -> Result<Vec<PullPolicy>,
     } else {
         &settings.allowed_pull_policies
     };
-    let known: Vec<PullPolicy> =
-        image.pull_policy.iter().filter_map(|text| PullPolicy::parse(text)).collect();
-    let wanted: Vec<PullPolicy> =
-        known.into_iter().filter(|policy| allowed.contains(policy)).collect();
+    let known: Vec<PullPolicy> = image
+        .pull_policy
+        .iter()
+        .filter_map(|text| PullPolicy::parse(text))
+        .collect();
+    let wanted: Vec<PullPolicy> = known
+        .into_iter()
+        .filter(|policy| allowed.contains(policy))
+        .collect();
     if wanted.is_empty() {
         let allowed: Vec<&str> = allowed.iter().map(|policy| policy.as_str()).collect();
         return Err(ExecutorError::NotAllowed(format!(
@@ -167,7 +183,10 @@ mod tests {
         for (image, expected) in [
             ("postgres", &["postgres"][..]),
             ("postgres:11.7", &["postgres"]),
-            ("tutum/wordpress:latest", &["tutum-wordpress", "tutum__wordpress"]),
+            (
+                "tutum/wordpress:latest",
+                &["tutum-wordpress", "tutum__wordpress"],
+            ),
             (
                 "registry.example:5000/a/b@sha256:00",
                 &["registry.example5000-a-b", "registry.example5000__a__b"],

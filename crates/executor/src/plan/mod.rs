@@ -103,7 +103,9 @@ impl JobPlan {
     /// A limit set by a variable such as `RUNNER_SCRIPT_TIMEOUT` (`1h 30m`), if it is one.
     pub(crate) fn limit(&self, variable: &str) -> Option<std::time::Duration> {
         let text = self.variables.get(variable)?;
-        humantime::parse_duration(text.trim()).ok().filter(|limit| !limit.is_zero())
+        humantime::parse_duration(text.trim())
+            .ok()
+            .filter(|limit| !limit.is_zero())
     }
 }
 

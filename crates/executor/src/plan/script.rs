@@ -58,7 +58,9 @@ fn exports(variables: &Variables) -> String {
         let _ = writeln!(text, "mkdir -p {}", quote(folder));
     }
     for variable in variables.iter().filter(|variable| is_name(&variable.key)) {
-        let Some(value) = variables.reference(&variable.key) else { continue };
+        let Some(value) = variables.reference(&variable.key) else {
+            continue;
+        };
         if variable.file {
             let content = quote(&variable.value);
             let _ = writeln!(text, "printf '%s' {content} >{}", quote(&value));
@@ -71,13 +73,18 @@ fn exports(variables: &Variables) -> String {
 /// A command, shown in green as GitLab Runner does: a long one by its first line.
 fn shown(command: &str) -> String {
     let command = command.trim();
-    let Some(first) = command.lines().next() else { return "echo\n".into() };
+    let Some(first) = command.lines().next() else {
+        return "echo\n".into();
+    };
     let line = if command.contains('\n') {
         format!("$ {first} # collapsed multi-line command")
     } else {
         format!("$ {first}")
     };
-    format!("printf '\\033[32;1m%s\\033[0;m\\n' {}\n{command}\n", quote(&line))
+    format!(
+        "printf '\\033[32;1m%s\\033[0;m\\n' {}\n{command}\n",
+        quote(&line)
+    )
 }
 
 /// A POSIX shell's word that stands for exactly this text.
@@ -93,7 +100,9 @@ pub(crate) fn quote(text: &str) -> String {
 /// Whether a shell takes it as a variable's name.
 fn is_name(key: &str) -> bool {
     let mut chars = key.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 

@@ -39,16 +39,24 @@ pub(super) fn plan(
         ca_pem: settings.tls_ca_pem.clone(),
         attempts: attempts(variables, "GET_SOURCES_ATTEMPTS"),
         environment: environment(variables),
-        before: hook(job, variables, place, Hook::PRE_GET_SOURCES, &settings.pre_get_sources_script),
-        after: hook(job, variables, place, Hook::POST_GET_SOURCES, &None),
+        before: hook(
+            job,
+            variables,
+            place,
+            Hook::PRE_GET_SOURCES,
+            settings.pre_get_sources_script.as_deref(),
+        ),
+        after: hook(job, variables, place, Hook::POST_GET_SOURCES, None),
     })
 }
 
 fn strategy(job: &JobPayload, variables: &Variables) -> Result<Strategy, ExecutorError> {
     match variables.get("GIT_STRATEGY").map(str::trim) {
-        None | Some("") => {
-            Ok(if job.allow_git_fetch { Strategy::Fetch } else { Strategy::Clone })
-        }
+        None | Some("") => Ok(if job.allow_git_fetch {
+            Strategy::Fetch
+        } else {
+            Strategy::Clone
+        }),
         Some("clone") => Ok(Strategy::Clone),
         Some("fetch") => Ok(Strategy::Fetch),
         Some("none") => Ok(Strategy::None),
@@ -71,7 +79,9 @@ fn repository(
     // Not in the error: the URL holds the job's token.
     let broken = || ExecutorError::Payload("the repository's URL is no URL".into());
     let mut url = Url::parse(&job.git_info.repo_url).map_err(|_| broken())?;
-    let user = Some(url.username()).filter(|user| !user.is_empty()).unwrap_or("gitlab-ci-token");
+    let user = Some(url.username())
+        .filter(|user| !user.is_empty())
+        .unwrap_or("gitlab-ci-token");
     let password = url.password().unwrap_or(job.token.expose());
     let (user, password) = (user.to_owned(), password.to_owned());
     url.set_username("").map_err(|()| broken())?;
@@ -88,7 +98,9 @@ fn repository(
         return Ok((url.into(), None));
     }
     let host = url.host_str().ok_or_else(broken)?.to_owned();
-    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
     let login = Login {
         plain: format!("{}://{host}{port}/", url.scheme()),
         with_password: format!("{}://{user}:{password}@{host}{port}/", url.scheme()),
@@ -122,12 +134,18 @@ fn submodules(variables: &Variables) -> Result<Option<Submodules>, ExecutorError
             )));
         }
     };
-    let depth = variables.get("GIT_SUBMODULE_DEPTH").and_then(|depth| depth.trim().parse().ok());
+    let depth = variables
+        .get("GIT_SUBMODULE_DEPTH")
+        .and_then(|depth| depth.trim().parse().ok());
     Ok(Some(Submodules {
         recursive,
         depth: depth.unwrap_or(0),
         paths: split(variables.get("GIT_SUBMODULE_PATHS").unwrap_or_default()),
-        update_flags: split(variables.get("GIT_SUBMODULE_UPDATE_FLAGS").unwrap_or_default()),
+        update_flags: split(
+            variables
+                .get("GIT_SUBMODULE_UPDATE_FLAGS")
+                .unwrap_or_default(),
+        ),
         force_https: variables.flag("GIT_SUBMODULE_FORCE_HTTPS"),
     }))
 }
@@ -147,11 +165,18 @@ fn split(text: &str) -> Vec<String> {
 }
 
 pub(super) fn attempts(variables: &Variables, key: &str) -> u32 {
-    variables.get(key).and_then(|n| n.trim().parse().ok()).unwrap_or(1).clamp(1, 10)
+    variables
+        .get(key)
+        .and_then(|n| n.trim().parse().ok())
+        .unwrap_or(1)
+        .clamp(1, 10)
 }
 
 fn is_no(value: &str) -> bool {
-    matches!(value.trim().to_ascii_lowercase().as_str(), "false" | "f" | "0")
+    matches!(
+        value.trim().to_ascii_lowercase().as_str(),
+        "false" | "f" | "0"
+    )
 }
 
 /// The job's variables for git, but none that would change what the helper itself is made of.
@@ -177,10 +202,14 @@ fn hook(
     variables: &Variables,
     place: &Place,
     name: &str,
-    of_runner: &Option<String>,
+    of_runner: Option<&str>,
 ) -> Option<String> {
     let of_job = job.hook(name).map_or(&[][..], |hook| &hook.script);
-    let lines: Vec<String> = of_runner.iter().chain(of_job).cloned().collect();
+    let lines: Vec<String> = of_runner
+        .into_iter()
+        .map(str::to_owned)
+        .chain(of_job.iter().cloned())
+        .collect();
     let dir = if name == Hook::PRE_GET_SOURCES {
         place.builds.to_string_lossy().into_owned()
     } else {

@@ -55,13 +55,21 @@ pub(super) fn caches(job: &JobPayload, variables: &Variables) -> Vec<CachePlan> 
         let policy_text = variables.expand(&spec.policy);
         let policy = CachePolicy::parse(&policy_text);
         let (pulls, pushes) = policy.map_or((false, false), |p| (p.pulls(), p.pushes()));
-        let restore = if pulls { candidates(&key, &spec.fallback_keys, variables) } else { vec![] };
+        let restore = if pulls {
+            candidates(&key, &spec.fallback_keys, variables)
+        } else {
+            vec![]
+        };
         plans.push(CachePlan {
             key,
             restore,
             save: pushes.then_some(spec.when),
             selection,
-            format: Format::parse(variables.get("CACHE_COMPRESSION_FORMAT").unwrap_or_default()),
+            format: Format::parse(
+                variables
+                    .get("CACHE_COMPRESSION_FORMAT")
+                    .unwrap_or_default(),
+            ),
             level: Level::parse(variables.get("CACHE_COMPRESSION_LEVEL").unwrap_or_default()),
             warning: policy.is_none().then(|| {
                 format!("unknown cache policy {policy_text:?}: it can be pull, push or pull-push")
@@ -74,7 +82,9 @@ pub(super) fn caches(job: &JobPayload, variables: &Variables) -> Vec<CachePlan> 
 /// The cache's own key, its fallback keys, and the job's last resort. What a protected branch
 /// stored is not to be had by a fallback key of anybody's choice.
 fn candidates(key: &str, fallback: &[String], variables: &Variables) -> Vec<String> {
-    let last = variables.get("CACHE_FALLBACK_KEY").map(|key| variables.expand(key));
+    let last = variables
+        .get("CACHE_FALLBACK_KEY")
+        .map(|key| variables.expand(key));
     let last = last.filter(|key| !key.trim_end().ends_with("-protected"));
     let mut keys = vec![key.to_owned()];
     for key in expanded(fallback, variables).into_iter().chain(last) {
@@ -91,7 +101,10 @@ pub(super) fn downloads(
     variables: &Variables,
 ) -> DownloadArtifacts {
     let with_file = job.dependencies.iter().filter(|dependency| {
-        dependency.artifacts_file.as_ref().is_some_and(|file| !file.filename.is_empty())
+        dependency
+            .artifacts_file
+            .as_ref()
+            .is_some_and(|file| !file.filename.is_empty())
     });
     DownloadArtifacts {
         gitlab: settings.url.clone(),
@@ -118,7 +131,11 @@ pub(super) fn uploads(
             exclude: expanded(&spec.exclude, variables),
             untracked: spec.untracked,
         };
-        let kind = if spec.artifact_type.is_empty() { "archive" } else { &spec.artifact_type };
+        let kind = if spec.artifact_type.is_empty() {
+            "archive"
+        } else {
+            &spec.artifact_type
+        };
         let request = UploadArtifacts {
             gitlab: settings.url.clone(),
             ca_pem: settings.tls_ca_pem.clone(),
@@ -128,10 +145,17 @@ pub(super) fn uploads(
             kind: kind.to_owned(),
             format: spec.artifact_format.clone(),
             expire_in: variables.expand(&spec.expire_in),
-            level: Level::parse(variables.get("ARTIFACT_COMPRESSION_LEVEL").unwrap_or_default()),
+            level: Level::parse(
+                variables
+                    .get("ARTIFACT_COMPRESSION_LEVEL")
+                    .unwrap_or_default(),
+            ),
             selection,
         };
-        UploadPlan { when: spec.when, request }
+        UploadPlan {
+            when: spec.when,
+            request,
+        }
     };
     let known = |spec: &&onspot_gitlab::job::ArtifactSpec| {
         !matches!(spec.artifact_format, ArtifactFormat::Other(_))
@@ -147,8 +171,17 @@ pub(super) fn uploads(
 /// The artifact's name without what a file's name cannot have; GitLab's default where it has
 /// none.
 fn file_name(name: &str, kind: &str) -> String {
-    let name: String =
-        name.trim().chars().map(|c| if matches!(c, '/' | '\\' | '\0') { '_' } else { c }).collect();
+    let name: String = name
+        .trim()
+        .chars()
+        .map(|c| {
+            if matches!(c, '/' | '\\' | '\0') {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect();
     match name.as_str() {
         "" | "." | ".." if kind == "archive" => "artifacts".into(),
         "" | "." | ".." => format!("artifacts.{kind}"),

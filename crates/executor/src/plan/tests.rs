@@ -78,8 +78,10 @@ fn plan(change: Value) -> JobPlan {
 }
 
 fn with_variables(variables: &[(&str, &str)]) -> Value {
-    let list: Vec<Value> =
-        variables.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+    let list: Vec<Value> = variables
+        .iter()
+        .map(|(key, value)| json!({ "key": key, "value": value }))
+        .collect();
     json!({ "variables": list })
 }
 
@@ -114,7 +116,12 @@ fn the_scripts_of_the_runner_surround_the_jobs() {
     let [before, cowsay, after] = ["before the build", "cowsay -f", "after the build"]
         .map(|text| plan.script.rfind(text).unwrap());
     assert!(before < cowsay && cowsay < after);
-    assert!(plan.sources.before.unwrap().contains("echo before the sources"));
+    assert!(
+        plan.sources
+            .before
+            .unwrap()
+            .contains("echo before the sources")
+    );
 }
 
 #[test]
@@ -122,8 +129,14 @@ fn the_runners_environment_is_weaker_than_the_jobs() {
     let variables = plan(json!({})).variables;
     assert_eq!(variables.get("TZ"), Some("UTC"));
     assert_eq!(variables.get("GREETING"), Some("hello build"));
-    assert_eq!(variables.get("CI_PROJECT_DIR"), Some("/builds/group/cowsay"));
-    assert_eq!(variables.get("CI_SERVER_URL"), Some("https://gitlab.example"));
+    assert_eq!(
+        variables.get("CI_PROJECT_DIR"),
+        Some("/builds/group/cowsay")
+    );
+    assert_eq!(
+        variables.get("CI_SERVER_URL"),
+        Some("https://gitlab.example")
+    );
     assert_eq!(variables.get("CI_SERVER_HOST"), Some("gitlab.example"));
     assert_eq!(variables.get("CI_SERVER_PORT"), Some("443"));
     assert_eq!(variables.get("CI_DISPOSABLE_ENVIRONMENT"), Some("true"));
@@ -131,15 +144,22 @@ fn the_runners_environment_is_weaker_than_the_jobs() {
 
 #[test]
 fn a_job_cannot_move_its_folder() {
-    for (path, sound) in
-        [("a/b", true), ("../etc", false), ("a//b", false), ("a/./b", false), ("", true)]
-    {
+    for (path, sound) in [
+        ("a/b", true),
+        ("../etc", false),
+        ("a//b", false),
+        ("a/./b", false),
+        ("", true),
+    ] {
         let payload = payload(json!({ "job_info": { "project_full_path": path } }));
         let planned = JobPlan::new(&payload, &settings(), &SITE);
         assert_eq!(planned.is_ok(), sound, "{path:?}");
     }
     let moved = plan(with_variables(&[("CI_PROJECT_DIR", "/etc")]));
-    assert_eq!(moved.variables.get("CI_PROJECT_DIR"), Some("/builds/group/cowsay"));
+    assert_eq!(
+        moved.variables.get("CI_PROJECT_DIR"),
+        Some("/builds/group/cowsay")
+    );
 }
 
 #[test]
@@ -156,39 +176,65 @@ fn git_variables_change_the_sources() {
         ("LD_PRELOAD", "/builds/evil.so"),
     ]);
     let sources = plan(variables).sources;
-    assert_eq!((sources.depth, sources.checkout, sources.attempts), (1, false, 3));
+    assert_eq!(
+        (sources.depth, sources.checkout, sources.attempts),
+        (1, false, 3)
+    );
     assert_eq!(sources.clean_flags, ["-ffdx", "-e", "my cache/"]);
     assert_eq!(sources.fetch_flags, Vec::<String>::new());
     let submodules = sources.submodules.unwrap();
     assert!(submodules.recursive);
     assert_eq!(submodules.paths, ["a", "b"]);
-    assert!(!sources.environment.iter().any(|(key, _)| key == "LD_PRELOAD"));
+    assert!(
+        !sources
+            .environment
+            .iter()
+            .any(|(key, _)| key == "LD_PRELOAD")
+    );
 
     for (key, value) in [("GIT_STRATEGY", "x"), ("GIT_SUBMODULE_STRATEGY", "x")] {
         let payload = payload(with_variables(&[(key, value)]));
-        let error = JobPlan::new(&payload, &settings(), &SITE).unwrap_err().to_string();
+        let error = JobPlan::new(&payload, &settings(), &SITE)
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with(key), "{error}");
     }
 }
 
 #[test]
 fn the_runners_clone_url_replaces_the_host() {
-    let settings =
-        RunnerSettings { clone_url: Some("http://10.0.0.1:8080/sub".into()), ..settings() };
-    let sources = JobPlan::new(&payload(json!({})), &settings, &SITE).unwrap().sources;
+    let settings = RunnerSettings {
+        clone_url: Some("http://10.0.0.1:8080/sub".into()),
+        ..settings()
+    };
+    let sources = JobPlan::new(&payload(json!({})), &settings, &SITE)
+        .unwrap()
+        .sources;
     assert_eq!(sources.url, "http://10.0.0.1:8080/sub/group/cowsay.git");
     let login = sources.login.unwrap();
     assert_eq!(login.plain, "http://10.0.0.1:8080/");
-    assert_eq!(login.with_password, "http://gitlab-ci-token:glcbt-secret@10.0.0.1:8080/");
+    assert_eq!(
+        login.with_password,
+        "http://gitlab-ci-token:glcbt-secret@10.0.0.1:8080/"
+    );
 }
 
 #[test]
 fn refspecs_are_made_up_where_gitlab_sends_none() {
     for (git, expected) in [
-        (json!({ "refspecs": [] }), "+refs/heads/main:refs/remotes/origin/main"),
-        (json!({ "refspecs": null, "ref": "v1", "ref_type": "tag" }), "+refs/tags/v1:refs/tags/v1"),
+        (
+            json!({ "refspecs": [] }),
+            "+refs/heads/main:refs/remotes/origin/main",
+        ),
+        (
+            json!({ "refspecs": null, "ref": "v1", "ref_type": "tag" }),
+            "+refs/tags/v1:refs/tags/v1",
+        ),
     ] {
-        assert_eq!(plan(json!({ "git_info": git })).sources.refspecs, [expected]);
+        assert_eq!(
+            plan(json!({ "git_info": git })).sources.refspecs,
+            [expected]
+        );
     }
 }
 
@@ -209,11 +255,18 @@ fn caches_have_keys_candidates_and_policies() {
         ],
     }))
     .caches;
-    let shown: Vec<_> = caches.iter().map(|c| (c.key.as_str(), &c.restore[..], c.save)).collect();
+    let shown: Vec<_> = caches
+        .iter()
+        .map(|c| (c.key.as_str(), &c.restore[..], c.save))
+        .collect();
     assert_eq!(
         shown,
         [
-            ("feature", &["feature".to_owned(), "main".into()][..], Some(When::OnSuccess)),
+            (
+                "feature",
+                &["feature".to_owned(), "main".into()][..],
+                Some(When::OnSuccess)
+            ),
             ("build/main", &[], Some(When::Always)),
             ("k", &["k".into()], None),
             ("k", &[], None),
@@ -241,7 +294,10 @@ fn artifacts_have_names_and_conditions() {
         .collect();
     assert_eq!(
         shown,
-        [("build_x", "archive", When::Always), ("artifacts.junit", "junit", When::OnSuccess)]
+        [
+            ("build_x", "archive", When::Always),
+            ("artifacts.junit", "junit", When::OnSuccess)
+        ]
     );
 }
 
@@ -267,7 +323,9 @@ fn images_are_expanded_and_checked() {
     };
     let resolve = |change: Value| {
         let payload = payload(change);
-        let variables = JobPlan::new(&payload, &settings.runner, &SITE).unwrap().variables;
+        let variables = JobPlan::new(&payload, &settings.runner, &SITE)
+            .unwrap()
+            .variables;
         image::of_job(&payload, &settings, &variables)
     };
     assert_eq!(resolve(json!({})).unwrap().name, "npalm/cowsay");
@@ -280,6 +338,9 @@ fn images_are_expanded_and_checked() {
         json!({ "image": { "name": "npalm/cowsay", "pull_policy": ["never"] } }),
     ] {
         let error = resolve(change.clone()).unwrap_err();
-        assert!(matches!(error, ExecutorError::NotAllowed(_)), "{change}: {error}");
+        assert!(
+            matches!(error, ExecutorError::NotAllowed(_)),
+            "{change}: {error}"
+        );
     }
 }

@@ -16,7 +16,9 @@ pub(super) fn all(
     site: &Site<'_>,
     project: &str,
 ) -> Variables {
-    let weak = defaults(settings, job).into_iter().chain(environment(settings));
+    let weak = defaults(settings, job)
+        .into_iter()
+        .chain(environment(settings));
     let strong = places(settings, site, project);
     Variables::resolve(weak.chain(job.variables.iter().cloned()).chain(strong))
 }
@@ -35,7 +37,10 @@ fn defaults(settings: &RunnerSettings, job: &JobPayload) -> Vec<Variable> {
         Variable::public("CI_RUNNER_EXECUTABLE_ARCH", executable_arch()),
     ];
     if let Ok(url) = Url::parse(&settings.url) {
-        list.push(Variable::public("CI_SERVER_HOST", url.host_str().unwrap_or_default()));
+        list.push(Variable::public(
+            "CI_SERVER_HOST",
+            url.host_str().unwrap_or_default(),
+        ));
         list.push(Variable::public("CI_SERVER_PROTOCOL", url.scheme()));
         if let Some(port) = url.port_or_known_default() {
             list.push(Variable::public("CI_SERVER_PORT", port.to_string()));
@@ -49,7 +54,11 @@ fn environment(settings: &RunnerSettings) -> impl Iterator<Item = Variable> + '_
     settings.environment.iter().filter_map(|line| {
         let (key, value) = line.split_once('=')?;
         let public = Variable::public(key.trim(), value);
-        Some(Variable { public: false, raw: false, ..public })
+        Some(Variable {
+            public: false,
+            raw: false,
+            ..public
+        })
     })
 }
 
@@ -64,12 +73,19 @@ fn places(settings: &RunnerSettings, site: &Site<'_>, project: &str) -> Vec<Vari
         Variable::public("CI_CONCURRENT_ID", site.slot.to_string()),
         Variable::public("CI_CONCURRENT_PROJECT_ID", site.slot.to_string()),
         Variable::public(
-            if isolated { "CI_DISPOSABLE_ENVIRONMENT" } else { "CI_SHARED_ENVIRONMENT" },
+            if isolated {
+                "CI_DISPOSABLE_ENVIRONMENT"
+            } else {
+                "CI_SHARED_ENVIRONMENT"
+            },
             "true",
         ),
     ];
     if !settings.short_token.is_empty() {
-        list.push(Variable::public("CI_RUNNER_SHORT_TOKEN", &settings.short_token));
+        list.push(Variable::public(
+            "CI_RUNNER_SHORT_TOKEN",
+            &settings.short_token,
+        ));
     }
     list
 }
@@ -89,7 +105,12 @@ pub(super) fn project_path(job: &JobPayload) -> Result<String, ExecutorError> {
     let variable = |key: &str| job.variables.iter().rev().find(|v| v.key == key);
     let from_url = || {
         let url = Url::parse(&job.git_info.repo_url).ok()?;
-        Some(url.path().trim_start_matches('/').trim_end_matches(".git").to_owned())
+        Some(
+            url.path()
+                .trim_start_matches('/')
+                .trim_end_matches(".git")
+                .to_owned(),
+        )
     };
     let path = Some(job.job_info.project_full_path.clone())
         .filter(|path| !path.is_empty())
@@ -103,6 +124,8 @@ pub(super) fn project_path(job: &JobPayload) -> Result<String, ExecutorError> {
     if sound {
         Ok(path.to_owned())
     } else {
-        Err(ExecutorError::Payload(format!("the project's path {path:?} is no path")))
+        Err(ExecutorError::Payload(format!(
+            "the project's path {path:?} is no path"
+        )))
     }
 }

@@ -14,11 +14,20 @@ const ROUNDS: usize = 20;
 
 /// The processes whose mark begins so.
 pub(super) fn marked(mark: &str) -> Vec<Pid> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let prefix = format!("{MARK}={mark}");
     entries
         .filter_map(Result::ok)
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
+        .filter_map(|entry| {
+            entry
+                .file_name()
+                .to_str()?
+                .parse()
+                .ok()
+                .and_then(Pid::from_raw)
+        })
         .filter(|pid| pid.as_raw_nonzero().get().unsigned_abs() != std::process::id())
         .filter(|pid| has(*pid, prefix.as_bytes()))
         .collect()
@@ -29,7 +38,9 @@ fn has(pid: Pid, prefix: &[u8]) -> bool {
     // Those of other users cannot be read: they are none of ours. Zombies have none any more.
     std::fs::read(path).is_ok_and(|environ| {
         environ.split(|&byte| byte == 0).any(|variable| {
-            std::ffi::OsStr::from_bytes(variable).as_bytes().starts_with(prefix)
+            std::ffi::OsStr::from_bytes(variable)
+                .as_bytes()
+                .starts_with(prefix)
         })
     })
 }

@@ -37,7 +37,10 @@ impl GitLab {
         let repositories = dir.join("repositories");
         let sha = repository(&repositories.join("group/project.git"), files);
         let artifacts = Artifacts::default();
-        let shared = Shared { repositories, artifacts: Arc::clone(&artifacts) };
+        let shared = Shared {
+            repositories,
+            artifacts: Arc::clone(&artifacts),
+        };
         let app = Router::new()
             .route("/api/v4/jobs/{id}/artifacts", post(upload).get(download))
             .fallback(any(git))
@@ -46,7 +49,12 @@ impl GitLab {
         let port = listener.local_addr().unwrap().port();
         let url = format!("http://{}:{port}", bridge_address());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { url, sha, artifacts, task }
+        Self {
+            url,
+            sha,
+            artifacts,
+            task,
+        }
     }
 
     /// The repository's URL as GitLab sends it, token and all.
@@ -66,7 +74,13 @@ impl Drop for GitLab {
 /// do not name the gateway.
 fn bridge_address() -> String {
     let output = Command::new("docker")
-        .args(["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"])
+        .args([
+            "network",
+            "inspect",
+            "bridge",
+            "--format",
+            "{{(index .IPAM.Config 0).Subnet}}",
+        ])
         .output()
         .unwrap();
     let subnet = String::from_utf8(output.stdout).unwrap();
@@ -87,7 +101,11 @@ fn repository(bare: &Path, files: &[(&str, &str)]) -> String {
             .args(args)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
     git(&["init", "--quiet", "--initial-branch=main"]);
@@ -99,10 +117,13 @@ fn repository(bare: &Path, files: &[(&str, &str)]) -> String {
 
 /// `git http-backend`, for those who know the token.
 async fn git(State(shared): State<Shared>, request: Request) -> Response<Body> {
-    let expected = base64::engine::general_purpose::STANDARD
-        .encode(format!("gitlab-ci-token:{TOKEN}"));
+    let expected =
+        base64::engine::general_purpose::STANDARD.encode(format!("gitlab-ci-token:{TOKEN}"));
     let (request, body) = request.into_parts();
-    let given = request.headers.get("authorization").and_then(|h| h.to_str().ok());
+    let given = request
+        .headers
+        .get("authorization")
+        .and_then(|h| h.to_str().ok());
     if given != Some(&format!("Basic {expected}")) {
         return Response::builder()
             .status(StatusCode::UNAUTHORIZED)
@@ -111,7 +132,12 @@ async fn git(State(shared): State<Shared>, request: Request) -> Response<Body> {
             .unwrap();
     }
     let header = |name: &str| {
-        request.headers.get(name).and_then(|h| h.to_str().ok()).unwrap_or_default().to_owned()
+        request
+            .headers
+            .get(name)
+            .and_then(|h| h.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
     };
     let mut backend = tokio::process::Command::new("git")
         .arg("http-backend")
@@ -140,7 +166,9 @@ async fn git(State(shared): State<Shared>, request: Request) -> Response<Body> {
             _ => response.header(name, value),
         };
     }
-    response.body(Body::from(output[split + 4..].to_vec())).unwrap()
+    response
+        .body(Body::from(output[split + 4..].to_vec()))
+        .unwrap()
 }
 
 async fn upload(
@@ -165,6 +193,9 @@ async fn download(State(shared): State<Shared>, UrlPath(id): UrlPath<u64>) -> Re
     let found = shared.artifacts.lock().unwrap().get(&id).cloned();
     match found {
         Some(content) => Response::new(Body::from(content)),
-        None => Response::builder().status(StatusCode::NOT_FOUND).body(Body::empty()).unwrap(),
+        None => Response::builder()
+            .status(StatusCode::NOT_FOUND)
+            .body(Body::empty())
+            .unwrap(),
     }
 }

@@ -1,6 +1,12 @@
 //! What the tests on a real Docker engine share: an executor of their own, jobs, and a GitLab of
 //! just enough.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+pub(crate) mod ghost;
 pub(crate) mod gitlab;
 
 use std::path::PathBuf;
@@ -21,7 +27,7 @@ use tokio::sync::{OnceCell, mpsc, watch};
 pub(crate) const IMAGE: &str = "debian:bookworm-slim";
 
 /// Longer than any job here takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The helper's image is built once, not by each test beside the others.
 static IMAGE_READY: OnceCell<()> = OnceCell::const_new();
@@ -53,8 +59,15 @@ impl Bench {
         Self::with(test, "http://127.0.0.1:9", |_| {}).await
     }
 
-    pub(crate) async fn with(test: &str, url: &str, adjust: impl FnOnce(&mut DockerSettings)) -> Self {
-        let dir = tempfile::Builder::new().prefix("onspot-executor-").tempdir().unwrap();
+    pub(crate) async fn with(
+        test: &str,
+        url: &str,
+        adjust: impl FnOnce(&mut DockerSettings),
+    ) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("onspot-executor-")
+            .tempdir()
+            .unwrap();
         let runner = format!("test-{test}-{}", std::process::id());
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_onspot-helper"));
         let mut settings = DockerSettings::new(RunnerSettings::new(&runner, url), binary);
@@ -70,11 +83,20 @@ impl Bench {
             .get_or_try_init(|| async { executor.prepare().await })
             .await
             .expect("the helper's image is built from docker/helper where it is missing");
-        Self { executor, dir, runner }
+        Self {
+            executor,
+            dir,
+            runner,
+        }
     }
 
     /// Starts a job.
-    pub(crate) fn start(&self, payload: JobPayload, cache: CacheAccess, timeout: Duration) -> Running {
+    pub(crate) fn start(
+        &self,
+        payload: JobPayload,
+        cache: CacheAccess,
+        timeout: Duration,
+    ) -> Running {
         let trace = TraceWriter::detached(&payload.mask_values()).unwrap();
         let (stop, stopped) = watch::channel(None);
         let (sender, events) = mpsc::channel(64);
@@ -90,12 +112,19 @@ impl Bench {
         };
         let executor = self.executor.clone();
         let outcome = tokio::spawn(async move { executor.run(run).await });
-        Running { stop, events, trace, outcome }
+        Running {
+            stop,
+            events,
+            trace,
+            outcome,
+        }
     }
 
     /// Runs a job to its end.
     pub(crate) async fn run(&self, payload: JobPayload) -> Ended {
-        self.start(payload, CacheAccess::None, PATIENCE).end(true).await
+        self.start(payload, CacheAccess::None, PATIENCE)
+            .end(true)
+            .await
     }
 
     /// The same with a cache in a folder of this host.
@@ -159,7 +188,11 @@ impl Running {
             }
         }
         let trace = self.text();
-        Ended { outcome: self.outcome.await.unwrap(), trace, events }
+        Ended {
+            outcome: self.outcome.await.unwrap(),
+            trace,
+            events,
+        }
     }
 
     fn text(&self) -> String {
@@ -173,8 +206,15 @@ pub(crate) fn job(script: &[&str]) -> JobPayload {
     let mut job = JobPayload {
         id: JobId(42),
         token: JobToken::new("glcbt-job-token"),
-        image: Some(Image { name: IMAGE.into(), ..Image::default() }),
-        steps: vec![Step { name: Step::SCRIPT.into(), script: lines(script), ..Step::default() }],
+        image: Some(Image {
+            name: IMAGE.into(),
+            ..Image::default()
+        }),
+        steps: vec![Step {
+            name: Step::SCRIPT.into(),
+            script: lines(script),
+            ..Step::default()
+        }],
         variables: vec![Variable::public("GIT_STRATEGY", "none")],
         ..JobPayload::default()
     };

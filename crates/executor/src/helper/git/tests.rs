@@ -69,7 +69,12 @@ fn a_checkout_with_submodules() {
 fn the_password_is_in_the_login_file_alone() {
     let sources = sources();
     insta::assert_snapshot!(login_config(sources.login.as_ref(), &sources, &place()));
-    let calls = [init(&sources, &place()), fetch(&sources), checkout(&sources)].concat();
+    let calls = [
+        init(&sources, &place()),
+        fetch(&sources),
+        checkout(&sources),
+    ]
+    .concat();
     assert!(!format!("{calls:?}").contains("cret@"));
-    assert!(!format!("{:?}", sources).contains("cret@"));
+    assert!(!format!("{sources:?}").contains("cret@"));
 }

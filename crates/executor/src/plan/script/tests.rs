@@ -27,7 +27,10 @@ fn run_in(shell: &str, script: &str) -> Ran {
     });
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
-    Ran { output: String::from_utf8(output.stdout).unwrap(), code: output.status.code() }
+    Ran {
+        output: String::from_utf8(output.stdout).unwrap(),
+        code: output.status.code(),
+    }
 }
 
 /// A place that exists.
@@ -50,12 +53,27 @@ fn lines(commands: &[&str]) -> Vec<String> {
 fn printed(variables: &Variables, commands: &[&str]) -> (String, Option<i32>) {
     let dir = tempfile::tempdir().unwrap();
     let mut variables = variables.clone();
-    variables.set(Variable::public(FILE_FOLDER, dir.path().join("tmp").to_str().unwrap()));
+    variables.set(Variable::public(
+        FILE_FOLDER,
+        dir.path().join("tmp").to_str().unwrap(),
+    ));
     let script = shell(&variables, &place(dir.path()), &lines(commands));
     let [bash, sh] = ["bash", "sh"].map(|shell| {
         let ran = run_in(shell, &script);
         let shown = |line: &&str| !line.starts_with("\u{1b}[32;1m$ ");
-        (ran.output.lines().filter(shown).map(|line| format!("{line}\n")).collect(), ran.code)
+        (
+            ran.output
+                .lines()
+                .filter(shown)
+                .flat_map(|line| {
+                    [
+                        line, "
+",
+                    ]
+                })
+                .collect(),
+            ran.code,
+        )
     });
     assert_eq!(bash, sh);
     bash
@@ -78,14 +96,22 @@ fn commands_share_a_shell_and_end_at_the_first_failure() {
         (&["", "echo blank"], "\nblank\n", 0),
         (&["unset-command-xyz"], "", 127),
     ] {
-        assert_eq!(printed(&none, commands), (output.to_owned(), Some(code)), "{commands:?}");
+        assert_eq!(
+            printed(&none, commands),
+            (output.to_owned(), Some(code)),
+            "{commands:?}"
+        );
     }
 }
 
 #[test]
 fn a_pipe_fails_with_any_of_its_commands_where_the_shell_can() {
     let dir = tempfile::tempdir().unwrap();
-    let script = shell(&Variables::default(), &place(dir.path()), &lines(&["false | true"]));
+    let script = shell(
+        &Variables::default(),
+        &place(dir.path()),
+        &lines(&["false | true"]),
+    );
     assert_eq!(run_in("bash", &script).code, Some(1));
 }
 
@@ -109,9 +135,15 @@ fn commands_are_shown_before_they_run() {
 
 #[test]
 fn file_variables_are_files() {
-    let file = Variable { file: true, ..Variable::public("KEY", "line 1\nline '2'\n") };
+    let file = Variable {
+        file: true,
+        ..Variable::public("KEY", "line 1\nline '2'\n")
+    };
     let variables = Variables::resolve([file, Variable::public("not-a-name", "x")]);
-    let (output, code) = printed(&variables, &["cat \"$KEY\"; case $KEY in */tmp/KEY) echo ok;; esac"]);
+    let (output, code) = printed(
+        &variables,
+        &["cat \"$KEY\"; case $KEY in */tmp/KEY) echo ok;; esac"],
+    );
     assert_eq!((output.as_str(), code), ("line 1\nline '2'\nok\n", Some(0)));
 }
 
@@ -121,7 +153,9 @@ proptest! {
     fn values_reach_the_script_as_they_are(value in "[ -~\n\tüß€]{0,40}") {
         let variables = Variables::resolve([Variable::public("VALUE", &value)]);
         let (output, code) = printed(&variables, &["printf '[%s]\\n' \"$VALUE\" | sed 's/^/>/'"]);
-        let text: String = format!("[{value}]").lines().map(|line| format!(">{line}\n")).collect();
+        let shown = format!("[{value}]");
+        let text: String = shown.lines().flat_map(|line| [">", line, "
+"]).collect();
         prop_assert_eq!(output, text);
         prop_assert_eq!(code, Some(0));
     }
