@@ -17,8 +17,8 @@ pub(super) const BASE: &str = "debian:bookworm-slim";
 /// A pull that has not ended by then counts as impossible.
 const PULL_BOUND: Duration = Duration::from_secs(180);
 
-/// Where debootstrap gets Debian from; `ONSPOT_DEBIAN_MIRROR` names another mirror.
-const DEBIAN: &str = "http://deb.debian.org/debian";
+/// Names a Debian mirror for debootstrap, which otherwise takes its own default.
+const MIRROR: &str = "ONSPOT_DEBIAN_MIRROR";
 
 /// What the official slim image has beyond a minimal Debian: fast, small package installs
 /// that start no service.
@@ -97,12 +97,10 @@ async fn make(docker: &Docker) -> Result<()> {
     let folder = tempfile::tempdir().map_err(Error::io("make a temporary folder"))?;
     let root = folder.path().join("root");
     let root_text = root.display().to_string();
-    let mirror = std::env::var("ONSPOT_DEBIAN_MIRROR").unwrap_or_else(|_| DEBIAN.to_owned());
-    command::run(
-        "debootstrap",
-        &["--variant=minbase", "bookworm", &root_text, &mirror],
-    )
-    .await?;
+    let mirror = std::env::var(MIRROR).ok();
+    let mut arguments = vec!["--variant=minbase", "bookworm", &root_text];
+    arguments.extend(mirror.as_deref());
+    command::run("debootstrap", &arguments).await?;
     command::run("sh", &["-euc", SLIM, "slim", &root_text]).await?;
     let tar = folder.path().join("root.tar");
     command::run(
