@@ -186,3 +186,76 @@ pub fn teardown(spec: &GroupSpec, observed: Option<&GroupState>) -> GroupPlan {
 fn is_outdated(spec: &GroupSpec, member: &MemberState) -> bool {
     member.content.as_ref() != Some(&spec.content)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> GroupSpec {
+        GroupSpec {
+            stack: "ci".to_owned(),
+            name: "onspot-ci-manager".to_owned(),
+            template: "onspot-ci-manager".to_owned(),
+            content: Content("new".to_owned()),
+            subnets: vec!["subnet-b".to_owned(), "subnet-a".to_owned()],
+            count: 1,
+            tags: Tags::new(),
+        }
+    }
+
+    /// The group as it is after all of the plan.
+    fn as_wanted() -> GroupState {
+        GroupState {
+            sizes: (1, 1, 1),
+            subnets: vec!["subnet-a".to_owned(), "subnet-b".to_owned()],
+            content: Some(spec().content),
+            tags: spec().all_tags(),
+            members: vec![MemberState {
+                id: InstanceId::from("i-1"),
+                in_service: true,
+                content: Some(spec().content),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_group_as_wanted_is_left_alone() {
+        assert!(diff(&spec(), Some(&as_wanted())).unwrap().is_empty());
+    }
+
+    #[test]
+    fn whatever_is_not_as_wanted_is_updated() {
+        let spoilings: [fn(&mut GroupState); 4] = [
+            |state| state.sizes = (0, 0, 1),
+            |state| state.subnets.truncate(1),
+            |state| state.content = None,
+            |state| state.tags = Tags::new(),
+        ];
+        for spoil in spoilings {
+            let mut state = as_wanted();
+            spoil(&mut state);
+            assert_eq!(
+                diff(&spec(), Some(&state)).unwrap().actions,
+                [Action::Update]
+            );
+        }
+    }
+
+    #[test]
+    fn a_manager_of_an_older_version_is_replaced() {
+        let mut state = as_wanted();
+        state.members[0].content = Some(Content("old".to_owned()));
+        let plan = diff(&spec(), Some(&state)).unwrap();
+        assert_eq!(plan.actions, [Action::Renew]);
+        insta::assert_snapshot!(plan.plan());
+    }
+
+    #[test]
+    fn what_is_not_there_needs_no_removal() {
+        assert!(teardown(&spec(), None).is_empty());
+        assert_eq!(
+            teardown(&spec(), Some(&as_wanted())).actions,
+            [Action::Delete]
+        );
+    }
+}
