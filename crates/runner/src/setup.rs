@@ -169,6 +169,7 @@ pub(crate) fn docker_settings(
         settings.wait_for_services = Duration::from_secs(seconds);
     }
     let Docker {
+        host,
         image,
         privileged,
         disable_cache,
@@ -193,6 +194,7 @@ pub(crate) fn docker_settings(
         settings.helper_image = image;
     }
     Ok(DockerSettings {
+        host,
         image,
         privileged,
         // GitLab Runner calls volumes without a source a cache.
