@@ -9,19 +9,25 @@ pub(crate) fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Asks on stderr; only `y` and `yes` mean yes.
-pub(crate) fn confirmed(question: &str) -> Result<bool, Failure> {
-    let failed = |error| Failure::caused("cannot ask", error);
+/// Asks on stderr; only `y` and `yes` mean yes. Ctrl-C is heard meanwhile.
+pub(crate) async fn confirmed(question: &str) -> Result<bool, Failure> {
+    let question = format!("{question} [y/N] ");
+    let asked = tokio::task::spawn_blocking(move || ask(&question)).await;
+    match asked {
+        Ok(Ok(answer)) => Ok(matches!(
+            answer.trim().to_ascii_lowercase().as_str(),
+            "y" | "yes"
+        )),
+        Ok(Err(error)) => Err(Failure::caused("cannot ask", error)),
+        Err(error) => Err(Failure::caused("cannot ask", error)),
+    }
+}
+
+fn ask(question: &str) -> std::io::Result<String> {
     let mut stderr = anstream::stderr();
-    write!(stderr, "{question} [y/N] ").map_err(failed)?;
-    stderr.flush().map_err(failed)?;
+    write!(stderr, "{question}")?;
+    stderr.flush()?;
     let mut answer = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(failed)?;
-    Ok(matches!(
-        answer.trim().to_ascii_lowercase().as_str(),
-        "y" | "yes"
-    ))
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer)
 }

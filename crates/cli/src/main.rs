@@ -33,15 +33,23 @@ fn main() -> ExitCode {
     );
     logging::init(cli.global, daemon);
     let format = cli.global.output;
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::caused("cannot start threads", error));
-    match runtime.and_then(|runtime| runtime.block_on(commands::perform(cli))) {
+    match perform(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print(format);
             ExitCode::from(failure.exit() as u8)
         }
     }
+}
+
+/// Does the verb on a runtime of its own.
+fn perform(cli: Cli) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::caused("cannot start threads", error))?;
+    let done = runtime.block_on(commands::perform(cli));
+    // A thread that waits for somebody to type would wait for ever.
+    runtime.shutdown_background();
+    done
 }
 
 /// Says in one sentence that this is our fault, and where.

@@ -24,6 +24,18 @@ pub(crate) fn shutdown_token() -> Result<CancellationToken, Failure> {
     Ok(token)
 }
 
+/// Does something that can be broken off anywhere and begun again: Ctrl-C drops it.
+pub(crate) async fn interruptible<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let shutdown = shutdown_token()?;
+    tokio::select! {
+        done = work => done,
+        () = shutdown.cancelled() => Err(Failure::interrupted("interrupted")
+            .hint("run the same command again: it goes on from here")),
+    }
+}
+
 async fn next(
     interrupt: &mut tokio::signal::unix::Signal,
     terminate: &mut tokio::signal::unix::Signal,

@@ -37,8 +37,10 @@ pub(crate) async fn down(args: &Down, global: Global) -> Result<(), Failure> {
             },
             || format!("stack {stack} in {}\n\n{plan}\n", clients.region()),
         )?;
-        if !plan.is_empty() && !confirm::confirmed("Remove all this, cache and logs with it?")? {
-            return Err(Failure::interrupted("nothing was removed"));
+        if !plan.is_empty()
+            && !confirm::confirmed("Remove all this, cache and logs with it?").await?
+        {
+            return Err(Failure::new("nothing was removed, as you said"));
         }
     }
     let (events, shown) = progress::show(global);
@@ -56,6 +58,8 @@ pub(crate) async fn down(args: &Down, global: Global) -> Result<(), Failure> {
             let count = removed.acting().count();
             match count {
                 0 => format!("there is no stack {stack} in {}\n", clients.region()),
+                // Who was asked has seen the list.
+                _ if !args.yes => format!("stack {stack} is gone: {count} resources\n"),
                 _ => format!("{removed}\nstack {stack} is gone: {count} resources\n"),
             }
         },

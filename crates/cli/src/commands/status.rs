@@ -129,7 +129,12 @@ fn instance(instance: &InstanceStatus, now: Timestamp) -> [String; 8] {
         instance.id.clone(),
         instance.runner.clone().unwrap_or_default(),
         instance.instance_type.clone(),
-        instance.zone.rsplit('-').next().unwrap_or_default().to_owned(),
+        instance
+            .zone
+            .rsplit('-')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         word(&instance.lifecycle),
         state,
         age(instance.launched_at, now),

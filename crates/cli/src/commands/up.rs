@@ -30,7 +30,7 @@ pub(crate) async fn up(args: &Up, global: Global) -> Result<(), Failure> {
         ..options
     };
     if !args.yes && confirm::can_ask() && !agreed(&spec, &clients, &options, output).await? {
-        return Err(Failure::interrupted("nothing was changed"));
+        return Err(Failure::new("nothing was changed, as you said"));
     }
     let (events, shown) = progress::show(global);
     let outputs = onspot_stack::up(&spec, &clients, &options, &events).await;
@@ -62,7 +62,7 @@ async fn agreed(
         notes: &notes,
     };
     output.result(&shown, || shown.text())?;
-    Ok(plan.is_empty() || confirm::confirmed("Do this?")?)
+    Ok(plan.is_empty() || confirm::confirmed("Do this?").await?)
 }
 
 fn text(outputs: &Outputs) -> String {
