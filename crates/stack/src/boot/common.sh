@@ -18,14 +18,19 @@ say() {
   echo "onspot boot: $*"
 }
 
-# The console is what EC2 shows of an instance that nobody can log in to.
+# failed STATUS COMMAND: tells the console, which is what EC2 shows of an instance that nobody can
+# log in to.
 failed() {
-  local text="onspot boot: FAILED with status $1 at line $2: $3"
+  # The line of the script itself, whichever function was in between.
+  local line=${BASH_LINENO[${#BASH_LINENO[@]} - 2]} text
+  text=$(sed -n "${line}p" "$0" 2>/dev/null) || true
+  text="onspot boot: FAILED with status $1 at line $line: ${text:-$2}"
   echo "$text" >&2
   { echo "$text" >/dev/console; } 2>/dev/null || true
   # Off, so that it is replaced; late, so that the console is read before.
-  { command -v shutdown >/dev/null && shutdown -h +5; } 2>/dev/null || true
+  systemd-run --on-active=5min systemctl poweroff >/dev/null 2>&1 || true
 }
+
 # retry TIMES COMMAND...: until it succeeds, with pauses of up to 10 s.
 retry() {
   local left=$1 pause=1

@@ -174,6 +174,32 @@ async fn what_was_tampered_with_is_not_kept() {
     assert!(!dir.path().join("onspot").exists());
 }
 
+#[test]
+fn a_failure_names_the_line_of_the_script_and_ends_the_instance() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("user-data");
+    // Nothing here may turn this very machine off.
+    let script = format!(
+        "{}\nsystemd-run() {{ echo \"ends: $*\" >{}/end; }}\n\
+         trap 'failed $? \"$BASH_COMMAND\"' ERR\n\
+         fetch() {{ retry 1 false; }}\nfetch the program\nsay unreachable\n",
+        common(&source(None), "x"),
+        dir.path().display()
+    );
+    std::fs::write(&path, script).unwrap();
+    let output = bash(&[path.to_str().unwrap()], "");
+    assert!(!output.status.success());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.starts_with("onspot boot: FAILED with status 1 at line "),
+        "{told}"
+    );
+    assert!(told.ends_with(": fetch the program\n"), "{told}");
+    assert!(output.stdout.is_empty());
+    let end = std::fs::read_to_string(dir.path().join("end")).unwrap();
+    assert_eq!(end, "ends: --on-active=5min systemctl poweroff\n");
+}
+
 /// A server that is both the instance's metadata and the bucket.
 async fn instance_and_bucket(content: &[u8]) -> MockServer {
     let server = MockServer::start().await;

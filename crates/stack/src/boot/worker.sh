@@ -1,5 +1,5 @@
 
-trap 'failed $? $LINENO "$BASH_COMMAND"' ERR
+trap 'failed $? "$BASH_COMMAND"' ERR
 need curl curl
 need openssl openssl
 @DAEMON_JSON@
