@@ -88,14 +88,14 @@ pub(crate) async fn drive<H: Host>(
     finish(run, end)
 }
 
-/// The first lines of every trace.
+/// The first line of every attempt: whose job this is now. The caller has said on what machine.
 pub(crate) fn greet(run: &JobRun, runner: &RunnerSettings) {
-    run.trace.info(&format!(
-        "Running with onspot {}",
-        env!("CARGO_PKG_VERSION")
-    ));
+    let short = match runner.short_token.as_str() {
+        "" => String::new(),
+        short => format!(" ({short})"),
+    };
     run.trace
-        .info(&format!("  on {} {}", runner.name, runner.short_token));
+        .info(&format!("Runner {}{short}, slot {}", runner.name, run.slot));
 }
 
 /// Fails a job that could not even be planned.

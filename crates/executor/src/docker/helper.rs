@@ -1,5 +1,6 @@
 //! The helper's container: its image, and one kept ready a slot.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bollard::Docker;
@@ -55,6 +56,16 @@ impl Inner {
             warm.insert(slot, helper);
         }
         Ok(())
+    }
+
+    /// The same while something else goes on.
+    pub(super) fn warm_in_background(self: &Arc<Self>, slot: usize) {
+        let inner = Arc::clone(self);
+        self.warming.spawn(async move {
+            if let Err(error) = inner.warm_up(slot).await {
+                tracing::warn!(slot, %error, "no helper was kept ready");
+            }
+        });
     }
 
     /// Makes sure, once, that helpers can work here at all.

@@ -189,6 +189,9 @@ impl Host for DockerJob<'_> {
             self.creating = None;
             self.container = Some(created?);
         }
+        // The next job's helper, so that it need not wait for one when it follows on this one's
+        // heels. It does nothing until then, and this job cannot reach it.
+        self.inner.warm_in_background(self.run.slot);
         Ok(())
     }
 

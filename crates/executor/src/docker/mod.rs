@@ -140,13 +140,7 @@ impl Executor for DockerExecutor {
             let mut job = DockerJob::new(Arc::clone(inner), &run, &plan);
             let limit = runner.after_script_timeout;
             let outcome = drive(&mut job, &run, &plan, limit).await;
-            // The next job's helper, while the result is on its way.
-            let (executor, slot) = (self.clone(), run.slot);
-            inner.warming.spawn(async move {
-                if let Err(error) = executor.inner.warm_up(slot).await {
-                    tracing::warn!(slot, %error, "no helper was kept ready");
-                }
-            });
+            inner.warm_in_background(run.slot);
             outcome
         }
         .boxed()

@@ -35,6 +35,7 @@ static IMAGE_READY: OnceCell<()> = OnceCell::const_new();
 /// An executor with a name and folder of its own. `finish` removes what is left of it.
 pub(crate) struct Bench {
     pub(crate) executor: DockerExecutor,
+    pub(crate) settings: DockerSettings,
     pub(crate) dir: tempfile::TempDir,
     pub(crate) runner: String,
 }
@@ -75,7 +76,7 @@ impl Bench {
         settings.pull_policy = vec![PullPolicy::IfNotPresent];
         settings.builds_root = dir.path().join("builds");
         adjust(&mut settings);
-        let executor = DockerExecutor::connect(settings).await.expect(
+        let executor = DockerExecutor::connect(settings.clone()).await.expect(
             "these tests need a Docker engine: install and start one, \
              and make sure that `docker version` works for this user",
         );
@@ -85,6 +86,7 @@ impl Bench {
             .expect("the helper's image is built from docker/helper where it is missing");
         Self {
             executor,
+            settings,
             dir,
             runner,
         }
