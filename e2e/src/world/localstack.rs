@@ -19,14 +19,14 @@ const BOOT: Duration = Duration::from_secs(120);
 
 /// A running LocalStack; removed when dropped.
 #[derive(Debug)]
-pub(super) struct LocalStack {
+pub struct LocalStack {
     container: ContainerAsync<GenericImage>,
     address: String,
 }
 
 impl LocalStack {
-    /// Starts one and waits until it answers.
-    pub(super) async fn start(world: &str, region: &str) -> Result<Self> {
+    /// Starts one as a part of `world` and waits until it answers.
+    pub async fn start(world: &str, region: &str) -> Result<Self> {
         let failed = |source| Error::Container { what: "LocalStack".to_owned(), source };
         let (name, tag) =
             images::LOCALSTACK.name.split_once(':').unwrap_or((images::LOCALSTACK.name, "latest"));
@@ -63,13 +63,13 @@ impl LocalStack {
     }
 
     /// Removes it.
-    pub(super) async fn remove(self) -> Result<()> {
+    pub async fn remove(self) -> Result<()> {
         let failed = |source| Error::Container { what: "LocalStack".to_owned(), source };
         self.container.rm().await.map_err(failed)
     }
 
     /// `host:port` on this host.
-    pub(super) fn address(&self) -> &str {
+    pub fn address(&self) -> &str {
         &self.address
     }
 }

@@ -17,9 +17,9 @@ use aws_config::SdkConfig;
 use bollard::Docker;
 use jiff::Timestamp;
 
-pub use cleanup::Signals;
 use cleanup::Cleanup;
-use localstack::LocalStack;
+pub use cleanup::Signals;
+pub use localstack::LocalStack;
 use network::Network;
 use registry::Registry;
 pub use stack::StackOptions;
