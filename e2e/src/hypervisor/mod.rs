@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use jiff::{SignedDuration, Timestamp};
@@ -29,6 +29,9 @@ use crate::{Error, Result, engine};
 
 /// How often EC2 and the engine are looked at.
 const EVERY: Duration = Duration::from_millis(300);
+
+/// An instance that has no profile for this long has none.
+const PROFILE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a guest has to shut down when its instance is terminated.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -76,6 +79,8 @@ struct Inner {
     guests: Mutex<HashMap<String, Slot>>,
     /// Instances whose guest is over: never to be made again.
     over: Mutex<HashSet<String>>,
+    /// Instances without a profile, and since when they are known.
+    incomplete: Mutex<HashMap<String, Instant>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -103,6 +108,7 @@ impl Hypervisor {
             maker,
             guests: Mutex::default(),
             over: Mutex::default(),
+            incomplete: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -231,7 +237,7 @@ impl Inner {
         let instances = self.ec2.instances().await?;
         let running = guest::running(&self.docker, &self.options.world).await?;
         for instance in instances.iter().filter(|instance| instance.is_up()) {
-            if self.reserve(instance) {
+            if self.is_complete(instance) && self.reserve(instance) {
                 let (inner, instance) = (Arc::clone(self), instance.clone());
                 self.tasks.spawn(async move { inner.boot(instance).await });
             }
@@ -251,6 +257,17 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Whether EC2 says all about a new instance. LocalStack lists one a moment before it has
+    /// its profile; a guest made in that moment would never get credentials.
+    fn is_complete(&self, instance: &Instance) -> bool {
+        if instance.profile.is_some() {
+            return true;
+        }
+        let mut incomplete = lock(&self.incomplete);
+        let since = incomplete.entry(instance.id.clone()).or_insert_with(Instant::now);
+        since.elapsed() > PROFILE_PATIENCE
     }
 
     /// Takes a place for a new instance's guest; no for one that has or had one.
