@@ -88,15 +88,6 @@ impl WorkerBoot<'_> {
                 ("STACK", self.source.stack),
                 ("SETTINGS", self.settings.trim_end()),
                 ("DOCKER_PACKAGE", package),
-                // An engine that runs already has not read the mirrors.
-                (
-                    "DOCKER_START",
-                    if mirrors.is_empty() {
-                        "start"
-                    } else {
-                        "restart"
-                    },
-                ),
                 ("DAEMON_JSON", &mirrors),
                 ("HELPER", &self.load_helper()),
                 (
@@ -126,7 +117,7 @@ impl WorkerBoot<'_> {
         format!("mkdir -p /etc/docker\ncat >/etc/docker/daemon.json <<'{EOF}'\n{json:#}\n{EOF}\n")
     }
 
-    /// Beside the fetching of the program; awaited before the agent starts.
+    /// Beside everything else; awaited before the agent starts, which needs the image.
     fn load_helper(&self) -> String {
         let Some((key, sha256)) = &self.helper else {
             return String::new();

@@ -31,7 +31,5 @@ OOMScoreAdjust=-900
 [Install]
 WantedBy=multi-user.target
 @EOF@
-systemctl daemon-reload
-systemctl enable onspot-manager.service
-systemctl start --no-block onspot-manager.service
+systemctl enable --now --no-block onspot-manager.service
 say "manager started"

@@ -2,14 +2,18 @@
 trap 'failed $? "$BASH_COMMAND"' ERR
 need curl curl
 need openssl openssl
+# Everything that is fetched comes at once.
+@HELPER@
+retry 60 get bin/onspot-@SHA256@ "$BIN/onspot" @SHA256@ &
+program=$!
 @DAEMON_JSON@
 need docker @DOCKER_PACKAGE@
-systemctl enable docker.service
-systemctl @DOCKER_START@ docker.service
-@HELPER@
-say "fetching onspot"
-retry 60 get bin/onspot-@SHA256@ "$BIN/onspot" @SHA256@
-chmod 0755 "$BIN/onspot"
+# An engine that runs already takes new settings without a restart.
+if systemctl -q is-active docker.service; then
+  systemctl reload docker.service
+else
+  systemctl enable --now docker.service
+fi
 
 mkdir -p -m 0755 /etc/onspot
 cat >/etc/onspot/worker.toml <<'@EOF@'
@@ -54,8 +58,8 @@ OOMScoreAdjust=-1000
 [Install]
 WantedBy=multi-user.target
 @EOF@
-systemctl daemon-reload
-systemctl enable onspot-watchdog.service onspot-worker.service
+wait "$program"
+chmod 0755 "$BIN/onspot"
 @AWAIT_HELPER@
-systemctl start --no-block onspot-watchdog.service onspot-worker.service
+systemctl enable --now --no-block onspot-watchdog.service onspot-worker.service
 say "worker started"
