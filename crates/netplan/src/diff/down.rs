@@ -2,7 +2,8 @@
 
 use onspot_reconcile::Change;
 
-use super::{Action, Diff, NetworkPlan, PlannedStep, Resource};
+use super::up::Diff;
+use super::{Action, NetworkPlan, PlannedStep, Resource};
 use crate::observed::Found;
 use crate::{Nat, Observed, Role};
 

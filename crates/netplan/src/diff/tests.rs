@@ -4,8 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::observed::{
-    AddressState, EndpointState, GatewayState, GroupState, NatState, SubnetState, VpcState,
+    AddressState, EndpointState, Found, GatewayState, GroupState, NatState, RoutesState,
+    SubnetState, VpcState,
 };
+use crate::{Nat, Observed};
 
 /// EC2 as far as the plan's calls go.
 #[derive(Debug, Clone, Default)]

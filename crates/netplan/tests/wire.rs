@@ -1,0 +1,143 @@
+//! What is made of EC2's answers.
+
+use std::collections::BTreeMap;
+
+use aws_credential_types::Credentials;
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::retry::RetryConfig;
+use aws_sdk_ec2::config::{BehaviorVersion, Region};
+use onspot_netplan::{NetplanError, observe};
+use wiremock::matchers::body_string_contains;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+fn client(endpoint: &str) -> Client {
+    let config = aws_sdk_ec2::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::new(
+            "AKIDEXAMPLE",
+            "secret",
+            None,
+            None,
+            "test",
+        ))
+        .retry_config(RetryConfig::disabled())
+        .endpoint_url(endpoint)
+        .build();
+    Client::from_conf(config)
+}
+
+/// Answers the given actions so, and any other with nothing found.
+async fn server(answers: &[(&str, &str)]) -> MockServer {
+    let known: BTreeMap<String, String> = answers
+        .iter()
+        .map(|(action, content)| ((*action).to_owned(), (*content).to_owned()))
+        .collect();
+    let respond = move |request: &Request| {
+        let body = String::from_utf8_lossy(&request.body);
+        let action = body
+            .strip_prefix("Action=")
+            .and_then(|rest| rest.split('&').next());
+        let action = action.unwrap_or_default();
+        let content = known.get(action).map_or("", String::as_str);
+        ResponseTemplate::new(200).set_body_string(format!(
+            r#"<{action}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">{content}</{action}Response>"#
+        ))
+    };
+    let server = MockServer::start().await;
+    Mock::given(body_string_contains("Action="))
+        .respond_with(respond)
+        .mount(&server)
+        .await;
+    server
+}
+
+fn tags(role: &str) -> String {
+    format!(
+        "<tagSet><item><key>onspot:stack</key><value>ci</value></item>
+         <item><key>onspot:role</key><value>{role}</value></item></tagSet>"
+    )
+}
+
+#[tokio::test]
+async fn what_is_being_deleted_is_not_there() {
+    let nats = ["deleting", "deleted", "failed", "pending"].map(|state| {
+        let tags = tags("nat-gateway");
+        format!("<item><natGatewayId>nat-{state}</natGatewayId><state>{state}</state>{tags}</item>")
+    });
+    let endpoints = ["deleting", "deleted", "available"].map(|state| {
+        let tags = tags("s3-endpoint");
+        format!(
+            "<item><vpcEndpointId>vpce-{state}</vpcEndpointId><state>{state}</state>{tags}</item>"
+        )
+    });
+    let nats = format!("<natGatewaySet>{}</natGatewaySet>", nats.concat());
+    let endpoints = format!("<vpcEndpointSet>{}</vpcEndpointSet>", endpoints.concat());
+    let server = server(&[
+        ("DescribeNatGateways", &nats),
+        ("DescribeVpcEndpoints", &endpoints),
+    ])
+    .await;
+    let found = observe(&client(&server.uri()), "ci")
+        .await
+        .expect("an observation");
+    let nats: Vec<_> = found.nats.iter().map(|nat| nat.id.as_str()).collect();
+    let endpoints: Vec<_> = found
+        .endpoints
+        .iter()
+        .map(|endpoint| endpoint.id.as_str())
+        .collect();
+    assert_eq!(
+        (nats, endpoints),
+        (vec!["nat-pending"], vec!["vpce-available"])
+    );
+    assert!(!found.nats[0].state.available);
+}
+
+#[tokio::test]
+async fn a_route_to_a_gateway_that_is_gone_does_not_work() {
+    let table = format!(
+        "<routeTableSet><item><routeTableId>rtb-1</routeTableId>
+         <routeSet>
+           <item><destinationCidrBlock>10.0.0.0/16</destinationCidrBlock>
+             <gatewayId>local</gatewayId><state>active</state></item>
+           <item><destinationCidrBlock>0.0.0.0/0</destinationCidrBlock>
+             <natGatewayId>nat-1</natGatewayId><state>blackhole</state></item>
+         </routeSet>
+         <associationSet><item><routeTableAssociationId>rtbassoc-1</routeTableAssociationId>
+           <subnetId>subnet-1</subnetId></item></associationSet>{}</item></routeTableSet>",
+        tags("private-routes")
+    );
+    let server = server(&[("DescribeRouteTables", &table)]).await;
+    let found = observe(&client(&server.uri()), "ci")
+        .await
+        .expect("an observation");
+    let state = &found.routes[0].state;
+    assert_eq!(state.default_target.as_deref(), Some("nat-1"));
+    assert!(!state.default_works);
+    assert_eq!(state.subnets["subnet-1"], "rtbassoc-1");
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_ec2s_words() {
+    let server = MockServer::start().await;
+    let refusal = "<Response><Errors><Error><Code>AuthFailure</Code>
+        <Message>AWS was not able to validate the provided access credentials</Message>
+        </Error></Errors><RequestID>1</RequestID></Response>";
+    Mock::given(body_string_contains("Action="))
+        .respond_with(ResponseTemplate::new(401).set_body_string(refusal))
+        .mount(&server)
+        .await;
+    let error = observe(&client(&server.uri()), "ci")
+        .await
+        .expect_err("a refusal");
+    let NetplanError::Call(call) = &error else {
+        panic!("not a failed call: {error}")
+    };
+    assert_eq!(call.code(), Some("AuthFailure"));
+    assert!(
+        error
+            .hint()
+            .is_some_and(|hint| hint.contains("log in again"))
+    );
+}
