@@ -202,7 +202,7 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, &'static str> {
         return Ok(Vec::new());
     }
     let words: Vec<&str> = text.split(',').collect();
-    if words.len() % 2 != 0 {
+    if !words.len().is_multiple_of(2) {
         return Err("must be key,value,key,value and so on");
     }
     let pairs = words

@@ -182,7 +182,7 @@ fn quoted(key: &str) -> String {
         for character in key.chars() {
             match character {
                 '"' | '\\' => quoted.extend(['\\', character]),
-                c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+                c if c.is_control() => quoted.extend(format!("\\u{:04X}", u32::from(c)).chars()),
                 c => quoted.push(c),
             }
         }

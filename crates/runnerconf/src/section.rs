@@ -1,11 +1,17 @@
 //! Reads TOML tables key by key, with errors that know their line.
 
+mod complaint;
+mod value;
+
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{ConfigError, ConfigErrorKind, Excerpt, nearest};
+
+pub(crate) use complaint::Complaint;
+use value::{to_value, to_value_of};
 
 /// A key and its value, both with their place.
 type Entry<'d> = (Spanned<std::borrow::Cow<'d, str>>, Spanned<DeValue<'d>>);
@@ -375,72 +381,5 @@ impl<'d> Section<'d> {
             "the file" => key.to_owned(),
             path => format!("{path}.{key}"),
         }
-    }
-}
-
-/// What is wrong with a value, and what to write instead.
-#[derive(Debug)]
-pub(crate) struct Complaint {
-    /// The rest of a sentence that begins with the key.
-    pub(crate) reason: String,
-    /// What to write instead.
-    pub(crate) hint: Option<String>,
-}
-
-impl Complaint {
-    /// Only what is wrong.
-    pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            hint: None,
-        }
-    }
-
-    /// The same with advice.
-    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// A word that is none of those allowed.
-    pub(crate) fn none_of(word: &str, allowed: &[&str]) -> Self {
-        let hint = match nearest(word, allowed.iter().copied()) {
-            Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => format!("use one of {}", allowed.join(", ")),
-        };
-        Self::new(format!("is `{word}`, which is not known")).with_hint(hint)
-    }
-}
-
-fn to_value_of(value: Spanned<DeValue<'_>>) -> toml::Value {
-    to_value(value.into_inner())
-}
-
-/// The value without its places.
-fn to_value(value: DeValue<'_>) -> toml::Value {
-    match value {
-        DeValue::String(text) => toml::Value::String(text.into_owned()),
-        // The parser has checked the digits but not the size; what is too large for TOML's
-        // integers is kept as a float.
-        DeValue::Integer(integer) => {
-            let digits = integer.as_str().replace('_', "");
-            match i64::from_str_radix(&digits, integer.radix()) {
-                Ok(number) => toml::Value::Integer(number),
-                Err(_) => toml::Value::Float(digits.parse().unwrap_or(f64::INFINITY)),
-            }
-        }
-        DeValue::Float(float) => {
-            let digits = float.as_str().replace('_', "");
-            toml::Value::Float(digits.parse().unwrap_or(f64::NAN))
-        }
-        DeValue::Boolean(boolean) => toml::Value::Boolean(boolean),
-        DeValue::Datetime(datetime) => toml::Value::Datetime(datetime),
-        DeValue::Array(items) => toml::Value::Array(items.into_iter().map(to_value_of).collect()),
-        DeValue::Table(table) => toml::Value::Table(
-            table
-                .into_iter()
-                .map(|(key, value)| (key.into_inner().into_owned(), to_value_of(value)))
-                .collect(),
-        ),
     }
 }

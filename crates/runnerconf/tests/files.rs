@@ -1,5 +1,7 @@
 //! Whole files, as people have them.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+
 use onspot_runnerconf::{CacheType, Config, ConfigErrorKind, ExecutorKind, TokenRef, lint, render};
 
 /// The article's file of 2017, its variables filled in.

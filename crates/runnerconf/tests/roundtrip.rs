@@ -1,5 +1,7 @@
 //! Whatever a config says, writing and reading it gives the same.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+
 use std::time::Duration;
 
 use onspot_runnerconf::{

@@ -1,0 +1,37 @@
+//! What is wrong with a value.
+
+use crate::error::nearest;
+
+/// What is wrong with a value, and what to write instead.
+#[derive(Debug)]
+pub(crate) struct Complaint {
+    /// The rest of a sentence that begins with the key.
+    pub(crate) reason: String,
+    /// What to write instead.
+    pub(crate) hint: Option<String>,
+}
+
+impl Complaint {
+    /// Only what is wrong.
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            hint: None,
+        }
+    }
+
+    /// The same with advice.
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// A word that is none of those allowed.
+    pub(crate) fn none_of(word: &str, allowed: &[&str]) -> Self {
+        let hint = match nearest(word, allowed.iter().copied()) {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => format!("use one of {}", allowed.join(", ")),
+        };
+        Self::new(format!("is `{word}`, which is not known")).with_hint(hint)
+    }
+}
