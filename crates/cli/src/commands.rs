@@ -24,10 +24,10 @@ pub(crate) async fn perform(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Init(args) => init::init(&args, global),
         Verb::Plan(args) => plan::plan(&args, global).await,
-        Verb::Up(args) => interruptible(up::up(&args, global)).await,
+        Verb::Up(args) => interruptible(Box::pin(up::up(&args, global))).await,
         Verb::Status(args) => status::status(&args, global).await,
         Verb::Logs(args) => logs::logs(&args, global).await,
-        Verb::Down(args) => interruptible(down::down(&args, global)).await,
+        Verb::Down(args) => interruptible(Box::pin(down::down(&args, global))).await,
         Verb::Render(args) => render::render(&args, global).await,
         Verb::Version => version::version(global),
         Verb::Helper => helper::helper().await,

@@ -206,15 +206,11 @@ fn causes(error: &dyn Error) -> Vec<String> {
         let mut text = cause.to_string();
         next = cause.source();
         if SDK_ERRORS.contains(&text.as_str()) {
-            while let Some(deeper) = next {
-                text = deeper
-                    .to_string()
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
+            while let Some(deeper) = next.take() {
+                text = deeper.to_string();
                 next = deeper.source();
             }
+            text.truncate(text.find('\n').unwrap_or(text.len()));
         }
         if !said.iter().any(|before| before.contains(&text)) {
             said.push(text);

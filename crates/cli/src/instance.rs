@@ -14,7 +14,7 @@ use crate::{signals, systemd};
 /// Between two questions to a metadata service that does not answer yet.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the metadata service may take to come up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the last log lines may take.
 const LAST_LINES: Duration = Duration::from_secs(8);
 

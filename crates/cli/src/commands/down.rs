@@ -14,7 +14,7 @@ use crate::{confirm, progress};
 struct Removed<'a> {
     event: &'static str,
     stack: &'a str,
-    removed: &'a Plan,
+    plan: &'a Plan,
 }
 
 /// Says what goes, asks, and removes it.
@@ -28,12 +28,12 @@ pub(crate) async fn down(args: &Down, global: Global) -> Result<(), Failure> {
     let clients = Clients::connect(&spec).await?;
     let stack = spec.name.as_str();
     if !args.yes {
-        let plan = onspot_stack::plan_down(stack, &clients).await?;
+        let plan = Box::pin(onspot_stack::plan_down(stack, &clients)).await?;
         output.result(
             &Removed {
                 event: "plan",
                 stack,
-                removed: &plan,
+                plan: &plan,
             },
             || format!("stack {stack} in {}\n\n{plan}\n", clients.region()),
         )?;
@@ -44,7 +44,7 @@ pub(crate) async fn down(args: &Down, global: Global) -> Result<(), Failure> {
         }
     }
     let (events, shown) = progress::show(global);
-    let removed = onspot_stack::down(stack, &clients, &events).await;
+    let removed = Box::pin(onspot_stack::down(stack, &clients, &events)).await;
     drop(events);
     shown.finished().await;
     let removed = removed?;
@@ -52,7 +52,7 @@ pub(crate) async fn down(args: &Down, global: Global) -> Result<(), Failure> {
         &Removed {
             event: "down",
             stack,
-            removed: &removed,
+            plan: &removed,
         },
         || {
             let count = removed.acting().count();

@@ -1,5 +1,7 @@
 //! `onspot plan`: what `up` would change.
 
+use std::fmt::Write as _;
+
 use onspot_reconcile::Plan;
 use onspot_stack::{Clients, Spec, UpOptions};
 use serde::Serialize;
@@ -23,7 +25,7 @@ pub(crate) async fn plan(args: &cli::Plan, global: Global) -> Result<(), Failure
     let spec = Spec::load(&args.stack.config)?;
     let clients = Clients::connect(&spec).await?;
     let options = options(&args.uploads, global).await?;
-    let plan = onspot_stack::plan(&spec, &clients, &options).await?;
+    let plan = Box::pin(onspot_stack::plan(&spec, &clients, &options)).await?;
     let notes = spec.notes();
     let shown = Shown {
         stack: &spec.name,
@@ -58,7 +60,8 @@ impl Shown<'_> {
         } = self;
         let mut text = format!("stack {stack} in {region}\n\n{plan}\n");
         for note in *notes {
-            text.push_str(&format!("note: {note}\n"));
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "note: {note}");
         }
         text
     }

@@ -16,9 +16,10 @@ struct Rendered {
 /// Prints the file. AWS is asked only if that is wanted.
 pub(crate) async fn render(args: &Render, global: Global) -> Result<(), Failure> {
     let spec = Spec::load(&args.stack.config)?;
-    let clients = match args.live {
-        true => Some(Clients::connect(&spec).await?),
-        false => None,
+    let clients = if args.live {
+        Some(Clients::connect(&spec).await?)
+    } else {
+        None
     };
     let config = onspot_stack::render(&spec, clients.as_ref()).await?;
     let rendered = Rendered { config };

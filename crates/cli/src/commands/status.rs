@@ -19,7 +19,7 @@ const PAST: usize = 5;
 pub(crate) async fn status(args: &Stack, global: Global) -> Result<(), Failure> {
     let spec = Spec::load(&args.config)?;
     let clients = Clients::connect(&spec).await?;
-    let status = onspot_stack::status(&spec.name, &clients).await?;
+    let status = Box::pin(onspot_stack::status(&spec.name, &clients)).await?;
     if status.resources.is_empty() {
         let (stack, region) = (&status.stack, &status.region);
         return Err(

@@ -29,11 +29,14 @@ pub(crate) async fn up(args: &Up, global: Global) -> Result<(), Failure> {
         patience: Duration::from_secs(args.wait),
         ..options
     };
-    if !args.yes && confirm::can_ask() && !agreed(&spec, &clients, &options, output).await? {
+    if !args.yes
+        && confirm::can_ask()
+        && !Box::pin(agreed(&spec, &clients, &options, output)).await?
+    {
         return Err(Failure::new("nothing was changed, as you said"));
     }
     let (events, shown) = progress::show(global);
-    let outputs = onspot_stack::up(&spec, &clients, &options, &events).await;
+    let outputs = Box::pin(onspot_stack::up(&spec, &clients, &options, &events)).await;
     drop(events);
     shown.finished().await;
     let outputs = outputs?;
@@ -53,7 +56,7 @@ async fn agreed(
     options: &UpOptions,
     output: Output,
 ) -> Result<bool, Failure> {
-    let plan = onspot_stack::plan(spec, clients, options).await?;
+    let plan = Box::pin(onspot_stack::plan(spec, clients, options)).await?;
     let notes = spec.notes();
     let shown = Shown {
         stack: &spec.name,

@@ -97,7 +97,7 @@ mod tests {
     fn a_batch_ends_with_its_bytes() {
         let mut batch = Batch::default();
         let line = "x".repeat(MAX_EVENT);
-        let taken = (0..)
+        let taken = (0..20_000)
             .take_while(|time| batch.add(entry(*time, line.clone())).is_ok())
             .count();
         assert_eq!(taken, 4);
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_batch_ends_with_its_events() {
         let mut batch = Batch::default();
-        let taken = (0..)
+        let taken = (0..20_000)
             .take_while(|time| batch.add(entry(*time, "x")).is_ok())
             .count();
         assert_eq!(taken, MAX_EVENTS);

@@ -18,7 +18,7 @@ const GATHER: Duration = Duration::from_secs(1);
 /// How long the last lines may take once the process ends.
 const LAST_LINES: Duration = Duration::from_secs(5);
 /// The longest wait after a failure.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// A log stream in CloudWatch.
 #[derive(Debug, Clone)]

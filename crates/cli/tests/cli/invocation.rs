@@ -67,14 +67,14 @@ impl Folder {
         for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
             let text = String::from_utf8_lossy(bytes);
             if !text.is_empty() {
-                shown.push_str(&format!("--- {name}\n{}\n", text.trim_end()));
+                shown.extend(["--- ", name, "\n", text.trim_end(), "\n"]);
             }
         }
         let code = output
             .status
             .code()
             .map_or("none".to_owned(), |code| code.to_string());
-        shown.push_str(&format!("--- exit code {code}\n"));
+        shown.extend(["--- exit code ", &code, "\n"]);
         shown.replace(&self.path().display().to_string(), "[folder]")
     }
 }

@@ -1,5 +1,7 @@
 //! Whole runs of the binary: command line, exit code, stdout and stderr.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+
 mod bad_files;
 mod first_steps;
 mod invocation;
