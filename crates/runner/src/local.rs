@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use onspot_executor::{DockerExecutor, Executor};
+use onspot_executor::{DockerExecutor, Executor, ShellExecutor, ShellSettings};
 use onspot_gitlab::{AssignedJob, Info, RunnerIdentity, RunnerToken, SystemId};
 use onspot_ledger::{
     JobKey, Key, Ledger, ManagerId, MemoryLedger, Phase, Record, RunnerName, Verdict, WorkerId,
@@ -24,6 +24,7 @@ use crate::leader::{LeaderContext, Seat, chain, lead};
 use crate::settings::Timing;
 use crate::setup::{
     SetupError, check_executor, check_interval, client_of, docker_settings, log_limit,
+    runner_settings,
 };
 use crate::worker::{CachePlace, WorkerContext, work};
 
@@ -183,11 +184,19 @@ async fn end(
         return Ok(());
     };
     let payload = AssignedJob::parse(payload.value.raw)?.job;
-    // A worker's own result, told a moment ago, is simply told again.
-    match leader.runners.get(&job.runner) {
-        Some(seat) => seat.coordinator.report(&payload, &verdict, None).await,
-        None => Ok(()),
+    let Some(seat) = leader.runners.get(&job.runner) else {
+        return Ok(());
+    };
+    if let Some(message) = &verdict.message
+        && let Ok(trace) = seat.coordinator.open_trace(&payload, record.trace).await
+    {
+        trace
+            .writer()
+            .error(&format!("Job failed (system failure): {message}"));
+        trace.close().await;
     }
+    // A worker's own result, told a moment ago, is simply told again.
+    seat.coordinator.report(&payload, &verdict, None).await
 }
 
 async fn executor_of(
@@ -199,12 +208,22 @@ async fn executor_of(
         tracing::warn!(runner = runner.name, executor = %runner.executor,
             "jobs run on this host, as with the executor docker");
     }
-    let mut settings = docker_settings(runner, short_token, options.helper_binary.clone())?;
-    settings.builds_root = match &runner.builds_dir {
+    let mut builds_root = match &runner.builds_dir {
         Some(folder) => PathBuf::from(folder),
         None => options.data.join("builds"),
     };
-    settings.builds_root.push(folder_of(&runner.name));
+    builds_root.push(folder_of(&runner.name));
+    if runner.executor == ExecutorKind::Shell {
+        let settings = runner_settings(runner, short_token)?;
+        let helper = options.helper_binary.clone();
+        let mut settings = ShellSettings::new(settings, helper, builds_root);
+        if let Some(shell) = &runner.shell {
+            settings.shell.clone_from(shell);
+        }
+        return Ok(Arc::new(ShellExecutor::new(settings)));
+    }
+    let mut settings = docker_settings(runner, short_token, options.helper_binary.clone())?;
+    settings.builds_root = builds_root;
     let executor = DockerExecutor::connect(settings)
         .await
         .map_err(SetupError::Host)?;

@@ -360,6 +360,12 @@ impl Agent {
         if tokio::time::timeout(STOP_LIMIT, last).await.is_err() {
             tracing::warn!("the last state could not be written");
         }
+        if tokio::time::timeout(STOP_LIMIT, self.context.executor.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!("not everything could be removed");
+        }
     }
 
     async fn wait_for_all(&mut self) {

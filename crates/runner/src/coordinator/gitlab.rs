@@ -1,5 +1,7 @@
 //! The real GitLab.
 
+use std::time::Duration;
+
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use onspot_gitlab::{
@@ -11,6 +13,11 @@ use onspot_ledger::{Ending, TraceMark, Verdict};
 use tokio::sync::watch;
 
 use super::{Coordinator, JobSource, Trace};
+
+/// After this time without output GitLab is told that a job is alive. Its answer says whether the
+/// job was cancelled, so this is how late a cancel is noticed while a script is silent; GitLab
+/// Runner takes 30 s.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A GitLab that hands out jobs to one runner.
 #[derive(Debug, Clone)]
@@ -100,6 +107,7 @@ impl Coordinator for GitLabJobs {
                 last_known: last_known.map(position_of),
             };
             let mut options = TraceOptions {
+                silence: SILENCE,
                 token_prefixes: job.features.token_mask_prefixes.clone(),
                 ..TraceOptions::default()
             };

@@ -67,8 +67,9 @@ impl AttemptJob {
             Finish::Verdict(verdict) => self.conclude(&payload, verdict, Some(trace)).await,
             Finish::GivenUp(why) => {
                 if *self.stop.borrow() == Some(Stop::Interrupt) {
-                    let text = format!("{why}; the job goes on elsewhere if it may");
-                    trace.writer().line(&ansi::warning(&text));
+                    trace
+                        .writer()
+                        .line(&ansi::warning(&format!("This attempt ends here: {why}")));
                     trace.close().await;
                 }
                 self.give_up(started, why).await

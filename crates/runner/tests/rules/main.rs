@@ -1,0 +1,24 @@
+//! The sixteen rules of the ledger, one file each: the accident without the rule, done by hand
+//! with raw operations, and the same schedule under the real loops; then random faults over all
+//! of it. See `docs/design` for the rules themselves.
+//!
+//! Time is tokio's, paused: an hour of the story takes milliseconds.
+
+mod rule_01;
+mod rule_02;
+mod rule_03;
+mod rule_04;
+mod rule_05;
+mod rule_06;
+mod rule_07;
+mod rule_08;
+mod rule_09;
+mod rule_10;
+mod rule_11;
+mod rule_12;
+mod rule_13;
+mod rule_14;
+mod rule_15;
+mod rule_16;
+mod simulation;
+mod world;

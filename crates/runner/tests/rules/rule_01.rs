@@ -1,0 +1,36 @@
+//! Who receives the 201 creates the record, leader or not; leaders list the records every round.
+
+use crate::world::{Op, World, seconds};
+
+/// The accident: a manager that drops what it receives because it does not lead any more.
+#[tokio::test(start_paused = true)]
+async fn without_it_a_job_held_by_a_deposed_leader_is_lost() {
+    let world = World::new();
+    let (_host, _agent) = world.worker("w1");
+    world.gitlab.push(1);
+    let _raw_in_a_deposed_leaders_hands = world.gitlab.take(1);
+    let _b = world.manager("b");
+    seconds(3600).await;
+    assert!(!world.gitlab.is_over(1), "nobody knows of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_it_the_receiver_writes_the_record_and_the_leader_finds_it() {
+    let world = World::new();
+    let (_host, _agent) = world.worker("w1");
+    let a = world.manager("a");
+    seconds(5).await;
+    // From here on A hears nothing of the lead, and its request to GitLab is on its way.
+    let _deposed = a.line.hold(Op::Any, "leader");
+    let _no_more_rounds = a.line.hold(Op::List, "");
+    let b = world.manager("b");
+    // That B does not get the job.
+    b.desk.set_down(true);
+    seconds(25).await;
+    world.gitlab.push(1);
+    seconds(1).await;
+    assert!(world.gitlab.is_taken(1), "by A");
+    b.desk.set_down(false);
+    world.until_cleared(1).await;
+    assert_eq!(world.log.runs_on(1), ["w1"]);
+}

@@ -1,0 +1,58 @@
+//! A worker stores *started*, waits for the answer, reads its order again, and starts the script
+//! only if *run* stands and its lease holds; never twice for one attempt.
+
+use onspot_ledger::Restart;
+
+use crate::world::{Op, World, seconds};
+
+/// The accident: it read its order, stalled, and starts what has gone to another meanwhile.
+#[tokio::test(start_paused = true)]
+async fn without_it_a_stalled_worker_runs_beside_its_successor() {
+    let world = World::new();
+    let (h1, w1) = world.worker("w1");
+    let _a = world.manager("a");
+    seconds(5).await;
+    w1.line.hold(Op::Put, "state");
+    world.gitlab.push(1);
+    seconds(10).await;
+    let order = world.order("w1").await.unwrap().value;
+    assert!(order.runs(1, 1), "it has read this");
+    let (_h2, _w2) = world.worker("w2");
+    world.until_started(1, "w2").await;
+    // It goes on from there without looking again.
+    let _script = h1.start(1, 1);
+    assert!(world.log.overlaps(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_it_the_stalled_worker_looks_again_and_leaves_it() {
+    let world = World::new();
+    let (_h1, w1) = world.worker("w1");
+    let _a = world.manager("a");
+    seconds(5).await;
+    world.gitlab.push(1);
+    world
+        .until("it is ordered", async || {
+            world.order("w1").await.unwrap().value.runs(1, 1)
+        })
+        .await;
+    let stalled = w1.line.hold(Op::Put, "state");
+    stalled.reached().await;
+    let (_h2, _w2) = world.worker("w2");
+    world.until_started(1, "w2").await;
+    stalled.open();
+    world.until_cleared(1).await;
+    assert_eq!(world.log.runs_on(1), ["w2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_it_one_attempt_is_never_started_twice() {
+    let world = World::new();
+    let (_host, _agent) = world.worker("w1");
+    seconds(5).await;
+    world.write_down(1, Restart::Allowed).await;
+    world.write_run(1, 1, "w1").await;
+    // The order stands for ever, and the attempt is over.
+    seconds(3600).await;
+    assert_eq!(world.log.runs_on(1), ["w1"]);
+}

@@ -1,0 +1,112 @@
+//! A restarted agent kills leftovers, loads its own stored state, gives up what it had started,
+//! resumes a result, and never runs an attempt again that is listed there.
+
+use onspot_ledger::{AttemptPhase, Ending, Key, Ledger as _, Restart};
+
+use crate::world::{Op, World, seconds, worker_id};
+
+/// The accident: an agent that starts from nothing.
+#[tokio::test(start_paused = true)]
+async fn without_it_the_order_is_executed_a_second_time() {
+    let world = World::new();
+    let (host, agent) = world.worker("w1");
+    seconds(5).await;
+    world.write_down(1, Restart::Never).await;
+    world.write_run(1, 1, "w1").await;
+    world.until_started(1, "w1").await;
+    agent.crash();
+    world
+        .ledger
+        .delete(Key::state(&worker_id("w1")).as_str())
+        .await
+        .unwrap();
+    let _restarted = world.agent(&host);
+    world
+        .until("again", async || world.log.executions(1).len() == 2)
+        .await;
+    assert_eq!(world.log.executions(1)[1].attempt, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_it_a_started_attempt_is_given_up_and_the_next_one_runs() {
+    let world = World::new();
+    let (host, agent) = world.worker("w1");
+    let _a = world.manager("a");
+    seconds(5).await;
+    world.gitlab.push(1);
+    world.until_started(1, "w1").await;
+    agent.crash();
+    seconds(5).await;
+    let _restarted = world.agent(&host);
+    world.until_cleared(1).await;
+    let executions = world.log.executions(1);
+    assert_eq!(
+        executions.iter().map(|e| e.attempt).collect::<Vec<_>>(),
+        [1, 2]
+    );
+    assert!(!world.log.overlaps(1), "the leftovers were killed first");
+    let trace = world.gitlab.trace(1);
+    assert!(
+        trace.contains("worker w1 gave it up: its agent was restarted"),
+        "{trace}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_it_a_job_that_must_not_run_twice_fails() {
+    let world = World::new();
+    let (host, agent) = world.worker("w1");
+    let _a = world.manager("a");
+    seconds(5).await;
+    world
+        .gitlab
+        .push_with(1, &[("CI_ENVIRONMENT_NAME", "production")]);
+    world.until_started(1, "w1").await;
+    agent.crash();
+    let _restarted = world.agent(&host);
+    world.until_cleared(1).await;
+    assert_eq!(world.log.executions(1).len(), 1);
+    let report = &world.gitlab.reports(1)[0];
+    assert_eq!(report.ending, Ending::Failed);
+    assert_eq!(report.reason.as_deref(), Some("runner_system_failure"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_it_a_stored_result_is_told() {
+    let world = World::new();
+    let (host, agent) = world.worker("w1");
+    seconds(5).await;
+    world.write_down(1, Restart::Allowed).await;
+    world.write_run(1, 1, "w1").await;
+    world.until_started(1, "w1").await;
+    agent.desk.set_down(true);
+    world
+        .until("the result is stored", async || {
+            let state = world.state("w1").await.unwrap().value;
+            let attempt = state.jobs.get(&1);
+            attempt.is_some_and(|a| matches!(a.phase, AttemptPhase::Result { .. }))
+        })
+        .await;
+    agent.crash();
+    let _restarted = world.agent(&host);
+    world
+        .until("it is told", async || world.gitlab.is_over(1))
+        .await;
+    assert_eq!(world.log.executions(1).len(), 1);
+    assert_eq!(world.gitlab.reports(1)[0].ending, Ending::Success);
+}
+
+/// Lost answers: an agent knows its own write by boot id and counter.
+#[tokio::test(start_paused = true)]
+async fn an_agent_knows_its_own_write_when_the_answer_is_lost() {
+    let world = World::new();
+    let (_host, agent) = world.worker("w1");
+    let _a = world.manager("a");
+    seconds(5).await;
+    let lost = agent.line.lose_answers(Op::Put, "state");
+    world.gitlab.push(1);
+    seconds(40).await;
+    lost.open();
+    world.until_cleared(1).await;
+    assert_eq!(world.log.runs_on(1), ["w1"]);
+}

@@ -1,0 +1,81 @@
+//! EC2's "terminated", known before the state is read, replaces silence and revocation.
+
+use onspot_ledger::{AttemptPhase, Ending, Restart, Verdict};
+
+use crate::world::{Op, World, seconds};
+
+/// The accident: the state is read, the worker confirms its result and goes, and only then
+/// "terminated" is learnt: what was read is out of date.
+#[tokio::test(start_paused = true)]
+async fn without_it_what_was_read_before_the_end_misleads() {
+    let world = World::new();
+    let (_h1, _w1) = world.worker("w1");
+    seconds(5).await;
+    world.write_down(1, Restart::Allowed).await;
+    world.write_assigned(1, "w1").await;
+    world.write_run(1, 1, "w1").await;
+    world.until_started(1, "w1").await;
+    let read_first = world.state("w1").await.unwrap().value;
+    world.until("told", async || world.gitlab.is_over(1)).await;
+    world.machines.end("w1");
+    assert_eq!(
+        read_first.jobs[&1].phase,
+        AttemptPhase::Started,
+        "and terminated: run it again?"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_it_the_state_is_read_after_the_end() {
+    let world = World::new();
+    world.log.set_script(1, std::time::Duration::from_mins(30));
+    let (h1, w1) = world.worker("w1");
+    let a = world.manager("a");
+    seconds(5).await;
+    world.gitlab.push(1);
+    world.until_started(1, "w1").await;
+    let reading = a.line.hold(Op::List, "order");
+    reading.reached().await;
+    // Its last words, and its end.
+    let result = AttemptPhase::Result {
+        verdict: Verdict::success(),
+    };
+    w1.crash();
+    h1.kill_all();
+    world
+        .change_state("w1", |state| state.advance(1, 1, result))
+        .await;
+    world.machines.end("w1");
+    seconds(6).await;
+    reading.open();
+    let (_h2, _w2) = world.worker("w2");
+    world.until_cleared(1).await;
+    assert_eq!(world.log.runs_on(1), ["w1"]);
+    assert_eq!(world.gitlab.reports(1)[0].ending, Ending::Success);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_it_a_lost_worker_is_replaced_at_once_and_the_trace_says_so() {
+    let world = World::new();
+    let (h1, w1) = world.worker("w1");
+    let _a = world.manager("a");
+    seconds(5).await;
+    world.gitlab.push(1);
+    world.until_started(1, "w1").await;
+    let (_h2, _w2) = world.worker("w2");
+    w1.crash();
+    h1.kill_all();
+    world.machines.end("w1");
+    let ended = world.clock.steady();
+    world.until_started(1, "w2").await;
+    let took = world.clock.steady() - ended;
+    assert!(took.as_secs() < 20, "{took:?}");
+    world.until_cleared(1).await;
+    let trace = world.gitlab.trace(1);
+    assert!(
+        trace.contains("worker w1 was terminated; attempt 2 runs on worker w2"),
+        "{trace}"
+    );
+    seconds(10).await;
+    assert!(world.state("w1").await.is_none() && world.order("w1").await.is_none());
+}

@@ -1,0 +1,115 @@
+//! EC2, as far as the loops see it.
+
+use std::sync::Mutex;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use onspot_fleet::{InstanceId, InstanceState, Pool};
+use onspot_runner::Clock;
+use onspot_runner::capacity::{Capacity, CapacityError, Machine, Purchase, Purchased};
+
+use super::worker_id;
+
+/// All machines.
+pub(crate) struct Machines {
+    clock: Clock,
+    machines: Mutex<Vec<Machine>>,
+    launched: Mutex<Vec<String>>,
+}
+
+impl Machines {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            machines: Mutex::default(),
+            launched: Mutex::default(),
+        }
+    }
+
+    /// A machine runs.
+    pub(crate) fn add(&self, instance: &str) {
+        self.machines.lock().unwrap().push(Machine {
+            instance: InstanceId::new(instance),
+            worker: worker_id(instance),
+            state: InstanceState::Running,
+            lifecycle: None,
+            pool: None,
+            launched_at: self.clock.now(),
+        });
+    }
+
+    /// EC2 says that a machine runs.
+    pub(crate) fn boot(&self, instance: &str) {
+        for machine in self.machines.lock().unwrap().iter_mut() {
+            if machine.instance.as_str() == instance {
+                machine.state = InstanceState::Running;
+            }
+        }
+    }
+
+    /// EC2 says that a machine is terminated.
+    pub(crate) fn end(&self, instance: &str) {
+        for machine in self.machines.lock().unwrap().iter_mut() {
+            if machine.instance.as_str() == instance {
+                machine.state = InstanceState::Terminated;
+            }
+        }
+    }
+
+    /// The names of machines that were bought and not started yet.
+    pub(crate) fn bought(&self) -> Vec<String> {
+        std::mem::take(&mut *self.launched.lock().unwrap())
+    }
+
+    /// The names of the machines that run.
+    pub(crate) fn live(&self) -> Vec<String> {
+        let machines = self.machines.lock().unwrap();
+        let live = machines.iter().filter(|machine| machine.state.is_live());
+        live.map(|machine| machine.instance.to_string()).collect()
+    }
+}
+
+impl Capacity for Machines {
+    fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
+        async { Ok(self.machines.lock().unwrap().clone()) }.boxed()
+    }
+
+    fn pools(&self) -> BoxFuture<'_, Result<Vec<Pool>, CapacityError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn launch(&self, purchase: Purchase) -> BoxFuture<'_, Result<Purchased, CapacityError>> {
+        async move {
+            let mut bought = Vec::new();
+            for _ in 0..purchase.count {
+                let mut machines = self.machines.lock().unwrap();
+                let name = format!("i-{}", machines.len() + 1);
+                machines.push(Machine {
+                    instance: InstanceId::new(&name),
+                    worker: worker_id(&name),
+                    state: InstanceState::Pending,
+                    lifecycle: Some(purchase.lifecycle),
+                    pool: None,
+                    launched_at: self.clock.now(),
+                });
+                bought.extend(machines.last().cloned());
+                self.launched.lock().unwrap().push(name);
+            }
+            Ok(Purchased {
+                machines: bought,
+                errors: Vec::new(),
+            })
+        }
+        .boxed()
+    }
+
+    fn terminate(&self, instances: Vec<InstanceId>) -> BoxFuture<'_, Result<(), CapacityError>> {
+        async move {
+            for instance in instances {
+                self.end(instance.as_str());
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
