@@ -30,7 +30,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 # Hop limit 1 keeps bridged containers from the instance's metadata; this does it again.
-ExecStartPre=-/bin/sh -c 'iptables -w -C DOCKER-USER -d 169.254.169.254 -j DROP || iptables -w -I DOCKER-USER -d 169.254.169.254 -j DROP'
+ExecStartPre=-/bin/sh -c 'iptables -w -C DOCKER-USER -d 169.254.169.254 -j DROP 2>/dev/null || iptables -w -I DOCKER-USER -d 169.254.169.254 -j DROP'
 ExecStart=/usr/local/bin/onspot worker --config /etc/onspot/worker.toml
 Restart=always
 RestartSec=2
