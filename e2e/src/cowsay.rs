@@ -3,7 +3,10 @@
 /// The lines of a trace that `cat ghosts.txt` printed: from the balloon's upper edge to the
 /// last line that is not the runner's own.
 pub fn ghost(trace: &str) -> String {
-    let lines: Vec<&str> = trace.lines().map(|line| line.trim_end_matches('\r')).collect();
+    let lines: Vec<&str> = trace
+        .lines()
+        .map(|line| line.trim_end_matches('\r'))
+        .collect();
     let edge = |line: &&str| {
         let line = line.trim();
         line.len() > 3 && line.chars().all(|char| char == '_')

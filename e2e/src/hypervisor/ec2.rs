@@ -103,7 +103,11 @@ impl Ec2 {
     pub async fn register_image(&self, name: &str) -> Result<String> {
         let root = aws_sdk_ec2::types::BlockDeviceMapping::builder()
             .device_name("/dev/xvda")
-            .ebs(aws_sdk_ec2::types::EbsBlockDevice::builder().volume_size(8).build())
+            .ebs(
+                aws_sdk_ec2::types::EbsBlockDevice::builder()
+                    .volume_size(8)
+                    .build(),
+            )
             .build();
         let answer = self
             .ec2

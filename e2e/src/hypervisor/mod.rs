@@ -266,7 +266,9 @@ impl Inner {
             return true;
         }
         let mut incomplete = lock(&self.incomplete);
-        let since = incomplete.entry(instance.id.clone()).or_insert_with(Instant::now);
+        let since = incomplete
+            .entry(instance.id.clone())
+            .or_insert_with(Instant::now);
         since.elapsed() > PROFILE_PATIENCE
     }
 

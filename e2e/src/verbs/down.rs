@@ -21,7 +21,10 @@ pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     if let Ok(state) = WorldState::running(folder) {
         let mut down = onspot(&state)?;
-        down.arg("down").arg("--yes").arg("--config").arg(&state.onspot_toml);
+        down.arg("down")
+            .arg("--yes")
+            .arg("--config")
+            .arg(&state.onspot_toml);
         if let Err(error) = run_shown(down).await {
             // The world goes all the same, and everything of the stack with it.
             anstream::eprintln!("error: {}", crate::chain(&error));

@@ -20,7 +20,11 @@ pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
     let _ = rustix::process::setsid();
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,onspot_e2e=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("watch for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("watch for Ctrl-C"))?;
     let mut options = WorldOptions::new(folder.join(FOLDER));
@@ -32,7 +36,10 @@ pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
         _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
         _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
     };
-    let toml = world.write_stack(&StackOptions { max_builds: 1, ..StackOptions::default() })?;
+    let toml = world.write_stack(&StackOptions {
+        max_builds: 1,
+        ..StackOptions::default()
+    })?;
     WorldState::of(&world, toml).write(folder)?;
     tokio::select! {
         _ = terminate.recv() => {}

@@ -21,7 +21,12 @@ const WORLD_BOUND: Duration = Duration::from_secs(300);
 pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
     let begin = Instant::now();
     let state = world(folder).await?;
-    anstream::println!("world {}: AWS {}  GitLab {}", state.id, state.aws_url, state.gitlab_url);
+    anstream::println!(
+        "world {}: AWS {}  GitLab {}",
+        state.id,
+        state.aws_url,
+        state.gitlab_url
+    );
     stack(&state, folder).await?;
     let cowsay = images::repository().join("fixtures/cowsay");
     anstream::println!("pushing {}", cowsay.display());
@@ -37,8 +42,14 @@ pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
         return Ok(code.into());
     }
     let trace = trace_of(&state, "verify").await?;
-    anstream::println!("\nThe ghost, from the trace of verify:\n\n{}", cowsay::ghost(&trace));
-    anstream::println!("All that took {}. Now you can", poll::rough(begin.elapsed()));
+    anstream::println!(
+        "\nThe ghost, from the trace of verify:\n\n{}",
+        cowsay::ghost(&trace)
+    );
+    anstream::println!(
+        "All that took {}. Now you can",
+        poll::rough(begin.elapsed())
+    );
     anstream::println!("  look at the pipelines     {}", state.gitlab_url);
     anstream::println!("  look at the stack         just status");
     anstream::println!("  push a project of yours   just push DIR");
@@ -78,7 +89,11 @@ async fn world(folder: &Path) -> Result<WorldState> {
         status: status.to_string(),
         output: std::fs::read_to_string(&log).unwrap_or_default(),
     })?;
-    anstream::println!("the world is up ({}); its log: {}", poll::rough(begin.elapsed()), log.display());
+    anstream::println!(
+        "the world is up ({}); its log: {}",
+        poll::rough(begin.elapsed()),
+        log.display()
+    );
     Ok(state)
 }
 
@@ -102,7 +117,12 @@ fn serve(folder: &Path) -> Result<Child> {
 async fn stack(state: &WorldState, folder: &Path) -> Result<()> {
     let guests = program::for_guests(&folder.join(FOLDER)).await?;
     let mut up = onspot(state)?;
-    up.arg("up").arg("--yes").arg("--config").arg(&state.onspot_toml).arg("--binary").arg(guests);
+    up.arg("up")
+        .arg("--yes")
+        .arg("--config")
+        .arg(&state.onspot_toml)
+        .arg("--binary")
+        .arg(guests);
     anstream::println!("$ onspot up --config {}", state.onspot_toml.display());
     run_shown(up).await
 }
@@ -120,19 +140,37 @@ pub(super) fn onspot(state: &WorldState) -> Result<Command> {
 /// Runs a command that shows what it does on our terminal.
 pub(super) async fn run_shown(mut command: Command) -> Result<()> {
     let shown = command::shown(&command);
-    let status = command.status().await.map_err(Error::io(format!("run `{shown}`")))?;
+    let status = command
+        .status()
+        .await
+        .map_err(Error::io(format!("run `{shown}`")))?;
     if status.success() {
         return Ok(());
     }
-    Err(Error::Command { command: shown, status: status.to_string(), output: String::new() })
+    Err(Error::Command {
+        command: shown,
+        status: status.to_string(),
+        output: String::new(),
+    })
 }
 
 /// The trace of the latest job `name` of the cowsay project.
 async fn trace_of(state: &WorldState, name: &str) -> Result<String> {
     let what = || format!("read the trace of {name}");
-    let api = format!("{}/api/v4/projects/root%2Fcowsay", state.gitlab_url.trim_end_matches('/'));
-    let client = reqwest::Client::builder().no_proxy().build().map_err(Error::http(what()))?;
-    let get = |url: String| client.get(url).header("PRIVATE-TOKEN", &state.gitlab_token).send();
+    let api = format!(
+        "{}/api/v4/projects/root%2Fcowsay",
+        state.gitlab_url.trim_end_matches('/')
+    );
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .map_err(Error::http(what()))?;
+    let get = |url: String| {
+        client
+            .get(url)
+            .header("PRIVATE-TOKEN", &state.gitlab_token)
+            .send()
+    };
     let pipelines: serde_json::Value = get(format!("{api}/pipelines"))
         .await
         .map_err(Error::http(what()))?

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::sweep::{Which, sweep};
 use super::DROP_BOUND;
+use super::sweep::{Which, sweep};
 use crate::{Error, Result, chain, engine};
 
 /// Who removes the world when the process gets SIGINT or SIGTERM.
@@ -45,7 +45,10 @@ impl Cleanup {
                 end_process(code);
             });
         }
-        Ok(Self { id: id.to_owned(), armed })
+        Ok(Self {
+            id: id.to_owned(),
+            armed,
+        })
     }
 
     /// The world is gone: nothing is left to do.
@@ -62,7 +65,10 @@ impl Drop for Cleanup {
         let id = self.id.clone();
         // A runtime of its own: the one around us may be ending, and must not be blocked.
         let removed = std::thread::spawn(move || {
-            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+            {
                 runtime.block_on(remove(&id));
             }
         });
@@ -79,12 +85,17 @@ async fn remove(id: &str) {
     };
     match tokio::time::timeout(DROP_BOUND, removal).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::error!(world = id, error = chain(&error), "could not be removed"),
+        Ok(Err(error)) => {
+            tracing::error!(world = id, error = chain(&error), "could not be removed")
+        }
         Err(_) => tracing::error!(world = id, "removing it took too long"),
     }
 }
 
-#[expect(clippy::exit, reason = "a signal ends the process; the test harness has no way to")]
+#[expect(
+    clippy::exit,
+    reason = "a signal ends the process; the test harness has no way to"
+)]
 fn end_process(code: i32) {
     std::process::exit(code);
 }

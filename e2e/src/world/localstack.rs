@@ -27,9 +27,14 @@ pub struct LocalStack {
 impl LocalStack {
     /// Starts one as a part of `world` and waits until it answers.
     pub async fn start(world: &str, region: &str) -> Result<Self> {
-        let failed = |source| Error::Container { what: "LocalStack".to_owned(), source };
-        let (name, tag) =
-            images::LOCALSTACK.name.split_once(':').unwrap_or((images::LOCALSTACK.name, "latest"));
+        let failed = |source| Error::Container {
+            what: "LocalStack".to_owned(),
+            source,
+        };
+        let (name, tag) = images::LOCALSTACK
+            .name
+            .split_once(':')
+            .unwrap_or((images::LOCALSTACK.name, "latest"));
         let container = GenericImage::new(name, tag)
             .with_exposed_port(PORT.tcp())
             .with_wait_for(WaitFor::Nothing)
@@ -51,7 +56,9 @@ impl LocalStack {
         let address = format!("127.0.0.1:{port}");
         let health = format!("http://{address}/_localstack/health");
         poll::until("LocalStack answers", BOOT, || async {
-            let answer = reqwest::get(&health).await.map_err(Error::http("ask for its health"))?;
+            let answer = reqwest::get(&health)
+                .await
+                .map_err(Error::http("ask for its health"))?;
             Ok(if answer.status().is_success() {
                 Look::There(())
             } else {
@@ -64,7 +71,10 @@ impl LocalStack {
 
     /// Removes it.
     pub async fn remove(self) -> Result<()> {
-        let failed = |source| Error::Container { what: "LocalStack".to_owned(), source };
+        let failed = |source| Error::Container {
+            what: "LocalStack".to_owned(),
+            source,
+        };
         self.container.rm().await.map_err(failed)
     }
 

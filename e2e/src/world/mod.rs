@@ -89,10 +89,7 @@ impl World {
     }
 
     /// The same, telling what happens to the images.
-    pub async fn start_telling(
-        options: WorldOptions,
-        tell: &mut dyn FnMut(Step),
-    ) -> Result<Self> {
+    pub async fn start_telling(options: WorldOptions, tell: &mut dyn FnMut(Step)) -> Result<Self> {
         let docker = engine::connect().await?;
         sweep::sweep(&docker, Which::Dead).await?;
         images::ensure(&docker, &images::ALL, tell).await?;
@@ -251,7 +248,10 @@ async fn started_registry(docker: &Docker, world: &str, gateway: IpAddr) -> Resu
 async fn serve_gitlab(options: &WorldOptions, gateway: IpAddr) -> Result<MockGitLab> {
     let bind = SocketAddr::new(gateway, options.gitlab_port);
     let gitlab = MockGitLab::serve(GitLabOptions::new(bind, options.dir.join("gitlab"))).await;
-    gitlab.map_err(|error| Error::GitLab { what: "start".to_owned(), message: chain(&error) })
+    gitlab.map_err(|error| Error::GitLab {
+        what: "start".to_owned(),
+        message: chain(&error),
+    })
 }
 
 /// Eight hexadecimal digits.

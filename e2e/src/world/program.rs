@@ -24,24 +24,39 @@ pub fn find() -> Result<PathBuf> {
         return Ok(named.into());
     }
     let here = std::env::current_exe().map_err(Error::io("find this program"))?;
-    let beside = here.ancestors().skip(1).take(2).map(|folder| folder.join("onspot"));
-    beside.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-        Error::Other(format!(
-            "there is no onspot binary beside {}: `cargo build --workspace` makes it",
-            here.display()
-        ))
-    })
+    let beside = here
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("onspot"));
+    beside
+        .into_iter()
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            Error::Other(format!(
+                "there is no onspot binary beside {}: `cargo build --workspace` makes it",
+                here.display()
+            ))
+        })
 }
 
 /// What is sent to the guests: the binary without its symbols, as every guest downloads it.
 pub async fn for_guests(dir: &Path) -> Result<PathBuf> {
     let whole = std::env::var_os(GUEST_PROGRAM).map_or_else(find, |named| Ok(named.into()))?;
     let small = dir.join("onspot");
-    let newer = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let newer = |path: &Path| {
+        std::fs::metadata(path)
+            .and_then(|meta| meta.modified())
+            .ok()
+    };
     if small.is_file() && newer(&small) > newer(&whole) {
         return Ok(small);
     }
-    let arguments = ["-o", &small.display().to_string(), &whole.display().to_string()];
+    let arguments = [
+        "-o",
+        &small.display().to_string(),
+        &whole.display().to_string(),
+    ];
     match command::run("strip", &arguments).await {
         Ok(_) => Ok(small),
         // No binutils here: then the whole.
@@ -81,8 +96,12 @@ impl World {
 }
 
 /// Settings of this machine that must not reach into the world.
-pub const FOREIGN: [&str; 4] =
-    ["AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN", "ONSPOT_CONFIG"];
+pub const FOREIGN: [&str; 4] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "ONSPOT_CONFIG",
+];
 
 /// What a person in the world has in their environment.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
@@ -101,7 +120,9 @@ pub struct User {
 
 impl std::fmt::Debug for User {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("User").field("access_key", &self.access_key).finish_non_exhaustive()
+        f.debug_struct("User")
+            .field("access_key", &self.access_key)
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, HostConfig, PortBinding};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder,
+    CreateContainerOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptions,
+    TagImageOptionsBuilder,
 };
 use futures::TryStreamExt;
 
@@ -33,7 +34,10 @@ pub(super) struct Registry {
 impl Registry {
     /// Starts a registry for the world.
     pub(super) async fn start(docker: &Docker, world: &str, gateway: IpAddr) -> Result<Self> {
-        let bind = |ip: String| PortBinding { host_ip: Some(ip), host_port: Some(String::new()) };
+        let bind = |ip: String| PortBinding {
+            host_ip: Some(ip),
+            host_port: Some(String::new()),
+        };
         let ports = vec![bind(gateway.to_string()), bind("127.0.0.1".to_owned())];
         let body = ContainerCreateBody {
             image: Some(images::REGISTRY.name.to_owned()),
@@ -82,7 +86,9 @@ impl Registry {
     async fn wait(&self) -> Result<()> {
         let url = format!("http://{}/v2/", self.local);
         poll::until("the registry answers", Duration::from_secs(30), || async {
-            reqwest::get(&url).await.map_err(Error::http("ask the registry"))?;
+            reqwest::get(&url)
+                .await
+                .map_err(Error::http("ask the registry"))?;
             Ok(Look::There(()))
         })
         .await
@@ -98,12 +104,19 @@ impl Registry {
             .await
             .map_err(Error::docker(format!("tag {image}")))?;
         let options = PushImageOptionsBuilder::new().tag(tag).build();
-        let pushed = docker.push_image(&there, Some(options), None).try_collect::<Vec<_>>().await;
+        let pushed = docker
+            .push_image(&there, Some(options), None)
+            .try_collect::<Vec<_>>()
+            .await;
         // The tag was for the push alone.
         let untagged = docker
             .remove_image(&format!("{there}:{tag}"), None::<RemoveImageOptions>, None)
             .await;
-        pushed.map_err(Error::docker(format!("push {image} to the world's registry")))?;
-        untagged.map(drop).map_err(Error::docker(format!("untag {there}:{tag}")))
+        pushed.map_err(Error::docker(format!(
+            "push {image} to the world's registry"
+        )))?;
+        untagged
+            .map(drop)
+            .map_err(Error::docker(format!("untag {there}:{tag}")))
     }
 }

@@ -51,7 +51,9 @@ impl Default for StackOptions {
             idle_time: "20s".to_owned(),
             max_builds: 1,
             managers: 1,
-            timing: timing.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+            timing: timing
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .to_vec(),
         }
     }
 }
@@ -66,10 +68,21 @@ impl World {
     }
 
     fn stack_toml(&self, options: &StackOptions) -> String {
-        let StackOptions { name, concurrent, limit, idle_count, idle_time, max_builds, managers, .. } =
-            options;
-        let timing: Vec<String> =
-            options.timing.iter().map(|(key, value)| format!("{key} = \"{value}\"")).collect();
+        let StackOptions {
+            name,
+            concurrent,
+            limit,
+            idle_count,
+            idle_time,
+            max_builds,
+            managers,
+            ..
+        } = options;
+        let timing: Vec<String> = options
+            .timing
+            .iter()
+            .map(|(key, value)| format!("{key} = \"{value}\""))
+            .collect();
         format!(
             r#"# A stack in the local world. On AWS the [aws] and [timing] sections and the
 # `os`, `ami` and `registry_mirrors` lines would not be there.

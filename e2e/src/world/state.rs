@@ -57,18 +57,28 @@ impl WorldState {
     /// The world of `folder`, if its process lives.
     pub fn running(folder: &Path) -> Result<Self> {
         let path = Self::path(folder);
-        let Ok(text) = std::fs::read(&path) else { return Err(Error::NoWorld(path)) };
-        let state: Self = serde_json::from_slice(&text)
-            .map_err(|source| Error::Json { path: path.clone(), source })?;
-        if labels::is_alive(&state.owner) { Ok(state) } else { Err(Error::NoWorld(path)) }
+        let Ok(text) = std::fs::read(&path) else {
+            return Err(Error::NoWorld(path));
+        };
+        let state: Self = serde_json::from_slice(&text).map_err(|source| Error::Json {
+            path: path.clone(),
+            source,
+        })?;
+        if labels::is_alive(&state.owner) {
+            Ok(state)
+        } else {
+            Err(Error::NoWorld(path))
+        }
     }
 
     /// Writes it, whole or not at all; only its owner can read the credentials in it.
     pub fn write(&self, folder: &Path) -> Result<()> {
         use std::os::unix::fs::OpenOptionsExt;
         let path = Self::path(folder);
-        let text = serde_json::to_vec_pretty(self)
-            .map_err(|source| Error::Json { path: path.clone(), source })?;
+        let text = serde_json::to_vec_pretty(self).map_err(|source| Error::Json {
+            path: path.clone(),
+            source,
+        })?;
         let new = path.with_extension("json.new");
         let what = || format!("write {}", path.display());
         let mut file = std::fs::OpenOptions::new()

@@ -24,7 +24,9 @@ impl Which<'_> {
         match self {
             Self::All => true,
             Self::World(id) => found.get(labels::WORLD).is_some_and(|world| world == id),
-            Self::Dead => !found.get(labels::OWNER).is_some_and(|owner| labels::is_alive(owner)),
+            Self::Dead => !found
+                .get(labels::OWNER)
+                .is_some_and(|owner| labels::is_alive(owner)),
         }
     }
 }
@@ -33,18 +35,26 @@ impl Which<'_> {
 pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<usize> {
     let mut removed = 0;
     let found = engine::containers(docker, labels::WORLD).await?;
-    let doomed: Vec<_> = found.iter().filter(|found| which.covers(&found.labels)).collect();
-    let gone = futures::future::join_all(doomed.iter().map(|found| engine::remove(docker, &found.id)));
+    let doomed: Vec<_> = found
+        .iter()
+        .filter(|found| which.covers(&found.labels))
+        .collect();
+    let gone =
+        futures::future::join_all(doomed.iter().map(|found| engine::remove(docker, &found.id)));
     for result in gone.await {
         result?;
         removed += 1;
     }
     let filters = HashMap::from([("label", vec![labels::WORLD])]);
     let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-    let networks =
-        docker.list_networks(Some(options)).await.map_err(Error::docker("list networks"))?;
+    let networks = docker
+        .list_networks(Some(options))
+        .await
+        .map_err(Error::docker("list networks"))?;
     for network in networks {
-        let (Some(name), Some(found)) = (network.name, network.labels) else { continue };
+        let (Some(name), Some(found)) = (network.name, network.labels) else {
+            continue;
+        };
         if which.covers(&found) {
             docker
                 .remove_network(&name)
@@ -66,4 +76,3 @@ pub async fn parts(docker: &Docker, world: &str) -> Result<Vec<String>> {
     };
     Ok(found.iter().map(|found| part(&found.labels)).collect())
 }
-
