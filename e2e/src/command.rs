@@ -50,7 +50,8 @@ pub fn shown(command: &Command) -> String {
         .join(" ")
 }
 
-fn tail(text: &str) -> &str {
+/// The last lines of what a program printed, for a message.
+pub fn tail(text: &str) -> &str {
     let from = text.len().saturating_sub(LAST);
     let from = (from..text.len())
         .find(|at| text.is_char_boundary(*at))

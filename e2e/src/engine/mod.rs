@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::exec::{CreateExecOptions, StartExecResults};
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
     KillContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures::StreamExt;
 
@@ -112,6 +112,35 @@ pub async fn logs(docker: &Docker, id: &str) -> String {
         text.push_str(&part.to_string());
     }
     text
+}
+
+/// Runs a program in a new container of `world` from `image`, and removes it; what the program
+/// printed.
+pub async fn run(docker: &Docker, world: &str, image: &str, command: &[&str]) -> Result<String> {
+    let what = || format!("run {} in {image}", command.join(" "));
+    let words = command.iter().map(|&word| word.to_owned()).collect();
+    let body = ContainerCreateBody {
+        image: Some(image.to_owned()),
+        cmd: Some(words),
+        labels: Some(labels::of(world, "program")),
+        ..ContainerCreateBody::default()
+    };
+    let created = docker
+        .create_container(None, body)
+        .await
+        .map_err(Error::docker(what()))?;
+    let ran = async {
+        let started = docker.start_container(&created.id, None).await;
+        started.map_err(Error::docker(what()))?;
+        let mut ended = docker.wait_container(&created.id, None::<WaitContainerOptions>);
+        while let Some(end) = ended.next().await {
+            end.map_err(Error::docker(what()))?;
+        }
+        Ok(logs(docker, &created.id).await)
+    };
+    let printed = ran.await;
+    remove(docker, &created.id).await?;
+    printed
 }
 
 /// Runs a program in a container; its exit code and what it printed.

@@ -13,7 +13,7 @@ pub(super) async fn run() -> Result<ExitCode> {
 }
 
 /// One line for what happened to an image; nothing for one that was there.
-pub(super) fn tell(step: Step) {
+pub(crate) fn tell(step: Step) {
     match step {
         Step::Building { image } => anstream::println!("  image {image} …"),
         Step::Ready {

@@ -6,6 +6,8 @@ mod serve;
 mod status;
 mod up;
 
+pub(crate) use images::tell;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,6 +40,8 @@ enum Verb {
     GitLab(GitLabArgs),
     /// Build the container images of the world (only what changed)
     Images,
+    /// Measure how long a job takes to start, in a world of its own
+    Bench,
     /// Serve a world until the end of this process
     #[command(hide = true)]
     Serve,
@@ -73,6 +77,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Push(arguments) => Ok(crate::push::run(arguments).await.into()),
         Verb::GitLab(arguments) => Ok(crate::gitlab_server::run(arguments).await.into()),
         Verb::Images => images::run().await,
+        Verb::Bench => crate::bench::run().await.map(|()| ExitCode::SUCCESS),
         Verb::Serve => serve::run(&here()?).await,
     }
 }

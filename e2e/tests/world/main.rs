@@ -1,0 +1,14 @@
+//! The proofs: each starts a world of its own and fails when what it proves is broken.
+//!
+//! Only what nothing smaller can prove stands here. Run one alone with
+//! `cargo test --workspace --test world -- --nocapture proof_ghost`.
+
+mod aws;
+mod diagnosis;
+mod proof_cancel;
+mod proof_ghost;
+mod proof_manager_killed;
+mod proof_run_without_aws;
+mod proof_up_and_down;
+mod proof_worker_killed;
+mod scene;

@@ -1,0 +1,78 @@
+//! *Cancel* of a waiting and of a running job: both end as canceled, the running one after its
+//! after_script; nothing is launched for them any more.
+
+use onspot_e2e::gitlab::{JobView, Status};
+use onspot_e2e::world::StackOptions;
+
+use crate::aws;
+use crate::scene::{STEP, Scene, none_of, prove, wait};
+
+const LONG: &str = r#"
+running:
+  tags: [docker.m3]
+  script:
+    - echo "the script has begun"
+    - sleep 600
+  after_script: [echo "cleaning up after $CI_JOB_STATUS"]
+"#;
+
+const SHORT: &str = r#"
+waiting:
+  tags: [docker.m3]
+  script: [echo "the script has begun"]
+  after_script: [echo "cleaning up"]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proof_cancel() {
+    // At its end a worker is given back, whether it has run a job or not.
+    let options = StackOptions {
+        idle_time: "5s".to_owned(),
+        ..StackOptions::default()
+    };
+    prove(options, async |scene| {
+        let long = scene.push_files("long", &[(".gitlab-ci.yml", LONG)]).await;
+        let running = scene
+            .job_that_shows(long.id, "running", "\nthe script has begun")
+            .await;
+        let short = scene
+            .push_files("short", &[(".gitlab-ci.yml", SHORT)])
+            .await;
+        let waiting = scene
+            .job_that_shows(short.id, "waiting", "Waiting for a worker")
+            .await;
+
+        let mark = scene.world.cloud().calls().len();
+        assert!(scene.gitlab().cancel_job(waiting.id));
+        assert!(scene.gitlab().cancel_job(running.id));
+        let waiting = canceled(scene, &waiting).await;
+        let running = canceled(scene, &running).await;
+
+        assert_eq!(waiting.script_starts, 0, "it never ran");
+        assert!(!scene.trace(waiting.id).contains("cleaning up"));
+        let trace = scene.trace(running.id);
+        assert!(trace.contains("\ncleaning up after canceled"), "{trace}");
+
+        wait("the ledger forgets both", STEP, async || {
+            none_of(aws::objects(&scene.world, "run/job/").await)
+        })
+        .await;
+        scene.no_worker_is_left().await;
+        let since = scene.world.cloud().calls().since(mark);
+        let launches: Vec<_> = since
+            .iter()
+            .filter(|call| call.action == "CreateFleet")
+            .collect();
+        assert!(launches.is_empty(), "nothing is launched: {launches:?}");
+        scene.nothing_was_wrong();
+    })
+    .await;
+}
+
+async fn canceled(scene: &Scene, job: &JobView) -> JobView {
+    scene
+        .job_when(job.pipeline, &job.name, |job| {
+            job.status == Status::Canceled
+        })
+        .await
+}

@@ -1,0 +1,121 @@
+//! *Ghost*: build and verify run on two different spot workers, so that what verify shows can
+//! only have come through the S3 cache.
+
+use onspot_e2e::gitlab::{JobView, PipelineView, Project};
+use onspot_e2e::world::{JOB_IMAGE, StackOptions};
+use onspot_e2e::{cowsay, engine, images};
+
+use crate::aws;
+use crate::scene::{STEP, Scene, green, none_of, prove, push_folder, wait};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proof_ghost() {
+    prove(StackOptions::default(), async |scene| {
+        let folder = images::repository().join("fixtures/cowsay");
+        let (project, pushed) = push_folder(scene.gitlab(), "cowsay", &folder).await;
+        let pipeline = green(scene.gitlab(), pushed.id).await;
+
+        the_ghost_is_whole(scene, &pipeline).await;
+        two_spot_workers_ran_it(scene, &pipeline).await;
+        the_cache_lies_under_its_key(scene, &project, &pipeline).await;
+        the_logs_are_in_cloudwatch(scene, &pipeline).await;
+        scene.no_worker_is_left().await;
+        assert_eq!(scene.managers().len(), 1);
+        the_ledger_is_empty(scene).await;
+        scene.nothing_was_wrong();
+    })
+    .await;
+}
+
+fn worker_of(job: &JobView) -> String {
+    job.worker.clone().expect("the worker of a job")
+}
+
+/// What verify shows is, line by line, what the same program prints here.
+async fn the_ghost_is_whole(scene: &Scene, pipeline: &PipelineView) {
+    let verify = pipeline.job("verify").expect("verify");
+    let script = "cowsay -f ghostbusters building build @ stage build";
+    let command = ["sh", "-c", &format!("PATH=$PATH:/usr/games; {script}")];
+    let ghost = engine::run(scene.world.docker(), scene.world.id(), JOB_IMAGE, &command).await;
+    let ghost = ghost.expect("a ghost").replace("\r\n", "\n");
+    assert!(ghost.contains("building build @ stage build"), "{ghost}");
+    assert_eq!(
+        cowsay::ghost(&scene.trace(verify.id)).trim_end(),
+        ghost.trim_end(),
+    );
+}
+
+async fn two_spot_workers_ran_it(scene: &Scene, pipeline: &PipelineView) {
+    let workers = pipeline.jobs.iter().map(worker_of).collect::<Vec<_>>();
+    assert_eq!(workers.len(), 2);
+    assert_ne!(workers[0], workers[1], "one job a worker");
+    let instances = scene.world.hypervisor().ec2().instances().await;
+    let instances = instances.expect("instances");
+    for worker in workers {
+        let instance = instances.iter().find(|instance| instance.id == worker);
+        let instance = instance.unwrap_or_else(|| panic!("{worker} is no instance"));
+        assert!(instance.spot, "{worker} is a spot instance");
+        assert_eq!(instance.tag("onspot:role"), "worker");
+    }
+    assert_eq!(
+        pipeline
+            .jobs
+            .iter()
+            .map(|job| job.script_starts)
+            .collect::<Vec<_>>(),
+        [1, 1]
+    );
+}
+
+/// GitLab Runner's key, below the part of the bucket that this runner's role opens.
+async fn the_cache_lies_under_its_key(scene: &Scene, project: &Project, pipeline: &PipelineView) {
+    let token = scene.world.runner_token().trim_start_matches("glrt-");
+    let short = &token[..token.len().min(9)];
+    let expected = format!(
+        "cache/docker-m3/runner/{short}/project/{}/{}",
+        project.id, pipeline.sha
+    );
+    assert_eq!(aws::objects(&scene.world, "cache/").await, [expected]);
+}
+
+async fn the_logs_are_in_cloudwatch(scene: &Scene, pipeline: &PipelineView) {
+    let manager = scene.managers()[0].instance.id.clone();
+    let mut streams = vec![format!("manager/{manager}")];
+    streams.extend(
+        pipeline
+            .jobs
+            .iter()
+            .map(|job| format!("worker/{}", worker_of(job))),
+    );
+    wait("every instance has logged", STEP, async || {
+        let lines = scene.onspot(&["logs"]).await;
+        let logged = |stream: &str| {
+            lines.iter().any(|line| {
+                line["stream"] == stream
+                    && line["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains("onspot"))
+            })
+        };
+        none_of(
+            streams
+                .iter()
+                .filter(|stream| !logged(stream))
+                .cloned()
+                .collect(),
+        )
+    })
+    .await;
+}
+
+/// Of jobs and workers that are over, nothing is left but what is kept for a day.
+async fn the_ledger_is_empty(scene: &Scene) {
+    wait("the ledger forgets what is over", STEP, async || {
+        let mut left = Vec::new();
+        for prefix in ["run/job/", "run/order/", "run/payload/", "run/state/"] {
+            left.extend(aws::objects(&scene.world, prefix).await);
+        }
+        none_of(left)
+    })
+    .await;
+}

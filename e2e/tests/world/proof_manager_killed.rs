@@ -1,0 +1,95 @@
+//! *Manager killed*, with one job waiting and one running: neither is lost, run twice, or
+//! reported twice.
+
+use onspot_e2e::gitlab::{JobView, Status, What};
+use onspot_e2e::world::StackOptions;
+
+use crate::scene::{STEP, Scene, green, prove, wait};
+
+const LONG: &str = r#"
+running:
+  tags: [docker.m3]
+  script:
+    - echo "the script has begun"
+    - sleep 25
+    - echo "the script has ended"
+"#;
+
+const SHORT: &str = r#"
+waiting:
+  tags: [docker.m3]
+  script: [echo "it was not forgotten"]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proof_manager_killed() {
+    prove(StackOptions::default(), async |scene| {
+        let long = scene.push_files("long", &[(".gitlab-ci.yml", LONG)]).await;
+        let running = scene
+            .job_that_shows(long.id, "running", "\nthe script has begun")
+            .await;
+        // Its worker takes one job: the next one waits for a worker that is yet to boot.
+        let short = scene
+            .push_files("short", &[(".gitlab-ci.yml", SHORT)])
+            .await;
+        let waiting = scene
+            .job_that_shows(short.id, "waiting", "Waiting for a worker")
+            .await;
+        let [manager] = &scene.managers()[..] else {
+            panic!("not one manager: {:?}", scene.managers());
+        };
+        scene
+            .world
+            .hypervisor()
+            .kill(&manager.instance.id)
+            .await
+            .expect("a kill");
+        let then = (job(scene, &running), job(scene, &waiting));
+        assert_eq!(then.0.status, Status::Running, "one job runs at the kill");
+        assert!(!scene.trace(running.id).contains("\nthe script has ended"));
+        assert_eq!(then.1.status, Status::Running, "the other was taken, and");
+        assert_eq!(then.1.script_starts, 0, "waits at the kill");
+
+        wait("the group makes another manager", STEP, async || {
+            let managers = scene.managers();
+            match &managers[..] {
+                [next] if next.instance.id != manager.instance.id => Ok(()),
+                other => Err(format!("{} managers", other.len())),
+            }
+        })
+        .await;
+        for (pipeline, name) in [(long.id, "running"), (short.id, "waiting")] {
+            let pipeline = green(scene.gitlab(), pipeline).await;
+            ran_once(scene, pipeline.job(name).expect("the job"));
+        }
+        assert!(
+            scene.trace(waiting.id).contains("\nit was not forgotten"),
+            "the waiting job's output is there"
+        );
+        let after = job(scene, &running);
+        assert_eq!(
+            after.worker, then.0.worker,
+            "the running job kept its worker"
+        );
+        scene.nothing_was_wrong();
+    })
+    .await;
+}
+
+fn job(scene: &Scene, job: &JobView) -> JobView {
+    scene.gitlab().job(job.id).expect("a job")
+}
+
+/// Given out once, begun once, reported once.
+fn ran_once(scene: &Scene, job: &JobView) {
+    let told = scene.gitlab().told(job.id);
+    let given = told
+        .iter()
+        .filter(|told| matches!(told.what, What::Assigned { .. }));
+    assert_eq!(given.count(), 1, "{}: given out once", job.name);
+    assert_eq!(job.script_starts, 1, "{}: begun once", job.name);
+    let results = told
+        .iter()
+        .filter(|told| matches!(&told.what, What::State { state, .. } if state != "running"));
+    assert_eq!(results.count(), 1, "{}: reported once", job.name);
+}

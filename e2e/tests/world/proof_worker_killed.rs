@@ -1,0 +1,80 @@
+//! *Worker killed*, in the middle of build and without notice: the pipeline ends green on
+//! another worker, in one trace that says what happened.
+
+use onspot_e2e::gitlab::What;
+use onspot_e2e::world::StackOptions;
+
+use crate::scene::{green, prove};
+
+const PIPELINE: &str = r#"
+stages: [build, verify]
+cache: {key: "$CI_COMMIT_SHA", untracked: true}
+default: {tags: [docker.m3]}
+build:
+  stage: build
+  script:
+    - echo "the script has begun"
+    - sleep 12
+    - cowsay -f ghostbusters "still here" > ghosts.txt
+    - echo "the script has ended"
+verify:
+  stage: verify
+  script: [cat ghosts.txt]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proof_worker_killed() {
+    prove(StackOptions::default(), async |scene| {
+        let pushed = scene
+            .push_files("killed", &[(".gitlab-ci.yml", PIPELINE)])
+            .await;
+        let running = scene
+            .job_that_shows(pushed.id, "build", "\nthe script has begun")
+            .await;
+        let victim = running.worker.expect("the worker of build");
+        let before = scene.trace(running.id);
+        assert!(!before.contains("\nthe script has ended"), "{before}");
+        scene
+            .world
+            .hypervisor()
+            .kill(&victim)
+            .await
+            .expect("a kill");
+
+        let pipeline = green(scene.gitlab(), pushed.id).await;
+        let build = pipeline.job("build").expect("build");
+        assert_eq!(build.id, running.id, "the very same job");
+        let heir = build.worker.clone().expect("the worker of build");
+        assert_ne!(heir, victim);
+
+        let trace = scene.trace(build.id);
+        assert!(trace.starts_with(&before), "nothing of the trace is lost");
+        let (_, after) = trace.split_once(&before).expect("what came afterwards");
+        assert!(
+            after.contains(&victim),
+            "it says which worker was lost: {after}"
+        );
+        assert!(after.contains("terminated"), "and why: {after}");
+        assert_eq!(trace.matches("\nthe script has begun").count(), 2);
+        assert_eq!(trace.matches("\nthe script has ended").count(), 1);
+
+        // A second attempt is not left to the spot market.
+        let instances = scene.world.hypervisor().ec2().instances().await;
+        let instances = instances.expect("instances");
+        let spot = |id: &str| {
+            instances
+                .iter()
+                .find(|found| found.id == id)
+                .map(|found| found.spot)
+        };
+        assert_eq!((spot(&victim), spot(&heir)), (Some(true), Some(false)));
+
+        let results =
+            scene.gitlab().told(build.id).into_iter().filter(
+                |told| matches!(&told.what, What::State { state, .. } if state != "running"),
+            );
+        assert_eq!(results.count(), 1, "one result was reported");
+        scene.nothing_was_wrong();
+    })
+    .await;
+}
