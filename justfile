@@ -4,33 +4,37 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 
-world := CARGO_TARGET_DIR / "debug/onspot-world"
+just := quote(just_executable()) + " --justfile " + quote(justfile())
+world := quote(CARGO_TARGET_DIR / "debug/onspot-world")
 
-# What the world's guests (Debian 12) have; a build against something newer does not run there.
+# The world's guests are Debian 12. What a machine with a newer glibc builds does not run there:
+# then they get the binary of `just dist`.
 guest_glibc := "2.36"
+newest_glibc := `{ echo 2.36; getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2 || true; } | sort -V | tail -n 1`
+export ONSPOT_GUEST_BIN := env("ONSPOT_GUEST_BIN", if newest_glibc == guest_glibc { "" } else { CARGO_TARGET_DIR / "dist/onspot" })
 
 _default:
-    @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} --list --unsorted
+    @{{ just }} --list --unsorted
 
 # The main job: a local world, a stack in it, the cowsay pipeline, the ghost
-up: engine build
-    {{ quote(world) }} up
+up: engine guests
+    {{ world }} up
 
-# The stack in the running world: its manager, workers and jobs
+# The running world and the stack in it: its manager, workers and jobs
 status: build
-    @{{ quote(CARGO_TARGET_DIR / "debug/onspot") }} status --config .onspot/onspot.toml
+    @{{ world }} status
 
 # Remove the stack, then the local world
-down: engine build
-    {{ quote(world) }} down
+down: build
+    {{ world }} down
 
 # Push a folder with a .gitlab-ci.yml into the running world and follow its jobs
 push dir *args: build
-    @{{ quote(world) }} push {{ quote(dir) }} {{ args }}
+    @{{ world }} push {{ quote(join(invocation_directory(), dir)) }} {{ args }}
 
 # The mock GitLab alone, for any runner to register with
-gitlab port="8929": build
-    @{{ quote(world) }} gitlab {{ port }}
+gitlab port="8929" *args: build
+    @{{ world }} gitlab {{ port }} {{ args }}
 
 # Everything: format, lints, unit, doc and end-to-end tests
 test: lint unit e2e
@@ -47,16 +51,16 @@ unit: engine images
     cargo test --workspace -- --skip proof_
 
 # The end-to-end proofs, each in a world of its own
-e2e: engine images
+e2e: engine images guests
     cargo test --workspace --test world -- --test-threads=1 --nocapture
 
 # Build the container images of the world (only what changed)
 images: engine build
-    {{ quote(world) }} images
+    {{ world }} images
 
 # Time from push to script, warm and cold, split into steps; a job's overhead over its script
-bench: engine build
-    {{ quote(world) }} bench
+bench: engine guests
+    {{ world }} bench
 
 # The documentation of all crates
 doc:
@@ -74,6 +78,11 @@ dist:
 [private]
 build:
     cargo build --workspace
+
+# A binary that runs on the guests
+[private]
+guests: build
+    @if [ -n "$ONSPOT_GUEST_BIN" ] && [ "$ONSPOT_GUEST_BIN" = {{ quote(CARGO_TARGET_DIR / "dist/onspot") }} ]; then {{ just }} dist; fi
 
 # A Docker engine that answers; installed and started where we are root on Debian or Ubuntu
 [private]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use crate::gitlab::{GitLabError, GitLabOptions, MockGitLab, NewRunner};
@@ -31,7 +32,7 @@ pub struct GitLabArgs {
     /// Use this access token instead of a random one.
     #[arg(long, env = "ONSPOT_GITLAB_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Let runners register by this token too, the old way.
+    /// The token by which runners register the old way, instead of a random one.
     #[arg(long)]
     pub registration_token: Option<String>,
     /// Seconds a request for a job is held open when there is none.
@@ -65,10 +66,13 @@ async fn serve(args: GitLabArgs) -> Result<(), GitLabError> {
     })?;
     let dir = args.dir.unwrap_or_else(|| temporary.path().to_owned());
     let bind = SocketAddr::new(args.bind, args.port);
+    let registration = args
+        .registration_token
+        .unwrap_or_else(|| format!("GR1348941{}", uuid::Uuid::new_v4().simple()));
     let gitlab = MockGitLab::serve(GitLabOptions {
         external_url: args.external_url,
         token: args.token,
-        registration_token: args.registration_token,
+        registration_token: Some(registration.clone()),
         hold: Duration::from_secs(args.hold),
         ..GitLabOptions::new(bind, dir)
     })
@@ -80,21 +84,34 @@ async fn serve(args: GitLabArgs) -> Result<(), GitLabError> {
         ..NewRunner::default()
     });
     let url = gitlab.url().as_str().trim_end_matches('/');
-    let text = greeting(url, &gitlab.token(), &runner, &args.tags.join(", "));
+    let tags = args.tags.join(", ");
+    let text = greeting(url, &gitlab.token(), &runner, &registration, &tags);
     let _ = writeln!(anstream::stdout(), "{text}");
-    // An error means that Ctrl-C can't be waited for: then there is no other end than a kill.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    told_to_end().await;
     Ok(())
 }
 
-fn greeting(url: &str, token: &str, runner: &str, tags: &str) -> String {
+/// Ctrl-C or SIGTERM. One that can't be waited for never comes: then a kill is the end.
+async fn told_to_end() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = terminated => {}
+        Ok(()) = tokio::signal::ctrl_c() => {}
+    }
+}
+
+fn greeting(url: &str, token: &str, runner: &str, registration: &str, tags: &str) -> String {
     format!(
         "\
 mock GitLab   {url}
 access token  {token}   for the API, and as a password for git push
 runner token  {runner}   takes jobs tagged {tags} and untagged ones
+registration  {registration}   for runners that register the old way
 
 register a runner
   onspot         write url = \"{url}\" and token = \"{runner}\" under [[runners]] of a
@@ -117,7 +134,8 @@ mod tests {
 
     #[test]
     fn the_greeting_says_how_to_go_on() {
-        let text = greeting("http://127.0.0.1:8929", "glpat-a", "glrt-b", "docker.m3");
+        let url = "http://127.0.0.1:8929";
+        let text = greeting(url, "glpat-a", "glrt-b", "GR1348941c", "docker.m3");
         insta::assert_snapshot!(text);
     }
 }

@@ -176,6 +176,7 @@ impl Signed {
             return Err(Refusal::ExpiredToken);
         }
         self.check_time(now)?;
+        self.check_headers(request.headers)?;
         let canonical = self.canonical_request(request, payload_hash)?;
         let expected = self.signature_of(&canonical, &known.secret_key);
         // Hex of equal length, compared in full: no early end for a wrong guess.
@@ -190,6 +191,22 @@ impl Signed {
             return Err(Refusal::SignatureDoesNotMatch);
         }
         Ok(known)
+    }
+
+    /// AWS wants `host` and every `x-amz-*` header signed; S3 wants to know the payload's hash.
+    fn check_headers(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let is_signed = |name: &str| self.signed_headers.iter().any(|signed| signed == name);
+        let mut ours = headers
+            .keys()
+            .map(http::HeaderName::as_str)
+            .filter(|name| name.starts_with("x-amz-"));
+        let unsigned = !is_signed("host") || !ours.all(is_signed);
+        let is_presigned = self.expires.is_some();
+        let unhashed = self.service == "s3" && !headers.contains_key("x-amz-content-sha256");
+        if unsigned || (unhashed && !is_presigned) {
+            return Err(Refusal::IncompleteSignature);
+        }
+        Ok(())
     }
 
     fn check_time(&self, now: Timestamp) -> Result<(), Refusal> {

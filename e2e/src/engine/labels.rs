@@ -20,20 +20,41 @@ pub fn of(id: &str, part: &str) -> HashMap<String, String> {
     ])
 }
 
-/// This process, so that another one that got its number later is not taken for it: the id
-/// and the time of its start, in the kernel's ticks.
+/// This process, so that no other one is taken for it: its id, the time of its start in the
+/// kernel's ticks, the name space that its id is from, and the kernel's start.
 pub fn owner() -> String {
     let pid = std::process::id();
-    format!("{pid}.{}", started(pid).unwrap_or_default())
+    let start = started(pid).unwrap_or_default();
+    format!("{pid}.{start}.{}.{}", name_space(), boot())
 }
 
-/// Whether the process of an [`OWNER`] label still lives.
+/// Whether the process of an [`OWNER`] label may still live. Of processes in another name space
+/// (a container that shares this Docker engine) nothing can be seen: they count as alive.
 pub fn is_alive(owner: &str) -> bool {
-    let Some((pid, start)) = owner.split_once('.') else {
+    let mut parts = owner.split('.');
+    let mut part = || parts.next().unwrap_or_default();
+    let (pid, start, space, at) = (part(), part(), part(), part());
+    if at != boot() {
         return false;
-    };
+    }
+    if space != name_space() {
+        return true;
+    }
     let Ok(pid) = pid.parse() else { return false };
     started(pid).is_some_and(|now| now == start)
+}
+
+/// The process name space of this process, by its number.
+fn name_space() -> String {
+    let link = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let digits = |c: &char| c.is_ascii_digit();
+    link.to_string_lossy().chars().filter(digits).collect()
+}
+
+/// Which start of the kernel this is.
+fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
 }
 
 /// Field 22 of `/proc/<pid>/stat`; the command's name, in brackets, may hold spaces. A zombie
@@ -53,8 +74,17 @@ mod tests {
     #[test]
     fn this_process_lives_and_others_do_not() {
         assert!(is_alive(&owner()));
-        assert!(!is_alive(&format!("{}.1", std::process::id())));
-        assert!(!is_alive("4194305.12"));
+        let (space, boot) = (name_space(), boot());
+        assert!(!is_alive(&format!(
+            "{}.1.{space}.{boot}",
+            std::process::id()
+        )));
+        assert!(!is_alive(&format!("4194305.12.{space}.{boot}")));
         assert!(!is_alive("nonsense"));
+        assert!(!is_alive(&format!("1.2.{space}.another-boot")));
+        assert!(
+            is_alive(&format!("4194305.12.1.{boot}")),
+            "not ours to judge"
+        );
     }
 }

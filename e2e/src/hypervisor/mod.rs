@@ -188,6 +188,11 @@ impl Hypervisor {
         }
     }
 
+    /// Makes no more guests from now on.
+    pub fn cancel(&self) {
+        self.0.stop.cancel();
+    }
+
     /// Stops watching and removes all guests.
     pub async fn stop(&self) {
         self.0.stop.cancel();

@@ -12,7 +12,7 @@ use super::Step;
 use crate::{Error, Result, command};
 
 /// What every Dockerfile of ours starts from.
-pub(super) const BASE: &str = "debian:bookworm-slim";
+pub const BASE: &str = "debian:bookworm-slim";
 
 /// A pull that has not ended by then counts as impossible.
 const PULL_BOUND: Duration = Duration::from_secs(180);
@@ -39,7 +39,7 @@ rm -rf usr/share/doc/* usr/share/info/* usr/share/locale/* usr/share/man/* \
 "#;
 
 /// Makes sure that the base image is there: found, pulled, or made.
-pub(super) async fn ensure(docker: &Docker, tell: &mut dyn FnMut(Step)) -> Result<()> {
+pub async fn ensure(docker: &Docker, tell: &mut dyn FnMut(Step)) -> Result<()> {
     if super::inspect(docker, BASE).await?.is_some() {
         return Ok(());
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bollard::Docker;
 
+pub use base::{BASE, ensure as ensure_base};
 pub use context::Context;
 
 use crate::{Error, Result};

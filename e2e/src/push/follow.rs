@@ -21,6 +21,10 @@ struct Job {
     exit_code: Option<i64>,
     duration: Option<f64>,
     worker: Option<String>,
+    #[serde(default)]
+    stuck: bool,
+    #[serde(default)]
+    tag_list: Vec<String>,
 }
 
 impl Job {
@@ -55,6 +59,8 @@ pub(super) struct Follower {
     jobs: BTreeMap<u64, usize>,
     /// The job whose trace was printed last.
     shown: Option<u64>,
+    /// The jobs of which was said that no runner takes them.
+    stuck: BTreeSet<u64>,
 }
 
 impl Follower {
@@ -66,6 +72,7 @@ impl Follower {
             format,
             jobs: BTreeMap::new(),
             shown: None,
+            stuck: BTreeSet::new(),
         }
     }
 
@@ -110,6 +117,15 @@ impl Follower {
     }
 
     async fn show(&mut self, job: &Job) -> Result<(), PushError> {
+        if job.stuck && self.stuck.insert(job.id) {
+            let tags = job.tag_list.join(", ");
+            // Beside the lines of JSON; a closed pipe ends the program by itself.
+            let _ = writeln!(
+                anstream::stderr(),
+                "job {} is stuck: no runner takes jobs tagged {tags} (Ctrl-C stops waiting)",
+                job.name
+            );
+        }
         let started = !matches!(
             job.status.as_str(),
             "created" | "pending" | "skipped" | "manual"

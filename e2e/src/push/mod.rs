@@ -19,7 +19,7 @@ pub use publish::publish;
 
 /// How often the jobs are looked at.
 const POLL: Duration = Duration::from_millis(300);
-/// Where the world says how it is reached, beneath the workspace's root.
+/// Where the world says how it is reached, beneath the folder where it was started.
 const WORLD: &str = ".onspot/world.json";
 
 /// Push a folder with a `.gitlab-ci.yml` and follow its jobs.

@@ -33,7 +33,10 @@ pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
         end(&state).await?;
         anstream::println!("world {} is gone", state.id);
     }
-    let docker = engine::connect().await?;
+    let Ok(docker) = engine::connect().await else {
+        anstream::println!("no Docker engine answers: there can be no world");
+        return Ok(code);
+    };
     let swept = sweep::sweep(&docker, Which::Dead).await?;
     if swept > 0 {
         anstream::println!("removed what a dead world left ({swept} things)");
@@ -43,11 +46,7 @@ pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
 
 /// Ends the world's process, which removes the world.
 async fn end(state: &WorldState) -> Result<()> {
-    let pid = i32::try_from(state.pid).ok().and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        kill_process(pid, Signal::TERM)
-            .map_err(|error| Error::io("end the world's process")(error.into()))?;
-    }
+    terminate(Some(state.pid))?;
     poll::until("the world's process ends", END_BOUND, || async {
         Ok(if labels::is_alive(&state.owner) {
             Look::NotYet(format!("process {} lives", state.pid))
@@ -56,4 +55,14 @@ async fn end(state: &WorldState) -> Result<()> {
         })
     })
     .await
+}
+
+/// Tells the world's process to remove its world and end. It reacts as soon as it can.
+pub(super) fn terminate(pid: Option<u32>) -> Result<()> {
+    let pid = pid.and_then(|pid| i32::try_from(pid).ok());
+    match pid.and_then(Pid::from_raw) {
+        Some(pid) => kill_process(pid, Signal::TERM)
+            .map_err(|error| Error::io("end the world's process")(error.into())),
+        None => Ok(()),
+    }
 }

@@ -70,7 +70,7 @@ async fn world(folder: &Path) -> Result<WorldState> {
     }
     images::ensure(&docker, &images::ALL, &mut tell).await?;
     let mut child = serve(folder)?;
-    let state = poll::until("the world is up", WORLD_BOUND, || {
+    let up = poll::until("the world is up", WORLD_BOUND, || {
         let ended = child.try_wait();
         async move {
             if let Ok(Some(status)) = ended {
@@ -81,8 +81,18 @@ async fn world(folder: &Path) -> Result<WorldState> {
                 Err(error) => Look::NotYet(error.to_string()),
             })
         }
-    })
-    .await?;
+    });
+    let state = tokio::select! {
+        state = up => state,
+        _ = tokio::signal::ctrl_c() => Err(Error::Other("the world was not waited for".to_owned())),
+    };
+    let state = match state {
+        Ok(state) => state,
+        Err(error) => {
+            super::down::terminate(child.id())?;
+            return Err(error);
+        }
+    };
     let log = folder.join(FOLDER).join("world.log");
     let state = state.map_err(|status| Error::Command {
         command: "onspot-world serve".to_owned(),

@@ -1,13 +1,18 @@
 //! A world is removed however its process ends, short of a SIGKILL.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::DROP_BOUND;
 use super::sweep::{Which, sweep};
+use crate::hypervisor::Hypervisor;
 use crate::{Error, Result, chain, engine};
+
+/// Between two sweeps: what was being made during the first is there at the second.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Who removes the world when the process gets SIGINT or SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,24 +28,28 @@ pub enum Signals {
 pub(super) struct Cleanup {
     id: String,
     armed: Arc<AtomicBool>,
+    /// Makes guests, and so must be stopped first.
+    hypervisor: Arc<OnceLock<Hypervisor>>,
 }
 
 impl Cleanup {
     pub(super) fn of(id: &str, signals: Signals) -> Result<Self> {
         let armed = Arc::new(AtomicBool::new(true));
+        let hypervisor = Arc::new(OnceLock::new());
         if signals == Signals::EndProcess {
             let mut interrupt =
                 signal(SignalKind::interrupt()).map_err(Error::io("watch for Ctrl-C"))?;
             let mut terminate =
                 signal(SignalKind::terminate()).map_err(Error::io("watch for SIGTERM"))?;
             let (id, armed) = (id.to_owned(), Arc::clone(&armed));
+            let maker = Arc::clone(&hypervisor);
             tokio::spawn(async move {
                 let code = tokio::select! {
                     _ = interrupt.recv() => 130,
                     _ = terminate.recv() => 143,
                 };
                 if armed.swap(false, Ordering::SeqCst) {
-                    remove(&id).await;
+                    remove(&id, &maker).await;
                 }
                 end_process(code);
             });
@@ -48,7 +57,14 @@ impl Cleanup {
         Ok(Self {
             id: id.to_owned(),
             armed,
+            hypervisor,
         })
+    }
+
+    /// Says what makes guests in this world.
+    pub(super) fn watches(&self, hypervisor: Hypervisor) {
+        // A world has one, and says so once.
+        let _ = self.hypervisor.set(hypervisor);
     }
 
     /// The world is gone: nothing is left to do.
@@ -62,14 +78,14 @@ impl Drop for Cleanup {
         if !self.armed.swap(false, Ordering::SeqCst) {
             return;
         }
-        let id = self.id.clone();
+        let (id, maker) = (self.id.clone(), Arc::clone(&self.hypervisor));
         // A runtime of its own: the one around us may be ending, and must not be blocked.
         let removed = std::thread::spawn(move || {
             if let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
             {
-                runtime.block_on(remove(&id));
+                runtime.block_on(remove(&id, &maker));
             }
         });
         if removed.join().is_err() {
@@ -78,15 +94,29 @@ impl Drop for Cleanup {
     }
 }
 
-async fn remove(id: &str) {
+async fn remove(id: &str, hypervisor: &OnceLock<Hypervisor>) {
+    if let Some(hypervisor) = hypervisor.get() {
+        hypervisor.cancel();
+    }
     let removal = async {
         let docker = engine::connect().await?;
-        sweep(&docker, Which::World(id)).await
+        // A guest that is being made keeps its network from going: the next sweep gets both.
+        loop {
+            match sweep(&docker, Which::World(id)).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(world = id, error = chain(&error), "swept again");
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     };
     match tokio::time::timeout(DROP_BOUND, removal).await {
-        Ok(Ok(_)) => {}
+        Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::error!(world = id, error = chain(&error), "could not be removed")
+            let error: Error = error;
+            tracing::error!(world = id, error = chain(&error), "could not be removed");
         }
         Err(_) => tracing::error!(world = id, "removing it took too long"),
     }

@@ -7,6 +7,7 @@ use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
+use super::http_client;
 use crate::engine::labels;
 use crate::poll::{self, Look};
 use crate::{Error, Result, images};
@@ -55,8 +56,11 @@ impl LocalStack {
         let port = container.get_host_port_ipv4(PORT).await.map_err(failed)?;
         let address = format!("127.0.0.1:{port}");
         let health = format!("http://{address}/_localstack/health");
+        let client = http_client()?;
         poll::until("LocalStack answers", BOOT, || async {
-            let answer = reqwest::get(&health)
+            let answer = client
+                .get(&health)
+                .send()
                 .await
                 .map_err(Error::http("ask for its health"))?;
             Ok(if answer.status().is_success() {

@@ -37,6 +37,12 @@ pub const RUNNER: &str = "docker.m3";
 /// The image of the cowsay pipeline's jobs.
 pub const JOB_IMAGE: &str = images::COWSAY.name;
 
+/// The images of this host that guests can pull, and their names on Docker Hub.
+const MIRRORED: [(&str, &str); 2] = [
+    (JOB_IMAGE, JOB_IMAGE),
+    (images::BASE, "library/debian:bookworm-slim"),
+];
+
 /// How a world is set up.
 #[derive(Debug, Clone)]
 pub struct WorldOptions {
@@ -93,6 +99,7 @@ impl World {
         let docker = engine::connect().await?;
         sweep::sweep(&docker, Which::Dead).await?;
         images::ensure(&docker, &images::ALL, tell).await?;
+        images::ensure_base(&docker, tell).await?;
         let begin = Instant::now();
         let id = new_id();
         let cleanup = Cleanup::of(&id, options.signals)?;
@@ -116,6 +123,7 @@ impl World {
         let runner_token = gitlab.create_runner(NewRunner {
             description: RUNNER.to_owned(),
             tags: vec![RUNNER.to_owned()],
+            run_untagged: true,
             ..NewRunner::default()
         });
         let hypervisor = Hypervisor::start(
@@ -131,6 +139,7 @@ impl World {
             },
         )
         .await?;
+        cleanup.watches(hypervisor.clone());
         let machine_image = hypervisor.ec2().register_image("debian-12-amd64").await?;
         tracing::info!(world = id, took = ?begin.elapsed(), "the world is up");
         Ok(Self {
@@ -241,17 +250,35 @@ impl World {
 
 async fn started_registry(docker: &Docker, world: &str, gateway: IpAddr) -> Result<Registry> {
     let registry = Registry::start(docker, world, gateway).await?;
-    registry.push(docker, JOB_IMAGE).await?;
+    for (image, name) in MIRRORED {
+        registry.push(docker, image, name).await?;
+    }
     Ok(registry)
 }
 
 async fn serve_gitlab(options: &WorldOptions, gateway: IpAddr) -> Result<MockGitLab> {
     let bind = SocketAddr::new(gateway, options.gitlab_port);
-    let gitlab = MockGitLab::serve(GitLabOptions::new(bind, options.dir.join("gitlab"))).await;
+    let dir = options.dir.join("gitlab");
+    // Numbers begin anew with every server: an earlier one's repositories are not its own.
+    match std::fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io(format!("empty {}", dir.display()))(error));
+        }
+        _ => {}
+    }
+    let gitlab = MockGitLab::serve(GitLabOptions::new(bind, dir)).await;
     gitlab.map_err(|error| Error::GitLab {
         what: "start".to_owned(),
         message: chain(&error),
     })
+}
+
+/// For the world's own parts, to which no HTTP proxy leads.
+fn http_client() -> Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .map_err(Error::http("make an HTTP client"))
 }
 
 /// Eight hexadecimal digits.

@@ -42,7 +42,8 @@ pub fn find() -> Result<PathBuf> {
 
 /// What is sent to the guests: the binary without its symbols, as every guest downloads it.
 pub async fn for_guests(dir: &Path) -> Result<PathBuf> {
-    let whole = std::env::var_os(GUEST_PROGRAM).map_or_else(find, |named| Ok(named.into()))?;
+    let named = std::env::var_os(GUEST_PROGRAM).filter(|named| !named.is_empty());
+    let whole = named.map_or_else(find, |named| Ok(named.into()))?;
     let small = dir.join("onspot");
     let newer = |path: &Path| {
         std::fs::metadata(path)

@@ -12,15 +12,12 @@ use bollard::query_parameters::{
 };
 use futures::TryStreamExt;
 
+use super::http_client;
 use crate::engine::labels;
 use crate::poll::{self, Look};
 use crate::{Error, Result, images};
 
 const PORT: &str = "5000/tcp";
-
-/// Where the pushed layers stay from world to world, as the images do: a push of what is there
-/// already takes no time.
-const STORE: &str = "onspot-registry:/var/lib/docker-registry";
 
 /// Where the registry listens.
 #[derive(Debug, Clone)]
@@ -43,7 +40,6 @@ impl Registry {
             image: Some(images::REGISTRY.name.to_owned()),
             labels: Some(labels::of(world, "registry")),
             host_config: Some(HostConfig {
-                binds: Some(vec![STORE.to_owned()]),
                 port_bindings: Some(HashMap::from([(PORT.to_owned(), Some(ports))])),
                 ..HostConfig::default()
             }),
@@ -85,8 +81,11 @@ impl Registry {
 
     async fn wait(&self) -> Result<()> {
         let url = format!("http://{}/v2/", self.local);
+        let client = http_client()?;
         poll::until("the registry answers", Duration::from_secs(30), || async {
-            reqwest::get(&url)
+            client
+                .get(&url)
+                .send()
                 .await
                 .map_err(Error::http("ask the registry"))?;
             Ok(Look::There(()))
@@ -94,9 +93,9 @@ impl Registry {
         .await
     }
 
-    /// Pushes an image of this host's engine under its own name.
-    pub(super) async fn push(&self, docker: &Docker, image: &str) -> Result<()> {
-        let (name, tag) = image.split_once(':').unwrap_or((image, "latest"));
+    /// Pushes an image of this host's engine under the name that it has on Docker Hub.
+    pub(super) async fn push(&self, docker: &Docker, image: &str, name: &str) -> Result<()> {
+        let (name, tag) = name.split_once(':').unwrap_or((name, "latest"));
         let there = format!("{}/{name}", self.local);
         let options = TagImageOptionsBuilder::new().repo(&there).tag(tag).build();
         docker

@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::gitlab::model::{Commit, Job, Pipeline, ProjectState, Runner, Variable};
 use crate::gitlab::state::State;
+use crate::gitlab::status::Status;
 use crate::gitlab::variables::{job_url, project_url};
 use crate::gitlab::views;
 
@@ -57,6 +58,7 @@ pub(super) fn job(url: &Url, state: &State, job: &Job) -> Value {
     let runner = job.runner.and_then(|runner| state.runners.get(&runner));
     let archive = job.artifacts.get("archive");
     let view = views::job(job);
+    let stuck = job.status == Status::Pending && !state.runners.values().any(|r| r.takes(job));
     json!({
         "id": job.id,
         "name": job.spec.name,
@@ -74,6 +76,7 @@ pub(super) fn job(url: &Url, state: &State, job: &Job) -> Value {
         "failure_reason": job.failure_reason,
         "exit_code": job.exit_code,
         "tag_list": job.spec.tags,
+        "stuck": stuck,
         "web_url": address,
         "commit": pipeline.map(|pipeline| commit(&pipeline.commit)),
         "pipeline": pipeline.map(|pipeline| json!({

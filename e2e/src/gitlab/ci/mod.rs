@@ -271,7 +271,37 @@ impl CiConfig {
                 }
             }
         }
-        Ok(())
+        match self.jobs.iter().find(|job| self.needs_itself(job)) {
+            Some(job) => Err(CiError::at(
+                format!("{} job:", job.name),
+                "The pipeline has circular dependencies",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what a job needs, and what that needs and so on, holds the job itself.
+    fn needs_itself(&self, job: &JobSpec) -> bool {
+        let named = |name: &str| self.jobs.iter().filter(move |other| is_named(other, name));
+        let mut seen: Vec<&str> = Vec::new();
+        let mut open: Vec<&JobSpec> = vec![job];
+        while let Some(next) = open.pop() {
+            for need in next
+                .needs
+                .iter()
+                .flatten()
+                .flat_map(|need| named(&need.job))
+            {
+                if need.name == job.name {
+                    return true;
+                }
+                if !seen.contains(&need.name.as_str()) {
+                    seen.push(&need.name);
+                    open.push(need);
+                }
+            }
+        }
+        false
     }
 
     fn check_reference(
