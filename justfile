@@ -48,11 +48,11 @@ lint:
 
 # Unit, property, wire and doc tests, and those against one Docker engine
 unit: engine images
-    cargo test --workspace -- --skip proof_
+    NO_PROXY='*' no_proxy='*' cargo test --workspace -- --skip proof_
 
 # The end-to-end proofs, each in a world of its own
 e2e: engine images guests
-    cargo test --workspace --test world -- --test-threads=1 --nocapture
+    NO_PROXY='*' no_proxy='*' cargo test --workspace --test world -- --test-threads=1 --nocapture
 
 # Build the container images of the world (only what changed)
 images: engine build

@@ -8,10 +8,12 @@ mod base;
 mod build;
 mod context;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 pub use base::{BASE, ensure as ensure_base};
 pub use context::Context;
@@ -20,6 +22,9 @@ use crate::{Error, Result};
 
 /// The label that holds the hash of the folder that an image was built from.
 pub const CONTEXT_LABEL: &str = "onspot.context";
+
+/// How many images are built at once.
+const AT_ONCE: usize = 3;
 
 /// An image that the world needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +68,8 @@ pub const COWSAY: Image = Image {
     public: true,
 };
 
-/// All of them, in the order of building.
-pub const ALL: [Image; 5] = [COWSAY, HELPER, REGISTRY, GUEST, LOCALSTACK];
+/// All of them, in the order of building: the longest builds first.
+pub const ALL: [Image; 5] = [LOCALSTACK, GUEST, HELPER, REGISTRY, COWSAY];
 
 /// What happened to an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,33 +88,49 @@ pub enum Step {
     },
 }
 
-/// Makes sure that all images are there and up to date, one after the other.
+/// Makes sure that all images are there and up to date, a few at a time: most of a build is
+/// waiting for packages.
 pub async fn ensure(docker: &Docker, images: &[Image], tell: &mut dyn FnMut(Step)) -> Result<()> {
+    let mut missing = Vec::new();
     for image in images {
-        ensure_one(docker, *image, tell).await?;
+        let context = Context::read(&folder(image.folder))?;
+        if is_current(docker, *image, &context.hash()).await? {
+            tell(Step::Ready {
+                image: image.name.to_owned(),
+                took: None,
+            });
+        } else {
+            missing.push((*image, context));
+        }
     }
-    Ok(())
-}
-
-async fn ensure_one(docker: &Docker, image: Image, tell: &mut dyn FnMut(Step)) -> Result<()> {
-    let context = Context::read(&folder(image.folder))?;
-    let name = image.name.to_owned();
-    if is_current(docker, image, &context.hash()).await? {
-        tell(Step::Ready {
-            image: name,
-            took: None,
-        });
+    if missing.is_empty() {
         return Ok(());
     }
-    let begin = Instant::now();
-    tell(Step::Building {
+    // The parent of all that is built, so that no two builds make it at once.
+    base::ensure(docker, tell).await?;
+    let tell = &RefCell::new(tell);
+    stream::iter(missing)
+        .map(|(image, context)| make(docker, image, context, tell))
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// Pulls or builds one image.
+async fn make(
+    docker: &Docker,
+    image: Image,
+    context: Context,
+    tell: &RefCell<&mut dyn FnMut(Step)>,
+) -> Result<()> {
+    let (name, begin) = (image.name.to_owned(), Instant::now());
+    tell.borrow_mut()(Step::Building {
         image: name.clone(),
     });
     if !(image.public && base::pull(docker, image.name).await.is_ok()) {
-        base::ensure(docker, tell).await?;
         build::build(docker, image.name, context).await?;
     }
-    tell(Step::Ready {
+    tell.borrow_mut()(Step::Ready {
         image: name,
         took: Some(begin.elapsed()),
     });
