@@ -19,6 +19,7 @@ async fn proof_ghost() {
         two_spot_workers_ran_it(scene, &pipeline).await;
         the_cache_lies_under_its_key(scene, &project, &pipeline).await;
         the_logs_are_in_cloudwatch(scene, &pipeline).await;
+        a_job_finds_no_credentials(scene).await;
         scene.no_worker_is_left().await;
         assert_eq!(scene.managers().len(), 1);
         the_ledger_is_empty(scene).await;
@@ -102,6 +103,26 @@ async fn the_logs_are_in_cloudwatch(scene: &Scene, pipeline: &PipelineView) {
         )
     })
     .await;
+}
+
+/// What a job would have to find to become its worker: the metadata service, credentials in its
+/// environment, the runner's token, the engine's socket, the worker's own files.
+const SPY: &str = r#"
+spy:
+  image: debian:bookworm-slim
+  script:
+    - if timeout 5 bash -c '</dev/tcp/169.254.169.254/80'; then exit 10; fi
+    - if env | grep -E '^AWS_|glrt-'; then exit 11; fi
+    - if grep -rl glrt- "$CI_PROJECT_DIR" "$CI_PROJECT_DIR.tmp" /root 2>/dev/null; then exit 12; fi
+    - if ls -d /var/run/docker.sock /etc/onspot /var/lib/onspot /onspot; then exit 13; fi
+    - echo "nothing found"
+"#;
+
+async fn a_job_finds_no_credentials(scene: &Scene) {
+    let pushed = scene.push_files("spy", &[(".gitlab-ci.yml", SPY)]).await;
+    let pipeline = green(scene.gitlab(), pushed.id).await;
+    let trace = scene.trace(pipeline.job("spy").expect("spy").id);
+    assert!(trace.contains("\nnothing found"), "{trace}");
 }
 
 /// Of jobs and workers that are over, nothing is left but what is kept for a day.
