@@ -5,6 +5,9 @@
 
 mod create;
 mod delete;
+mod users;
+
+pub use users::users;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +33,14 @@ pub async fn apply(
     plan: &NetworkPlan,
     events: &EventSender,
 ) -> Result<Network, NetplanError> {
-    let ids = run(ec2, plan, events).await?;
+    let mut ids = run(ec2, plan, events).await?;
+    if let Some(desired) = &plan.desired {
+        // Zones that are left over may still be there; nothing new shall go into them.
+        ids.retain(|role, _| match role {
+            Role::Subnet(_, zone) => desired.addresses.zones.contains_key(zone),
+            _ => true,
+        });
+    }
     network_of(
         &ids,
         plan.desired

@@ -60,6 +60,8 @@ pub struct NetworkPlan {
 pub(crate) struct PlannedStep {
     pub(crate) change: Change,
     pub(crate) actions: Vec<Action>,
+    /// Whether it takes away what instances may still use: see [`NetworkPlan::split`].
+    pub(crate) late: bool,
 }
 
 /// One call, or a call and a wait. Names parts by role where their id may not exist yet.
@@ -135,6 +137,17 @@ impl NetworkPlan {
     /// The plan as data for people and programs.
     pub fn plan(&self) -> Plan {
         self.steps.iter().map(|step| step.change.clone()).collect()
+    }
+
+    /// What can be done at once, and apart from it what has to wait until no instance uses it
+    /// any more: zones and NAT that are no longer wanted. [`users`](crate::users) tells who does.
+    pub fn split(self) -> (Self, Self) {
+        let (late, now) = self.steps.iter().cloned().partition(|step| step.late);
+        let later = Self {
+            steps: late,
+            ..self.clone()
+        };
+        (Self { steps: now, ..self }, later)
     }
 
     /// Whether nothing has to be done.

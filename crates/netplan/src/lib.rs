@@ -10,7 +10,7 @@ mod role;
 mod spec;
 
 pub use address::{AddressPlan, ZoneRanges};
-pub use apply::{apply, destroy};
+pub use apply::{apply, destroy, users};
 pub use diff::{Desired, NetworkPlan, desired, diff, teardown};
 pub use error::NetplanError;
 pub use network::{Network, SubnetId};

@@ -5,7 +5,7 @@ use onspot_reconcile::Change;
 use super::up::Diff;
 use super::{Action, NetworkPlan, PlannedStep, Resource};
 use crate::observed::Found;
-use crate::{Nat, Observed, Role};
+use crate::{Nat, Observed, Role, Tier};
 
 /// What has to be done to leave nothing of the network, in order. Instances must be gone
 /// before: a subnet with one in it cannot be deleted.
@@ -74,12 +74,14 @@ fn deletions<'a, T>(
                 resource: resource(&found.state),
                 id: found.id.clone(),
             }],
+            late: false,
         }
     })
 }
 
 impl Diff<'_> {
-    /// Deletes the parts of zones that are no longer wanted, and NAT that is not.
+    /// Deletes the parts of zones that are no longer wanted, and NAT that is not. Instances may
+    /// still be there, or need it.
     pub(super) fn leftovers(&mut self) {
         let Self {
             desired, observed, ..
@@ -87,6 +89,7 @@ impl Diff<'_> {
         let stack = &desired.spec.stack;
         let mut steps = Vec::new();
         if desired.spec.nat == Nat::None {
+            steps.extend(no_default_route(stack, observed));
             steps.extend(deletions(stack, &observed.nats, "nat gateway", |_| {
                 Resource::Nat
             }));
@@ -108,6 +111,29 @@ impl Diff<'_> {
             .cloned()
             .collect();
         steps.extend(deletions(stack, &unwanted, "subnet", |_| Resource::Subnet));
-        self.steps.extend(steps);
+        let late = steps
+            .into_iter()
+            .map(|step| PlannedStep { late: true, ..step });
+        self.steps.extend(late);
     }
+}
+
+/// Without NAT, private subnets have no way out.
+fn no_default_route(stack: &str, observed: &Observed) -> Option<PlannedStep> {
+    let role = Role::Routes(Tier::Private);
+    let table = observed
+        .routes
+        .iter()
+        .find(|table| table.role.as_ref() == Some(&role))?;
+    let target = table.state.default_target.as_ref()?;
+    let change = Change::update(role.resource(), role.name(stack))
+        .with_id(&table.id)
+        .changing("default route", target, "(none)");
+    Some(PlannedStep {
+        change,
+        actions: vec![Action::RemoveDefaultRoute {
+            tier: Tier::Private,
+        }],
+        late: false,
+    })
 }

@@ -292,6 +292,21 @@ fn a_zone_more_leaves_the_rest_alone() {
 }
 
 #[test]
+fn what_instances_may_still_use_goes_last() {
+    let mut cloud = built(&spec(&["a", "b"], Nat::Gateway));
+    let (now, later) = diff(&spec(&["a"], Nat::None), &cloud.observed)
+        .unwrap()
+        .split();
+    assert!(now.is_empty(), "nothing goes at once: {}", now.plan());
+    insta::assert_snapshot!(later.plan());
+    cloud.run(&later, usize::MAX);
+    assert_eq!(cloud.observed.subnets.len(), 2);
+    assert!(cloud.observed.nats.is_empty());
+    let again = diff(&spec(&["a"], Nat::None), &cloud.observed).unwrap();
+    assert!(again.is_empty(), "left to do: {}", again.plan());
+}
+
+#[test]
 fn an_opened_security_group_is_closed_again() {
     let wish = spec(&["a"], Nat::None);
     let mut cloud = built(&wish);

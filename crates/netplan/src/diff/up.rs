@@ -216,14 +216,7 @@ impl Diff<'_> {
         } = &table.state;
         let old = default_target.as_deref().unwrap_or("(none)");
         let Some((via, is_new)) = via else {
-            if default_target.is_some() {
-                fix.add(
-                    "default route",
-                    old,
-                    "(none)",
-                    Action::RemoveDefaultRoute { tier },
-                );
-            }
+            // One that is no longer wanted goes with the leftovers.
             return;
         };
         let target = self.observed.by_role().remove(&via);
@@ -337,7 +330,11 @@ impl Diff<'_> {
     }
 
     fn push(&mut self, change: Change, actions: Vec<Action>) {
-        self.steps.push(PlannedStep { change, actions });
+        self.steps.push(PlannedStep {
+            change,
+            actions,
+            late: false,
+        });
     }
 }
 

@@ -1,0 +1,75 @@
+//! Who still uses what a plan takes away.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, InstanceStateName};
+use onspot_reconcile::ServiceResultExt;
+
+use crate::diff::{Action, Resource};
+use crate::{NetplanError, NetworkPlan, Role, Tier};
+
+/// The instances, whosever they are, that keep `plan` from being applied or that it would cut
+/// off: those in subnets that it deletes, and where it deletes the NAT those that need it.
+pub async fn users(ec2: &Client, plan: &NetworkPlan) -> Result<Vec<String>, NetplanError> {
+    let subnets = subnets_in_question(plan);
+    if subnets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let subnets = Filter::builder()
+        .name("subnet-id")
+        .set_values(Some(subnets.into_iter().collect()))
+        .build();
+    let mut pages = ec2
+        .describe_instances()
+        .filters(subnets)
+        .into_paginator()
+        .send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let reservations = page
+            .calling("DescribeInstances")?
+            .reservations
+            .unwrap_or_default();
+        let instances = reservations
+            .into_iter()
+            .flat_map(|reservation| reservation.instances.unwrap_or_default());
+        let living = instances.filter(|instance| {
+            let state = instance
+                .state
+                .as_ref()
+                .and_then(|state| state.name.as_ref());
+            state != Some(&InstanceStateName::Terminated)
+        });
+        found.extend(living.filter_map(|instance| instance.instance_id));
+    }
+    Ok(found)
+}
+
+fn subnets_in_question(plan: &NetworkPlan) -> BTreeSet<String> {
+    let actions = plan.steps.iter().flat_map(|step| &step.actions);
+    let mut subnets = BTreeSet::new();
+    for action in actions {
+        match action {
+            Action::Delete {
+                resource: Resource::Subnet,
+                id,
+            } => {
+                subnets.insert(id.clone());
+            }
+            // Whoever is in a private subnet reaches the internet by it.
+            Action::Delete {
+                resource: Resource::Nat,
+                ..
+            } => {
+                let private = plan.ids.iter().filter_map(|(role, id)| match role {
+                    Role::Subnet(Tier::Private, _) => Some(id.clone()),
+                    _ => None,
+                });
+                subnets.extend(private);
+            }
+            _ => {}
+        }
+    }
+    subnets
+}
