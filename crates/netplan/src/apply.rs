@@ -23,6 +23,8 @@ use crate::{Nat, NetplanError, Network, NetworkPlan, Role};
 const SETTLING: Patience = Patience::new(Duration::from_secs(1), Duration::from_secs(60));
 /// How long the last users of a resource may take to let go of it.
 const RELEASING: Patience = Patience::new(Duration::from_secs(3), Duration::from_mins(10));
+/// How long a NAT gateway that is gone may still hold its address.
+const LETTING_GO: Patience = Patience::new(Duration::from_secs(3), Duration::from_mins(2));
 /// How long a NAT gateway may take to start or to end.
 const NAT_CHANGING: Patience = Patience::new(Duration::from_secs(2), Duration::from_mins(10));
 

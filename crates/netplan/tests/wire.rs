@@ -6,7 +6,8 @@ use aws_credential_types::Credentials;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::{BehaviorVersion, Region};
-use onspot_netplan::{NetplanError, observe};
+use onspot_netplan::{NetplanError, NetworkSpec, desired, destroy, diff, observe, teardown, users};
+use onspot_reconcile::event_channel;
 use wiremock::matchers::body_string_contains;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
@@ -116,6 +117,65 @@ async fn a_route_to_a_gateway_that_is_gone_does_not_work() {
     assert_eq!(state.default_target.as_deref(), Some("nat-1"));
     assert!(!state.default_works);
     assert_eq!(state.subnets["subnet-1"], "rtbassoc-1");
+}
+
+#[tokio::test]
+async fn an_address_is_released_once_the_nat_has_let_go_of_it() {
+    let addresses = format!(
+        "<addressesSet><item><allocationId>eipalloc-1</allocationId>
+         <publicIp>198.51.100.1</publicIp>{}</item></addressesSet>",
+        tags("nat-address")
+    );
+    let server = server(&[("DescribeAddresses", &addresses)]).await;
+    let held = "<Response><Errors><Error><Code>AuthFailure</Code>
+        <Message>You do not have permission to access the specified resource.</Message>
+        </Error></Errors><RequestID>1</RequestID></Response>";
+    Mock::given(body_string_contains("Action=ReleaseAddress"))
+        .respond_with(ResponseTemplate::new(400).set_body_string(held))
+        .up_to_n_times(1)
+        .with_priority(1)
+        .mount(&server)
+        .await;
+    let ec2 = client(&server.uri());
+    let found = observe(&ec2, "ci").await.expect("an observation");
+    assert_eq!(found.addresses.len(), 1, "{found:?}");
+    let (events, _nobody_listens) = event_channel();
+    destroy(&ec2, &teardown(&found), &events)
+        .await
+        .expect("the address is released");
+}
+
+#[tokio::test]
+async fn who_is_in_a_zone_that_goes_is_told() {
+    let instances = "<reservationSet><item><instancesSet>
+        <item><instanceId>i-1</instanceId>
+          <instanceState><code>16</code><name>running</name></instanceState></item>
+        <item><instanceId>i-2</instanceId>
+          <instanceState><code>48</code><name>terminated</name></instanceState></item>
+        </instancesSet></item></reservationSet>";
+    let subnets = format!(
+        "<subnetSet><item><subnetId>subnet-b</subnetId>
+         <cidrBlock>10.0.16.0/20</cidrBlock>
+         <availabilityZone>eu-west-1b</availabilityZone>{}</item></subnetSet>",
+        tags("private-eu-west-1b")
+    );
+    let server = server(&[
+        ("DescribeInstances", instances),
+        ("DescribeSubnets", &subnets),
+    ])
+    .await;
+    let ec2 = client(&server.uri());
+    let found = observe(&ec2, "ci").await.expect("an observation");
+    let wanted = desired(&NetworkSpec::new("ci", "eu-west-1", ["eu-west-1a"])).expect("a network");
+    let (_, later) = diff(&wanted, &found).expect("a plan").split();
+    assert_eq!(later.plan().summary().delete, 1, "{}", later.plan());
+    assert_eq!(users(&ec2, &later).await.expect("users"), ["i-1"]);
+    let sent = server.received_requests().await.expect("recorded requests");
+    let last = String::from_utf8_lossy(&sent.last().expect("a request").body).into_owned();
+    assert!(
+        last.contains("Filter.1.Name=subnet-id&Filter.1.Value.1=subnet-b"),
+        "{last}"
+    );
 }
 
 #[tokio::test]

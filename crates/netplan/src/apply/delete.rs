@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types::NatGatewayState;
 use onspot_reconcile::{CallError, ServiceResultExt, Step};
 
-use super::{Applier, NAT_CHANGING, RELEASING};
+use super::{Applier, LETTING_GO, NAT_CHANGING, RELEASING};
 use crate::NetplanError;
 use crate::diff::Resource;
 
@@ -43,13 +43,7 @@ impl Applier<'_> {
                 })
                 .await
             }
-            Resource::Address => {
-                released(step, async || {
-                    let call = ec2.release_address().allocation_id(id);
-                    call.send().await.calling("ReleaseAddress")
-                })
-                .await
-            }
+            Resource::Address => self.release_address(id, step).await,
             Resource::Endpoint => {
                 released(step, async || {
                     let call = ec2.delete_vpc_endpoints().vpc_endpoint_ids(id);
@@ -61,6 +55,24 @@ impl Applier<'_> {
             Resource::Nat => self.delete_nat(id, step).await,
             Resource::Routes { associations } => self.delete_routes(id, associations, step).await,
         }
+    }
+
+    /// Releases an address. A NAT gateway that is deleted already may hold it a little longer,
+    /// and EC2 says `AuthFailure` for that.
+    async fn release_address(&self, id: &str, step: &Step<'_>) -> Result<(), NetplanError> {
+        let held = |error: &CallError| error.code() == Some("AuthFailure");
+        LETTING_GO
+            .retry(
+                |error| matches!(error, NetplanError::Call(error) if held(error)),
+                async || {
+                    released(step, async || {
+                        let call = self.ec2.release_address().allocation_id(id);
+                        call.send().await.calling("ReleaseAddress")
+                    })
+                    .await
+                },
+            )
+            .await
     }
 
     async fn delete_routes(
