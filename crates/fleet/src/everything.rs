@@ -45,6 +45,12 @@ pub fn termination_plan(instances: &[Instance]) -> Plan {
         .collect()
 }
 
+/// Terminates these instances, without waiting for their end. Ones that EC2 does not know any
+/// more are no error.
+pub async fn terminate(ec2: &Client, instances: &[InstanceId]) -> Result<(), FleetError> {
+    observed::terminate(ec2, instances).await
+}
+
 /// Terminates all instances of the stack and waits until they are gone: only then can
 /// their subnets be deleted. The managers' group must be gone before, else new ones come.
 /// Fleets of type `instant` leave nothing of their own behind.

@@ -12,7 +12,7 @@ pub mod template;
 mod workers;
 
 pub use error::FleetError;
-pub use everything::{instances, terminate_all, termination_plan};
+pub use everything::{instances, terminate, terminate_all, termination_plan};
 pub use image::{Image, image, newest_image};
 pub use instance::{Instance, InstanceId, InstanceState, Lifecycle, Pool};
 pub use policy::{

@@ -129,6 +129,7 @@ pub(crate) fn group_to_end(names: &Names) -> GroupSpec {
 pub(crate) struct Foundation {
     network: NetworkPlan,
     bucket: BucketPlan,
+    leftovers: NetworkPlan,
     iam: IamPlan,
     tokens: ParameterPlan,
     log_group: LogGroupPlan,
@@ -166,7 +167,9 @@ impl Foundation {
         };
         let in_use = roles_in_use(names, &observed.instances);
         Ok(Self {
-            network: onspot_netplan::diff(&network, &observed.network)?,
+        let (network, leftovers) = onspot_netplan::diff(&network, &observed.network)?.split();
+            network,
+            leftovers,
             bucket: bucket::diff(&bucket, observed.bucket.as_ref())?,
             iam: iam::diff(&roles(spec, clients, names), &observed.iam, &in_use),
             tokens: parameters::diff(tokens, &observed.tokens),
@@ -177,7 +180,9 @@ impl Foundation {
     /// What is to be removed when nothing shall stay.
     pub(crate) fn teardown(clients: &Clients, names: &Names, observed: &Observed) -> Self {
         Self {
-            network: onspot_netplan::teardown(&observed.network),
+        let (network, leftovers) = onspot_netplan::teardown(&observed.network).split();
+            network,
+            leftovers,
             bucket: bucket::teardown(&bucket_spec(clients, names), observed.bucket.as_ref()),
             iam: iam::teardown(&observed.iam),
             tokens: parameters::teardown(&observed.tokens),
@@ -185,7 +190,12 @@ impl Foundation {
         }
     }
 
-    /// The plan as data.
+    /// The parts of the network that have to go, but only once no instance uses them any more.
+    pub(crate) fn leftovers(&self) -> &NetworkPlan {
+        &self.leftovers
+    }
+
+    /// The plan as data, without the leftovers.
     pub(crate) fn plan(&self) -> Plan {
         let mut plan = self.network.plan();
         plan.merge(self.bucket.plan());
@@ -209,7 +219,9 @@ impl Foundation {
             parameters::apply(&clients.ssm, &self.tokens, events),
             log_group::apply(&clients.logs, &self.log_group, events),
         );
-        (bucket?, tokens?, log_group?);
+        bucket?;
+        tokens?;
+        log_group?;
         Ok(Ground {
             network: network?,
             role_ids: role_ids?,
@@ -229,7 +241,11 @@ impl Foundation {
             parameters::apply(&clients.ssm, &self.tokens, events),
             log_group::apply(&clients.logs, &self.log_group, events),
         );
-        (network?, bucket?, roles?, tokens?, log_group?);
+        network?;
+        bucket?;
+        roles?;
+        tokens?;
+        log_group?;
         Ok(())
     }
 }

@@ -226,6 +226,29 @@ pub(crate) fn network_to_be(nat: onspot_netplan::Nat, zones: &[String]) -> Netwo
     }
 }
 
+/// The network that is there, as a plan shows it once it is in these zones.
+pub(crate) fn with_zones(network: Network, nat: onspot_netplan::Nat, zones: &[String]) -> Network {
+    let later = network_to_be(nat, zones);
+    let known = |there: Vec<onspot_netplan::SubnetId>, later: Vec<onspot_netplan::SubnetId>| {
+        let mut subnets: Vec<_> = later
+            .into_iter()
+            .map(|subnet| {
+                let found = there.iter().find(|found| found.zone == subnet.zone);
+                found.cloned().unwrap_or(subnet)
+            })
+            .collect();
+        // In the order in which the network itself lists them.
+        subnets.sort_by(|a, b| a.zone.cmp(&b.zone));
+        subnets
+    };
+    Network {
+        public_subnets: known(network.public_subnets, later.public_subnets),
+        private_subnets: known(network.private_subnets, later.private_subnets),
+        nat,
+        ..network
+    }
+}
+
 fn toml_text(settings: &impl Serialize, of: &str) -> Result<String, Error> {
     toml::to_string(settings).map_err(|source| Error::Render {
         of: of.to_owned(),

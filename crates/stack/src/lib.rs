@@ -24,6 +24,8 @@ mod render;
 pub mod spec;
 mod status;
 mod step;
+mod strays;
+mod tidy;
 mod up;
 mod upload;
 

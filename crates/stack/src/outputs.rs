@@ -24,4 +24,6 @@ pub struct Outputs {
     pub launch_templates: BTreeMap<String, String>,
     /// What was changed.
     pub changes: Plan,
+    /// What could not be done yet, and what to do about it.
+    pub notes: Vec<String>,
 }

@@ -6,11 +6,11 @@ use onspot_reconcile::Plan;
 use crate::artifacts::Artifacts;
 use crate::graph::{self, Foundation};
 use crate::images::Images;
-use crate::instances::{Ingredients, network_to_be};
+use crate::instances::{Ingredients, network_to_be, with_zones};
 use crate::names::Names;
 use crate::spec::Spec;
 use crate::up::UpOptions;
-use crate::{Clients, Error, prepare, upload};
+use crate::{Clients, Error, prepare, strays, upload};
 
 /// What [`up`](crate::up) would do, without doing any of it.
 ///
@@ -27,8 +27,12 @@ pub async fn plan(spec: &Spec, clients: &Clients, options: &UpOptions) -> Result
     let bucket = names.bucket(clients.account());
     let uploads = upload::plan(&clients.s3, &bucket, &artifacts).await?;
 
-    let network = observed.network.network();
-    let network = network.unwrap_or_else(|| network_to_be(spec.network.nat.into(), &zones));
+    let nat = spec.network.nat.into();
+    let network = match observed.network.network() {
+        // As it will be: other zones are on their way out, new ones have no ids yet.
+        Some(network) => with_zones(network, nat, &zones),
+        None => network_to_be(nat, &zones),
+    };
     let ingredients = Ingredients {
         spec,
         clients,
@@ -46,5 +50,8 @@ pub async fn plan(spec: &Spec, clients: &Clients, options: &UpOptions) -> Result
         let group = ingredients.group(manager);
         plan.merge(group::diff(&group, observed.group.as_ref())?.plan());
     }
+    let strays = strays::strays(spec, &observed.instances);
+    plan.merge(onspot_fleet::termination_plan(&strays));
+    plan.merge(foundation.leftovers().plan());
     Ok(plan)
 }

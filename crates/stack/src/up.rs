@@ -15,7 +15,7 @@ use crate::images::Images;
 use crate::instances::Ingredients;
 use crate::names::Names;
 use crate::spec::Spec;
-use crate::{Clients, Error, Outputs, prepare, upload};
+use crate::{Clients, Error, Outputs, prepare, tidy, upload};
 
 /// How to bring a stack up.
 #[derive(Debug, Clone)]
@@ -92,6 +92,10 @@ pub async fn up(
         events,
     )
     .await?;
+    let leftovers = foundation.leftovers();
+    let patience = options.patience;
+    let tidied = tidy::tidy(spec, clients, &names, leftovers, patience, events).await?;
+    changes.merge(tidied.plan);
     Ok(Outputs {
         stack: names.stack().to_owned(),
         region: names.region().to_owned(),
@@ -105,6 +109,7 @@ pub async fn up(
             .map(|runner| (runner.name.clone(), names.workers(&runner.slug())))
             .collect(),
         changes,
+        notes: tidied.notes,
     })
 }
 

@@ -1,5 +1,6 @@
 //! `onspot up`: makes the stack, or brings it up to date.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use onspot_stack::{Clients, Outputs, Spec, UpOptions};
@@ -75,6 +76,7 @@ fn text(outputs: &Outputs) -> String {
         bucket,
         log_group,
         changes,
+        notes,
         ..
     } = outputs;
     let changed = if changes.is_empty() {
@@ -82,8 +84,13 @@ fn text(outputs: &Outputs) -> String {
     } else {
         "it is up"
     };
-    format!(
+    let mut text = format!(
         "stack {stack} in {region}: {changed}, and its manager has said hello to GitLab\n  \
          bucket     {bucket}\n  log group  {log_group}\n"
-    )
+    );
+    for note in notes {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
 }
