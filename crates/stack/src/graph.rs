@@ -19,6 +19,7 @@ use onspot_fleet::template::{self, TemplateState};
 use onspot_fleet::{Instance, InstanceState};
 use onspot_netplan::{Network, NetworkPlan, NetworkSpec};
 use onspot_reconcile::{EventSender, Plan, Tags};
+use onspot_runnerconf::TokenRef;
 
 use crate::iam::{self, IamPlan, ManagerGrant, RoleSpec, WorkerGrant};
 use crate::log_group::{self, LogGroupPlan, LogGroupSpec, LogGroupState};
@@ -172,7 +173,7 @@ impl Foundation {
             leftovers,
             bucket: bucket::diff(&bucket, observed.bucket.as_ref())?,
             iam: iam::diff(&roles(spec, clients, names), &observed.iam, &in_use),
-            tokens: parameters::diff(tokens, &observed.tokens),
+            tokens: parameters::diff(tokens, &referenced_parameters(spec), &observed.tokens),
             log_group: log_group::diff(&log_group, observed.log_group.as_ref()),
         })
     }
@@ -248,6 +249,18 @@ impl Foundation {
         log_group?;
         Ok(())
     }
+}
+
+/// The SSM parameters that the file refers to: somebody put them there, maybe an earlier `up`
+/// that read the token from elsewhere.
+fn referenced_parameters(spec: &Spec) -> Vec<String> {
+    let references = spec.runners.iter().map(|runner| &runner.token);
+    references
+        .filter_map(|token| match token {
+            TokenRef::Ssm(name) => Some(name.clone()),
+            _ => None,
+        })
+        .collect()
 }
 
 /// The roles of a stack.

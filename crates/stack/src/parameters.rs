@@ -86,8 +86,24 @@ pub(crate) async fn read(ssm: &Client, name: &str) -> Result<Option<RunnerToken>
     }
 }
 
-/// What has to be done to get from `observed` to `desired`. Pure.
-pub(crate) fn diff(desired: &[TokenParameter], observed: &Observed) -> ParameterPlan {
+/// The name as SSM lists it, of one written as people do: with or without the leading slash, as
+/// an ARN, with a version or label behind it.
+pub(crate) fn full_name(written: &str) -> String {
+    let name = match written.split_once(":parameter/") {
+        Some((arn, name)) if arn.starts_with("arn:") => name,
+        _ => written,
+    };
+    let name = name.split_once(':').map_or(name, |(name, _)| name);
+    format!("/{}", name.trim_start_matches('/'))
+}
+
+/// What has to be done to get from `observed` to `desired`. What is neither wanted nor among the
+/// names that are `referenced` is deleted. Pure.
+pub(crate) fn diff(
+    desired: &[TokenParameter],
+    referenced: &[String],
+    observed: &Observed,
+) -> ParameterPlan {
     let mut steps: Vec<_> = desired
         .iter()
         .map(|wanted| {
@@ -108,7 +124,10 @@ pub(crate) fn diff(desired: &[TokenParameter], observed: &Observed) -> Parameter
             }
         })
         .collect();
-    let unwanted = |name: &&String| !desired.iter().any(|wanted| wanted.name == **name);
+    let unwanted = |name: &&String| {
+        !desired.iter().any(|wanted| wanted.name == **name)
+            && !referenced.iter().any(|kept| full_name(kept) == **name)
+    };
     steps.extend(observed.keys().filter(unwanted).map(deletion));
     ParameterPlan { steps }
 }
@@ -212,12 +231,29 @@ mod tests {
             wanted("/onspot/ci/b/token", "glrt-b"),
             wanted("/onspot/ci/c/token", "glrt-c"),
         ];
-        let plan = diff(&desired, &observed);
+        let plan = diff(&desired, &[], &observed);
         let text = plan.plan().to_string();
         assert!(!text.contains("glrt"), "{text}");
         let summary = plan.plan().summary();
         assert_eq!((summary.create, summary.update, summary.delete), (1, 1, 1));
         assert!(!format!("{plan:?}").contains("glrt"));
+    }
+
+    #[test]
+    fn what_the_file_refers_to_stays() {
+        let name = "/onspot/ci/a/token";
+        let observed = Observed::from([(name.into(), RunnerToken::new("glrt-a"))]);
+        for written in [
+            name,
+            "onspot/ci/a/token",
+            "/onspot/ci/a/token:3",
+            "arn:aws:ssm:eu-west-1:123456789012:parameter/onspot/ci/a/token",
+        ] {
+            let plan = diff(&[], &[written.to_owned()], &observed);
+            assert!(plan.plan().is_empty(), "{written}");
+        }
+        let other = diff(&[], &["/onspot/ci/b/token".to_owned()], &observed);
+        assert_eq!(other.plan().summary().delete, 1);
     }
 
     #[test]
