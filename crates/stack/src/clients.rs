@@ -11,8 +11,9 @@ use url::Url;
 use crate::{Error, Spec};
 
 /// An endpoint that does not answer is found out soon, also with retries.
-const CONNECT: Duration = Duration::from_secs(3);
-/// No single answer of AWS's control plane takes longer; uploads are not bound by it.
+pub(crate) const CONNECT: Duration = Duration::from_secs(3);
+/// No single answer of AWS's control plane takes longer. Uploads have no such limit: see
+/// `upload`.
 const READ: Duration = Duration::from_secs(30);
 /// The first call and its retries.
 const ATTEMPTS: u32 = 4;
