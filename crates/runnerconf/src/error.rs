@@ -8,6 +8,8 @@ use miette::{
     Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
 };
 
+use crate::blank::blank_values;
+
 /// What is wrong with a `config.toml`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -162,11 +164,26 @@ pub struct Excerpt {
 }
 
 impl Excerpt {
-    /// The line of `text` in which the byte range `span` begins, every quoted value in it blanked.
+    /// The line of `text` in which the byte range `span` begins, every value in it blanked,
+    /// quoted or not.
     pub fn blanked(file: &str, text: &str, span: Range<usize>) -> Self {
         let mut excerpt = Self::plain(file, text, span);
-        excerpt.text = blank_quoted(&excerpt.text);
+        excerpt.text = blank_values(&excerpt.text);
         excerpt
+    }
+
+    /// The line as it is, unless one of the words `secret` stands in it: then it is
+    /// [blanked](Self::blanked).
+    pub fn careful(file: &str, text: &str, span: Range<usize>, secret: &[&str]) -> Self {
+        let excerpt = Self::plain(file, text, span.clone());
+        let line = excerpt.text.to_ascii_lowercase();
+        match secret
+            .iter()
+            .any(|word| line.contains(&word.to_ascii_lowercase()))
+        {
+            true => Self::blanked(file, text, span),
+            false => excerpt,
+        }
     }
 
     /// The line of `text` in which the byte range `span` begins, as it is: only for lines that
@@ -239,28 +256,6 @@ impl SourceCode for Excerpt {
     }
 }
 
-/// Replaces what stands between quotes by as many bytes of `*`.
-fn blank_quoted(line: &str) -> String {
-    let mut quote = None;
-    let mut blanked = String::with_capacity(line.len());
-    for character in line.chars() {
-        match quote {
-            None => {
-                if matches!(character, '"' | '\'') {
-                    quote = Some(character);
-                }
-                blanked.push(character);
-            }
-            Some(open) if character == open => {
-                quote = None;
-                blanked.push(character);
-            }
-            Some(_) => blanked.extend(std::iter::repeat_n('*', character.len_utf8())),
-        }
-    }
-    blanked
-}
-
 /// The candidate that `word` most probably means, if one is near enough.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = word.to_ascii_lowercase();
@@ -298,12 +293,11 @@ mod tests {
     }
 
     #[test]
-    fn values_are_blanked_byte_by_byte() {
-        let line = r#"tokn = "glrt-é", b = 'x'"#;
-        let blanked = blank_quoted(line);
-        assert_eq!(blanked, r#"tokn = "*******", b = '*'"#);
-        assert_eq!(blanked.len(), line.len());
-        assert_eq!(blank_quoted(r#"token = "glrt-"#), r#"token = "*****"#);
+    fn a_line_with_a_secret_key_is_blanked_whatever_is_wrong_in_it() {
+        let text = "a = { Token = 'x', b = 'y' }\nb = 'z'";
+        let careful = |at| Excerpt::careful("x", text, at, &["token"]).text;
+        assert_eq!(careful(4..5), "a = { ***** = '*', * = '*' }");
+        assert_eq!(careful(29..30), "b = 'z'");
     }
 
     #[test]

@@ -367,12 +367,12 @@ impl<'d> Section<'d> {
             }
             _ => false,
         };
-        let excerpt = if shown {
-            Excerpt::plain
-        } else {
-            Excerpt::blanked
+        // Another key of the line may be secret too.
+        let excerpt = match shown {
+            true => Excerpt::careful(file, text, span, &SECRET_KEYS),
+            false => Excerpt::blanked(file, text, span),
         };
-        ConfigError::new(kind, Some(excerpt(file, text, span)))
+        ConfigError::new(kind, Some(excerpt))
     }
 
     /// `runners.docker` for `docker` in `[[runners]]`.

@@ -148,6 +148,14 @@ fn errors_say_what_where_and_what_instead() {
             with("[[runners.autoscaler.policy]]\nidle_time = \"20 min\"\n"),
         ),
         ("no TOML", with("limit =\n")),
+        (
+            "a token without quotes",
+            with("").replace("\"glrt-hidden\"", "glrt-hidden"),
+        ),
+        (
+            "a secret beside a bad value",
+            with("environment = [\"KEY=hidden\", 5]\n"),
+        ),
         ("an open quote", with("").replace("hidden\"", "hidden")),
     ];
     let all = cases

@@ -201,12 +201,13 @@ fn one_runner(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
     positive(runner.limit, &at(here, "limit"))?;
     if let Some(bad) = runner
         .environment
+    // What it says may be half of a secret: only its number is told.
         .iter()
-        .find(|variable| !variable.contains('='))
+        .position(|variable| !variable.contains('='))
     {
         return Err(Flaw::new(
             &at(here, "environment"),
-            format!("`{bad}` is not a variable"),
+            format!("entry {} of `environment` is not a variable", bad + 1),
             "write NAME=value",
         ));
     }

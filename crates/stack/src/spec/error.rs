@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use miette::{Diagnostic, LabeledSpan, SourceCode};
 use onspot_runnerconf::Excerpt;
 
+/// Keys whose values are never shown.
+const SECRET_KEYS: [&str; 2] = ["token", "environment"];
+
 /// What is wrong with an `onspot.toml`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -119,11 +122,11 @@ impl SpecError {
             let plain = matches!(
                 kind,
                 SpecErrorKind::UnknownValue { .. } | SpecErrorKind::Invalid { .. }
-            ) && key_at(text, Some(at.clone())) != Some("token");
-            match plain {
-                true => Box::new(Excerpt::plain(file, text, at)),
-                false => Box::new(Excerpt::blanked(file, text, at)),
-            }
+            );
+            Box::new(match plain {
+                true => Excerpt::careful(file, text, at, &SECRET_KEYS),
+                false => Excerpt::blanked(file, text, at),
+            })
         });
         Self {
             file: file.to_owned(),
@@ -202,9 +205,23 @@ fn value_error(message: &str, key: Option<&str>) -> SpecErrorKind {
             hint: (*hint).to_owned(),
         },
         _ => SpecErrorKind::Toml {
-            message: message.to_owned(),
+            message: without_value(message),
         },
     }
+}
+
+/// serde quotes a value that has the wrong type: `invalid type: string "…", expected …`. It may
+/// be a secret.
+fn without_value(message: &str) -> String {
+    let of_value = ["invalid type: ", "invalid value: "]
+        .iter()
+        .any(|head| message.starts_with(head));
+    let parts = message.rsplit_once(", expected ").filter(|_| of_value);
+    let Some((found, expected)) = parts else {
+        return message.to_owned();
+    };
+    let kind = found.split(['"', '`']).next().unwrap_or(found).trim_end();
+    format!("{kind}, expected {expected}")
 }
 
 /// The key whose value begins at `span`.

@@ -215,3 +215,47 @@ fn the_committed_schema_is_the_one_of_these_types() {
         path.display()
     );
 }
+
+#[test]
+fn no_error_shows_a_secret() {
+    let runner = |line: &str| format!("{SMALL}{line}\n");
+    let token = |value: &str| {
+        let head = "[[runners]]\nname = 'a'\nurl = 'https://gitlab.com'\n";
+        format!("{head}token = {value}\n")
+    };
+    let cases = [
+        token("glrt-hidden"),
+        token("'glrt-hidden"),
+        token("4242"),
+        token("['glrt-hidden']"),
+        token("'vault:glrt-hidden'"),
+        runner("environment = 'KEY=hidden'"),
+        runner("environment = ['KEY=hidden', 'hidden']"),
+        runner("environment = ['KEY=hidden', hidden]"),
+        runner("environment = ['KEY=hidden', 4242]"),
+        runner("environmnt = ['KEY=hidden']"),
+        "runners = [{ name = '', url = 'https://gitlab.com', token = 'glrt-hidden' }]".to_owned(),
+    ];
+    for text in cases {
+        let error = parse(&text).unwrap_err();
+        let mut seen = String::new();
+        miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none())
+            .render_report(&mut seen, &error)
+            .unwrap();
+        assert!(
+            !seen.contains("hidden") && !seen.contains("4242"),
+            "{text}\n{seen}"
+        );
+    }
+}
+
+#[test]
+fn a_runners_name_is_one_that_all_tags_take() {
+    let named = |name: &str| parse(&SMALL.replacen("docker.m3", name, 1));
+    for name in ["docker.m3", "Läufer 2", "a_b:c/d=e+f-g@h"] {
+        named(name).unwrap();
+    }
+    for name in ["a,b", "a(b)", "a*b", " a", "a\\tb", "☃"] {
+        assert!(named(name).is_err(), "{name}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Lines of a file with everything blanked that may be secret.
+
+/// Replaces every value in a line by as many bytes of `*`, quoted or not: a token whose quotes
+/// were forgotten is one all the same. What is left is the first key, `true` and `false`, headers
+/// of tables, and punctuation.
+pub(crate) fn blank_values(line: &str) -> String {
+    let (key, mut rest) = line.split_at(end_of_key(line));
+    let mut blanked = key.to_owned();
+    while let Some(first) = rest.chars().next() {
+        let end = match first {
+            '"' | '\'' => blank_quoted(rest, first, &mut blanked),
+            _ if is_punctuation(first) => {
+                blanked.push(first);
+                first.len_utf8()
+            }
+            _ => blank_word(rest, &mut blanked),
+        };
+        rest = &rest[end..];
+    }
+    blanked
+}
+
+/// Where the value begins: after the first key's equals sign; after the whole of a header; at
+/// once in a line that is neither, which may be the middle of a longer value.
+fn end_of_key(line: &str) -> usize {
+    let text = line.trim();
+    let bare = |c: char| c.is_ascii_alphanumeric() || "-_. \t".contains(c);
+    let header = text.trim_start_matches('[').trim_end_matches(']');
+    if text.starts_with('[') && text.ends_with(']') && header.chars().all(bare) {
+        return line.len();
+    }
+    match line.split_once('=') {
+        // Nothing or another one after it: the end of something in base64.
+        Some((key, value))
+            if key.chars().all(bare)
+                && !matches!(value.trim_start().get(..1), None | Some("=")) =>
+        {
+            key.len() + 1
+        }
+        _ => 0,
+    }
+}
+
+fn is_punctuation(c: char) -> bool {
+    c.is_ascii_whitespace() || "[]{},=#".contains(c)
+}
+
+/// Blanks what is between the quotes that `rest` begins with; returns where that ends.
+fn blank_quoted(rest: &str, quote: char, blanked: &mut String) -> usize {
+    blanked.push(quote);
+    let inner = &rest[1..];
+    let Some(length) = inner.find(quote) else {
+        hide(inner, blanked);
+        return rest.len();
+    };
+    hide(&inner[..length], blanked);
+    blanked.push(quote);
+    length + 2
+}
+
+/// Blanks the word that `rest` begins with; returns where it ends.
+fn blank_word(rest: &str, blanked: &mut String) -> usize {
+    let ends = |c: char| is_punctuation(c) || matches!(c, '"' | '\'');
+    let end = rest.find(ends).unwrap_or(rest.len());
+    match &rest[..end] {
+        word @ ("true" | "false") => blanked.push_str(word),
+        word => hide(word, blanked),
+    }
+    end
+}
+
+fn hide(text: &str, blanked: &mut String) {
+    blanked.extend(std::iter::repeat_n('*', text.len()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_blanked_byte_by_byte() {
+        for (line, blanked) in [
+            (
+                r#"tokn = "glrt-é", b = 'x'"#,
+                r#"tokn = "*******", * = '*'"#,
+            ),
+            (r#"token = "glrt-"#, r#"token = "*****"#),
+            ("token = glrt-abc # mine", "token = ******** # ****"),
+            ("token glrt-abc", "***** ********"),
+            ("glrt-abc", "********"),
+            ("  c2VjcmV0==", "  ********=="),
+            ("privilaged = true", "privilaged = true"),
+            (r#"a = ["x y", OOPS]"#, r#"a = ["***", ****]"#),
+            ("[[runners]]", "[[runners]]"),
+            (r#"["glrt"]"#, r#"["****"]"#),
+            ("token =", "token ="),
+        ] {
+            assert_eq!(blank_values(line), blanked, "{line}");
+            assert_eq!(blank_values(line).len(), line.len(), "{line}");
+        }
+    }
+}
