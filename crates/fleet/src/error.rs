@@ -41,6 +41,14 @@ pub enum FleetError {
         /// What is missing.
         what: &'static str,
     },
+    /// An Auto Scaling group cannot launch its instances.
+    #[error("auto scaling group {group} cannot launch its instances: {why}")]
+    CannotLaunch {
+        /// The group's name.
+        group: String,
+        /// Why, in AWS's words.
+        why: String,
+    },
     /// Something did not happen in time.
     #[error("{what} is still not {state} after {seconds} s")]
     TooSlow {
@@ -64,6 +72,11 @@ impl FleetError {
             }
             Self::UserData { .. } => Some("shorten the runner's configuration".into()),
             Self::Incomplete { .. } | Self::NoTemplate { .. } => None,
+            Self::CannotLaunch { .. } => Some(
+                "mend that, or choose another `instance_type` in [manager] or other zones in \
+                 [network], and run the same command again"
+                    .into(),
+            ),
             Self::TooSlow { .. } => Some("run the same command again: it goes on from here".into()),
         }
     }

@@ -1,6 +1,7 @@
 //! The managers' Auto Scaling group: it keeps the wanted number of managers alive.
 
 mod apply;
+mod failures;
 mod observe;
 
 use onspot_reconcile::{Change, Plan, Tags};

@@ -1,5 +1,8 @@
 //! What goes over the wire to EC2 and what is made of its answers.
 
+#[path = "wire/group.rs"]
+mod group;
+
 use aws_credential_types::Credentials;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::retry::RetryConfig;
@@ -180,6 +183,11 @@ async fn a_launch_asks_for_the_best_pools_once() {
         value("SpotOptions.AllocationStrategy"),
         Some("price-capacity-optimized")
     );
+    for kind in ["fleet", "instance", "volume"] {
+        let key = sent.iter().find(|(_, value)| value == kind);
+        let (key, _) = key.expect("a tag specification");
+        assert!(key.starts_with("TagSpecification."), "{key}");
+    }
     let overrides = |field: &str| -> Vec<&str> {
         let ours = |name: &str| name.contains(".Overrides.") && name.ends_with(field);
         sent.iter()

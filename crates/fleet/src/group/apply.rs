@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use aws_sdk_autoscaling::Client as AutoScaling;
-use aws_sdk_autoscaling::types::{LaunchTemplateSpecification, ScalingActivityStatusCode, Tag};
+use aws_sdk_autoscaling::types::{Activity, LaunchTemplateSpecification, Tag};
 use aws_sdk_ec2::Client as Ec2;
 use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt, Step};
 
+use super::failures::Failures;
 use super::observe::{find, observe};
-use super::{Action, GroupPlan, GroupSpec, GroupState, MANAGER, is_outdated};
+use super::{Action, GroupPlan, GroupSpec, GroupState, MANAGER, MemberState, is_outdated};
 use crate::{FleetError, InstanceState, instances, template};
 
 /// How long a new instance profile may stay unknown to Auto Scaling.
@@ -82,10 +83,47 @@ impl Job<'_> {
         }
     }
 
+    /// Makes the group. One of this name that is still being deleted must be gone before.
     async fn create(&self) -> Result<(), FleetError> {
-        let spec = self.spec;
         let template = self.template().await?;
-        let made = SETTLING
+        let end = tokio::time::Instant::now() + CHANGING.limit;
+        loop {
+            self.await_end_of_predecessor().await?;
+            match self.try_to_create(&template).await {
+                Err(error) if error.is_already_there() => {
+                    let found = find(self.autoscaling, &self.spec.name).await?;
+                    if found.is_some_and(|group| group.status.is_none()) {
+                        return Ok(());
+                    }
+                }
+                other => return Ok(other?),
+            }
+            if tokio::time::Instant::now() > end {
+                return Err(self.too_slow("deleted"));
+            }
+            tokio::time::sleep(CHANGING.every).await;
+        }
+    }
+
+    /// Waits until no group of this name is being deleted.
+    async fn await_end_of_predecessor(&self) -> Result<(), FleetError> {
+        let deleting = async || {
+            let group = find(self.autoscaling, &self.spec.name).await?;
+            Ok::<_, CallError>(group.is_some_and(|group| group.status.is_some()))
+        };
+        if !deleting().await? {
+            return Ok(());
+        }
+        self.step.waiting("the earlier group to be gone");
+        let gone = CHANGING
+            .until(async || deleting().await.map(|is| (!is).then_some(())))
+            .await?;
+        gone.ok_or_else(|| self.too_slow("deleted"))
+    }
+
+    async fn try_to_create(&self, template: &LaunchTemplateSpecification) -> Result<(), CallError> {
+        let spec = self.spec;
+        SETTLING
             .retry(is_unsettled, async || {
                 self.autoscaling
                     .create_auto_scaling_group()
@@ -102,11 +140,8 @@ impl Job<'_> {
                     .await
                     .calling("CreateAutoScalingGroup")
             })
-            .await;
-        match made {
-            Err(error) if !error.is_already_there() => Err(error.into()),
-            _ => Ok(()),
-        }
+            .await
+            .map(drop)
     }
 
     async fn update(&self) -> Result<(), FleetError> {
@@ -152,13 +187,7 @@ impl Job<'_> {
         {
             self.step
                 .waiting(format!("manager {} to be replaced", member.id));
-            let call = self.autoscaling.terminate_instance_in_auto_scaling_group();
-            let call = call
-                .instance_id(member.id.as_str())
-                .should_decrement_desired_capacity(false);
-            call.send()
-                .await
-                .calling("TerminateInstanceInAutoScalingGroup")?;
+            self.replace(member).await?;
             let left = CHANGING
                 .until(async || {
                     let members = self.state().await?.unwrap_or_default().members;
@@ -171,13 +200,37 @@ impl Job<'_> {
         Ok(())
     }
 
+    /// Ends a member; the group makes another one. One that has gone meanwhile is fine.
+    async fn replace(&self, member: &MemberState) -> Result<(), FleetError> {
+        let ended = CHANGING
+            .retry(is_busy, async || {
+                let call = self.autoscaling.terminate_instance_in_auto_scaling_group();
+                let call = call
+                    .instance_id(member.id.as_str())
+                    .should_decrement_desired_capacity(false);
+                call.send()
+                    .await
+                    .calling("TerminateInstanceInAutoScalingGroup")
+            })
+            .await;
+        match ended {
+            Err(error) if is_unknown(&error) => Ok(()),
+            other => other.map(drop).map_err(FleetError::from),
+        }
+    }
+
     async fn delete(&self) -> Result<(), FleetError> {
-        let call = self.autoscaling.delete_auto_scaling_group();
-        let call = call
-            .auto_scaling_group_name(&self.spec.name)
-            .force_delete(true);
-        match call.send().await.calling("DeleteAutoScalingGroup") {
-            Err(error) if error.is_not_found() || is_unknown_group(&error) => {}
+        let asked = CHANGING
+            .retry(is_busy, async || {
+                let call = self.autoscaling.delete_auto_scaling_group();
+                let call = call
+                    .auto_scaling_group_name(&self.spec.name)
+                    .force_delete(true);
+                call.send().await.calling("DeleteAutoScalingGroup")
+            })
+            .await;
+        match asked {
+            Err(error) if error.is_not_found() || is_unknown(&error) => {}
             other => drop(other?),
         }
         self.step.waiting("its instances to end");
@@ -194,9 +247,11 @@ impl Job<'_> {
         gone.ok_or_else(|| self.too_slow("deleted"))
     }
 
-    /// Waits until as many members as wanted are in service.
+    /// Waits until as many members as wanted are in service. When launches fail again and again
+    /// for one reason, more waiting won't help.
     async fn await_members(&self) -> Result<(), FleetError> {
         let mut told = String::new();
+        let mut failures = Failures::default();
         let limit = tokio::time::Instant::now() + CHANGING.limit;
         loop {
             let members = self.state().await?.unwrap_or_default().members;
@@ -204,13 +259,18 @@ impl Job<'_> {
             if ready >= self.spec.count as usize {
                 return Ok(());
             }
-            if tokio::time::Instant::now() > limit {
-                return Err(self.too_slow("complete"));
+            failures.note(self.last_activity().await);
+            if failures.are_enough() || tokio::time::Instant::now() > limit {
+                return Err(match failures.reason {
+                    Some(why) => FleetError::CannotLaunch {
+                        group: self.spec.name.clone(),
+                        why,
+                    },
+                    None => self.too_slow("complete"),
+                });
             }
-            let why = match self.last_failure().await {
-                Some(failure) => failure,
-                None => format!("{ready} of {} managers in service", self.spec.count),
-            };
+            let progress = || format!("{ready} of {} managers in service", self.spec.count);
+            let why = failures.reason.clone().unwrap_or_else(progress);
             if why != told {
                 self.step.waiting(&why);
                 told = why;
@@ -219,18 +279,16 @@ impl Job<'_> {
         }
     }
 
-    /// Why the latest launch failed, in AWS's words. Only for people, so that a failing
-    /// call is no failure.
-    async fn last_failure(&self) -> Option<String> {
+    /// The latest thing that the group did. It only says why something else failed, so that a
+    /// failing call is no failure.
+    async fn last_activity(&self) -> Option<Activity> {
         let call = self.autoscaling.describe_scaling_activities();
         let call = call
             .auto_scaling_group_name(&self.spec.name)
             .max_records(1)
             .send()
             .await;
-        let activity = call.ok()?.activities?.into_iter().next()?;
-        let failed = activity.status_code == Some(ScalingActivityStatusCode::Failed);
-        activity.status_message.filter(|_| failed)
+        call.ok()?.activities?.into_iter().next()
     }
 
     async fn state(&self) -> Result<Option<GroupState>, FleetError> {
@@ -287,17 +345,23 @@ impl Job<'_> {
 /// Whether the error may pass: IAM is eventually consistent, and a group that changes
 /// refuses to be changed.
 fn is_unsettled(error: &CallError) -> bool {
-    match error.code() {
-        Some("ScalingActivityInProgress" | "ResourceContention") => true,
-        Some("ValidationError") => error
-            .message()
-            .to_ascii_lowercase()
-            .contains("instance profile"),
-        _ => false,
-    }
+    let new_profile = || {
+        let message = error.message().to_ascii_lowercase();
+        error.code() == Some("ValidationError") && message.contains("instance profile")
+    };
+    is_busy(error) || new_profile()
 }
 
-/// Auto Scaling has no code of its own for a group that it does not know.
-fn is_unknown_group(error: &CallError) -> bool {
-    error.code() == Some("ValidationError") && error.message().contains("not found")
+/// Whether the group is being changed by something else.
+fn is_busy(error: &CallError) -> bool {
+    matches!(
+        error.code(),
+        Some("ScalingActivityInProgress" | "ResourceContention" | "ResourceInUse")
+    )
+}
+
+/// Auto Scaling has no code of its own for a group or an instance that it does not know.
+fn is_unknown(error: &CallError) -> bool {
+    let message = error.message().to_ascii_lowercase();
+    error.code() == Some("ValidationError") && message.contains("not found")
 }

@@ -1,0 +1,66 @@
+//! Launches of managers that fail, and when that is final.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_autoscaling::types::{Activity, ScalingActivityStatusCode};
+
+/// Launches that fail for one reason before it is believed.
+const ENOUGH: usize = 3;
+
+/// The failed launches that were seen, as far as they have the same reason.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    /// Why the latest launch failed, in AWS's words.
+    pub(super) reason: Option<String>,
+    activities: BTreeSet<String>,
+}
+
+impl Failures {
+    /// Notes what the group did last.
+    pub(super) fn note(&mut self, activity: Option<Activity>) {
+        let Some(activity) = activity else { return };
+        let failed = activity.status_code == Some(ScalingActivityStatusCode::Failed);
+        let Some(reason) = activity.status_message.filter(|_| failed) else {
+            return;
+        };
+        if self.reason.as_ref() != Some(&reason) {
+            self.activities.clear();
+            self.reason = Some(reason);
+        }
+        self.activities.extend(activity.activity_id);
+    }
+
+    /// Whether they are so many that the next launch will fail too.
+    pub(super) fn are_enough(&self) -> bool {
+        self.activities.len() >= ENOUGH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(id: &str, why: &str) -> Option<Activity> {
+        let activity = Activity::builder()
+            .activity_id(id)
+            .status_code(ScalingActivityStatusCode::Failed)
+            .status_message(why);
+        Some(activity.build())
+    }
+
+    #[test]
+    fn three_launches_that_fail_alike_are_enough() {
+        let mut failures = Failures::default();
+        for id in ["1", "1", "2", "2"] {
+            failures.note(failed(id, "no capacity"));
+        }
+        failures.note(None);
+        assert!(!failures.are_enough());
+        failures.note(failed("3", "no permission"));
+        assert_eq!(failures.reason.as_deref(), Some("no permission"));
+        failures.note(failed("4", "no permission"));
+        assert!(!failures.are_enough());
+        failures.note(failed("5", "no permission"));
+        assert!(failures.are_enough());
+    }
+}
