@@ -2,14 +2,18 @@
 //! earlier run may have been cut off between two calls.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::Tag;
-use onspot_reconcile::{CallError, EventSender, ServiceResultExt as _, Tags};
+use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt as _, Tags};
 use serde_json::Value;
 
 use super::{Action, IamPlan, POLICY, RoleSpec, ServiceLinkedRole};
 use crate::step::report;
+
+/// How long a role or profile that was just made may stay unknown to other calls.
+const SETTLING: Patience = Patience::new(Duration::from_secs(2), Duration::from_secs(60));
 
 /// Makes what `plan` says; returns the unique ids of all roles, by name.
 pub async fn apply(
@@ -121,12 +125,16 @@ async fn create_role(iam: &Client, role: &RoleSpec, trust: &Value) -> Result<Str
 }
 
 async fn set_policy(iam: &Client, role: &RoleSpec) -> Result<(), CallError> {
-    let call = iam
-        .put_role_policy()
-        .role_name(&role.name)
-        .policy_name(POLICY)
-        .policy_document(role.policy.to_string());
-    call.send().await.calling("PutRolePolicy").map(drop)
+    SETTLING
+        .retry(CallError::is_not_found, async || {
+            let call = iam
+                .put_role_policy()
+                .role_name(&role.name)
+                .policy_name(POLICY)
+                .policy_document(role.policy.to_string());
+            call.send().await.calling("PutRolePolicy").map(drop)
+        })
+        .await
 }
 
 async fn set_trust(iam: &Client, role: &str, trust: &Value) -> Result<(), CallError> {
@@ -141,11 +149,16 @@ async fn set_trust(iam: &Client, role: &str, trust: &Value) -> Result<(), CallEr
 }
 
 async fn link(iam: &Client, profile: &str, role: &str) -> Result<(), CallError> {
-    let call = iam
-        .add_role_to_instance_profile()
-        .instance_profile_name(profile)
-        .role_name(role);
-    match call.send().await.calling("AddRoleToInstanceProfile") {
+    let added = SETTLING
+        .retry(CallError::is_not_found, async || {
+            let call = iam
+                .add_role_to_instance_profile()
+                .instance_profile_name(profile)
+                .role_name(role);
+            call.send().await.calling("AddRoleToInstanceProfile")
+        })
+        .await;
+    match added {
         // A profile holds one role: LimitExceeded means that it is in there already.
         Err(error) if error.code() == Some("LimitExceeded") => Ok(()),
         other => unless_there(other),
