@@ -183,12 +183,14 @@ fn runners(runners: &[Runner]) -> Result<(), Flaw> {
 
 fn one_runner(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
     let name = &runner.name;
-    let length = name.chars().count();
-    if !(1..=MAX_RUNNER_NAME).contains(&length) || name.contains(|c: char| c.is_control()) {
+    if !is_runner_name(name) {
         return Err(Flaw::new(
             &at(here, "name"),
             format!("{name:?} is no name for a runner"),
-            format!("1 to {MAX_RUNNER_NAME} characters, for example name = \"docker.m3\""),
+            format!(
+                "1 to {MAX_RUNNER_NAME} letters, digits, inner spaces and _.:/=+-@, for example \
+                 name = \"docker.m3\""
+            ),
         ));
     }
     if !matches!(runner.url.scheme(), "http" | "https") || runner.url.host().is_none() {
@@ -199,9 +201,9 @@ fn one_runner(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
         ));
     }
     positive(runner.limit, &at(here, "limit"))?;
+    // What it says may be half of a secret: only its number is told.
     if let Some(bad) = runner
         .environment
-    // What it says may be half of a secret: only its number is told.
         .iter()
         .position(|variable| !variable.contains('='))
     {
@@ -212,6 +214,14 @@ fn one_runner(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
         ));
     }
     workers(runner, &at(here, "workers"))
+}
+
+/// What the tags of EC2, IAM and SSM all take as a value (references of `Tag` in IAM and SSM).
+fn is_runner_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || " _.:/=+-@".contains(c);
+    (1..=MAX_RUNNER_NAME).contains(&name.chars().count())
+        && name.chars().all(allowed)
+        && name.trim() == name
 }
 
 fn workers(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
