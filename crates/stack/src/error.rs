@@ -84,6 +84,14 @@ pub enum Error {
         /// The operating system.
         os: String,
     },
+    /// No zone of the region has the managers' instance type.
+    #[error("no zone of {region} has the manager's instance type {instance_type}")]
+    NotOffered {
+        /// The type.
+        instance_type: String,
+        /// The region.
+        region: String,
+    },
     /// A boot script is too long for EC2.
     #[error("the boot script of {of} has {bytes} bytes, EC2 takes {limit}")]
     BootScript {
@@ -147,6 +155,9 @@ impl Error {
                 "store it: aws ssm put-parameter --type SecureString --name {parameter} \
                  --value glrt-…"
             ),
+            Self::NotOffered { .. } => {
+                "choose another one: instance_type = \"t3.small\" in [manager]".to_owned()
+            }
             Self::NoImage { .. } => "name one with `ami`".to_owned(),
             Self::NoHello { diagnosis, .. } if diagnosis.is_empty() => {
                 "see `onspot status` and `onspot logs`; run `onspot up` again to go on waiting"

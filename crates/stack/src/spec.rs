@@ -74,11 +74,12 @@ pub struct Aws {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// The addresses of the VPC, a prefix between /16 and /28.
+    /// The addresses of the VPC, a prefix between /16 and /23: it has room for two
+    /// subnets in each of eight zones.
     #[schemars(with = "String")]
     pub cidr: Ipv4Net,
-    /// The availability zones, for example `["eu-west-1a", "eu-west-1b"]`; the region's first
-    /// one if empty.
+    /// The availability zones, for example `["eu-west-1a", "eu-west-1b"]`; if empty, the region's
+    /// first one that has the manager's instance type.
     pub zones: Vec<String>,
     /// How the private subnets reach the internet.
     pub nat: Nat,
