@@ -129,8 +129,8 @@ pub(crate) fn group_to_end(names: &Names) -> GroupSpec {
 /// The layers that need nothing but names, with what is to be done about them.
 pub(crate) struct Foundation {
     network: NetworkPlan,
-    bucket: BucketPlan,
     leftovers: NetworkPlan,
+    bucket: BucketPlan,
     iam: IamPlan,
     tokens: ParameterPlan,
     log_group: LogGroupPlan,
@@ -167,8 +167,8 @@ impl Foundation {
             tags: Tags::of_stack(names.stack()),
         };
         let in_use = roles_in_use(names, &observed.instances);
-        Ok(Self {
         let (network, leftovers) = onspot_netplan::diff(&network, &observed.network)?.split();
+        Ok(Self {
             network,
             leftovers,
             bucket: bucket::diff(&bucket, observed.bucket.as_ref())?,
@@ -180,8 +180,8 @@ impl Foundation {
 
     /// What is to be removed when nothing shall stay.
     pub(crate) fn teardown(clients: &Clients, names: &Names, observed: &Observed) -> Self {
-        Self {
         let (network, leftovers) = onspot_netplan::teardown(&observed.network).split();
+        Self {
             network,
             leftovers,
             bucket: bucket::teardown(&bucket_spec(clients, names), observed.bucket.as_ref()),
@@ -294,6 +294,7 @@ fn roles(spec: &Spec, clients: &Clients, names: &Names) -> iam::Desired {
             .iter()
             .map(|runner| config::token_parameter(runner, names))
             .collect(),
+        foreign_parameters: referenced_parameters(spec),
     };
     let manager = RoleSpec {
         name: names.manager_role(),

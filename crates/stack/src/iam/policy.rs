@@ -3,7 +3,7 @@
 use onspot_reconcile::{ROLE, STACK};
 use serde_json::{Value, json};
 
-use crate::clients::partition;
+use crate::clients::{domain, partition};
 use crate::names::{Names, cache_prefix};
 
 /// The version of IAM's policy language.
@@ -31,6 +31,8 @@ pub struct ManagerGrant<'a> {
     pub worker_roles: Vec<String>,
     /// The names of the SSM parameters with the runners' tokens.
     pub token_parameters: Vec<String>,
+    /// Those of them that somebody else made, maybe with a key of their own.
+    pub foreign_parameters: Vec<String>,
 }
 
 /// EC2 may hand the role to its instances.
@@ -99,6 +101,7 @@ pub fn manager_policy(grant: &ManagerGrant<'_>) -> Value {
         account,
         worker_roles,
         token_parameters,
+        foreign_parameters,
     } = grant;
     let (bucket, objects) = bucket_arns(names, account);
     let mut statements = vec![
@@ -120,6 +123,9 @@ pub fn manager_policy(grant: &ManagerGrant<'_>) -> Value {
         .map(|name| arn(names, account, "ssm", &parameter(name)))
         .collect();
     statements.push(allow("Tokens", ["ssm:GetParameter"], json!(parameters)));
+    if !foreign_parameters.is_empty() {
+        statements.push(decrypt(names, account, foreign_parameters));
+    }
     let roles: Vec<_> = worker_roles
         .iter()
         .map(|role| role_arn(names, account, role))
@@ -189,6 +195,25 @@ fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
     ]
 }
 
+/// Decrypting what SSM holds under a customer's key: by way of SSM, for these parameters, and
+/// nothing else. With AWS's own key that needs no permission.
+fn decrypt(names: &Names, account: &str, parameters: &[String]) -> Value {
+    let region = names.region();
+    let arns: Vec<_> = parameters
+        .iter()
+        .map(|name| arn(names, account, "ssm", &parameter(name)))
+        .collect();
+    // The key may be another account's.
+    let keys = format!("arn:{}:kms:{region}:*:key/*", partition(region));
+    with_condition(
+        allow("DecryptTokens", ["kms:Decrypt"], json!(keys)),
+        json!({ "StringEquals": {
+            "kms:ViaService": format!("ssm.{region}.{}", domain(region)),
+            "kms:EncryptionContext:PARAMETER_ARN": arns,
+        } }),
+    )
+}
+
 /// Appending to the log streams `<role>/…`.
 fn logs(names: &Names, account: &str, role: &str) -> Value {
     let group = format!("log-group:{}", names.log_group());
@@ -239,7 +264,7 @@ fn role_arn(names: &Names, account: &str, role: &str) -> String {
     )
 }
 
-/// A parameter's name as its ARN has it: without the leading slash, or with one put between.
+/// A parameter's name as its ARN has it.
 fn parameter(name: &str) -> String {
-    format!("parameter/{}", name.trim_start_matches('/'))
+    format!("parameter{}", crate::parameters::full_name(name))
 }

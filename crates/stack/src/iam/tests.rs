@@ -70,6 +70,7 @@ fn what_a_manager_may_do() {
         account: ACCOUNT,
         worker_roles: vec![names.worker_role("docker-m3")],
         token_parameters: vec!["/onspot/ci/docker-m3/token".into(), "my-token".into()],
+        foreign_parameters: vec!["my-token".into()],
     };
     insta::assert_json_snapshot!(manager_policy(&grant));
 }
@@ -82,6 +83,7 @@ fn nobody_may_do_everything_anywhere() {
         account: ACCOUNT,
         worker_roles: vec![names.worker_role("docker-m3")],
         token_parameters: vec!["/onspot/ci/docker-m3/token".into()],
+        foreign_parameters: Vec::new(),
     };
     for policy in [manager_policy(&grant), role("docker-m3").policy] {
         for statement in policy["Statement"].as_array().unwrap() {
@@ -163,4 +165,63 @@ fn down_leaves_the_accounts_own_roles() {
         .map(|change| change.resource.as_str())
         .collect();
     assert_eq!(order, ["instance profile", "role"]);
+}
+
+/// IAM that answers everything, but does not know what was just made when it is asked first.
+async fn forgetful_iam() -> wiremock::MockServer {
+    use wiremock::matchers::body_string_contains;
+    use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+    let server = MockServer::start().await;
+    for action in ["PutRolePolicy", "AddRoleToInstanceProfile"] {
+        let unknown = "<ErrorResponse><Error><Type>Sender</Type><Code>NoSuchEntity</Code>
+            <Message>The role cannot be found.</Message></Error></ErrorResponse>";
+        Mock::given(body_string_contains(format!("Action={action}&")))
+            .respond_with(ResponseTemplate::new(404).set_body_string(unknown))
+            .up_to_n_times(1)
+            .with_priority(1)
+            .mount(&server)
+            .await;
+    }
+    let role = "<Role><Path>/</Path><RoleName>r</RoleName><RoleId>AROA1</RoleId><Arn>a</Arn>
+        <CreateDate>2026-01-01T00:00:00Z</CreateDate></Role>";
+    let profile = "<InstanceProfile><Path>/</Path><InstanceProfileName>p</InstanceProfileName>
+        <InstanceProfileId>AIPA1</InstanceProfileId><Arn>a</Arn><Roles/>
+        <CreateDate>2026-01-01T00:00:00Z</CreateDate></InstanceProfile>";
+    let answer = move |request: &Request| {
+        let body = String::from_utf8_lossy(&request.body);
+        let action = body.strip_prefix("Action=").unwrap_or_default();
+        let action = action.split('&').next().unwrap_or_default();
+        ResponseTemplate::new(200).set_body_string(format!(
+            "<{action}Response><{action}Result>{role}{profile}</{action}Result></{action}Response>"
+        ))
+    };
+    Mock::given(body_string_contains("Action="))
+        .respond_with(answer)
+        .mount(&server)
+        .await;
+    server
+}
+
+#[tokio::test]
+async fn what_iam_does_not_know_yet_is_tried_again() {
+    use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
+
+    let server = forgetful_iam().await;
+    let config = aws_sdk_iam::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::new("AKIATEST", "test", None, None, "test"))
+        .endpoint_url(server.uri())
+        .build();
+    let nothing = Observed {
+        service_linked: ServiceLinkedRole::ALL.into(),
+        ..Observed::default()
+    };
+    let plan = diff(&desired(), &nothing, &[]);
+    let (events, _nobody_listens) = onspot_reconcile::event_channel();
+    let ids = apply(&aws_sdk_iam::Client::from_conf(config), &plan, &events)
+        .await
+        .unwrap();
+    assert_eq!(ids.values().collect::<Vec<_>>(), ["AROA1"]);
 }
