@@ -24,6 +24,10 @@ impl GlibcVersion {
 
     /// Reads a symbol version such as `GLIBC_2.34` or `GLIBC_2.2.5`; `None` for any other.
     fn of_symbol(name: &str) -> Option<Self> {
+        // Not a version but a feature: relative relocations, which the loader has since 2.36.
+        if name == "GLIBC_ABI_DT_RELR" {
+            return Some(Self::new(2, 36));
+        }
         let mut numbers = name.strip_prefix("GLIBC_")?.split('.').map(str::parse);
         let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
         Some(Self { major, minor })
@@ -244,6 +248,10 @@ mod tests {
         assert_eq!(
             GlibcVersion::of_symbol("GLIBC_2.2.5"),
             Some(GlibcVersion::new(2, 2))
+        );
+        assert_eq!(
+            GlibcVersion::of_symbol("GLIBC_ABI_DT_RELR"),
+            Some(GlibcVersion::new(2, 36))
         );
         assert_eq!(GlibcVersion::of_symbol("GLIBC_PRIVATE"), None);
         assert_eq!(GlibcVersion::of_symbol("GCC_3.0"), None);
