@@ -128,7 +128,7 @@ impl Ec2Fleet {
             .spot_options(spot_options())
             .on_demand_options(on_demand_options())
             .launch_template_configs(self.template_config(&request, zones))
-            .tag_specifications(self.fleet_tags())
+            .set_tag_specifications(Some(self.tags()))
             .send()
             .await
             .calling("CreateFleet")?;
@@ -185,13 +185,21 @@ impl Ec2Fleet {
         overrides.collect()
     }
 
-    /// Tags of the fleet itself; the instances get theirs from the launch template.
-    fn fleet_tags(&self) -> TagSpecification {
+    /// The same tags for the fleet, its instances and their volumes. The latter two get more of
+    /// them from the launch template; but the managers' role may launch only what the request
+    /// itself tags, and whether a template counts as that is nowhere promised.
+    fn tags(&self) -> Vec<TagSpecification> {
         let Self { spec, .. } = self;
         let tags = Tags::of_stack(&spec.stack)
             .with_runner(&spec.runner)
-            .with_role(WORKER);
-        tag_specification(ResourceType::Fleet, &tags)
+            .with_role(WORKER)
+            .with_name(&spec.launch_template);
+        let kinds = [
+            ResourceType::Fleet,
+            ResourceType::Instance,
+            ResourceType::Volume,
+        ];
+        kinds.map(|kind| tag_specification(kind, &tags)).into()
     }
 }
 
