@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use anstyle::AnsiColor;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use onspot_reconcile::{EventSender, Progress, event_channel};
 use tokio::task::JoinHandle;
@@ -21,6 +22,20 @@ impl Shown {
     pub(crate) async fn finished(self) {
         // It ends by itself and neither panics nor is aborted.
         let _ = self.0.await;
+    }
+}
+
+/// Begins to show events, but never on stdout: for verbs whose result is one JSON value.
+pub(crate) fn show_aside(global: Global) -> (EventSender, Shown) {
+    show(aside(global))
+}
+
+/// The same without events on stdout.
+fn aside(global: Global) -> Global {
+    Global {
+        output: Format::Text,
+        quiet: global.quiet || global.output == Format::Json,
+        ..global
     }
 }
 
@@ -44,6 +59,7 @@ enum View {
     Json(Output),
     Lines,
     Spinners {
+        colour: bool,
         all: MultiProgress,
         open: BTreeMap<String, ProgressBar>,
     },
@@ -55,6 +71,7 @@ impl View {
             Format::Json => Self::Json(Output::new(Format::Json)),
             Format::Text if global.quiet => Self::Nothing,
             Format::Text if std::io::stderr().is_terminal() => Self::Spinners {
+                colour: takes_colours(),
                 all: MultiProgress::new(),
                 open: BTreeMap::new(),
             },
@@ -68,7 +85,7 @@ impl View {
             // What can't be written is not missed: the verb itself will say so.
             Self::Json(output) => drop(output.json(event)),
             Self::Lines => drop(writeln!(anstream::stderr(), "{event}")),
-            Self::Spinners { all, open } => spin(all, open, event),
+            Self::Spinners { colour, all, open } => spin(all, open, *colour, event),
         }
     }
 
@@ -81,11 +98,37 @@ impl View {
     }
 }
 
-fn spin(all: &MultiProgress, open: &mut BTreeMap<String, ProgressBar>, event: &Progress) {
+/// Whether stderr takes colours: it is a terminal, and `NO_COLOR` and the like don't forbid them.
+fn takes_colours() -> bool {
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// How an end is marked.
+fn mark(event: &Progress, colour: bool) -> String {
+    let (mark, paint) = match event {
+        Progress::Failed { .. } => ("✗", AnsiColor::Red),
+        _ => ("✓", AnsiColor::Green),
+    };
+    match colour {
+        true => format!("{0}{mark}{0:#}", paint.on_default()),
+        false => mark.to_owned(),
+    }
+}
+
+fn spin(
+    all: &MultiProgress,
+    open: &mut BTreeMap<String, ProgressBar>,
+    colour: bool,
+    event: &Progress,
+) {
     match event {
         Progress::Started { what } => {
             let bar = all.add(ProgressBar::new_spinner());
-            if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg}") {
+            let template = match colour {
+                true => "{spinner:.cyan} {msg}",
+                false => "{spinner} {msg}",
+            };
+            if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
             bar.set_message(what.clone());
@@ -101,12 +144,36 @@ fn spin(all: &MultiProgress, open: &mut BTreeMap<String, ProgressBar>, event: &P
             if let Some(bar) = open.remove(what) {
                 bar.finish_and_clear();
             }
-            let mark = match event {
-                Progress::Failed { .. } => "\u{1b}[31m✗\u{1b}[0m",
-                _ => "\u{1b}[32m✓\u{1b}[0m",
-            };
             // A terminal that takes no line has gone.
-            let _ = all.println(format!("{mark} {event}"));
+            let _ = all.println(format!("{} {event}", mark(event, colour)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_as_json_is_alone_on_stdout() {
+        let global = |output| Global {
+            output,
+            quiet: false,
+            verbose: 0,
+        };
+        assert!(matches!(View::new(global(Format::Json)), View::Json(_)));
+        let view = |output| View::new(aside(global(output)));
+        assert!(matches!(view(Format::Json), View::Nothing));
+        assert!(!matches!(view(Format::Text), View::Nothing | View::Json(_)));
+    }
+
+    #[test]
+    fn marks_have_colours_only_where_they_are_wanted() {
+        let failed = Progress::Failed {
+            what: "x".to_owned(),
+            error: "no".to_owned(),
+        };
+        assert_eq!(mark(&failed, false), "✗");
+        assert_eq!(mark(&failed, true), "\u{1b}[31m✗\u{1b}[0m");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use onspot_reconcile::Plan;
+use onspot_reconcile::{EventSender, Plan};
 use onspot_stack::{Clients, Spec, UpOptions};
 use serde::Serialize;
 
@@ -24,7 +24,8 @@ pub(super) struct Shown<'a> {
 pub(crate) async fn plan(args: &cli::Plan, global: Global) -> Result<(), Failure> {
     let spec = Spec::load(&args.stack.config)?;
     let clients = Clients::connect(&spec).await?;
-    let options = options(&args.uploads, global).await?;
+    // The plan is the one thing on stdout.
+    let options = options(&args.uploads, progress::show_aside(global)).await?;
     let plan = Box::pin(onspot_stack::plan(&spec, &clients, &options)).await?;
     let notes = spec.notes();
     let shown = Shown {
@@ -36,10 +37,12 @@ pub(crate) async fn plan(args: &cli::Plan, global: Global) -> Result<(), Failure
     Output::new(global.output).result(&shown, || shown.text())
 }
 
-/// What `up` and `plan` need from this host.
-pub(super) async fn options(uploads: &Uploads, global: Global) -> Result<UpOptions, Failure> {
+/// What `up` and `plan` need from this host; what is done for it is shown.
+pub(super) async fn options(
+    uploads: &Uploads,
+    (events, shown): (EventSender, progress::Shown),
+) -> Result<UpOptions, Failure> {
     let binary = uploads::binary(uploads)?;
-    let (events, shown) = progress::show(global);
     let helper = uploads::helper(uploads, &binary, &events).await;
     drop(events);
     shown.finished().await;

@@ -24,7 +24,7 @@ pub(crate) async fn up(args: &Up, global: Global) -> Result<(), Failure> {
     let output = Output::new(global.output);
     let spec = Spec::load(&args.stack.config)?;
     let clients = Clients::connect(&spec).await?;
-    let options = plan::options(&args.uploads, global).await?;
+    let options = plan::options(&args.uploads, progress::show(global)).await?;
     let options = UpOptions {
         verify: !args.no_verify,
         patience: Duration::from_secs(args.wait),
