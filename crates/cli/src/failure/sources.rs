@@ -23,7 +23,9 @@ impl From<onspot_stack::Error> for Failure {
 
 impl From<onspot_runner::settings::SettingsError> for Failure {
     fn from(error: onspot_runner::settings::SettingsError) -> Self {
-        Self::hinted(error, None)
+        let hint = "`onspot up` writes it on the stack's instances; to run jobs on this host, use \
+                    `onspot run`";
+        Self::hinted(error, Some(hint.to_owned()))
     }
 }
 

@@ -38,6 +38,46 @@ fn a_bad_token_reference_is_not_repeated() {
 }
 
 #[test]
+fn a_token_without_quotes_is_not_shown() {
+    let shown = stack("token = glrt-hidden\n").run("plan");
+    assert!(!shown.contains("hidden"), "{shown}");
+    assert_run!("unquoted_token", shown);
+}
+
+#[test]
+fn half_a_variable_is_not_shown() {
+    let lines = "token = \"env:X\"\nenvironment = [\"API_KEY=hidden\", \"hidden\"]\n";
+    let shown = stack(lines).run("plan");
+    assert!(!shown.contains("hidden"), "{shown}");
+    assert_run!("bad_variable", shown);
+}
+
+#[test]
+fn a_manager_whose_files_cannot_be_used() {
+    let config = |lines: &str| {
+        let text = format!(
+            "[[runners]]\nname = \"a\"\nurl = \"https://gitlab.com\"\n\
+             executor = \"docker+machine\"\n{lines}"
+        );
+        Folder::new().with("config.toml", &text)
+    };
+    let cases = [
+        ("manager_no_file", Folder::new()),
+        (
+            "manager_unknown_key",
+            config("token = \"glrt-hidden\"\nlimti = 3\n"),
+        ),
+        ("manager_unquoted_token", config("token = glrt-hidden\n")),
+        ("manager_no_stack", config("token = \"glrt-hidden\"\n")),
+    ];
+    for (name, folder) in cases {
+        let shown = folder.run("manager --config config.toml --stack manager.toml");
+        assert!(!shown.contains("hidden"), "{shown}");
+        assert_run!(name, shown);
+    }
+}
+
+#[test]
 fn a_network_too_small_is_told_before_any_call() {
     let folder = stack("token = \"env:RUNNER_TOKEN\"\n\n[network]\ncidr = \"10.0.0.0/30\"\n");
     assert_run!("small_network", folder.run("plan"));

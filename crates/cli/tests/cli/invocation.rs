@@ -6,9 +6,10 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// What differs from run to run, and what is shown in its place.
-const REDACTIONS: [(&str, &str); 3] = [
+const REDACTIONS: [(&str, &str); 4] = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "[time]"),
     (r"\(\d+\.\d s\)", "([took])"),
+    (r"wait=\d+(\.\d+)?m?s", "wait=[wait]"),
     (r"127\.0\.0\.1:\d+", "[address]"),
 ];
 

@@ -6,3 +6,4 @@ mod bad_files;
 mod first_steps;
 mod invocation;
 mod no_aws;
+mod no_gitlab;
