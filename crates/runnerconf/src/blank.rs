@@ -29,14 +29,11 @@ fn end_of_key(line: &str) -> usize {
     if text.starts_with('[') && text.ends_with(']') && header.chars().all(bare) {
         return line.len();
     }
+    // Right at the end of a word and of the line: padding of base64.
+    let padding =
+        |key: &str, value: &str| value.trim_matches(['=', ' ']).is_empty() && !key.ends_with(' ');
     match line.split_once('=') {
-        // Nothing or another one after it: the end of something in base64.
-        Some((key, value))
-            if key.chars().all(bare)
-                && !matches!(value.trim_start().get(..1), None | Some("=")) =>
-        {
-            key.len() + 1
-        }
+        Some((key, value)) if key.chars().all(bare) && !padding(key, value) => key.len() + 1,
         _ => 0,
     }
 }
