@@ -9,12 +9,12 @@ use onspot_fleet::template;
 use onspot_reconcile::{EventSender, Plan};
 
 use crate::artifacts::Artifacts;
-use crate::graph::{self, Foundation};
+use crate::graph::{self, Foundation, Ground};
 use crate::hello::{self, Hello};
 use crate::images::Images;
 use crate::instances::Ingredients;
 use crate::names::Names;
-use crate::spec::Spec;
+use crate::spec::{Runner, Spec};
 use crate::{Clients, Error, Outputs, prepare, tidy, upload};
 
 /// How to bring a stack up.
@@ -96,21 +96,36 @@ pub async fn up(
     let patience = options.patience;
     let tidied = tidy::tidy(spec, clients, &names, leftovers, patience, events).await?;
     changes.merge(tidied.plan);
-    Ok(Outputs {
+    Ok(outputs(
+        spec,
+        &names,
+        &ground,
+        bucket,
+        changes,
+        tidied.notes,
+    ))
+}
+
+fn outputs(
+    spec: &Spec,
+    names: &Names,
+    ground: &Ground,
+    bucket: String,
+    changes: Plan,
+    notes: Vec<String>,
+) -> Outputs {
+    let template = |runner: &Runner| (runner.name.clone(), names.workers(&runner.slug()));
+    Outputs {
         stack: names.stack().to_owned(),
         region: names.region().to_owned(),
         vpc_id: ground.network.vpc_id.clone(),
         bucket,
         log_group: names.log_group(),
         manager_group: names.manager(),
-        launch_templates: spec
-            .runners
-            .iter()
-            .map(|runner| (runner.name.clone(), names.workers(&runner.slug())))
-            .collect(),
+        launch_templates: spec.runners.iter().map(template).collect(),
         changes,
-        notes: tidied.notes,
-    })
+        notes,
+    }
 }
 
 /// Launch templates and the managers' group. Returns whether managers were made anew.
