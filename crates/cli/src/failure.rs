@@ -211,6 +211,10 @@ fn causes(error: &dyn Error) -> Vec<String> {
                 next = deeper.source();
             }
             text.truncate(text.find('\n').unwrap_or(text.len()));
+            // What introduces the lines that were cut off.
+            if text.ends_with(':') {
+                text.truncate(text.rfind(". ").unwrap_or(text.len()));
+            }
         }
         if !said.iter().any(|before| before.contains(&text)) {
             said.push(text);
