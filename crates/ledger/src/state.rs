@@ -15,7 +15,7 @@ use crate::record::Verdict;
 pub struct State {
     /// Grows with every write.
     pub counter: u64,
-    /// Which start of the agent wrote it: with the counter, how a worker knows its own write.
+    /// Which start of the agent wrote it: how a worker knows that no other agent did.
     pub boot: BootId,
     /// The version of the agent's program.
     pub version: String,
@@ -239,11 +239,6 @@ impl State {
             .count();
         self.slots
             .saturating_sub(u32::try_from(busy).unwrap_or(u32::MAX))
-    }
-
-    /// Whether this is the write that `sent` was (own-write recognition: the answer was lost).
-    pub fn is_write_of(&self, sent: &Self) -> bool {
-        self.boot == sent.boot && self.counter == sent.counter
     }
 }
 

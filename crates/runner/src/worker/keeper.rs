@@ -206,8 +206,9 @@ impl Writer {
                 tracing::warn!(%error, "the state was not stored yet");
             }
             match read(&*self.ledger, &key).await {
-                // The answer was lost, the write was not.
-                Ok(Some(found)) if found.value.is_write_of(&next) => {
+                // The answer was lost, the write was not. An earlier try with the same counter
+                // does not count: it may have said less (rules 6 and 7).
+                Ok(Some(found)) if found.value == next => {
                     self.renewed(found, sent_at).await;
                     return true;
                 }

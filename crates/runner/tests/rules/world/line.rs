@@ -26,6 +26,10 @@ enum Effect {
     LoseAnswer(Gate),
     /// It fails until the gate opens, and is not applied.
     Fail(Gate),
+    /// It panics.
+    Break(Gate),
+    /// The first one fails, and is applied when the gate opens.
+    Late(Gate),
 }
 
 /// Holds calls until it is opened.
@@ -121,6 +125,16 @@ impl Line {
         self.with(op, prefix, Effect::Fail)
     }
 
+    /// Makes such calls panic.
+    pub(crate) fn break_down(&self, op: Op, prefix: &str) -> Gate {
+        self.with(op, prefix, Effect::Break)
+    }
+
+    /// Makes the next such write fail, and applies it when the gate opens.
+    pub(crate) fn delay(&self, prefix: &str) -> Gate {
+        self.with(Op::Put, prefix, Effect::Late)
+    }
+
     /// Holds everything from the write on that comes after `writes` more.
     pub(crate) fn hold_after(&self, writes: u32) -> Gate {
         let gate = Gate::new();
@@ -164,12 +178,26 @@ impl Line {
             Effect::Hold(gate)
             | Effect::HoldAnswer(gate)
             | Effect::LoseAnswer(gate)
-            | Effect::Fail(gate) => !gate.is_open(),
+            | Effect::Fail(gate)
+            | Effect::Break(gate)
+            | Effect::Late(gate) => !gate.is_open(),
         });
         let found = effects
             .iter()
             .find(|(of, prefix, _)| (*of == op || *of == Op::Any) && key.starts_with(prefix));
         found.map(|(_, _, effect)| effect.clone())
+    }
+
+    /// The gate of the first write that is to be applied late, once.
+    fn late(&self, key: &str) -> Option<Gate> {
+        let mut effects = self.effects.lock().unwrap();
+        let number = effects.iter().position(|(_, prefix, effect)| {
+            matches!(effect, Effect::Late(_)) && key.starts_with(prefix)
+        })?;
+        match effects.remove(number).2 {
+            Effect::Late(gate) => Some(gate),
+            _ => None,
+        }
     }
 
     async fn through<T>(
@@ -182,7 +210,8 @@ impl Line {
         tokio::time::sleep(latency).await;
         self.count(op);
         match self.effect(op, key) {
-            None => call.await,
+            // Late writes never come here.
+            None | Some(Effect::Late(_)) => call.await,
             Some(Effect::Hold(gate)) => {
                 gate.pass().await;
                 // A line may have been killed meanwhile.
