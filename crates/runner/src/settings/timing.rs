@@ -91,8 +91,28 @@ impl Timing {
             ),
             (
                 ("zero", Duration::ZERO),
+                ("heartbeat", self.heartbeat),
+                "or a worker never rests",
+            ),
+            (
+                ("zero", Duration::ZERO),
                 ("order_poll", self.order_poll),
                 "or a worker never rests",
+            ),
+            (
+                ("zero", Duration::ZERO),
+                ("interruption_poll", self.interruption_poll),
+                "or a worker never rests",
+            ),
+            (
+                ("zero", Duration::ZERO),
+                ("watch", self.watch),
+                "or the leader never rests",
+            ),
+            (
+                ("zero", Duration::ZERO),
+                ("waiting_probe", self.waiting_probe),
+                "or the leader never rests",
             ),
             (
                 ("zero", Duration::ZERO),
@@ -121,7 +141,7 @@ impl Timing {
 
     /// How often the leader renews its lead: a third of what its watchers wait.
     pub fn leader_renewal(&self) -> Duration {
-        self.leader / 3
+        (self.leader / 3).max(Duration::from_millis(1))
     }
 }
 
@@ -147,6 +167,28 @@ mod tests {
                 .to_string()
                 .starts_with("lease = 200s must be shorter")
         );
+    }
+
+    #[test]
+    fn what_never_rests_is_refused() {
+        let zeros: [fn(&mut Timing) -> &mut Duration; 7] = [
+            |timing| &mut timing.heartbeat,
+            |timing| &mut timing.order_poll,
+            |timing| &mut timing.round,
+            |timing| &mut timing.leader,
+            |timing| &mut timing.watch,
+            |timing| &mut timing.waiting_probe,
+            |timing| &mut timing.interruption_poll,
+        ];
+        for zero in zeros {
+            let mut timing = Timing::default();
+            *zero(&mut timing) = Duration::ZERO;
+            let error = timing.check().unwrap_err().to_string();
+            assert!(
+                error.contains("never rest") || error.contains("lead"),
+                "{error}"
+            );
+        }
     }
 
     #[test]
