@@ -34,13 +34,18 @@ pub(crate) struct Fleet {
     capacity: Arc<dyn Capacity>,
     clock: Clock,
     wake: Arc<Notify>,
+    /// Asks for a look before the next one is due.
+    look_now: Notify,
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    /// How many looks were answered.
+    /// How many looks were answered, but for extra ones: EC2's lists lag behind by a time, not by
+    /// a number of looks.
     looks: u64,
+    /// When the last of them was.
+    looked_at: Duration,
     machines: BTreeMap<WorkerId, Machine>,
     /// The number of the last look that listed the machine.
     listed: HashMap<WorkerId, u64>,
@@ -99,6 +104,7 @@ impl Fleet {
             capacity,
             clock,
             wake,
+            look_now: Notify::new(),
             known: Mutex::default(),
         })
     }
@@ -130,13 +136,15 @@ impl Fleet {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => self.look().await,
+                _ = ticks.tick() => {}
+                () = self.look_now.notified() => {}
             }
+            self.look(interval / 2).await;
         }
     }
 
-    /// Looks once.
-    pub(crate) async fn look(&self) {
+    /// Looks once. The look counts if the last one that did is at least `apart` ago.
+    async fn look(&self, apart: Duration) {
         if self.known().candidates.is_empty() {
             match self.capacity.pools().await {
                 Ok(pools) => self.known().candidates = pools,
@@ -145,7 +153,7 @@ impl Fleet {
         }
         match self.capacity.observe().await {
             Ok(machines) => {
-                if self.known().observed(machines) {
+                if self.known().observed(machines, self.clock.steady(), apart) {
                     self.wake.notify_one();
                 }
             }
@@ -229,9 +237,11 @@ impl Fleet {
             known
                 .terminated
                 .retain(|_, asked| now.saturating_sub(*asked) < TERMINATE_AGAIN);
-            if known.terminated.insert(instance.clone(), now).is_some() {
+            // The time of the first request stands, or there would never be a second one.
+            if known.terminated.contains_key(&instance) {
                 return;
             }
+            known.terminated.insert(instance.clone(), now);
         }
         tracing::info!(runner = %self.runner, worker = %instance, why, "terminating");
         let fleet = Arc::clone(self);
@@ -240,15 +250,18 @@ impl Fleet {
                 tracing::warn!(worker = %instance, %error, "could not be terminated yet");
                 fleet.known().terminated.remove(&instance);
             }
-            fleet.look().await;
+            fleet.look_now.notify_one();
         });
     }
 }
 
 impl Known {
     /// Takes in what EC2 lists. Whether anything changed.
-    fn observed(&mut self, machines: Vec<Machine>) -> bool {
-        self.looks += 1;
+    fn observed(&mut self, machines: Vec<Machine>, steady: Duration, apart: Duration) -> bool {
+        if self.looks == 0 || steady.saturating_sub(self.looked_at) >= apart {
+            self.looks += 1;
+            self.looked_at = steady;
+        }
         let looks = self.looks;
         let listed: BTreeMap<WorkerId, Machine> = machines
             .into_iter()
@@ -286,60 +299,4 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-
-    use super::*;
-
-    fn machine(name: &str, state: InstanceState) -> Machine {
-        Machine {
-            instance: InstanceId::new(name),
-            worker: WorkerId::of("AROA", name),
-            state,
-            lifecycle: Some(Lifecycle::Spot),
-            pool: None,
-            launched_at: Timestamp::UNIX_EPOCH,
-        }
-    }
-
-    fn sight(known: &Known) -> FleetSight {
-        FleetSight {
-            machines: known.machines.clone(),
-            looks: known.looks,
-            listed: known.listed.clone(),
-            ..FleetSight::default()
-        }
-    }
-
-    #[test]
-    fn a_machine_is_gone_when_terminated_or_missed_three_times() {
-        let mut known = Known::default();
-        let (a, b) = (WorkerId::of("AROA", "a"), WorkerId::of("AROA", "b"));
-        known.observed(vec![
-            machine("a", InstanceState::Running),
-            machine("b", InstanceState::Running),
-        ]);
-        assert!(!sight(&known).is_gone(&a));
-        known.observed(vec![machine("a", InstanceState::Terminated)]);
-        assert!(sight(&known).is_gone(&a));
-        assert!(!sight(&known).is_gone(&b), "EC2's lists lag behind");
-        known.observed(vec![]);
-        assert!(!sight(&known).is_gone(&b));
-        known.observed(vec![]);
-        assert!(sight(&known).is_gone(&b));
-    }
-
-    #[test]
-    fn a_worker_that_a_new_leader_never_saw_is_gone_after_three_looks() {
-        let mut known = Known::default();
-        let stranger = WorkerId::of("AROA", "x");
-        assert!(
-            !sight(&known).is_gone(&stranger),
-            "nothing was looked at yet"
-        );
-        for _ in 0..3 {
-            known.observed(vec![]);
-        }
-        assert!(sight(&known).is_gone(&stranger));
-    }
-}
+mod tests;
