@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use onspot_executor::{DockerExecutor, Executor, ShellExecutor, ShellSettings};
 use onspot_gitlab::{AssignedJob, Info, RunnerIdentity, RunnerToken, SystemId};
 use onspot_ledger::{
-    JobKey, Key, Ledger, ManagerId, MemoryLedger, Phase, Record, RunnerName, Verdict, WorkerId,
-    key::JOBS, read,
+    AttemptPhase, JobKey, Key, Ledger, ManagerId, MemoryLedger, Phase, Record, RunnerName, Verdict,
+    WorkerId, key::JOBS, read,
 };
 use onspot_runnerconf::{Config, ExecutorKind, Runner};
 use tokio::sync::watch;
@@ -173,13 +173,15 @@ async fn end(
     job: &JobKey,
     record: &Record,
 ) -> Result<(), onspot_gitlab::Error> {
-    let verdict = match &record.phase {
+    let worked_out = match &record.phase {
         Phase::Done { .. } => return Ok(()),
-        Phase::Finishing { verdict, .. } => verdict.clone(),
-        Phase::Waiting | Phase::Assigned { .. } => {
-            Verdict::failed("runner_system_failure", "onspot was stopped")
-        }
+        Phase::Finishing { verdict, .. } => Some(verdict.clone()),
+        Phase::Waiting => None,
+        Phase::Assigned { worker } => result_of(&*leader.ledger, worker, job, record).await,
     };
+    let stopped = || Verdict::failed("runner_system_failure", "onspot was stopped");
+    let explain = worked_out.is_none();
+    let verdict = worked_out.unwrap_or_else(stopped);
     let Ok(Some(payload)) = read(&*leader.ledger, &Key::job_payload(job)).await else {
         return Ok(());
     };
@@ -187,7 +189,8 @@ async fn end(
     let Some(seat) = leader.runners.get(&job.runner) else {
         return Ok(());
     };
-    if let Some(message) = &verdict.message
+    if explain
+        && let Some(message) = &verdict.message
         && let Ok(trace) = seat.coordinator.open_trace(&payload, record.trace).await
     {
         trace
@@ -197,6 +200,26 @@ async fn end(
     }
     // A worker's own result, told a moment ago, is simply told again.
     seat.coordinator.report(&payload, &verdict, None).await
+}
+
+/// What a worker has worked out and could not tell, or was just telling: it is no less true
+/// because onspot was stopped a moment later.
+async fn result_of(
+    ledger: &dyn Ledger,
+    worker: &WorkerId,
+    job: &JobKey,
+    record: &Record,
+) -> Option<Verdict> {
+    let state = read(ledger, &Key::state(worker)).await.ok()??.value;
+    let attempt = state.jobs.get(&job.id)?;
+    match &attempt.phase {
+        AttemptPhase::Result { verdict } | AttemptPhase::Reported { verdict }
+            if attempt.attempt == record.attempt =>
+        {
+            Some(verdict.clone())
+        }
+        _ => None,
+    }
 }
 
 async fn executor_of(
@@ -278,5 +301,30 @@ fn timing() -> Timing {
         order_poll: Duration::from_millis(100),
         round: Duration::from_millis(200),
         ..Timing::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onspot_ledger::{BootId, Ending, JobLabel, Restart, State, create};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stored_result_of_this_very_attempt_is_used() {
+        let (ledger, worker) = (MemoryLedger::new(), WorkerId::of("r", "host"));
+        let (job, now) = (JobKey::new(&RunnerName::new("r"), 1), Timestamp::UNIX_EPOCH);
+        let mut state = State::first(&BootId::new("b"), "1", 1, now);
+        state.accept(1, 1, now);
+        let verdict = Verdict::success();
+        state.advance(1, 1, AttemptPhase::Result { verdict });
+        create(&ledger, &Key::state(&worker), state).await.unwrap();
+        let record = Record::received(JobLabel::default(), Restart::Allowed, now, now);
+        let first = record.assigned(&worker, None, now).unwrap();
+        let result = result_of(&ledger, &worker, &job, &first).await;
+        assert_eq!(result.unwrap().ending, Ending::Success);
+        let lost = first.next_attempt("lost", true, None, now).unwrap();
+        let second = lost.assigned(&worker, None, now).unwrap();
+        assert_eq!(result_of(&ledger, &worker, &job, &second).await, None);
     }
 }
