@@ -11,7 +11,13 @@ use super::view::{JobView, Place, RunnerView, Stage, WorkerView};
 /// A worker that has jobs is preferred over an idle one, so that idle ones can be given back;
 /// for a job that must not be lost again, one that nobody takes away; then ids make the choice
 /// the same every time.
+///
+/// Nothing is given away before the machines were looked at: a worker that the ledger still knows
+/// may be gone, or about to be.
 pub(super) fn assignments(runner: &RunnerView, overdue: &BTreeSet<u64>) -> BTreeMap<u64, WorkerId> {
+    if !runner.observed {
+        return BTreeMap::new();
+    }
     let mut free: BTreeMap<&WorkerId, u32> = runner
         .workers
         .iter()

@@ -26,7 +26,7 @@ pub struct RunnerView {
     pub request_concurrency: u32,
     /// How workers are bought; `None` if they can't be.
     pub policy: Option<Policy>,
-    /// Whether the machines were looked at: before that nothing is bought.
+    /// Whether the machines were looked at: before that nothing is bought or given away.
     pub observed: bool,
     /// The jobs that are not over.
     pub jobs: Vec<JobView>,
