@@ -1,23 +1,17 @@
 //! The worker's loop: reads its order, runs what is asked, and says in its state how far it is.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onspot_executor::{Executor, Stop};
-use onspot_ledger::{
-    BootId, Error, Intake, Interruption, Key, Ledger, Order, State, Step, WorkerId, read,
-};
+use onspot_executor::Stop;
+use onspot_ledger::{BootId, Error, Intake, Key, Order, State, Step, read};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
-use crate::coordinator::Coordinator;
-use crate::settings::Timing;
-
 mod cache;
+mod context;
 mod interruption;
 mod job;
 mod keeper;
@@ -26,6 +20,7 @@ mod orders;
 mod result;
 
 pub use cache::CachePlace;
+pub use context::{WorkerContext, WorkerError};
 pub use interruption::watch_for_interruption;
 pub use lease::{LeaseFileError, watchdog};
 
@@ -35,62 +30,6 @@ use orders::{Present, Todo};
 
 /// How long a stopping worker waits for its jobs to be killed and given up.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-
-/// What a worker works with.
-pub struct WorkerContext {
-    /// What is where.
-    pub ledger: Arc<dyn Ledger>,
-    /// The time.
-    pub clock: Clock,
-    /// How fast things are noticed.
-    pub timing: Timing,
-    /// Who this worker is.
-    pub id: WorkerId,
-    /// The version of its program, for the ledger.
-    pub version: String,
-    /// How many jobs it runs at once, at least 1.
-    pub slots: u32,
-    /// After how many attempts it takes no more; 0 means never.
-    pub max_builds: u32,
-    /// What runs the jobs.
-    pub executor: Arc<dyn Executor>,
-    /// Who is told about them.
-    pub coordinator: Arc<dyn Coordinator>,
-    /// Where their cache is.
-    pub cache: CachePlace,
-    /// Where the lease is noted for the watchdog; `None` where there is none.
-    pub lease_file: Option<PathBuf>,
-    /// The notice that this machine will be taken away.
-    pub interruption: watch::Receiver<Option<Interruption>>,
-    /// What the machine reached before this process started.
-    pub milestones: Vec<Step>,
-}
-
-/// Why a worker can't go on.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// What a predecessor left behind could not be killed; to go on would be to run beside it.
-    #[error("what an earlier agent left running could not be killed")]
-    Sweep(#[source] onspot_executor::ExecutorError),
-    /// Another agent writes this worker's state.
-    #[error("another agent has taken over {worker}")]
-    Superseded {
-        /// Which worker this is.
-        worker: WorkerId,
-    },
-}
-
-impl WorkerError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Sweep(error) => error.hint(),
-            Self::Superseded { .. } => {
-                Some("run one agent on each worker, as its own instance".to_owned())
-            }
-        }
-    }
-}
 
 /// A running attempt, as the loop sees it.
 struct Running {
@@ -114,7 +53,10 @@ pub async fn work(
     context: Arc<WorkerContext>,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let mut agent = Agent::start(context).await?;
+    let mut agent = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        agent = Agent::start(context) => agent?,
+    };
     let mut polls = tokio::time::interval(agent.context.timing.order_poll);
     polls.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut interruption = agent.context.interruption.clone();
@@ -130,7 +72,7 @@ pub async fn work(
             () = keeper::turns_true(&mut superseded) => {
                 agent.stop_all(Stop::Abort);
                 agent.wait_for_all().await;
-                return Err(WorkerError::Superseded { worker: agent.context.id.clone() });
+                return Err(agent.superseded());
             }
             () = lease.ended() => agent.stop_all(Stop::Abort),
             Ok(()) = interruption.changed() => agent.interrupted(),
@@ -140,8 +82,14 @@ pub async fn work(
             Some(ended) = agent.tasks.join_next() => agent.ended(ended),
             _ = polls.tick() => {}
         }
-        if let Err(error) = agent.follow_order().await {
-            tracing::warn!(%error, "the order could not be read");
+        // A ledger that hangs must not keep the agent from what is more urgent.
+        tokio::select! {
+            read = agent.follow_order() => if let Err(error) = read {
+                tracing::warn!(%error, "the order could not be read");
+            },
+            () = shutdown.cancelled() => {}
+            () = keeper::turns_true(&mut superseded) => {}
+            () = lease.ended() => agent.stop_all(Stop::Abort),
         }
     }
 }
@@ -175,12 +123,6 @@ impl Agent {
         state.milestones.extend(context.milestones.iter().cloned());
         state.milestones.push(Step::new("agent", now));
         let keeper = Keeper::start(&context, state, stored);
-        keeper.store(|_| {}).await;
-        tracing::info!(
-            worker = context.id.instance(),
-            slots = context.slots,
-            "ready"
-        );
         let mut agent = Self {
             context,
             keeper,
@@ -188,16 +130,33 @@ impl Agent {
             tasks: JoinSet::new(),
             gave_up: false,
         };
-        agent.resume_results();
+        let mut superseded = agent.keeper.superseded();
+        tokio::select! {
+            () = agent.keeper.store(|_| {}) => {}
+            () = keeper::turns_true(&mut superseded) => return Err(agent.superseded()),
+        }
+        let (worker, slots) = (agent.context.id.instance(), agent.context.slots);
+        tracing::info!(worker, slots, "ready");
+        agent.resume_results(|_, _| true);
         for slot in 0..agent.context.slots {
             agent.warm(usize::try_from(slot).unwrap_or(usize::MAX));
         }
         Ok(agent)
     }
 
-    /// Results that a predecessor stored and may not have told (rule 9: resumed at rule 7).
-    fn resume_results(&mut self) {
+    fn superseded(&self) -> WorkerError {
+        WorkerError::Superseded {
+            worker: self.context.id.clone(),
+        }
+    }
+
+    /// Results that were stored and may not have been told, by a predecessor (rule 9: resumed at
+    /// rule 7) or before the lease ended.
+    fn resume_results(&mut self, wanted: impl Fn(u64, u32) -> bool) {
         for (job, attempt, verdict) in orders::untold(&self.keeper.state()) {
+            if self.running.contains_key(&job) || !wanted(job, attempt) {
+                continue;
+            }
             let (stop, stopped) = watch::channel(None);
             let context = Arc::clone(&self.context);
             let keeper = self.keeper.clone();
@@ -220,8 +179,12 @@ impl Agent {
     pub(crate) async fn follow_order(&mut self) -> Result<(), Error> {
         let order = match read(&*self.context.ledger, &Key::order(&self.context.id)).await? {
             Some(stored) => stored.value,
-            // Nothing was ever asked of this worker.
-            None => return Ok(()),
+            // Nothing was ever asked of this worker, or it counts as gone: what is not asked for
+            // must not run.
+            None => {
+                self.stop_all(Stop::Abort);
+                return Ok(());
+            }
         };
         let present = Present {
             running: self
@@ -242,6 +205,9 @@ impl Agent {
             }
         }
         self.keep_up(&order, &state);
+        if present.lease {
+            self.resume_results(|job, attempt| order.runs(job, attempt));
+        }
         Ok(())
     }
 
@@ -298,6 +264,7 @@ impl Agent {
             attempt,
             slot,
             stop: stopped,
+            lapses: self.keeper.lapses(),
         };
         self.tasks.spawn(async move { (job, attempt.run().await) });
     }

@@ -7,7 +7,7 @@ use onspot_ledger::{Error, Key, Ledger, Object, State, Stored, WorkerId, create,
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::WorkerContext;
-use super::lease::{Lease, LeaseFile};
+use super::lease::{Lease, LeaseFile, Term};
 use crate::clock::Clock;
 use crate::settings::Timing;
 
@@ -27,7 +27,7 @@ struct Change {
 pub(crate) struct Keeper {
     changes: mpsc::UnboundedSender<Change>,
     wanted: Arc<Mutex<State>>,
-    lease: watch::Receiver<Duration>,
+    lease: watch::Receiver<Term>,
     superseded: Arc<watch::Sender<bool>>,
     clock: Clock,
 }
@@ -40,7 +40,7 @@ impl Keeper {
         stored: Option<Stored<State>>,
     ) -> Self {
         let (changes, requests) = mpsc::unbounded_channel();
-        let (renewed, lease) = watch::channel(Duration::ZERO);
+        let (renewed, lease) = watch::channel(Term::default());
         let superseded = Arc::new(watch::Sender::new(false));
         let wanted = Arc::new(Mutex::new(state));
         let writer = Writer {
@@ -108,7 +108,12 @@ impl Keeper {
 
     /// Whether the lease holds now (rule 8).
     pub(crate) fn lease_holds(&self) -> bool {
-        self.clock.steady() < *self.lease.borrow()
+        self.lease.borrow().holds(self.clock.steady())
+    }
+
+    /// How often the lease has ended so far, whether or not it was renewed since.
+    pub(crate) fn lapses(&self) -> u64 {
+        self.lease.borrow().lapses(self.clock.steady())
     }
 
     /// Follows the lease.
@@ -143,7 +148,7 @@ struct Writer {
     wanted: Arc<Mutex<State>>,
     stored: Option<Stored<State>>,
     requests: mpsc::UnboundedReceiver<Change>,
-    lease: watch::Sender<Duration>,
+    lease: watch::Sender<Term>,
     file: Option<LeaseFile>,
     superseded: Arc<watch::Sender<bool>>,
 }
@@ -244,6 +249,9 @@ impl Writer {
         if let Some(file) = &mut self.file {
             file.write(until).await;
         }
-        self.lease.send_replace(until);
+        // Only now: up to here the watchdog went by the old end.
+        let now = self.clock.steady();
+        self.lease
+            .send_modify(|term| *term = term.renewed(until, now));
     }
 }

@@ -13,42 +13,70 @@ use crate::clock::Clock;
 /// host is suspended, the clock does not.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Waits for the lease's end.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    until: watch::Receiver<Duration>,
-    clock: Clock,
-    /// The end that was told already.
-    ended: Option<Duration>,
+/// How long the lease runs, and how often it has ended before it was renewed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Term {
+    /// Its end, on the steady clock; zero before it was ever stored.
+    until: Duration,
+    /// How often it had ended already when it was renewed.
+    lapses: u64,
 }
 
-impl Lease {
-    pub(crate) fn new(until: watch::Receiver<Duration>, clock: Clock) -> Self {
+impl Term {
+    /// The lease when a renewal was answered at `now`.
+    pub(crate) fn renewed(self, until: Duration, now: Duration) -> Self {
+        let lapsed = !self.until.is_zero() && !self.holds(now);
         Self {
             until,
-            clock,
-            ended: None,
+            lapses: self.lapses + u64::from(lapsed),
         }
     }
 
-    /// Ends when the lease does; once for each time that it is lost.
+    /// Whether it holds.
+    pub(crate) fn holds(self, now: Duration) -> bool {
+        now < self.until
+    }
+
+    /// How often it has ended until now: at each of these times the watchdog may have killed.
+    pub(crate) fn lapses(self, now: Duration) -> u64 {
+        self.lapses + u64::from(!self.holds(now))
+    }
+}
+
+/// Waits for the lease's end.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    term: watch::Receiver<Term>,
+    clock: Clock,
+    /// The lapses that were told already.
+    told: u64,
+}
+
+impl Lease {
+    pub(crate) fn new(term: watch::Receiver<Term>, clock: Clock) -> Self {
+        let told = term.borrow().lapses;
+        Self { term, clock, told }
+    }
+
+    /// Ends when the lease does; once for each time that it is lost, even if it was renewed
+    /// before anybody looked.
     pub(crate) async fn ended(&mut self) {
         loop {
-            let until = *self.until.borrow_and_update();
-            let told = self.ended == Some(until);
-            let left = until.saturating_sub(self.clock.steady());
-            if left.is_zero() && !told {
-                self.ended = Some(until);
+            let term = *self.term.borrow_and_update();
+            let now = self.clock.steady();
+            let lapses = term.lapses(now);
+            if lapses > self.told {
+                self.told = lapses;
                 tracing::error!("the lease has ended: it could not be renewed in time");
                 return;
             }
-            let pause = if told {
-                Duration::MAX
+            let pause = if term.holds(now) {
+                (term.until - now).min(LOOK_AGAIN)
             } else {
-                left.min(LOOK_AGAIN)
+                Duration::MAX
             };
             tokio::select! {
-                changed = self.until.changed() => if changed.is_err() {
+                changed = self.term.changed() => if changed.is_err() {
                     std::future::pending::<()>().await;
                 },
                 () = tokio::time::sleep(pause) => {}
@@ -183,15 +211,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_is_told_once_and_again_after_a_renewal() {
         let clock = Clock::runtime(Timestamp::UNIX_EPOCH);
-        let (renew, until) = watch::channel(Duration::from_secs(120));
-        let mut lease = Lease::new(until, clock.clone());
+        let first = Term::default().renewed(Duration::from_secs(120), Duration::ZERO);
+        let (renew, terms) = watch::channel(first);
+        let mut lease = Lease::new(terms, clock.clone());
         lease.ended().await;
         assert_eq!(clock.steady(), Duration::from_secs(120));
         let again = tokio::time::timeout(Duration::from_secs(60), lease.ended()).await;
         assert!(again.is_err());
-        renew.send_replace(Duration::from_secs(300));
+        renew.send_modify(|term| *term = term.renewed(Duration::from_secs(300), clock.steady()));
         lease.ended().await;
         assert_eq!(clock.steady(), Duration::from_secs(300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_is_told_even_if_the_lease_was_renewed_before_anybody_looked() {
+        let clock = Clock::runtime(Timestamp::UNIX_EPOCH);
+        let first = Term::default().renewed(Duration::from_secs(120), Duration::ZERO);
+        let (renew, terms) = watch::channel(first);
+        let mut lease = Lease::new(terms, clock.clone());
+        tokio::time::advance(Duration::from_secs(130)).await;
+        renew.send_modify(|term| *term = term.renewed(Duration::from_secs(250), clock.steady()));
+        lease.ended().await;
+        assert_eq!(clock.steady(), Duration::from_secs(130));
+        assert_eq!(renew.borrow().lapses(clock.steady()), 1);
+        let again = tokio::time::timeout(Duration::from_secs(60), lease.ended()).await;
+        assert!(again.is_err());
     }
 
     #[tokio::test(start_paused = true)]

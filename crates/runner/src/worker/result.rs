@@ -1,7 +1,7 @@
 //! From a result to GitLab (rule 7).
 
 use onspot_executor::Stop;
-use onspot_gitlab::{AssignedJob, JobPayload};
+use onspot_gitlab::{AssignedJob, JobId, JobPayload, JobToken};
 use onspot_ledger::{AttemptPhase, Key, Order, TraceMark, Verdict, read};
 use tokio::sync::watch;
 
@@ -75,7 +75,8 @@ pub(crate) async fn tell(
         .await;
 }
 
-/// Goes on with a result that an earlier agent stored.
+/// Goes on with a result that is stored and was not told: by an earlier agent, or before the lease
+/// ended.
 pub(crate) async fn resume(
     context: &WorkerContext,
     keeper: &Keeper,
@@ -92,22 +93,23 @@ pub(crate) async fn resume(
             Ok(None) => return,
             Err(error) => tracing::warn!(job, %error, "the payload can't be read yet"),
         }
-        tokio::time::sleep(context.timing.order_poll).await;
-    };
-    match AssignedJob::parse(work.raw) {
-        Ok(assigned) => {
-            let payload = assigned.job;
-            tell(
-                context,
-                keeper,
-                (job, attempt),
-                &payload,
-                verdict,
-                None,
-                &mut stop,
-            )
-            .await;
+        tokio::select! {
+            () = tokio::time::sleep(context.timing.order_poll) => {}
+            () = aborted(&mut stop) => return,
         }
-        Err(error) => tracing::error!(job, %error, "the payload can't be read"),
+    };
+    let bare = bare_payload(job, &work.raw);
+    let payload = AssignedJob::parse(work.raw).map_or(bare, |assigned| assigned.job);
+    let of = (job, attempt);
+    tell(context, keeper, of, &payload, verdict, None, &mut stop).await;
+}
+
+/// As much of a payload that can't be read as GitLab needs to be told the result.
+pub(crate) fn bare_payload(job: u64, raw: &serde_json::Value) -> JobPayload {
+    let token = raw.get("token").and_then(|token| token.as_str());
+    JobPayload {
+        id: JobId(job),
+        token: JobToken::new(token.unwrap_or_default()),
+        ..JobPayload::default()
     }
 }
