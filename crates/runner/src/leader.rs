@@ -7,6 +7,7 @@ use std::time::Duration;
 use onspot_fleet::Policy;
 use onspot_ledger::{Ledger, ManagerId, RunnerName};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -98,6 +99,13 @@ pub async fn lead(context: Arc<LeaderContext>, shutdown: CancellationToken) {
             () = shutdown.cancelled() => break,
             _ = ticks.tick() => {}
             () = greeter.changed() => {}
+            // Who renews the lead and does nothing with it keeps the others from it.
+            () = died(&mut office) => {
+                tracing::error!(manager = %context.me, "the rounds have died: stepping down");
+                office = None;
+                election.release(&*context.ledger).await;
+                continue;
+            }
         }
         match election.step(&*context.ledger, &greeter.greetings()).await {
             Lead::Mine if office.is_none() => {
@@ -124,6 +132,15 @@ pub async fn lead(context: Arc<LeaderContext>, shutdown: CancellationToken) {
 /// Everything that only a leader does, in tasks that end when this is dropped.
 struct Office {
     stop: CancellationToken,
+    rounds: JoinHandle<()>,
+}
+
+/// Ends when the rounds of an open office do: they never should.
+async fn died(office: &mut Option<Office>) {
+    match office {
+        Some(office) => drop((&mut office.rounds).await),
+        None => std::future::pending().await,
+    }
 }
 
 impl Drop for Office {
@@ -165,7 +182,7 @@ impl Office {
             }
         }
         let rounds = Rounds::new(Arc::clone(context), term, fleets, permits, wake);
-        tokio::spawn(rounds.run(stop.clone()));
-        Self { stop }
+        let rounds = tokio::spawn(rounds.run(stop.clone()));
+        Self { stop, rounds }
     }
 }
