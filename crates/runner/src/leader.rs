@@ -21,6 +21,7 @@ mod election;
 mod fleet;
 mod greet;
 mod memory;
+mod permits;
 mod poll;
 mod progress;
 mod round;
@@ -35,7 +36,7 @@ pub(crate) use fleet::chain;
 use election::{Election, Lead};
 use fleet::Fleet;
 use greet::Greeter;
-use poll::Permits;
+use permits::Permits;
 use round::Rounds;
 
 /// How long a manager that ends waits for what it has received to be written down.

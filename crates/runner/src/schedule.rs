@@ -69,6 +69,19 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The job whose trace the leader stops writing with this, if it does.
+    pub(crate) fn takes_over(&self) -> Option<&JobKey> {
+        match self {
+            Self::Assign { job, .. } | Self::Fail { job, .. } => Some(job),
+            Self::Explain { .. }
+            | Self::Launch { .. }
+            | Self::Drain { .. }
+            | Self::Terminate { .. } => None,
+        }
+    }
+}
+
 /// Everything to do now, in the order in which it should be done.
 pub fn schedule(view: &View, now: Timestamp) -> Vec<Action> {
     let mut actions = Vec::new();

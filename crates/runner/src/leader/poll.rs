@@ -1,7 +1,6 @@
 //! Asking GitLab for jobs, and taking them in.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +11,7 @@ use onspot_ledger::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::permits::Permits;
 use super::{LeaderContext, Seat, chain};
 
 /// How long a job may take for which GitLab names no limit: its own default.
@@ -25,83 +25,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const SLOWEST: Duration = Duration::from_secs(30);
 /// The longest wait between tries to write a record: the job is in nobody else's hands.
 const SLOWEST_WRITE: Duration = Duration::from_secs(5);
-
-/// How many requests each runner may send, as the rounds decide, and how many are on their way.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Permits {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    counts: Mutex<Counts>,
-    changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    open: BTreeMap<RunnerName, u32>,
-    asking: BTreeMap<RunnerName, u32>,
-}
-
-/// A request that is on its way; it counts until this is dropped.
-pub(crate) struct Asking {
-    permits: Permits,
-    runner: RunnerName,
-}
-
-impl Permits {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        // Nothing below panics halfway through a change.
-        self.shared
-            .counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The requests that are on their way. To be read before the ledger is: a job that comes in
-    /// between is then counted twice, never not at all.
-    pub(crate) fn asking(&self) -> BTreeMap<RunnerName, u32> {
-        self.counts().asking.clone()
-    }
-
-    /// Sets how many more requests may be sent.
-    pub(crate) fn publish(&self, open: BTreeMap<RunnerName, u32>) {
-        self.counts().open = open;
-        self.shared.changed.notify_waiters();
-    }
-
-    /// Waits until `runner` may send a request.
-    pub(crate) async fn take(&self, runner: &RunnerName) -> Asking {
-        loop {
-            let changed = self.shared.changed.notified();
-            {
-                let mut counts = self.counts();
-                if let Some(open) = counts.open.get_mut(runner).filter(|open| **open > 0) {
-                    *open -= 1;
-                    *counts.asking.entry(runner.clone()).or_default() += 1;
-                    return Asking {
-                        permits: self.clone(),
-                        runner: runner.clone(),
-                    };
-                }
-            }
-            changed.await;
-        }
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        if let Some(asking) = self.permits.counts().asking.get_mut(&self.runner) {
-            *asking = asking.saturating_sub(1);
-        }
-    }
-}
+/// How long a request that is on its way may still be answered when no more are to be sent:
+/// GitLab may be handing a job out at this very moment.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
 
 /// Asks for jobs for one runner, one request at a time, while the rounds permit it.
 pub(crate) async fn poll(
@@ -119,9 +45,9 @@ pub(crate) async fn poll(
             () = stop.cancelled() => return,
             asking = permits.take(&runner) => (asking, context.clock.steady()),
         };
-        let answer = tokio::select! {
-            () = stop.cancelled() => return,
-            answer = seat.source.request_job(last_update.clone()) => answer,
+        let request = seat.source.request_job(last_update.clone());
+        let Some(answer) = before(&stop, request).await else {
+            return;
         };
         let pause = match answer {
             Ok(poll) => {
@@ -165,6 +91,18 @@ pub(crate) async fn poll(
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// The answer to a request; `None` if it was cut off after `stop`. One that is there is always
+/// taken: it may hold a job that nobody else knows of.
+async fn before<T>(stop: &CancellationToken, request: impl Future<Output = T>) -> Option<T> {
+    let mut request = std::pin::pin!(request);
+    tokio::select! {
+        biased;
+        answer = &mut request => return Some(answer),
+        () = stop.cancelled() => {}
+    }
+    tokio::time::timeout(LAST_ANSWER, request).await.ok()
 }
 
 /// Writes a received job down, payload first (rule 1), and only then tells GitLab.
@@ -327,15 +265,18 @@ mod tests {
         assert_eq!(deadline(60), 30);
     }
 
-    #[tokio::test]
-    async fn a_permit_is_used_once_and_counts_until_the_answer() {
-        let (permits, runner) = (Permits::new(), RunnerName::new("r"));
-        permits.publish([(runner.clone(), 1)].into());
-        let asking = permits.take(&runner).await;
-        assert_eq!(permits.asking()[&runner], 1);
-        let second = tokio::time::timeout(Duration::from_millis(1), permits.take(&runner)).await;
-        assert!(second.is_err());
-        drop(asking);
-        assert_eq!(permits.asking()[&runner], 0);
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_there_is_taken_and_a_long_poll_is_cut() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        for _ in 0..100 {
+            assert_eq!(before(&stop, async { 1 }).await, Some(1));
+        }
+        let soon = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            2
+        };
+        assert_eq!(before(&stop, soon).await, Some(2));
+        assert_eq!(before(&stop, std::future::pending::<()>()).await, None);
     }
 }

@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::fleet::{Fleet, FleetSight};
 use super::memory::Memory;
-use super::poll::Permits;
+use super::permits::Permits;
 use super::snapshot::{Reader, Snapshot};
 use super::tell::Tellers;
 use super::trace::WaitingRoom;
 use super::view::Sights;
 use super::{LeaderContext, Seat, chain};
-use crate::schedule::{View, intake, schedule};
+use crate::schedule::{Action, View, intake, schedule};
 
 /// How long after a round that failed the next one begins.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
@@ -103,9 +103,10 @@ impl Rounds {
 
     /// One round. Whether there is anything to look after.
     pub(crate) async fn turn(&mut self) -> Result<bool, Broken> {
-        // Before the ledger: what is on its way is counted (see `Permits::asking`), and a
+        // Before the ledger: what is on its way is counted (see `Permits::asked`), and a
         // termination that is known now was known before the states are read (rule 12).
-        let asking = self.permits.asking();
+        let asked = self.permits.asked();
+        let asking = &asked.on_their_way;
         let fleets = self
             .fleets
             .iter()
@@ -123,12 +124,15 @@ impl Rounds {
         self.bear_orders(&mut turn).await?;
         self.progress(&mut turn).await?;
         self.tidy(&mut turn).await?;
-        let view = self.view(&turn, &asking);
-        for action in schedule(&view, now) {
+        let view = self.view(&turn, asking);
+        let actions = schedule(&view, now);
+        self.waiting
+            .dismiss(actions.iter().filter_map(Action::takes_over));
+        for action in actions {
             self.act(&mut turn, action).await?;
         }
-        let view = self.view(&turn, &asking);
-        self.permits.publish(intake(&view));
+        let view = self.view(&turn, asking);
+        self.permits.publish(intake(&view), &asked);
         let machines = turn.fleets.values().any(|fleet| {
             fleet
                 .machines

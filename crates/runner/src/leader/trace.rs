@@ -8,6 +8,7 @@ use onspot_gitlab::{AssignedJob, JobPayload, Remote, RemoteStatus, ansi};
 use onspot_ledger::{JobKey, Key, Ledger, TraceMark, read};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::coordinator::{Coordinator, Trace};
 
@@ -41,6 +42,8 @@ struct Clerk {
     reason: watch::Sender<String>,
     news: watch::Receiver<News>,
     hand_over: Option<oneshot::Sender<()>>,
+    /// It was told to hand over, and has until then.
+    leaves: Option<Instant>,
     task: JoinHandle<Option<TraceMark>>,
 }
 
@@ -70,6 +73,9 @@ impl WaitingRoom {
         loss: Option<String>,
         reason: &str,
     ) {
+        // One that was told to hand over, and then the job was not given away after all.
+        self.clerks
+            .retain(|known, clerk| known != job || clerk.leaves.is_none());
         if let Some(clerk) = self.clerks.get(job) {
             clerk.reason.send_if_modified(|known| {
                 let changed = known != reason;
@@ -101,6 +107,7 @@ impl WaitingRoom {
                 reason,
                 news,
                 hand_over: Some(hand_over),
+                leaves: None,
                 task,
             },
         );
@@ -114,15 +121,29 @@ impl WaitingRoom {
             .unwrap_or_default()
     }
 
+    /// Tells the clerks of these jobs to hand over, all at once: they take as long as the slowest
+    /// one then.
+    pub(crate) fn dismiss<'a>(&mut self, jobs: impl IntoIterator<Item = &'a JobKey>) {
+        let leaves = Instant::now() + HANDOVER_LIMIT;
+        for job in jobs {
+            let Some(clerk) = self.clerks.get_mut(job) else {
+                continue;
+            };
+            if let Some(hand_over) = clerk.hand_over.take() {
+                // A clerk that is done already needs no telling.
+                let _ = hand_over.send(());
+                clerk.leaves = Some(leaves);
+            }
+        }
+    }
+
     /// Stops writing a job's trace; where it ends, if that is known. `None` as well if it was
     /// never written from here.
     pub(crate) async fn hand_over(&mut self, job: &JobKey) -> Option<TraceMark> {
+        self.dismiss([job]);
         let mut clerk = self.clerks.remove(job)?;
-        if let Some(hand_over) = clerk.hand_over.take() {
-            // A clerk that is done already needs no telling.
-            let _ = hand_over.send(());
-        }
-        match tokio::time::timeout(HANDOVER_LIMIT, &mut clerk.task).await {
+        let leaves = clerk.leaves.unwrap_or_else(Instant::now);
+        match tokio::time::timeout_at(leaves, &mut clerk.task).await {
             Ok(Ok(mark)) => mark,
             Ok(Err(_)) | Err(_) => None,
         }
