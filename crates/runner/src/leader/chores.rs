@@ -1,9 +1,19 @@
 //! Clearing up: releases, removals, and what nobody refers to any more (rules 15 and 16).
 
-use onspot_ledger::{JobKey, Key, PastJob, Phase, Record, RunnerName, WorkerId, create, delete};
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use onspot_ledger::key::PAST;
+use onspot_ledger::{
+    JobKey, Key, PastJob, Phase, Record, RunnerName, Verdict, WorkerId, create, delete,
+};
 
 use super::round::{Broken, Rounds, Turn};
 use super::snapshot::work_of;
+
+/// After so much silence a worker of a runner that is not configured any more is forgotten.
+const FORGET_STRANGERS: Duration = Duration::from_hours(1);
 
 impl Rounds {
     /// Releases, then removes: record *done* → order released → record deleted.
@@ -16,7 +26,47 @@ impl Rounds {
             tracing::warn!(job = job.id, runner = %job.runner, "removing an orphaned payload");
             delete(&*self.context.ledger, &Key::job_payload(&job)).await?;
         }
+        self.remove_past(steady).await
+    }
+
+    /// What was kept of jobs that are over, for long enough. On S3 the bucket does it as well, so
+    /// this is one listing now and then, and nothing is read.
+    async fn remove_past(&mut self, steady: Duration) -> Result<(), Broken> {
+        if !self.memory.is_time_for_the_past(steady) {
+            return Ok(());
+        }
+        let ledger = &*self.context.ledger;
+        let listed = ledger.list(PAST).await?;
+        let keys: HashSet<String> = listed.into_iter().map(|object| object.key).collect();
+        for key in self.memory.see_the_past(&keys, steady) {
+            ledger.delete(&key).await?;
+        }
         Ok(())
+    }
+
+    /// The last record of a job whose runner is not configured any more: nobody can tell GitLab
+    /// about it, and past its time nobody needs to. Its worker has had the time to end it.
+    pub(super) fn dropped(
+        &self,
+        job: &JobKey,
+        record: &Record,
+        now: Timestamp,
+    ) -> Result<Option<Record>, Broken> {
+        let margin = SignedDuration::try_from(self.context.timing.takeover * 2);
+        let late = record.deadline + margin.unwrap_or(SignedDuration::ZERO);
+        if self.seat(&job.runner).is_some() || now < late {
+            return Ok(None);
+        }
+        let judged = match &record.phase {
+            Phase::Waiting | Phase::Assigned { .. } => {
+                let why = "its runner is not configured any more";
+                record.finishing(Verdict::failed("runner_system_failure", why), now)?
+            }
+            Phase::Finishing { .. } => record.clone(),
+            Phase::Done { .. } => return Ok(None),
+        };
+        tracing::warn!(job = job.id, runner = %job.runner, "dropping a job of an unknown runner");
+        Ok(Some(judged.done(now)?))
     }
 
     /// Entries whose record has left the attempt, or has gone altogether.
@@ -96,16 +146,17 @@ impl Rounds {
                 .find(|(_, f)| f.machines.contains_key(worker))
                 .map(|(name, _)| name.clone())
         };
-        let known = turn
-            .snapshot
-            .orders
-            .keys()
-            .chain(turn.snapshot.states.keys());
+        let snapshot = &turn.snapshot;
+        let states = snapshot.states.keys().chain(snapshot.unreadable.keys());
+        let known = snapshot.orders.keys().chain(states);
         let gone: Vec<WorkerId> = known
             .filter(|worker| {
                 // A state without an order is of whatever runner: gone when nobody lists it.
                 let gone = match runner_of(worker) {
-                    Some(runner) => turn.fleets.get(&runner).is_some_and(|f| f.is_gone(worker)),
+                    Some(runner) => match turn.fleets.get(&runner) {
+                        Some(fleet) => fleet.is_gone(worker),
+                        None => self.memory.silent_for(worker) >= FORGET_STRANGERS,
+                    },
                     None => turn.fleets.values().all(|fleet| fleet.is_gone(worker)),
                 };
                 gone && !turn
@@ -124,6 +175,7 @@ impl Rounds {
             delete(ledger, &Key::state(&worker)).await?;
             delete(ledger, &Key::order(&worker)).await?;
             turn.snapshot.states.remove(&worker);
+            turn.snapshot.unreadable.remove(&worker);
             turn.snapshot.orders.remove(&worker);
         }
         Ok(())

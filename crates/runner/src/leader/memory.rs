@@ -1,10 +1,10 @@
 //! What a leader remembers between rounds. All of it may be lost: a new leader starts without.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use onspot_ledger::{BootId, JobKey, Watched, WorkerId};
+use onspot_ledger::{Ask, BootId, ETag, JobKey, Watched, WorkerId};
 
 use super::snapshot::Snapshot;
 
@@ -12,11 +12,30 @@ use super::snapshot::Snapshot;
 /// received the job may be about to write the record.
 const ORPHAN_AGE: Duration = Duration::from_mins(10);
 
+/// How long what is kept of a job that is over is kept.
+const PAST_AGE: Duration = Duration::from_hours(24);
+/// Between two looks for what is older.
+const PAST_LOOKS: Duration = Duration::from_hours(1);
+
+/// What changes when a worker is alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Mark {
+    /// Who wrote its state, and how often.
+    Read(BootId, u64),
+    /// The version of a state that can't be read.
+    Unreadable(ETag),
+}
+
 /// The leader's own sight of things.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    silence: HashMap<WorkerId, Watched<Option<(BootId, u64)>>>,
+    silence: HashMap<WorkerId, Watched<Option<Mark>>>,
     silent_for: BTreeMap<WorkerId, Duration>,
+    /// When each revocation was seen first: worker, job, attempt.
+    revoked: HashMap<(WorkerId, u64, u32), Duration>,
+    /// When each object of a job that is over was seen first.
+    past: HashMap<String, Duration>,
+    past_looked_at: Option<Duration>,
     idle_since: HashMap<WorkerId, Timestamp>,
     orphans: HashMap<JobKey, Duration>,
 }
@@ -24,17 +43,24 @@ pub(crate) struct Memory {
 impl Memory {
     /// Takes in what was read, at `steady` on the leader's own clock (rule 10).
     pub(crate) fn see(&mut self, snapshot: &Snapshot, steady: Duration, now: Timestamp) {
-        let workers = || snapshot.orders.keys().chain(snapshot.states.keys());
+        let workers = || {
+            let states = snapshot.states.keys().chain(snapshot.unreadable.keys());
+            snapshot.orders.keys().chain(states)
+        };
         self.silence
             .retain(|worker, _| workers().any(|known| known == worker));
         self.silent_for.clear();
         for worker in workers() {
-            let state = snapshot.states.get(worker);
-            let mark = state.map(|s| (s.value.boot.clone(), s.value.counter));
+            let unreadable = snapshot.unreadable.get(worker);
+            let mark = match snapshot.states.get(worker) {
+                Some(state) => Some(Mark::Read(state.value.boot.clone(), state.value.counter)),
+                None => unreadable.map(|etag| Mark::Unreadable(etag.clone())),
+            };
             let watched = self.silence.entry(worker.clone()).or_default();
             self.silent_for
                 .insert(worker.clone(), watched.silent_for(mark, steady));
         }
+        self.see_revocations(snapshot, steady);
         let busy = |worker: &WorkerId| {
             snapshot
                 .records
@@ -63,6 +89,53 @@ impl Memory {
         }
     }
 
+    fn see_revocations(&mut self, snapshot: &Snapshot, steady: Duration) {
+        let revoked: HashSet<(WorkerId, u64, u32)> = snapshot
+            .orders
+            .iter()
+            .flat_map(|(worker, order)| {
+                let entries = order.value.entries.iter();
+                let revoked = entries.filter(|(_, entry)| entry.ask == Ask::Revoked);
+                revoked.map(|(job, entry)| (worker.clone(), *job, entry.attempt))
+            })
+            .collect();
+        self.revoked.retain(|known, _| revoked.contains(known));
+        for revocation in revoked {
+            self.revoked.entry(revocation).or_insert(steady);
+        }
+    }
+
+    /// For how long an attempt has been revoked.
+    pub(crate) fn revoked_for(
+        &self,
+        worker: &WorkerId,
+        job: u64,
+        attempt: u32,
+        steady: Duration,
+    ) -> Duration {
+        let since = self.revoked.get(&(worker.clone(), job, attempt));
+        since.map_or(Duration::ZERO, |since| steady.saturating_sub(*since))
+    }
+
+    /// Whether it is time to look at what is kept of jobs that are over.
+    pub(crate) fn is_time_for_the_past(&self, steady: Duration) -> bool {
+        self.past_looked_at
+            .is_none_or(|last| steady.saturating_sub(last) >= PAST_LOOKS)
+    }
+
+    /// Takes in what is kept of jobs that are over; the keys that were kept for long enough.
+    pub(crate) fn see_the_past(&mut self, keys: &HashSet<String>, steady: Duration) -> Vec<String> {
+        self.past_looked_at = Some(steady);
+        self.past.retain(|known, _| keys.contains(known));
+        for key in keys {
+            self.past.entry(key.clone()).or_insert(steady);
+        }
+        let old = self.past.iter();
+        old.filter(|(_, seen)| steady.saturating_sub(**seen) >= PAST_AGE)
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
     /// For how long a worker's state has been the same.
     pub(crate) fn silent_for(&self, worker: &WorkerId) -> Duration {
         self.silent_for.get(worker).copied().unwrap_or_default()
@@ -80,5 +153,24 @@ impl Memory {
             .iter()
             .filter(|(_, seen)| steady.saturating_sub(**seen) > ORPHAN_AGE);
         old.map(|(job, _)| job.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_job_is_kept_for_a_day() {
+        let (mut memory, hour) = (Memory::default(), Duration::from_hours(1));
+        let keys: HashSet<String> = ["done/r/1".to_owned()].into();
+        assert!(memory.is_time_for_the_past(Duration::ZERO));
+        assert!(memory.see_the_past(&keys, Duration::ZERO).is_empty());
+        assert!(!memory.is_time_for_the_past(hour / 2));
+        assert!(memory.is_time_for_the_past(hour));
+        assert!(memory.see_the_past(&keys, hour * 23).is_empty());
+        assert_eq!(memory.see_the_past(&keys, hour * 24), ["done/r/1"]);
+        memory.see_the_past(&HashSet::new(), hour * 25);
+        assert!(memory.see_the_past(&keys, hour * 26).is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use onspot_fleet::InstanceId;
 use onspot_ledger::{
     Event, JobKey, Key, Phase, Record, Step, Verdict, WorkPayload, WorkerId, WrongPhase, create,
     read,
@@ -30,8 +31,17 @@ impl Rounds {
         });
         self.tellers.retain(|job| records.contains_key(job));
         let jobs: Vec<JobKey> = records.keys().cloned().collect();
+        let over = jobs
+            .iter()
+            .filter(|job| self.waiting.news(job) == News::Over);
+        let over: Vec<JobKey> = over.cloned().collect();
+        self.waiting.dismiss(&over);
         for job in jobs {
             let record = turn.snapshot.records[&job].value.clone();
+            if let Some(next) = self.dropped(&job, &record, turn.now)? {
+                self.write_record(turn, &job, next).await?;
+                continue;
+            }
             match &record.phase {
                 Phase::Waiting => self.look_at_waiting(turn, &job, &record).await?,
                 Phase::Assigned { worker } => {
@@ -79,6 +89,13 @@ impl Rounds {
                 .get(&job.runner)
                 .is_some_and(|fleet| fleet.is_gone(worker)),
             silent_for: self.memory.silent_for(worker),
+            revoked_for: self.memory.revoked_for(
+                worker,
+                job.id,
+                record.attempt,
+                self.context.clock.steady(),
+            ),
+            unreadable: turn.snapshot.unreadable.contains_key(worker),
         };
         let order = turn.snapshot.orders.get(worker).map(|stored| &stored.value);
         let state = turn.snapshot.states.get(worker).map(|stored| &stored.value);
@@ -109,6 +126,13 @@ impl Rounds {
                 tracing::warn!(job = id, runner = %job.runner, worker = instance, why, "revoking");
                 self.write_order(turn, worker, |order| order.revoked(id, record.attempt))
                     .await
+            }
+            Judgement::Evict => {
+                if let Some(fleet) = self.fleets.get(&job.runner) {
+                    let why = "it does not give up what was taken back";
+                    fleet.terminate(InstanceId::new(instance), why);
+                }
+                Ok(())
             }
             Judgement::Confirm { verdict, steps } => {
                 tracing::info!(job = id, runner = %job.runner, worker = instance,

@@ -88,8 +88,12 @@ impl Rounds {
             let pause = match self.turn().await {
                 Ok(true) => self.context.timing.round,
                 Ok(false) => self.context.timing.round * IDLE_FACTOR,
-                Err(broken) => {
-                    tracing::debug!(error = %chain(&broken), "the round is begun again");
+                Err(Broken::Refused(what)) => {
+                    tracing::debug!(what, "somebody else wrote: the round is begun again");
+                    TRY_AGAIN
+                }
+                Err(Broken::Ledger(error)) => {
+                    tracing::warn!(error = %chain(&error), "the round is begun again");
                     TRY_AGAIN
                 }
             };

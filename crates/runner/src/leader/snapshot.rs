@@ -14,6 +14,9 @@ pub(crate) struct Snapshot {
     pub orders: BTreeMap<WorkerId, Stored<Order>>,
     pub records: BTreeMap<JobKey, Stored<Record>>,
     pub states: BTreeMap<WorkerId, Stored<State>>,
+    /// Workers whose state can't be read, with its version: that is no reason to stop looking
+    /// after all the others.
+    pub unreadable: BTreeMap<WorkerId, ETag>,
     /// Payloads that lie beside records, and may have lost theirs.
     pub payloads: BTreeSet<JobKey>,
 }
@@ -41,7 +44,8 @@ impl Reader {
             Key::worker_of_order,
             Key::order,
         )
-        .await?;
+        .await?
+        .all_readable()?;
         snapshot.orders = named(&self.orders, Key::worker_of_order);
 
         let listed = ledger.list(JOBS).await?;
@@ -52,7 +56,8 @@ impl Reader {
             Key::job_of_record,
             Key::record,
         )
-        .await?;
+        .await?
+        .all_readable()?;
         snapshot.records = named(&self.records, Key::job_of_record);
         snapshot.payloads = listed
             .iter()
@@ -60,7 +65,7 @@ impl Reader {
             .collect();
 
         let listed = ledger.list(STATES).await?;
-        refresh(
+        let malformed = refresh(
             ledger,
             &mut self.states,
             &listed,
@@ -69,6 +74,7 @@ impl Reader {
         )
         .await?;
         snapshot.states = named(&self.states, Key::worker_of_state);
+        snapshot.unreadable = malformed.versions(&listed);
         Ok(snapshot)
     }
 }
@@ -88,13 +94,38 @@ pub(crate) async fn work_of(
         .collect())
 }
 
+/// The objects that are not what this version writes.
+#[derive(Debug)]
+struct Malformed<N> {
+    found: Vec<(N, String, Error)>,
+}
+
+impl<N> Malformed<N> {
+    /// An error if there is any.
+    fn all_readable(mut self) -> Result<(), Error> {
+        self.found.pop().map_or(Ok(()), |(_, _, error)| Err(error))
+    }
+}
+
+impl<N: Ord> Malformed<N> {
+    /// Their versions, by what they are named after.
+    fn versions(self, listed: &[Listed]) -> BTreeMap<N, ETag> {
+        let versions = self.found.into_iter().filter_map(|(name, key, error)| {
+            tracing::warn!(%error, "skipped");
+            let object = listed.iter().find(|object| object.key == key)?;
+            Some((name, object.etag.clone()))
+        });
+        versions.collect()
+    }
+}
+
 async fn refresh<T: DeserializeOwned, N>(
     ledger: &dyn Ledger,
     known: &mut HashMap<String, Stored<T>>,
     listed: &[Listed],
     name: impl Fn(&str) -> Option<N>,
     key: impl Fn(&N) -> Key<T>,
-) -> Result<(), Error> {
+) -> Result<Malformed<N>, Error> {
     let there: HashMap<&str, &ETag> = listed
         .iter()
         .map(|object| (object.key.as_str(), &object.etag))
@@ -106,16 +137,24 @@ async fn refresh<T: DeserializeOwned, N>(
     let wanted: Vec<(&str, N)> = changed
         .filter_map(|object| Some((object.key.as_str(), name(&object.key)?)))
         .collect();
-    let reads = wanted.iter().map(|(text, named)| {
-        let key = key(named);
-        async move { Ok::<_, Error>((*text, read(ledger, &key).await?)) }
+    let reads = wanted.into_iter().map(|(text, named)| {
+        let key = key(&named);
+        async move {
+            match read(ledger, &key).await {
+                Err(error @ Error::Malformed { .. }) => Ok((text, named, Err(error))),
+                answer => Ok::<_, Error>((text, named, Ok(answer?))),
+            }
+        }
     });
-    for (text, found) in futures::future::try_join_all(reads).await? {
-        if let Some(stored) = found {
-            known.insert(text.to_owned(), stored);
+    let mut malformed = Malformed { found: Vec::new() };
+    for (text, named, found) in futures::future::try_join_all(reads).await? {
+        match found {
+            Ok(Some(stored)) => drop(known.insert(text.to_owned(), stored)),
+            Ok(None) => {}
+            Err(error) => malformed.found.push((named, text.to_owned(), error)),
         }
     }
-    Ok(())
+    Ok(malformed)
 }
 
 fn named<T: Clone, N: Ord>(
@@ -126,4 +165,26 @@ fn named<T: Clone, N: Ord>(
         .iter()
         .filter_map(|(text, stored)| Some((name(text)?, stored.clone())))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use onspot_ledger::{BootId, Condition, MemoryLedger, create};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_state_that_cannot_be_read_hides_no_other() {
+        let ledger = MemoryLedger::new();
+        let (a, b) = (WorkerId::of("AROA", "a"), WorkerId::of("AROA", "b"));
+        let state = State::first(&BootId::new("b"), "1", 1, Timestamp::UNIX_EPOCH);
+        create(&ledger, &Key::state(&a), state).await.unwrap();
+        let key = Key::state(&b);
+        let put = ledger.put_if(key.as_str(), b"{}".to_vec(), Condition::Absent);
+        put.await.unwrap();
+        let snapshot = Reader::default().read(&ledger).await.unwrap();
+        assert!(snapshot.states.contains_key(&a) && !snapshot.states.contains_key(&b));
+        assert!(snapshot.unreadable.contains_key(&b));
+    }
 }

@@ -19,6 +19,10 @@ pub(crate) struct Sight {
     pub gone: bool,
     /// For how long the state has been the same, by the leader's clock (rule 10).
     pub silent_for: Duration,
+    /// For how long the attempt has been revoked, by the leader's clock.
+    pub revoked_for: Duration,
+    /// There is a state, and it can't be read: whatever it says, it may have started.
+    pub unreadable: bool,
 }
 
 /// What to do about an assigned job.
@@ -33,6 +37,9 @@ pub(crate) enum Judgement {
         /// Why, for people.
         why: String,
     },
+    /// The worker is alive and does not give up what was revoked: its instance is to be
+    /// terminated, and rule 12 settles the rest.
+    Evict,
     /// The worker has told GitLab: the job is over.
     Confirm {
         /// What GitLab was told.
@@ -83,7 +90,8 @@ pub(crate) fn judge(
     let mine = state
         .and_then(|state| state.jobs.get(&job))
         .filter(|attempt| attempt.attempt == record.attempt);
-    let lost = |why: String, started: bool| retry_or_fail(record, why, started, now);
+    let lost =
+        |why: String, started: bool| retry_or_fail(record, why, started || sight.unreadable, now);
     if sight.gone {
         let why = format!("worker {instance} was terminated");
         return after_the_end(mine).unwrap_or_else(|started| lost(why, started));
@@ -99,8 +107,10 @@ pub(crate) fn judge(
     match entry {
         Some(entry) if entry.attempt == record.attempt && entry.ask == Ask::Revoked => {
             match mine.map(|attempt| &attempt.phase) {
-                // It started and is alive: it will say "given up" once it has stopped.
-                Some(AttemptPhase::Started) if !silent => Judgement::Keep,
+                // It started and is alive: it will say "given up" once it has stopped. One that
+                // does not is stuck in one way or another.
+                Some(AttemptPhase::Started) if !silent => wait_or_evict(sight, timing),
+                None if sight.unreadable && !silent => wait_or_evict(sight, timing),
                 Some(AttemptPhase::GivenUp { started, why }) => {
                     lost(format!("worker {instance} gave it up: {why}"), *started)
                 }
@@ -120,6 +130,15 @@ pub(crate) fn judge(
         }
         // Absent, or a leftover of an earlier attempt on the same worker.
         _ => Judgement::Order,
+    }
+}
+
+/// What was revoked has started and its worker is alive.
+fn wait_or_evict(sight: Sight, timing: &Timing) -> Judgement {
+    if sight.revoked_for >= timing.takeover {
+        Judgement::Evict
+    } else {
+        Judgement::Keep
     }
 }
 

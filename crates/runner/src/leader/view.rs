@@ -97,6 +97,17 @@ impl Sights<'_> {
         let machine = fleet.machines.get(worker);
         let state = self.snapshot.states.get(worker).map(|stored| &stored.value);
         let stage = match (machine.map(|machine| machine.state), state) {
+            // It can't be talked to: it finishes what it has, and goes.
+            (Some(InstanceState::Pending | InstanceState::Running) | None, None)
+                if self.snapshot.unreadable.contains_key(worker) =>
+            {
+                let jobs = self.assigned(worker);
+                Stage::Leaving {
+                    jobs,
+                    losing: false,
+                    done: true,
+                }
+            }
             (Some(InstanceState::Pending), None) => Stage::Launching,
             (Some(InstanceState::Running) | None, None) => Stage::Booting,
             (Some(InstanceState::Pending | InstanceState::Running) | None, Some(state)) => {

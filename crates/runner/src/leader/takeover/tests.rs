@@ -6,14 +6,20 @@ const JOB: u64 = 7;
 const ALIVE: Sight = Sight {
     gone: false,
     silent_for: Duration::ZERO,
+    revoked_for: Duration::ZERO,
+    unreadable: false,
 };
 const SILENT: Sight = Sight {
     gone: false,
     silent_for: Duration::from_secs(180),
+    revoked_for: Duration::ZERO,
+    unreadable: false,
 };
 const GONE: Sight = Sight {
     gone: true,
     silent_for: Duration::ZERO,
+    revoked_for: Duration::ZERO,
+    unreadable: false,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -219,5 +225,43 @@ fn what_the_worker_told_is_confirmed() {
     ] {
         let judged = judged(Restart::Allowed, &order, Some(phase.clone()), sight);
         assert!(matches!(judged, Judgement::Confirm { .. }), "{judged:?}");
+    }
+}
+
+#[test]
+fn who_does_not_give_up_what_was_revoked_is_terminated_in_the_end() {
+    let revoked = order().revoked(JOB, 1);
+    let judged = |sight| {
+        judged(
+            Restart::Allowed,
+            &revoked,
+            Some(AttemptPhase::Started),
+            sight,
+        )
+    };
+    let for_seconds = |seconds| Sight {
+        revoked_for: Duration::from_secs(seconds),
+        ..ALIVE
+    };
+    assert_eq!(judged(for_seconds(179)), Judgement::Keep);
+    assert_eq!(judged(for_seconds(180)), Judgement::Evict);
+}
+
+#[test]
+fn an_attempt_whose_state_cannot_be_read_counts_as_started() {
+    let judge = |order: &Order, sight| {
+        let (record, timing) = (record(Restart::Never), Timing::default());
+        let sight = Sight {
+            unreadable: true,
+            ..sight
+        };
+        super::judge(JOB, &record, Some(order), None, sight, &timing, at(200))
+    };
+    let (asked, revoked) = (order().asked(JOB, 1), order().revoked(JOB, 1));
+    assert_eq!(judge(&asked, ALIVE), Judgement::Keep);
+    assert_eq!(judge(&revoked, ALIVE), Judgement::Keep, "it may still run");
+    for sight in [SILENT, GONE] {
+        let lost = judge(&revoked, sight);
+        assert!(matches!(lost, Judgement::Fail { .. }), "{lost:?}");
     }
 }
