@@ -1,9 +1,10 @@
 //! The sixteen rules of the ledger, one file each: the accident without the rule, done by hand
 //! with raw operations, and the same schedule under the real loops; then random faults over all
-//! of it. See `docs/design` for the rules themselves.
+//! of it. See `docs/ledger.md` for the rules themselves.
 //!
 //! Time is tokio's, paused: an hour of the story takes milliseconds.
 
+mod leader;
 mod rule_01;
 mod rule_02;
 mod rule_03;

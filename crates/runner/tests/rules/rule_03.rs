@@ -1,6 +1,6 @@
 //! An order is one object, changed only by `If-Match`, kept while the instance may live.
 
-use onspot_ledger::{Key, Order, Restart, create};
+use onspot_ledger::{Key, Ledger as _, Order, Restart, create};
 
 use crate::world::{Op, World, runner, seconds, worker_id};
 
@@ -57,4 +57,21 @@ async fn with_it_the_paused_managers_write_is_refused() {
     seconds(300).await;
     assert_eq!(world.log.runs_on(1), ["w1"]);
     assert_eq!(world.gitlab.reports(1).len(), 1);
+}
+
+/// An absent order asks for nothing: what runs is stopped.
+#[tokio::test(start_paused = true)]
+async fn with_it_jobs_stop_when_their_order_is_gone() {
+    let world = World::new();
+    let (_host, _agent) = world.worker("w1");
+    seconds(5).await;
+    world.write_down(1, Restart::Allowed).await;
+    world.write_run(1, 1, "w1").await;
+    world.until_started(1, "w1").await;
+    let order = Key::order(&worker_id("w1"));
+    world.ledger.delete(order.as_str()).await.unwrap();
+    seconds(5).await;
+    let state = world.state("w1").await.unwrap().value;
+    assert!(state.jobs[&1].phase.is_over());
+    assert!(world.log.executions(1)[0].to.is_some());
 }

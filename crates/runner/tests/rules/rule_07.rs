@@ -60,3 +60,24 @@ async fn with_it_a_late_result_is_void() {
         "the lease ended before the take-over"
     );
 }
+
+/// A lease that ended while the result was being told, and was renewed before the take-over.
+#[tokio::test(start_paused = true)]
+async fn with_it_a_result_is_told_once_the_lease_is_renewed() {
+    let world = World::new();
+    let (_host, agent) = world.worker("w1");
+    let _a = world.manager("a");
+    seconds(5).await;
+    world.gitlab.push(1);
+    world.until_started(1, "w1").await;
+    agent.desk.set_down(true);
+    world.until_result(1, "w1").await;
+    let cut = agent.line.cut(Op::Put, "state");
+    seconds(130).await;
+    cut.open();
+    agent.desk.set_down(false);
+    world.until_cleared(1).await;
+    let reports = world.gitlab.reports(1);
+    assert_eq!(reports.len(), 1);
+    assert_eq!(reports[0].by, "w1");
+}

@@ -5,23 +5,31 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use onspot_ledger::Ending;
 use onspot_runner::watchdog;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Op, World, seconds};
+use crate::world::{Host, Op, World, seconds};
 
 /// The first accident: a lease that runs from the answer ends after the take-over.
 #[tokio::test(start_paused = true)]
 async fn without_it_a_slow_answer_stretches_the_lease() {
     let world = World::new();
-    let (sent, answered) = (Duration::from_secs(10), Duration::from_secs(110));
-    let first_seen_by_the_leader = sent + world.timing.round;
-    let taken_over = first_seen_by_the_leader + world.timing.takeover;
-    assert!(
-        answered + world.timing.lease > taken_over,
-        "two workers run it for half a minute"
-    );
-    assert!(sent + world.timing.lease < taken_over);
+    world.log.set_script(1, Duration::from_mins(20));
+    let (h1, w1) = world.worker("w1");
+    let _a = world.manager("a");
+    seconds(5).await;
+    world.gitlab.push(1);
+    world.until_started(1, "w1").await;
+    let slow = w1.line.hold_answers(Op::Put, "state");
+    slow.reached().await;
+    seconds(100).await;
+    w1.crash();
+    let from_the_answer = world.clock.steady() + world.timing.lease;
+    let _watchdog = Watchdog::start(&world, &h1, from_the_answer);
+    let (_h2, _w2) = world.worker("w2");
+    world.until_started(1, "w2").await;
+    assert!(world.log.overlaps(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,26 +78,74 @@ async fn with_a_watchdog_they_are_dead_by_then() {
     world.gitlab.push(1);
     world.until_started(1, "w1").await;
     // The agent noted its lease before it died: at the latest now.
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("lease");
     let until = world.clock.steady() + world.timing.lease;
-    std::fs::write(&file, until.as_millis().to_string()).unwrap();
     w1.crash();
-    let (clock, shutdown) = (world.clock.clone(), CancellationToken::new());
-    let stop = shutdown.clone();
-    let watching = tokio::spawn(async move {
-        let kill = || {
-            let host = Arc::clone(&h1);
-            async move {
-                host.kill_all();
-                Ok::<_, Infallible>(())
-            }
-        };
-        watchdog(&file, &clock, kill, stop).await;
-    });
+    let _watchdog = Watchdog::start(&world, &h1, until);
     let (_h2, _w2) = world.worker("w2");
     world.until_started(1, "w2").await;
     assert!(!world.log.overlaps(1));
-    shutdown.cancel();
-    watching.await.unwrap();
+}
+
+/// What the watchdog kills looks like a script that failed.
+#[tokio::test(start_paused = true)]
+async fn with_it_a_script_that_was_killed_at_the_leases_end_is_given_up() {
+    let world = World::new();
+    world.machines.add("w1");
+    let host = Arc::new(Host::new("w1", Arc::clone(&world.log)));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lease");
+    let agent = world.agent_noting(&host, &file);
+    let _a = world.manager("a");
+    seconds(5).await;
+    world.gitlab.push(1);
+    world.log.set_script(1, Duration::from_mins(20));
+    world.until_started(1, "w1").await;
+    let cut = agent.line.cut(Op::Put, "state");
+    cut.reached().await;
+    let until = std::fs::read_to_string(&file).unwrap().parse().unwrap();
+    let left = Duration::from_millis(until) - world.clock.steady();
+    tokio::time::sleep(left).await;
+    host.kill_all();
+    seconds(5).await;
+    cut.open();
+    world.until_cleared(1).await;
+    let attempts: Vec<_> = world.log.executions(1).iter().map(|e| e.attempt).collect();
+    assert_eq!(attempts, [1, 2]);
+    assert_eq!(world.gitlab.reports(1)[0].ending, Ending::Success);
+}
+
+/// A watchdog that goes by a noted lease; ends with this.
+struct Watchdog {
+    shutdown: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Watchdog {
+    fn start(world: &World, host: &Arc<Host>, until: Duration) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lease");
+        std::fs::write(&file, until.as_millis().to_string()).unwrap();
+        let (clock, shutdown) = (world.clock.clone(), CancellationToken::new());
+        let (host, stop) = (Arc::clone(host), shutdown.clone());
+        tokio::spawn(async move {
+            let kill = || {
+                let host = Arc::clone(&host);
+                async move {
+                    host.kill_all();
+                    Ok::<_, Infallible>(())
+                }
+            };
+            watchdog(&file, &clock, kill, stop).await;
+        });
+        Self {
+            shutdown,
+            _folder: folder,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! A restarted agent kills leftovers, loads its own stored state, gives up what it had started,
 //! resumes a result, and never runs an attempt again that is listed there.
 
-use onspot_ledger::{AttemptPhase, Ending, Key, Ledger as _, Restart};
+use onspot_ledger::{Ending, Key, Ledger as _, Restart};
 
 use crate::world::{Op, World, seconds, worker_id};
 
@@ -80,13 +80,7 @@ async fn with_it_a_stored_result_is_told() {
     world.write_run(1, 1, "w1").await;
     world.until_started(1, "w1").await;
     agent.desk.set_down(true);
-    world
-        .until("the result is stored", async || {
-            let state = world.state("w1").await.unwrap().value;
-            let attempt = state.jobs.get(&1);
-            attempt.is_some_and(|a| matches!(a.phase, AttemptPhase::Result { .. }))
-        })
-        .await;
+    world.until_result(1, "w1").await;
     agent.crash();
     let _restarted = world.agent(&host);
     world

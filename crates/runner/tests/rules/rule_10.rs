@@ -1,6 +1,7 @@
 //! Silence is timed by the leader's own clock from its own first sight of a value.
 
 use jiff::{SignedDuration, Timestamp};
+use onspot_ledger::Restart;
 use onspot_runner::Clock;
 
 use crate::world::{World, seconds};
@@ -13,9 +14,21 @@ async fn without_it_a_worker_whose_clock_is_slow_counts_as_dead() {
     let host = std::sync::Arc::new(crate::world::Host::new("w1", world.log.clone()));
     let _agent = world.agent_with(&host, Clock::runtime(Timestamp::UNIX_EPOCH));
     seconds(5).await;
+    world.write_down(1, Restart::Allowed).await;
+    world.write_assigned(1, "w1").await;
+    world.write_run(1, 1, "w1").await;
+    world.until_started(1, "w1").await;
     let written_at = world.state("w1").await.unwrap().value.written_at;
     let silence = written_at.duration_until(world.clock.now());
-    assert!(silence > SignedDuration::try_from(world.timing.takeover).unwrap());
+    if silence > SignedDuration::try_from(world.timing.takeover).unwrap() {
+        world.change_order("w1", |order| order.revoked(1, 1)).await;
+        seconds(10).await;
+        world.write_next_attempt(1, "it is silent").await;
+    }
+    let _a = world.manager("a");
+    world.until_cleared(1).await;
+    let attempts: Vec<_> = world.log.executions(1).iter().map(|e| e.attempt).collect();
+    assert_eq!(attempts, [1, 2], "nothing was wrong with the first one");
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,8 @@ async fn without_it_a_job_with_a_result_is_executed_again() {
     world.until_started(1, "w1").await;
     let read_first = world.state("w1").await.unwrap().value;
     assert_eq!(read_first.jobs[&1].phase, AttemptPhase::Started);
-    world.until("told", async || world.gitlab.is_over(1)).await;
+    w1.desk.set_down(true);
+    world.until_result(1, "w1").await;
     w1.crash();
     // "It is silent and had started": revoke, and on to the next attempt.
     world.change_order("w1", |order| order.revoked(1, 1)).await;
@@ -31,10 +32,8 @@ async fn without_it_a_job_with_a_result_is_executed_again() {
         .unwrap();
     let (_h2, _w2) = world.worker("w2");
     let _b = world.manager("b");
-    // GitLab refuses the trace of a job that is over, which here is the only thing that saves
-    // us; with a GitLab that had not answered yet, the script would run. The ledger says so:
-    seconds(5).await;
-    assert_eq!(world.record(1).await.unwrap().value.attempt, 2);
+    world.until_started(1, "w2").await;
+    assert_eq!(world.log.runs_on(1), ["w1", "w2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,6 +93,31 @@ async fn with_it_a_started_attempt_that_is_alive_is_waited_for() {
     let told = world.gitlab.reports(1);
     assert_eq!(told.len(), 1);
     w1.desk.keep_alive(&payload(&world)).await.unwrap();
+}
+
+/// Alive, but deaf or stuck for good: its instance has to go.
+#[tokio::test(start_paused = true)]
+async fn with_it_a_worker_that_never_gives_up_is_terminated() {
+    let world = World::new();
+    world.log.set_script(1, std::time::Duration::from_mins(50));
+    let (h1, w1) = world.worker("w1");
+    let _a = world.manager("a");
+    seconds(5).await;
+    world.gitlab.push(1);
+    world.until_started(1, "w1").await;
+    w1.line.cut(Op::Get, "order");
+    world.change_order("w1", |order| order.revoked(1, 1)).await;
+    let (_h2, _w2) = world.worker("w2");
+    seconds(170).await;
+    assert_eq!(world.machines.live(), ["w1", "w2"]);
+    world
+        .until("w1 is terminated", async || world.machines.live() == ["w2"])
+        .await;
+    w1.crash();
+    h1.kill_all();
+    world.until_cleared(1).await;
+    assert_eq!(world.log.runs_on(1), ["w1", "w2"]);
+    assert!(!world.log.overlaps(1));
 }
 
 fn payload(world: &World) -> onspot_gitlab::JobPayload {

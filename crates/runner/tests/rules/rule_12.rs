@@ -9,20 +9,24 @@ use crate::world::{Op, World, seconds};
 #[tokio::test(start_paused = true)]
 async fn without_it_what_was_read_before_the_end_misleads() {
     let world = World::new();
-    let (_h1, _w1) = world.worker("w1");
+    let (_h1, w1) = world.worker("w1");
     seconds(5).await;
     world.write_down(1, Restart::Allowed).await;
     world.write_assigned(1, "w1").await;
     world.write_run(1, 1, "w1").await;
     world.until_started(1, "w1").await;
     let read_first = world.state("w1").await.unwrap().value;
-    world.until("told", async || world.gitlab.is_over(1)).await;
+    assert_eq!(read_first.jobs[&1].phase, AttemptPhase::Started);
+    w1.desk.set_down(true);
+    world.until_result(1, "w1").await;
+    w1.crash();
     world.machines.end("w1");
-    assert_eq!(
-        read_first.jobs[&1].phase,
-        AttemptPhase::Started,
-        "and terminated: run it again?"
-    );
+    // "It had started, and is terminated": on to the next attempt.
+    world.write_next_attempt(1, "terminated").await;
+    let (_h2, _w2) = world.worker("w2");
+    let _b = world.manager("b");
+    world.until_started(1, "w2").await;
+    assert_eq!(world.log.runs_on(1), ["w1", "w2"], "it had a result");
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,6 +47,26 @@ async fn with_it_the_worker_reports_the_cancel_of_a_running_job() {
     );
 }
 
+/// A late line of a deposed leader costs the worker its trace, not its ear for a cancel.
+#[tokio::test(start_paused = true)]
+async fn with_it_the_worker_sees_a_cancel_even_without_its_trace() {
+    let world = World::new();
+    let (_host, _agent) = world.worker("w1");
+    let _a = world.manager("a");
+    seconds(5).await;
+    world.gitlab.push(1);
+    world.until_started(1, "w1").await;
+    world.gitlab.supersede(1);
+    seconds(1).await;
+    world.gitlab.cancel(1);
+    world.until_cleared(1).await;
+    let reports = world.gitlab.reports(1);
+    assert_eq!(
+        (reports[0].by.as_str(), reports[0].ending),
+        ("w1", Ending::Canceled)
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_it_the_leader_reports_the_cancel_of_a_waiting_job() {
     let world = World::new();

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use onspot_executor::Executor as _;
 use onspot_fleet::{Lifecycle, Policy};
-use onspot_ledger::{Key, Ledger as _};
+use onspot_ledger::{Ending, Key, Ledger as _};
 use onspot_runner::watchdog;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Actor, Gate, Host, Op, World, seconds};
+use crate::world::{Actor, Gate, Host, Op, Report, World, seconds};
 
 /// How many stories are told; `ONSPOT_STORIES` asks for more. Each takes a quarter of an hour of
 /// theirs and a quarter of a second of ours.
@@ -221,7 +221,7 @@ impl Story {
 
     fn fault(&mut self, now: u64) {
         let lasts = now + self.dice.random_range(1..400);
-        match self.dice.random_range(0..11) {
+        match self.dice.random_range(0..12) {
             0 => self.crash_manager(now),
             1 | 2 => {
                 let writes = self.dice.random_range(0..4);
@@ -371,6 +371,12 @@ impl Story {
                 assert!(executions.iter().all(|e| e.from <= told.at), "S3: {case}");
             }
             assert!(job != NEVER || executions.len() <= 1, "S4: {case}");
+            // Nobody cancels it and its script never fails.
+            let ended_well = |report: &Report| {
+                report.ending == Ending::Success
+                    || report.reason.as_deref() == Some("runner_system_failure")
+            };
+            assert!(job != KEPT || reports.iter().all(ended_well), "L: {case}");
             assert!(gitlab.is_over(job), "L: {case}");
         }
         let left = self.world.ledger.list("job/").await.unwrap();

@@ -230,6 +230,7 @@ impl Line {
                 gate.reached.send_replace(true);
                 Err(timeout(key))
             }
+            Some(Effect::Break(_)) => panic!("a call that panics on purpose"),
             Some(Effect::Fail(gate)) => {
                 gate.reached.send_replace(true);
                 Err(timeout(key))
@@ -253,6 +254,14 @@ impl Ledger for Line {
     }
 
     fn put_if<'a>(&'a self, key: &'a str, body: Vec<u8>, condition: Condition) -> Answer<'a, Put> {
+        if let Some(gate) = self.late(key) {
+            let (ledger, name) = (Arc::clone(&self.ledger), key.to_owned());
+            tokio::spawn(async move {
+                gate.pass().await;
+                ledger.put_if(&name, body, condition).await.unwrap();
+            });
+            return Box::pin(async move { Err(timeout(key)) });
+        }
         Box::pin(self.through(Op::Put, key, self.ledger.put_if(key, body, condition)))
     }
 

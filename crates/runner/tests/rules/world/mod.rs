@@ -14,8 +14,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use onspot_fleet::Policy;
 use onspot_ledger::{
-    JobKey, JobLabel, JobPayload, Key, Ledger, ManagerId, MemoryLedger, Order, Record, Restart,
-    RunnerName, State, Stored, WorkPayload, WorkerId, create, read, replace,
+    AttemptPhase, JobKey, JobLabel, JobPayload, Key, Ledger, ManagerId, MemoryLedger, Order,
+    Record, Restart, RunnerName, State, Stored, WorkPayload, WorkerId, create, read, replace,
 };
 use onspot_runner::Clock;
 use onspot_runner::leader::{LeaderContext, Seat, lead};
@@ -24,7 +24,7 @@ use onspot_runner::worker::{CachePlace, WorkerContext, work};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use gitlab::FakeGitLab;
+pub(crate) use gitlab::{FakeGitLab, Report};
 pub(crate) use host::{Host, Log};
 pub(crate) use line::{Gate, Line, Op};
 pub(crate) use machines::Machines;
@@ -63,6 +63,7 @@ pub(crate) struct World {
 /// A manager or an agent, by the lines through which it acts.
 pub(crate) struct Actor {
     pub(crate) line: Line,
+    /// Asks it to end in an orderly way.
     pub(crate) shutdown: CancellationToken,
     pub(crate) desk: Arc<gitlab::Desk>,
     hands: Option<Arc<host::Hands>>,
@@ -308,6 +309,16 @@ impl World {
         let what = format!("job {id} starts on {instance}");
         self.until(&what, async || {
             self.log.runs_on(id).contains(&instance.to_owned())
+        })
+        .await;
+    }
+
+    /// Waits until a worker has stored the result of a job.
+    pub(crate) async fn until_result(&self, id: u64, instance: &str) {
+        self.until(&format!("{instance} stores the result"), async || {
+            let state = self.state(instance).await.unwrap().value;
+            let attempt = state.jobs.get(&id);
+            attempt.is_some_and(|a| matches!(a.phase, AttemptPhase::Result { .. }))
         })
         .await;
     }

@@ -1,0 +1,84 @@
+//! Leaders in trouble: what stops one part must not stop the rest.
+
+use jiff::{SignedDuration, Timestamp};
+use onspot_ledger::{
+    BootId, Condition, JobKey, JobLabel, Key, Ledger as _, Order, Record, Restart, RunnerName,
+    State, create, read,
+};
+
+use crate::world::{Op, World, seconds, worker_id};
+
+/// Who leads.
+async fn holder(world: &World) -> Option<String> {
+    let leader = read(&*world.ledger, &Key::leader()).await.unwrap()?;
+    leader.value.holder.map(|manager| manager.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_rounds_have_died_steps_down() {
+    let world = World::new();
+    let a = world.manager("a");
+    seconds(5).await;
+    let _b = world.manager("b");
+    assert_eq!(holder(&world).await.as_deref(), Some("a"));
+    let broken = a.line.break_down(Op::List, "");
+    let leads = async || holder(&world).await.as_deref() == Some("b");
+    world.until("b leads", leads).await;
+    broken.open();
+    let (_host, _agent) = world.worker("w1");
+    world.gitlab.push(1);
+    world.until_cleared(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_asked_to_end_steps_down_at_once() {
+    let world = World::new();
+    let a = world.manager("a");
+    seconds(5).await;
+    a.shutdown.cancel();
+    seconds(5).await;
+    assert_eq!(holder(&world).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_cannot_be_read_stops_nobody_else() {
+    let world = World::new();
+    let key = Key::state(&worker_id("w9"));
+    let put = world
+        .ledger
+        .put_if(key.as_str(), b"{}".to_vec(), Condition::Absent);
+    put.await.unwrap();
+    let (_host, _agent) = world.worker("w1");
+    let _a = world.manager("a");
+    world.gitlab.push(1);
+    world.until_cleared(1).await;
+    let gone = async || world.ledger.get(key.as_str()).await.unwrap().is_none();
+    world.until("it is removed with its machine", gone).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_runner_that_is_not_configured_any_more_goes_in_the_end() {
+    let world = World::new();
+    let (old, now) = (RunnerName::new("old"), world.clock.now());
+    let job = JobKey::new(&old, 7);
+    let deadline = now + SignedDuration::from_mins(10);
+    let record = Record::received(JobLabel::default(), Restart::Allowed, now, deadline);
+    let w8 = worker_id("w8");
+    let record = record.assigned(&w8, None, now).unwrap();
+    let order = Order::empty(&old).asked(7, 1);
+    let mut state = State::first(&BootId::new("b"), "1", 1, Timestamp::UNIX_EPOCH);
+    state.accept(7, 1, now);
+    let ledger = &*world.ledger;
+    create(ledger, &Key::record(&job), record).await.unwrap();
+    create(ledger, &Key::order(&w8), order).await.unwrap();
+    create(ledger, &Key::state(&w8), state).await.unwrap();
+    let _a = world.manager("a");
+    seconds(120).await;
+    assert!(read(ledger, &Key::record(&job)).await.unwrap().is_some());
+    seconds(2 * 3600).await;
+    let left = ledger.list("").await.unwrap().into_iter();
+    let left: Vec<String> = left.map(|object| object.key).collect();
+    assert_eq!(left, ["done/old/7", "leader"]);
+    seconds(25 * 3600).await;
+    assert!(ledger.list("done/").await.unwrap().is_empty());
+}
