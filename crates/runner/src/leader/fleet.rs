@@ -47,7 +47,8 @@ struct Known {
     /// When the last of them was.
     looked_at: Duration,
     machines: BTreeMap<WorkerId, Machine>,
-    /// The number of the last look that listed the machine.
+    /// The number of the last look that listed the machine, or of the last one before the ledger
+    /// first named it.
     listed: HashMap<WorkerId, u64>,
     candidates: Vec<Pool>,
     pools: Pools,
@@ -81,12 +82,15 @@ impl FleetSight {
     }
 
     /// Whether the worker's instance is terminated for certain (rule 12).
+    ///
+    /// One that was never heard of is not: a round may take long, and others may have bought it
+    /// since the machines were looked at.
     pub(crate) fn is_gone(&self, worker: &WorkerId) -> bool {
         match self.machines.get(worker) {
             Some(machine) => machine.state == InstanceState::Terminated,
             None => {
-                let last = self.listed.get(worker).copied().unwrap_or_default();
-                self.looks >= last + LOOKS
+                let last = self.listed.get(worker);
+                last.is_some_and(|last| self.looks >= last + LOOKS)
             }
         }
     }
@@ -126,6 +130,15 @@ impl Fleet {
             buying: known.buying.values().copied().collect(),
             looks: known.looks,
             listed: known.listed.clone(),
+        }
+    }
+
+    /// Takes in which workers the ledger knows: from now on, looks that miss them count.
+    pub(crate) fn heard_of<'a>(&self, workers: impl Iterator<Item = &'a WorkerId>) {
+        let mut known = self.known();
+        let looks = known.looks;
+        for worker in workers {
+            known.listed.entry(worker.clone()).or_insert(looks);
         }
     }
 

@@ -119,6 +119,9 @@ impl Rounds {
         let snapshot = self.reader.read(&*self.context.ledger).await?;
         let now = self.context.clock.now();
         self.memory.see(&snapshot, self.context.clock.steady(), now);
+        for fleet in self.fleets.values() {
+            fleet.heard_of(snapshot.workers().iter());
+        }
         let mut turn = Turn {
             snapshot,
             fleets,

@@ -21,6 +21,17 @@ pub(crate) struct Snapshot {
     pub payloads: BTreeSet<JobKey>,
 }
 
+impl Snapshot {
+    /// Every worker that the ledger names.
+    pub(crate) fn workers(&self) -> BTreeSet<WorkerId> {
+        let states = self.states.keys().chain(self.unreadable.keys());
+        let jobs = self.records.values();
+        let assigned = jobs.filter_map(|record| record.value.worker());
+        let all = self.orders.keys().chain(states).chain(assigned);
+        all.cloned().collect()
+    }
+}
+
 /// The last snapshot, so that a round fetches only what has changed since.
 ///
 /// A version that is listed and known stands for its content, as if it had been read at the
