@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use onspot_executor::Executor as _;
 use onspot_fleet::{Lifecycle, Policy};
-use onspot_ledger::{Ending, Key, Ledger as _};
 use onspot_runner::watchdog;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Actor, Gate, Host, Op, Report, World, seconds};
+use crate::world::{Actor, Gate, Host, Op, World, seconds};
+
+mod judge;
 
 /// How many stories are told; `ONSPOT_STORIES` asks for more. Each takes a quarter of an hour of
 /// theirs and a quarter of a second of ours.
@@ -325,68 +326,5 @@ impl Story {
 
     fn note(&mut self, now: u64, what: &str) {
         self.told.push(format!("{now} s: {what}"));
-    }
-
-    async fn is_over(&self) -> bool {
-        let over = (1..=JOBS).all(|job| self.world.gitlab.is_over(job));
-        let left = self.world.ledger.list("job/").await.unwrap();
-        over && left.is_empty() && self.named_jobs().await.is_empty()
-    }
-
-    /// The jobs that orders and states still name.
-    async fn named_jobs(&self) -> Vec<(String, u64)> {
-        let mut named = Vec::new();
-        for listed in self.world.ledger.list("").await.unwrap() {
-            if let Some(worker) = Key::worker_of_order(&listed.key) {
-                let order = self.world.order(worker.instance()).await.unwrap().value;
-                named.extend(order.entries.keys().map(|job| (listed.key.clone(), *job)));
-            }
-            if let Some(worker) = Key::worker_of_state(&listed.key) {
-                let state = self.world.state(worker.instance()).await.unwrap().value;
-                named.extend(state.jobs.keys().map(|job| (listed.key.clone(), *job)));
-            }
-        }
-        named
-    }
-
-    async fn judge(&self) {
-        let gitlab = &self.world.gitlab;
-        for job in 1..=JOBS {
-            let executions = self.world.log.executions(job);
-            let reports = gitlab.reports(job);
-            let case = format!(
-                "seed {}, job {job}\n{}\nexecutions {executions:#?}\nreports {reports:#?}\n\
-                 record {:#?}\ntrace\n{}",
-                self.seed,
-                self.told.join("\n"),
-                self.world.record(job).await,
-                gitlab.trace(job),
-            );
-            assert!(!self.world.log.overlaps(job), "S1: {case}");
-            assert!(
-                reports.iter().all(|r| r.ending == reports[0].ending),
-                "S2: {case}"
-            );
-            if let Some(told) = reports.first() {
-                assert!(executions.iter().all(|e| e.from <= told.at), "S3: {case}");
-            }
-            assert!(job != NEVER || executions.len() <= 1, "S4: {case}");
-            // Nobody cancels it and its script never fails.
-            let ended_well = |report: &Report| {
-                report.ending == Ending::Success
-                    || report.reason.as_deref() == Some("runner_system_failure")
-            };
-            assert!(job != KEPT || reports.iter().all(ended_well), "L: {case}");
-            assert!(gitlab.is_over(job), "L: {case}");
-        }
-        let left = self.world.ledger.list("job/").await.unwrap();
-        assert!(left.is_empty(), "L: seed {}, {left:?}", self.seed);
-        let named = self.named_jobs().await;
-        assert!(
-            named.is_empty(),
-            "L: seed {}, {named:?}\n{}",
-            self.seed,
-            self.told.join("\n")
-        );
     }
 }

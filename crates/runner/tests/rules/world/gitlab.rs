@@ -47,6 +47,8 @@ struct Job {
     status: RemoteStatus,
     over: bool,
     reports: Vec<Report>,
+    /// Whether who was given the job is dead.
+    receiver: Option<Arc<AtomicBool>>,
     traces: Vec<(TraceWriter, Arc<watch::Sender<Remote>>)>,
 }
 
@@ -57,7 +59,7 @@ impl FakeGitLab {
             clock: clock.clone(),
             gitlab: Arc::clone(self),
             actor: actor.to_owned(),
-            dead: AtomicBool::new(false),
+            dead: Arc::default(),
             down: AtomicBool::new(false),
             lie: Mutex::new(None),
         })
@@ -143,10 +145,19 @@ impl FakeGitLab {
             .collect()
     }
 
-    fn next(&self) -> Option<Value> {
+    /// Whether a job was given to somebody who has died since.
+    pub(crate) fn receiver_died(&self, id: u64) -> bool {
+        let inner = self.inner.lock().unwrap();
+        let receiver = inner.jobs.get(&id).and_then(|job| job.receiver.as_ref());
+        receiver.is_some_and(|dead| dead.load(Ordering::Relaxed))
+    }
+
+    fn next(&self, receiver: &Arc<AtomicBool>) -> Option<Value> {
         let mut inner = self.inner.lock().unwrap();
         let id = inner.queue.pop_front()?;
-        Some(inner.jobs[&id].raw.clone())
+        let job = inner.jobs.get_mut(&id)?;
+        job.receiver = Some(Arc::clone(receiver));
+        Some(job.raw.clone())
     }
 }
 
@@ -169,6 +180,7 @@ impl Job {
             status: RemoteStatus::Running,
             over: false,
             reports,
+            receiver: None,
             traces,
         }
     }
@@ -179,7 +191,7 @@ pub(crate) struct Desk {
     clock: Clock,
     gitlab: Arc<FakeGitLab>,
     actor: String,
-    dead: AtomicBool,
+    dead: Arc<AtomicBool>,
     down: AtomicBool,
     lie: Mutex<Option<RemoteStatus>>,
 }
@@ -224,7 +236,7 @@ impl JobSource for Desk {
                 let pushed = self.gitlab.pushed.notified();
                 // A dead manager's request was cut off: GitLab hands nothing out on it.
                 self.pass(0.into()).await?;
-                if let Some(raw) = self.gitlab.next() {
+                if let Some(raw) = self.gitlab.next(&self.dead) {
                     break JobRequestOutcome::Job(Box::new(AssignedJob::parse(raw)?));
                 }
                 if tokio::time::timeout_at(end, pushed).await.is_err() {
