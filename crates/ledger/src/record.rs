@@ -334,9 +334,8 @@ impl Record {
     /// Whether the order of `worker` may forget this job (rules 15 and 16).
     pub fn releases(&self, worker: &WorkerId, order: &Order, id: u64) -> bool {
         match (&self.phase, order.entries.get(&id)) {
-            (_, None) => false,
             // GitLab is to be told first: until then the worker keeps its result.
-            (Phase::Finishing { .. }, Some(_)) => false,
+            (_, None) | (Phase::Finishing { .. }, Some(_)) => false,
             (_, Some(entry)) => !self.holds(worker, entry.attempt),
         }
     }

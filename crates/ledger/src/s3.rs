@@ -193,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    async fn ledger_at(server: &MockServer) -> S3Ledger {
+    fn ledger_at(server: &MockServer) -> S3Ledger {
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("eu-west-1"))
@@ -219,7 +219,6 @@ mod tests {
             .mount(&server)
             .await;
         ledger_at(&server)
-            .await
             .put_if("leader", b"{}".into(), condition)
             .await
     }
@@ -260,7 +259,7 @@ mod tests {
             .respond_with(ResponseTemplate::new(404))
             .mount(&server)
             .await;
-        assert_eq!(ledger_at(&server).await.get("leader").await.unwrap(), None);
+        assert_eq!(ledger_at(&server).get("leader").await.unwrap(), None);
     }
 
     #[tokio::test]
@@ -282,7 +281,7 @@ mod tests {
             .respond_with(page("a", more))
             .mount(&server)
             .await;
-        let listed = ledger_at(&server).await.list("order/").await.unwrap();
+        let listed = ledger_at(&server).list("order/").await.unwrap();
         let keys: Vec<_> = listed
             .iter()
             .map(|o| (o.key.as_str(), o.etag.as_str()))

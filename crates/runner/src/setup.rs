@@ -333,7 +333,7 @@ mod tests {
             (policy.limit, policy.idle_count, policy.max_uses),
             (3, 1, 20)
         );
-        assert_eq!(policy.idle_time, Duration::from_secs(600));
+        assert_eq!(policy.idle_time, Duration::from_mins(10));
         assert_eq!(policy.lifecycle, Lifecycle::Spot);
     }
 

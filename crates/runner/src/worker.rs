@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onspot_executor::Stop;
-use onspot_ledger::{BootId, Error, Intake, Key, Order, State, Step, read};
+use onspot_ledger::{BootId, Error, Intake, Key, Order, State, Step, Stored, read};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -177,14 +177,12 @@ impl Agent {
 
     /// Reads the order and does what it says.
     pub(crate) async fn follow_order(&mut self) -> Result<(), Error> {
-        let order = match read(&*self.context.ledger, &Key::order(&self.context.id)).await? {
-            Some(stored) => stored.value,
+        let key = Key::order(&self.context.id);
+        let Some(Stored { value: order, .. }) = read(&*self.context.ledger, &key).await? else {
             // Nothing was ever asked of this worker, or it counts as gone: what is not asked for
             // must not run.
-            None => {
-                self.stop_all(Stop::Abort);
-                return Ok(());
-            }
+            self.stop_all(Stop::Abort);
+            return Ok(());
         };
         let present = Present {
             running: self
@@ -235,7 +233,7 @@ impl Agent {
 
     fn accept(&mut self, job: u64, attempt: u32) {
         let taken: Vec<usize> = self.running.values().map(|running| running.slot).collect();
-        let Some(slot) = (0..).find(|slot| !taken.contains(slot)) else {
+        let Some(slot) = (0..=taken.len()).find(|slot| !taken.contains(slot)) else {
             return;
         };
         let now = self.context.clock.now();
@@ -275,8 +273,7 @@ impl Agent {
         };
         running.stop.send_if_modified(|stop| {
             let tighter = match (*stop, how) {
-                (None, _) => true,
-                (Some(Stop::Cancel), Stop::Abort | Stop::Interrupt) => true,
+                (None, _) | (Some(Stop::Cancel), Stop::Abort | Stop::Interrupt) => true,
                 (Some(_), _) => false,
             };
             if tighter {

@@ -13,7 +13,7 @@ use onspot_ledger::WorkerId;
 use super::{Capacity, CapacityError, Machine, Purchase, Purchased};
 
 /// How long one call to EC2, the SDK's retries included, may take.
-const CALL_LIMIT: Duration = Duration::from_secs(60);
+const CALL_LIMIT: Duration = Duration::from_mins(1);
 
 /// The workers of one `[[runners]]` on EC2.
 #[derive(Debug)]

@@ -108,7 +108,7 @@ impl Election {
                 self.held = Some(Held {
                     stored,
                     renewed: sent_at,
-                })
+                });
             }
             Ok(None) => tracing::warn!(manager = %self.me, "another manager leads"),
             Err(error) => {

@@ -86,13 +86,11 @@ impl FleetSight {
     /// One that was never heard of is not: a round may take long, and others may have bought it
     /// since the machines were looked at.
     pub(crate) fn is_gone(&self, worker: &WorkerId) -> bool {
-        match self.machines.get(worker) {
-            Some(machine) => machine.state == InstanceState::Terminated,
-            None => {
-                let last = self.listed.get(worker);
-                last.is_some_and(|last| self.looks >= last + LOOKS)
-            }
+        if let Some(machine) = self.machines.get(worker) {
+            return machine.state == InstanceState::Terminated;
         }
+        let last = self.listed.get(worker);
+        last.is_some_and(|last| self.looks >= last + LOOKS)
     }
 }
 

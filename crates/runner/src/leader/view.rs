@@ -190,10 +190,9 @@ impl Sights<'_> {
     /// The attempts that the worker was given and has not taken up yet.
     fn not_accepted(&self, worker: &WorkerId, state: Option<&State>) -> u32 {
         let unknown = self.snapshot.records.iter().filter(|(key, record)| {
+            let accepted = state.and_then(|state| state.jobs.get(&key.id));
             record.value.worker() == Some(worker)
-                && !state
-                    .and_then(|state| state.jobs.get(&key.id))
-                    .is_some_and(|attempt| attempt.attempt == record.value.attempt)
+                && accepted.is_none_or(|attempt| attempt.attempt != record.value.attempt)
         });
         u32::try_from(unknown.count()).unwrap_or(u32::MAX)
     }

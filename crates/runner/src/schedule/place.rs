@@ -62,6 +62,6 @@ fn room(runner: &RunnerView, worker: &WorkerView) -> u32 {
     }
 }
 
-fn preference<'a>(worker: &'a WorkerView, free: u32) -> (u32, &'a WorkerId) {
+fn preference(worker: &WorkerView, free: u32) -> (u32, &WorkerId) {
     (free, &worker.id)
 }

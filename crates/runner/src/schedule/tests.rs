@@ -21,8 +21,8 @@ fn now() -> Timestamp {
 fn runner(workers: Vec<WorkerView>, jobs: Vec<JobView>) -> RunnerView {
     let policy = Policy {
         limit: 3,
-        idle_time: Duration::from_secs(60),
-        boot_limit: Duration::from_secs(300),
+        idle_time: Duration::from_mins(1),
+        boot_limit: Duration::from_mins(5),
         ..Policy::default()
     };
     RunnerView {

@@ -50,8 +50,8 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_secs(10),
-            lease: Duration::from_secs(120),
-            takeover: Duration::from_secs(180),
+            lease: Duration::from_mins(2),
+            takeover: Duration::from_mins(3),
             leader: Duration::from_secs(15),
             order_poll: Duration::from_secs(2),
             round: Duration::from_secs(2),
@@ -195,7 +195,7 @@ mod tests {
     fn durations_are_written_as_people_write_them() {
         let timing: Timing = toml::from_str("lease = '40s'\ntakeover = '1m'").unwrap();
         assert_eq!(timing.lease, Duration::from_secs(40));
-        assert_eq!(timing.takeover, Duration::from_secs(60));
+        assert_eq!(timing.takeover, Duration::from_mins(1));
         assert_eq!(timing.heartbeat, Duration::from_secs(10));
     }
 }

@@ -71,7 +71,7 @@ impl Lease {
                 return;
             }
             let pause = if term.holds(now) {
-                (term.until - now).min(LOOK_AGAIN)
+                term.until.saturating_sub(now).min(LOOK_AGAIN)
             } else {
                 Duration::MAX
             };
@@ -211,22 +211,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_is_told_once_and_again_after_a_renewal() {
         let clock = Clock::runtime(Timestamp::UNIX_EPOCH);
-        let first = Term::default().renewed(Duration::from_secs(120), Duration::ZERO);
+        let first = Term::default().renewed(Duration::from_mins(2), Duration::ZERO);
         let (renew, terms) = watch::channel(first);
         let mut lease = Lease::new(terms, clock.clone());
         lease.ended().await;
-        assert_eq!(clock.steady(), Duration::from_secs(120));
-        let again = tokio::time::timeout(Duration::from_secs(60), lease.ended()).await;
+        assert_eq!(clock.steady(), Duration::from_mins(2));
+        let again = tokio::time::timeout(Duration::from_mins(1), lease.ended()).await;
         assert!(again.is_err());
-        renew.send_modify(|term| *term = term.renewed(Duration::from_secs(300), clock.steady()));
+        renew.send_modify(|term| *term = term.renewed(Duration::from_mins(5), clock.steady()));
         lease.ended().await;
-        assert_eq!(clock.steady(), Duration::from_secs(300));
+        assert_eq!(clock.steady(), Duration::from_mins(5));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_end_is_told_even_if_the_lease_was_renewed_before_anybody_looked() {
         let clock = Clock::runtime(Timestamp::UNIX_EPOCH);
-        let first = Term::default().renewed(Duration::from_secs(120), Duration::ZERO);
+        let first = Term::default().renewed(Duration::from_mins(2), Duration::ZERO);
         let (renew, terms) = watch::channel(first);
         let mut lease = Lease::new(terms, clock.clone());
         tokio::time::advance(Duration::from_secs(130)).await;
@@ -234,7 +234,7 @@ mod tests {
         lease.ended().await;
         assert_eq!(clock.steady(), Duration::from_secs(130));
         assert_eq!(renew.borrow().lapses(clock.steady()), 1);
-        let again = tokio::time::timeout(Duration::from_secs(60), lease.ended()).await;
+        let again = tokio::time::timeout(Duration::from_mins(1), lease.ended()).await;
         assert!(again.is_err());
     }
 
@@ -259,7 +259,7 @@ mod tests {
         let story = async {
             assert_eq!(killed_at(10).await, 0, "no agent had a lease yet");
             let mut file = LeaseFile::new(path.clone());
-            file.write(Duration::from_secs(60)).await;
+            file.write(Duration::from_mins(1)).await;
             assert_eq!(killed_at(45).await, 0);
             assert_eq!(killed_at(10).await, 1);
             assert_eq!(killed_at(60).await, 1, "once is enough");

@@ -4,6 +4,11 @@
 //!
 //! Time is tokio's, paused: an hour of the story takes milliseconds.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a world that can't be set up is a failed test, in helpers as well"
+)]
+
 mod leader;
 mod rule_01;
 mod rule_02;

@@ -103,7 +103,7 @@ async fn with_it_a_script_that_was_killed_at_the_leases_end_is_given_up() {
     let cut = agent.line.cut(Op::Put, "state");
     cut.reached().await;
     let until = std::fs::read_to_string(&file).unwrap().parse().unwrap();
-    let left = Duration::from_millis(until) - world.clock.steady();
+    let left = Duration::from_millis(until).saturating_sub(world.clock.steady());
     tokio::time::sleep(left).await;
     host.kill_all();
     seconds(5).await;

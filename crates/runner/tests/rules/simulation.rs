@@ -80,7 +80,7 @@ impl Story {
         let mut world = World::new();
         world.policy = Some(Policy {
             limit: 4,
-            idle_time: Duration::from_secs(60),
+            idle_time: Duration::from_mins(1),
             lifecycle: Lifecycle::Spot,
             ..Policy::default()
         });

@@ -11,7 +11,7 @@ const ALIVE: Sight = Sight {
 };
 const SILENT: Sight = Sight {
     gone: false,
-    silent_for: Duration::from_secs(180),
+    silent_for: Duration::from_mins(3),
     revoked_for: Duration::ZERO,
     unreadable: false,
 };

@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 /// How long a job is prepared.
 const PREPARATION: Duration = Duration::from_secs(2);
 /// How long a script runs, if nothing else is said.
-const SCRIPT: Duration = Duration::from_secs(60);
+const SCRIPT: Duration = Duration::from_mins(1);
 
 /// One run of one script.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -49,7 +49,7 @@ impl Gate {
 
     /// Waits until a call is held, for at most an hour.
     pub(crate) async fn reached(&self) {
-        tokio::time::timeout(Duration::from_secs(3600), self.wait())
+        tokio::time::timeout(Duration::from_hours(1), self.wait())
             .await
             .unwrap();
     }

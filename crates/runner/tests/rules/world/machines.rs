@@ -13,7 +13,7 @@ use super::worker_id;
 /// All machines.
 pub(crate) struct Machines {
     clock: Clock,
-    machines: Mutex<Vec<Machine>>,
+    all: Mutex<Vec<Machine>>,
     launched: Mutex<Vec<String>>,
 }
 
@@ -21,14 +21,14 @@ impl Machines {
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            machines: Mutex::default(),
+            all: Mutex::default(),
             launched: Mutex::default(),
         }
     }
 
     /// A machine runs.
     pub(crate) fn add(&self, instance: &str) {
-        self.machines.lock().unwrap().push(Machine {
+        self.all.lock().unwrap().push(Machine {
             instance: InstanceId::new(instance),
             worker: worker_id(instance),
             state: InstanceState::Running,
@@ -40,7 +40,7 @@ impl Machines {
 
     /// EC2 says that a machine runs.
     pub(crate) fn boot(&self, instance: &str) {
-        for machine in self.machines.lock().unwrap().iter_mut() {
+        for machine in self.all.lock().unwrap().iter_mut() {
             if machine.instance.as_str() == instance {
                 machine.state = InstanceState::Running;
             }
@@ -49,7 +49,7 @@ impl Machines {
 
     /// EC2 says that a machine is terminated.
     pub(crate) fn end(&self, instance: &str) {
-        for machine in self.machines.lock().unwrap().iter_mut() {
+        for machine in self.all.lock().unwrap().iter_mut() {
             if machine.instance.as_str() == instance {
                 machine.state = InstanceState::Terminated;
             }
@@ -63,7 +63,7 @@ impl Machines {
 
     /// The names of the machines that run.
     pub(crate) fn live(&self) -> Vec<String> {
-        let machines = self.machines.lock().unwrap();
+        let machines = self.all.lock().unwrap();
         let live = machines.iter().filter(|machine| machine.state.is_live());
         live.map(|machine| machine.instance.to_string()).collect()
     }
@@ -71,7 +71,7 @@ impl Machines {
 
 impl Capacity for Machines {
     fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
-        async { Ok(self.machines.lock().unwrap().clone()) }.boxed()
+        async { Ok(self.all.lock().unwrap().clone()) }.boxed()
     }
 
     fn pools(&self) -> BoxFuture<'_, Result<Vec<Pool>, CapacityError>> {
@@ -82,7 +82,7 @@ impl Capacity for Machines {
         async move {
             let mut bought = Vec::new();
             for _ in 0..purchase.count {
-                let mut machines = self.machines.lock().unwrap();
+                let mut machines = self.all.lock().unwrap();
                 let name = format!("i-{}", machines.len() + 1);
                 machines.push(Machine {
                     instance: InstanceId::new(&name),
