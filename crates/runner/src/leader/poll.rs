@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use onspot_gitlab::{AssignedJob, Error, JobPayload, JobRequestOutcome, Variables};
+use onspot_gitlab::{AssignedJob, Error, JobPayload, JobPoll, JobRequestOutcome, Variables};
 use onspot_ledger::{
     JobKey, JobLabel, JobPayload as RawPayload, Key, Record, Restart, RunnerName, Verdict, create,
 };
@@ -37,26 +37,54 @@ pub(crate) async fn poll(
     wake: Arc<Notify>,
     stop: CancellationToken,
 ) {
-    let seat = &context.runners[&runner];
-    let mut last_update = None;
-    let mut wait = FIRST_WAIT;
+    let mut poller = Poller {
+        seat: &context.runners[&runner],
+        context: &context,
+        runner: &runner,
+        last_update: None,
+        wait: FIRST_WAIT,
+    };
     loop {
         let (asking, begun) = tokio::select! {
             () = stop.cancelled() => return,
             asking = permits.take(&runner) => (asking, context.clock.steady()),
         };
-        let request = seat.source.request_job(last_update.clone());
+        let request = poller.seat.source.request_job(poller.last_update.clone());
         let Some(answer) = before(&stop, request).await else {
             return;
         };
-        let pause = match answer {
+        let pause = poller.answered(answer, begun).await;
+        drop(asking);
+        wake.notify_one();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Who asks, and what is known from the answers so far.
+struct Poller<'a> {
+    context: &'a LeaderContext,
+    runner: &'a RunnerName,
+    seat: &'a Seat,
+    last_update: Option<String>,
+    /// How long the next failure pauses.
+    wait: Duration,
+}
+
+impl Poller<'_> {
+    /// Does what an answer asks for; how long to pause then.
+    async fn answered(&mut self, answer: Result<JobPoll, Error>, begun: Duration) -> Duration {
+        let (context, runner) = (self.context, self.runner);
+        match answer {
             Ok(poll) => {
-                last_update = poll.last_update.or(last_update);
-                wait = FIRST_WAIT;
+                self.last_update = poll.last_update.or(self.last_update.take());
+                self.wait = FIRST_WAIT;
                 match poll.outcome {
                     // From here on nothing may end this task before the record stands.
                     JobRequestOutcome::Job(assigned) => {
-                        take_in(&context, &runner, seat, *assigned).await;
+                        take_in(context, runner, self.seat, *assigned).await;
                         Duration::ZERO
                     }
                     JobRequestOutcome::NoJob | JobRequestOutcome::Conflict => {
@@ -74,21 +102,15 @@ pub(crate) async fn poll(
                 source,
             }) => {
                 tracing::error!(%runner, job = id.0, %source, "GitLab sent a job that can't be read");
-                take_in_unreadable(&context, &runner, id.0, token.expose(), &source).await;
+                take_in_unreadable(context, runner, id.0, token.expose(), &source).await;
                 Duration::ZERO
             }
             Err(error) => {
                 tracing::warn!(%runner, error = %chain(&error), "no answer to a job request");
-                let pause = error.retry_after().unwrap_or(wait);
-                wait = (wait * 2).min(SLOWEST);
+                let pause = error.retry_after().unwrap_or(self.wait);
+                self.wait = (self.wait * 2).min(SLOWEST);
                 pause
             }
-        };
-        drop(asking);
-        wake.notify_one();
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
         }
     }
 }

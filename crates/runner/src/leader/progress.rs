@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use onspot_fleet::InstanceId;
 use onspot_ledger::{
-    Event, JobKey, Key, Phase, Record, Step, Verdict, WorkPayload, WorkerId, WrongPhase, create,
-    read,
+    Event, JobKey, Key, Order, Phase, Record, Step, Verdict, WorkPayload, WorkerId, WrongPhase,
+    create, read,
 };
 
 use super::round::{Broken, Rounds, Turn};
@@ -124,23 +124,18 @@ impl Rounds {
             Judgement::Order => self.write_run(turn, job, record, worker).await,
             Judgement::Revoke { why } => {
                 tracing::warn!(job = id, runner = %job.runner, worker = instance, why, "revoking");
-                self.write_order(turn, worker, |order| order.revoked(id, record.attempt))
-                    .await
+                let revoke = |order: &Order| order.revoked(id, record.attempt);
+                self.write_order(turn, worker, revoke).await
             }
             Judgement::Evict => {
-                if let Some(fleet) = self.fleets.get(&job.runner) {
-                    let why = "it does not give up what was taken back";
-                    fleet.terminate(InstanceId::new(instance), why);
-                }
+                self.evict(job, instance);
                 Ok(())
             }
             Judgement::Confirm { verdict, steps } => {
                 tracing::info!(job = id, runner = %job.runner, worker = instance,
                     ending = ?verdict.ending, "finished");
-                let next = with_steps(record, steps, now)
-                    .finishing(verdict, now)?
-                    .done(now)?;
-                self.write_record(turn, job, next).await
+                let next = with_steps(record, steps, now).finishing(verdict, now)?;
+                self.write_record(turn, job, next.done(now)?).await
             }
             Judgement::Adopt { verdict, steps } => {
                 tracing::warn!(job = id, runner = %job.runner, worker = instance,
@@ -164,6 +159,13 @@ impl Rounds {
                 let next = record.lost(&why, started, now)?.finishing(verdict, now)?;
                 self.write_record(turn, job, next).await
             }
+        }
+    }
+
+    fn evict(&self, job: &JobKey, instance: &str) {
+        if let Some(fleet) = self.fleets.get(&job.runner) {
+            let why = "it does not give up what was taken back";
+            fleet.terminate(InstanceId::new(instance), why);
         }
     }
 
@@ -215,8 +217,7 @@ impl Rounds {
                 let order = turn.snapshot.orders.get(&worker);
                 if order.is_some_and(|order| !order.value.drain) {
                     tracing::info!(worker = worker.instance(), "draining");
-                    self.write_order(turn, &worker, onspot_ledger::Order::drained)
-                        .await?;
+                    self.write_order(turn, &worker, Order::drained).await?;
                 }
             }
             Action::Terminate {

@@ -98,33 +98,28 @@ pub(crate) fn judge(
     }
     let silent = sight.silent_for >= timing.takeover;
     let entry = order.and_then(|order| order.entries.get(&job));
-    let why_silent = || {
-        format!(
-            "worker {instance} was lost after {} s of silence",
-            sight.silent_for.as_secs()
-        )
-    };
     match entry {
         Some(entry) if entry.attempt == record.attempt && entry.ask == Ask::Revoked => {
-            match mine.map(|attempt| &attempt.phase) {
-                // It started and is alive: it will say "given up" once it has stopped. One that
-                // does not is stuck in one way or another.
-                Some(AttemptPhase::Started) if !silent => wait_or_evict(sight, timing),
-                None if sight.unreadable && !silent => wait_or_evict(sight, timing),
-                Some(AttemptPhase::GivenUp { started, why }) => {
-                    lost(format!("worker {instance} gave it up: {why}"), *started)
-                }
-                _ => after_the_end(mine).unwrap_or_else(|started| {
-                    let why = if silent {
-                        why_silent()
-                    } else {
-                        format!("it was taken back from worker {instance} before it started")
-                    };
-                    lost(why, started)
-                }),
+            let phase = mine.map(|attempt| &attempt.phase);
+            let started = phase == Some(&AttemptPhase::Started);
+            if !silent && (started || phase.is_none() && sight.unreadable) {
+                return wait_or_evict(sight, timing);
             }
+            if let Some(AttemptPhase::GivenUp { started, why }) = phase {
+                return lost(format!("worker {instance} gave it up: {why}"), *started);
+            }
+            after_the_end(mine).unwrap_or_else(|started| {
+                let why = if silent {
+                    why_silent(instance, sight)
+                } else {
+                    format!("it was taken back from worker {instance} before it started")
+                };
+                lost(why, started)
+            })
         }
-        _ if silent => Judgement::Revoke { why: why_silent() },
+        _ if silent => Judgement::Revoke {
+            why: why_silent(instance, sight),
+        },
         Some(entry) if entry.attempt == record.attempt => {
             in_its_hands(instance, record, state, mine, timing, now)
         }
@@ -133,13 +128,19 @@ pub(crate) fn judge(
     }
 }
 
-/// What was revoked has started and its worker is alive.
+/// What was revoked has started and its worker is alive: it will say "given up" once it has
+/// stopped. One that does not is stuck in one way or another.
 fn wait_or_evict(sight: Sight, timing: &Timing) -> Judgement {
     if sight.revoked_for >= timing.takeover {
         Judgement::Evict
     } else {
         Judgement::Keep
     }
+}
+
+fn why_silent(instance: &str, sight: Sight) -> String {
+    let seconds = sight.silent_for.as_secs();
+    format!("worker {instance} was lost after {seconds} s of silence")
 }
 
 /// *run(attempt)* stands and the worker is not silent.

@@ -89,43 +89,25 @@ impl Timing {
                 ("takeover", self.takeover),
                 "or two workers may run one job",
             ),
+        ];
+        let zero = ("zero", Duration::ZERO);
+        let rests = [
+            (("heartbeat", self.heartbeat), "or a worker never rests"),
+            (("order_poll", self.order_poll), "or a worker never rests"),
             (
-                ("zero", Duration::ZERO),
-                ("heartbeat", self.heartbeat),
-                "or a worker never rests",
-            ),
-            (
-                ("zero", Duration::ZERO),
-                ("order_poll", self.order_poll),
-                "or a worker never rests",
-            ),
-            (
-                ("zero", Duration::ZERO),
                 ("interruption_poll", self.interruption_poll),
                 "or a worker never rests",
             ),
+            (("round", self.round), "or the leader never rests"),
+            (("watch", self.watch), "or the leader never rests"),
             (
-                ("zero", Duration::ZERO),
-                ("watch", self.watch),
-                "or the leader never rests",
-            ),
-            (
-                ("zero", Duration::ZERO),
                 ("waiting_probe", self.waiting_probe),
                 "or the leader never rests",
             ),
-            (
-                ("zero", Duration::ZERO),
-                ("round", self.round),
-                "or the leader never rests",
-            ),
-            (
-                ("zero", Duration::ZERO),
-                ("leader", self.leader),
-                "or every manager takes the lead",
-            ),
+            (("leader", self.leader), "or every manager takes the lead"),
         ];
-        for ((shorter, is), (longer, limit), why) in pairs {
+        let rests = rests.map(|(longer, why)| (zero, longer, why));
+        for ((shorter, is), (longer, limit), why) in pairs.into_iter().chain(rests) {
             if is >= limit {
                 return Err(TimingError {
                     shorter,
