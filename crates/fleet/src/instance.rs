@@ -64,13 +64,21 @@ pub struct Pool {
     pub lifecycle: Lifecycle,
 }
 
+/// Stands for the part of a pool that AWS did not name.
+pub(crate) const UNKNOWN: &str = "?";
+
 impl fmt::Display for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} in {} ({})",
-            self.instance_type, self.zone, self.lifecycle
-        )
+        let Self {
+            instance_type,
+            zone,
+            lifecycle,
+        } = self;
+        if zone == UNKNOWN {
+            write!(f, "{instance_type} ({lifecycle})")
+        } else {
+            write!(f, "{instance_type} in {zone} ({lifecycle})")
+        }
     }
 }
 

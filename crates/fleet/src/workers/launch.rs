@@ -15,6 +15,7 @@ use onspot_reconcile::{ServiceResultExt, Tags};
 use serde::{Deserialize, Serialize};
 
 use super::{Ec2Fleet, WORKER};
+use crate::instance::UNKNOWN;
 use crate::tagging::tag_specification;
 use crate::{FleetError, InstanceId, Lifecycle, Pool};
 
@@ -259,13 +260,13 @@ fn overrides_of(
     response.and_then(|response| response.overrides)
 }
 
-/// The pool that `overrides` name; `?` stands for what AWS did not say.
+/// The pool that `overrides` name; [`UNKNOWN`] stands for what AWS did not say.
 fn pool_of(
     overrides: Option<&FleetLaunchTemplateOverrides>,
     lifecycle: Lifecycle,
     zones: &BTreeMap<String, String>,
 ) -> Pool {
-    let unknown = || "?".to_owned();
+    let unknown = || UNKNOWN.to_owned();
     let zone = overrides.and_then(|overrides| {
         let by_subnet = || {
             overrides
