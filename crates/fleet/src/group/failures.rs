@@ -40,27 +40,27 @@ impl Failures {
 mod tests {
     use super::*;
 
-    fn failed(id: &str, why: &str) -> Option<Activity> {
-        let activity = Activity::builder()
+    fn failed(id: &str, why: &str) -> Activity {
+        Activity::builder()
             .activity_id(id)
             .status_code(ScalingActivityStatusCode::Failed)
-            .status_message(why);
-        Some(activity.build())
+            .status_message(why)
+            .build()
     }
 
     #[test]
     fn three_launches_that_fail_alike_are_enough() {
         let mut failures = Failures::default();
         for id in ["1", "1", "2", "2"] {
-            failures.note(failed(id, "no capacity"));
+            failures.note(Some(failed(id, "no capacity")));
         }
         failures.note(None);
         assert!(!failures.are_enough());
-        failures.note(failed("3", "no permission"));
+        failures.note(Some(failed("3", "no permission")));
         assert_eq!(failures.reason.as_deref(), Some("no permission"));
-        failures.note(failed("4", "no permission"));
+        failures.note(Some(failed("4", "no permission")));
         assert!(!failures.are_enough());
-        failures.note(failed("5", "no permission"));
+        failures.note(Some(failed("5", "no permission")));
         assert!(failures.are_enough());
     }
 }

@@ -1,7 +1,7 @@
 //! The managers' group when Auto Scaling is busy with it.
 
 use aws_sdk_autoscaling::Client as AutoScaling;
-use onspot_fleet::group::{self, GroupSpec, GroupState};
+use onspot_fleet::group::{self, GroupSpec, GroupState, MemberState};
 use onspot_fleet::template::Content;
 use onspot_reconcile::{Tags, event_channel};
 
@@ -69,6 +69,23 @@ fn busy(code: &str) -> ResponseTemplate {
     ))
 }
 
+/// The managers' launch template, and no instance.
+async fn templates(server: &MockServer) {
+    let template = r#"<DescribeLaunchTemplatesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
+        <launchTemplates><item><launchTemplateId>lt-1</launchTemplateId>
+        <launchTemplateName>onspot-ci-manager</launchTemplateName>
+        <defaultVersionNumber>1</defaultVersionNumber><latestVersionNumber>1</latestVersionNumber>
+        </item></launchTemplates></DescribeLaunchTemplatesResponse>"#;
+    let versions = r#"<DescribeLaunchTemplateVersionsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
+        <launchTemplateVersionSet><item><launchTemplateId>lt-1</launchTemplateId>
+        <launchTemplateName>onspot-ci-manager</launchTemplateName><versionNumber>1</versionNumber>
+        <defaultVersion>true</defaultVersion></item></launchTemplateVersionSet>
+        </DescribeLaunchTemplateVersionsResponse>"#;
+    answer(server, "DescribeLaunchTemplates", template).await;
+    answer(server, "DescribeLaunchTemplateVersions", versions).await;
+    answer(server, "DescribeInstances", &page("", None)).await;
+}
+
 async fn count(server: &MockServer, action: &str) -> usize {
     let sent = server.received_requests().await.expect("recorded requests");
     let action = format!("Action={action}&");
@@ -101,19 +118,7 @@ async fn a_busy_group_is_asked_to_go_again() {
 #[tokio::test]
 async fn a_group_is_made_after_the_end_of_the_one_before() {
     let server = MockServer::start().await;
-    let template = r#"<DescribeLaunchTemplatesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
-        <launchTemplates><item><launchTemplateId>lt-1</launchTemplateId>
-        <launchTemplateName>onspot-ci-manager</launchTemplateName>
-        <defaultVersionNumber>1</defaultVersionNumber><latestVersionNumber>1</latestVersionNumber>
-        </item></launchTemplates></DescribeLaunchTemplatesResponse>"#;
-    let versions = r#"<DescribeLaunchTemplateVersionsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
-        <launchTemplateVersionSet><item><launchTemplateId>lt-1</launchTemplateId>
-        <launchTemplateName>onspot-ci-manager</launchTemplateName><versionNumber>1</versionNumber>
-        <defaultVersion>true</defaultVersion></item></launchTemplateVersionSet>
-        </DescribeLaunchTemplateVersionsResponse>"#;
-    answer(&server, "DescribeLaunchTemplates", template).await;
-    answer(&server, "DescribeLaunchTemplateVersions", versions).await;
-    answer(&server, "DescribeInstances", &page("", None)).await;
+    templates(&server).await;
     let leaving = groups(Some("<Status>Delete in progress</Status>"), "");
     let leaving = ResponseTemplate::new(200).set_body_string(leaving);
     once(&server, "DescribeAutoScalingGroups", leaving).await;
@@ -145,4 +150,83 @@ async fn a_group_is_made_after_the_end_of_the_one_before() {
         .await
         .expect("the group");
     assert_eq!(count(&server, "CreateAutoScalingGroup").await, 2);
+}
+
+#[tokio::test]
+async fn a_group_that_cannot_launch_says_why() {
+    let server = MockServer::start().await;
+    templates(&server).await;
+    answer(
+        &server,
+        "CreateAutoScalingGroup",
+        "<CreateAutoScalingGroupResponse/>",
+    )
+    .await;
+    answer(&server, "DescribeAutoScalingGroups", &groups(None, "")).await;
+    let launches = std::sync::atomic::AtomicUsize::new(0);
+    Mock::given(body_string_contains("Action=DescribeScalingActivities&"))
+        .respond_with(move |_: &wiremock::Request| {
+            let launch = launches.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            ResponseTemplate::new(200).set_body_string(format!(
+                "<DescribeScalingActivitiesResponse><DescribeScalingActivitiesResult><Activities>
+                 <member><ActivityId>{launch}</ActivityId><StatusCode>Failed</StatusCode>
+                 <StatusMessage>You have requested more vCPU capacity than your limit.</StatusMessage>
+                 </member></Activities></DescribeScalingActivitiesResult>
+                 </DescribeScalingActivitiesResponse>"
+            ))
+        })
+        .mount(&server)
+        .await;
+    let plan = group::diff(&spec(), None).expect("a plan");
+    let (events, _nobody_listens) = event_channel();
+    let (autoscaling, ec2) = (autoscaling(&server.uri()), client(&server.uri()));
+    let error = group::apply(&autoscaling, &ec2, &plan, &events)
+        .await
+        .expect_err("no manager");
+    insta::assert_snapshot!(error, @"auto scaling group onspot-ci-manager cannot launch its instances: You have requested more vCPU capacity than your limit.");
+    assert!(error.hint().is_some());
+}
+
+#[tokio::test]
+async fn a_manager_is_replaced_once_the_group_is_not_busy() {
+    const ACTION: &str = "TerminateInstanceInAutoScalingGroup";
+    let server = MockServer::start().await;
+    templates(&server).await;
+    let member = |id: &str| {
+        format!(
+            "<member><InstanceId>{id}</InstanceId><HealthStatus>Healthy</HealthStatus>
+             <LifecycleState>InService</LifecycleState></member>"
+        )
+    };
+    let with = |id: &str| {
+        let groups = groups(Some(""), &member(id));
+        ResponseTemplate::new(200).set_body_string(groups)
+    };
+    once(&server, "DescribeAutoScalingGroups", with("i-old")).await;
+    once(&server, ACTION, busy("ScalingActivityInProgress")).await;
+    let ended = format!("<{ACTION}Response><{ACTION}Result/></{ACTION}Response>");
+    answer(&server, ACTION, &ended).await;
+    Mock::given(body_string_contains("Action=DescribeAutoScalingGroups&"))
+        .respond_with(with("i-new"))
+        .mount(&server)
+        .await;
+    let old = MemberState {
+        id: InstanceId::from("i-old"),
+        in_service: true,
+        content: None,
+    };
+    let state = GroupState {
+        sizes: (1, 1, 1),
+        subnets: spec().subnets,
+        content: Some(spec().content),
+        tags: spec().all_tags(),
+        members: vec![old],
+    };
+    let plan = group::diff(&spec(), Some(&state)).expect("a plan");
+    let (events, _nobody_listens) = event_channel();
+    let (autoscaling, ec2) = (autoscaling(&server.uri()), client(&server.uri()));
+    group::apply(&autoscaling, &ec2, &plan, &events)
+        .await
+        .expect("another manager");
+    assert_eq!(count(&server, ACTION).await, 2);
 }
