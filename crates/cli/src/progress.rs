@@ -109,9 +109,10 @@ fn mark(event: &Progress, colour: bool) -> String {
         Progress::Failed { .. } => ("✗", AnsiColor::Red),
         _ => ("✓", AnsiColor::Green),
     };
-    match colour {
-        true => format!("{0}{mark}{0:#}", paint.on_default()),
-        false => mark.to_owned(),
+    if colour {
+        format!("{0}{mark}{0:#}", paint.on_default())
+    } else {
+        mark.to_owned()
     }
 }
 
@@ -124,9 +125,10 @@ fn spin(
     match event {
         Progress::Started { what } => {
             let bar = all.add(ProgressBar::new_spinner());
-            let template = match colour {
-                true => "{spinner:.cyan} {msg}",
-                false => "{spinner} {msg}",
+            let template = if colour {
+                "{spinner:.cyan} {msg}"
+            } else {
+                "{spinner} {msg}"
             };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);

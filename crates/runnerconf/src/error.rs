@@ -177,12 +177,11 @@ impl Excerpt {
     pub fn careful(file: &str, text: &str, span: Range<usize>, secret: &[&str]) -> Self {
         let excerpt = Self::plain(file, text, span.clone());
         let line = excerpt.text.to_ascii_lowercase();
-        match secret
-            .iter()
-            .any(|word| line.contains(&word.to_ascii_lowercase()))
-        {
-            true => Self::blanked(file, text, span),
-            false => excerpt,
+        let is_secret = |word: &&str| line.contains(&word.to_ascii_lowercase());
+        if secret.iter().any(is_secret) {
+            Self::blanked(file, text, span)
+        } else {
+            excerpt
         }
     }
 

@@ -368,9 +368,10 @@ impl<'d> Section<'d> {
             _ => false,
         };
         // Another key of the line may be secret too.
-        let excerpt = match shown {
-            true => Excerpt::careful(file, text, span, &SECRET_KEYS),
-            false => Excerpt::blanked(file, text, span),
+        let excerpt = if shown {
+            Excerpt::careful(file, text, span, &SECRET_KEYS)
+        } else {
+            Excerpt::blanked(file, text, span)
         };
         ConfigError::new(kind, Some(excerpt))
     }

@@ -13,7 +13,7 @@ use super::{Action, IamPlan, POLICY, RoleSpec, ServiceLinkedRole};
 use crate::step::report;
 
 /// How long a role or profile that was just made may stay unknown to other calls.
-const SETTLING: Patience = Patience::new(Duration::from_secs(2), Duration::from_secs(60));
+const SETTLING: Patience = Patience::new(Duration::from_secs(2), Duration::from_mins(1));
 
 /// Makes what `plan` says; returns the unique ids of all roles, by name.
 pub async fn apply(

@@ -123,9 +123,10 @@ impl SpecError {
                 kind,
                 SpecErrorKind::UnknownValue { .. } | SpecErrorKind::Invalid { .. }
             );
-            Box::new(match plain {
-                true => Excerpt::careful(file, text, at, &SECRET_KEYS),
-                false => Excerpt::blanked(file, text, at),
+            Box::new(if plain {
+                Excerpt::careful(file, text, at, &SECRET_KEYS)
+            } else {
+                Excerpt::blanked(file, text, at)
             })
         });
         Self {
