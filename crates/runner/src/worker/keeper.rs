@@ -212,7 +212,8 @@ impl Writer {
             }
             match read(&*self.ledger, &key).await {
                 // The answer was lost, the write was not. An earlier try with the same counter
-                // does not count: it may have said less (rules 6 and 7).
+                // does not count: it may say less, and the lease must not count from the sending
+                // of this one (rule 8).
                 Ok(Some(found)) if found.value == next => {
                     self.renewed(found, sent_at).await;
                     return true;

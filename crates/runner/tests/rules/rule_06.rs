@@ -1,7 +1,7 @@
 //! A worker stores *started*, waits for the answer, reads its order again, and starts the script
 //! only if *run* stands and its lease holds; never twice for one attempt.
 
-use onspot_ledger::{AttemptPhase, Restart};
+use onspot_ledger::Restart;
 
 use crate::world::{Op, World, seconds};
 
@@ -55,25 +55,4 @@ async fn with_it_one_attempt_is_never_started_twice() {
     // The order stands for ever, and the attempt is over.
     seconds(3600).await;
     assert_eq!(world.log.runs_on(1), ["w1"]);
-}
-
-/// The write of *started* is not an earlier one that had the same counter and said less.
-#[tokio::test(start_paused = true)]
-async fn with_it_a_late_heartbeat_is_not_taken_for_started() {
-    let world = World::new();
-    let (_host, agent) = world.worker("w1");
-    seconds(5).await;
-    world.write_down(1, Restart::Allowed).await;
-    let heartbeat = agent.line.delay("state");
-    heartbeat.reached().await;
-    let cut = agent.line.cut(Op::Put, "state");
-    world.write_run(1, 1, "w1").await;
-    // It is prepared by now, and wants to store that the script starts.
-    seconds(10).await;
-    heartbeat.open();
-    seconds(2).await;
-    cut.open();
-    world.until_started(1, "w1").await;
-    let state = world.state("w1").await.unwrap().value;
-    assert_eq!(state.jobs[&1].phase, AttemptPhase::Started);
 }

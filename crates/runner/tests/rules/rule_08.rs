@@ -52,6 +52,32 @@ async fn with_it_the_containers_are_dead_before_the_takeover() {
     assert!(!world.log.overlaps(1));
 }
 
+/// A renewal whose answer is lost counts from when it was sent, not from the last try to repeat it.
+#[tokio::test(start_paused = true)]
+async fn with_it_a_repeated_renewal_does_not_stretch_the_lease() {
+    let world = World::new();
+    world.log.set_script(1, Duration::from_mins(20));
+    let (_h1, w1) = world.worker("w1");
+    let _a = world.manager("a");
+    seconds(5).await;
+    world.gitlab.push(1);
+    world.until_started(1, "w1").await;
+    let (lost, deaf) = (
+        w1.line.lose_answers(Op::Put, "state"),
+        w1.line.cut(Op::Get, "state"),
+    );
+    lost.reached().await;
+    seconds(100).await;
+    // It finds its write at last, and nothing else reaches it or comes from it.
+    w1.line.cut(Op::Put, "");
+    w1.line.cut(Op::Get, "order");
+    lost.open();
+    deaf.open();
+    let (_h2, _w2) = world.worker("w2");
+    world.until_started(1, "w2").await;
+    assert!(!world.log.overlaps(1));
+}
+
 /// The second accident: the agent dies, its containers do not.
 #[tokio::test(start_paused = true)]
 async fn without_a_watchdog_a_dead_agents_containers_run_on_beside_the_successor() {

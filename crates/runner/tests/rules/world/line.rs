@@ -28,8 +28,6 @@ enum Effect {
     Fail(Gate),
     /// It panics.
     Break(Gate),
-    /// The first one fails, and is applied when the gate opens.
-    Late(Gate),
 }
 
 /// Holds calls until it is opened.
@@ -130,11 +128,6 @@ impl Line {
         self.with(op, prefix, Effect::Break)
     }
 
-    /// Makes the next such write fail, and applies it when the gate opens.
-    pub(crate) fn delay(&self, prefix: &str) -> Gate {
-        self.with(Op::Put, prefix, Effect::Late)
-    }
-
     /// Holds everything from the write on that comes after `writes` more.
     pub(crate) fn hold_after(&self, writes: u32) -> Gate {
         let gate = Gate::new();
@@ -179,25 +172,12 @@ impl Line {
             | Effect::HoldAnswer(gate)
             | Effect::LoseAnswer(gate)
             | Effect::Fail(gate)
-            | Effect::Break(gate)
-            | Effect::Late(gate) => !gate.is_open(),
+            | Effect::Break(gate) => !gate.is_open(),
         });
         let found = effects
             .iter()
             .find(|(of, prefix, _)| (*of == op || *of == Op::Any) && key.starts_with(prefix));
         found.map(|(_, _, effect)| effect.clone())
-    }
-
-    /// The gate of the first write that is to be applied late, once.
-    fn late(&self, key: &str) -> Option<Gate> {
-        let mut effects = self.effects.lock().unwrap();
-        let number = effects.iter().position(|(_, prefix, effect)| {
-            matches!(effect, Effect::Late(_)) && key.starts_with(prefix)
-        })?;
-        match effects.remove(number).2 {
-            Effect::Late(gate) => Some(gate),
-            _ => None,
-        }
     }
 
     async fn through<T>(
@@ -210,8 +190,7 @@ impl Line {
         tokio::time::sleep(latency).await;
         self.count(op);
         match self.effect(op, key) {
-            // Late writes never come here.
-            None | Some(Effect::Late(_)) => call.await,
+            None => call.await,
             Some(Effect::Hold(gate)) => {
                 gate.pass().await;
                 // A line may have been killed meanwhile.
@@ -254,14 +233,6 @@ impl Ledger for Line {
     }
 
     fn put_if<'a>(&'a self, key: &'a str, body: Vec<u8>, condition: Condition) -> Answer<'a, Put> {
-        if let Some(gate) = self.late(key) {
-            let (ledger, name) = (Arc::clone(&self.ledger), key.to_owned());
-            tokio::spawn(async move {
-                gate.pass().await;
-                ledger.put_if(&name, body, condition).await.unwrap();
-            });
-            return Box::pin(async move { Err(timeout(key)) });
-        }
         Box::pin(self.through(Op::Put, key, self.ledger.put_if(key, body, condition)))
     }
 
