@@ -1,5 +1,7 @@
 //! Leaders in trouble: what stops one part must not stop the rest.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use onspot_ledger::{
     BootId, Condition, JobKey, JobLabel, Key, Ledger as _, Order, Record, Restart, RunnerName,
@@ -82,4 +84,25 @@ async fn what_is_left_of_a_runner_that_is_not_configured_any_more_goes_in_the_en
     assert_eq!(left, ["done/old/7", "leader"]);
     seconds(25 * 3600).await;
     assert!(ledger.list("done/").await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn traces_are_handed_over_at_the_same_time() {
+    let world = World::new();
+    world.gitlab.set_closing(Duration::from_secs(4));
+    let jobs = 1..=6;
+    for id in jobs.clone() {
+        world.write_down(id, Restart::Allowed).await;
+    }
+    let _a = world.manager("a");
+    seconds(20).await;
+    let _workers: Vec<_> = jobs
+        .clone()
+        .map(|number| world.worker(&format!("w{number}")))
+        .collect();
+    let begun = world.clock.steady();
+    let all_run = async || jobs.clone().all(|id| !world.log.executions(id).is_empty());
+    world.until("all run", all_run).await;
+    let took = world.clock.steady().saturating_sub(begun);
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }

@@ -1,6 +1,8 @@
 //! A restarted agent kills leftovers, loads its own stored state, gives up what it had started,
 //! resumes a result, and never runs an attempt again that is listed there.
 
+use std::time::Duration;
+
 use onspot_ledger::{Ending, Key, Ledger as _, Restart};
 
 use crate::world::{Op, World, seconds, worker_id};
@@ -103,4 +105,21 @@ async fn an_agent_knows_its_own_write_when_the_answer_is_lost() {
     lost.open();
     world.until_cleared(1).await;
     assert_eq!(world.log.runs_on(1), ["w1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_starts_or_works_hears_a_stop_while_the_ledger_hangs() {
+    for begun in [0, 5] {
+        let world = World::new();
+        let (_host, agent) = world.worker("w1");
+        tokio::time::sleep(Duration::from_secs(begun)).await;
+        let hanging = agent.line.hold(Op::Any, "");
+        hanging.reached().await;
+        agent.shutdown.cancel();
+        let limit = Duration::from_secs(30);
+        tokio::time::timeout(limit, agent.task)
+            .await
+            .unwrap()
+            .unwrap();
+    }
 }

@@ -39,6 +39,8 @@ pub(crate) struct FakeGitLab {
 #[derive(Default)]
 struct Inner {
     queue: VecDeque<u64>,
+    /// How long a trace takes to be closed.
+    closing: Duration,
     jobs: BTreeMap<u64, Job>,
 }
 
@@ -63,6 +65,11 @@ impl FakeGitLab {
             down: AtomicBool::new(false),
             lie: Mutex::new(None),
         })
+    }
+
+    /// Traces that are opened from now on take so long to be closed.
+    pub(crate) fn set_closing(&self, takes: Duration) {
+        self.inner.lock().unwrap().closing = takes;
     }
 
     /// Somebody pushes: a job waits to be asked for.
@@ -300,6 +307,7 @@ impl Coordinator for Desk {
         async {
             self.pass(job.id).await?;
             let mut inner = self.gitlab.inner.lock().unwrap();
+            let closing = inner.closing;
             let known = inner.jobs.get_mut(&job.id.0).unwrap();
             if known.over {
                 return Err(Error::TraceOver {
@@ -320,7 +328,12 @@ impl Coordinator for Desk {
                 remote.send_replace(now);
             }
             known.traces.push((writer.clone(), Arc::clone(&remote)));
-            Ok(Box::new(FakeTrace { writer, remote }) as Box<dyn Trace>)
+            let trace = FakeTrace {
+                writer,
+                remote,
+                closing,
+            };
+            Ok(Box::new(trace) as Box<dyn Trace>)
         }
         .boxed()
     }
@@ -329,6 +342,7 @@ impl Coordinator for Desk {
 struct FakeTrace {
     writer: TraceWriter,
     remote: Arc<watch::Sender<Remote>>,
+    closing: Duration,
 }
 
 impl Trace for FakeTrace {
@@ -343,6 +357,10 @@ impl Trace for FakeTrace {
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Option<TraceMark>> {
-        async { None }.boxed()
+        async move {
+            tokio::time::sleep(self.closing).await;
+            None
+        }
+        .boxed()
     }
 }

@@ -22,6 +22,7 @@ use onspot_runner::leader::{LeaderContext, Seat, lead};
 use onspot_runner::settings::Timing;
 use onspot_runner::worker::{CachePlace, WorkerContext, work};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use gitlab::{FakeGitLab, Report};
@@ -65,6 +66,8 @@ pub(crate) struct Actor {
     pub(crate) line: Line,
     /// Asks it to end in an orderly way.
     pub(crate) shutdown: CancellationToken,
+    /// Ends when it does.
+    pub(crate) task: JoinHandle<()>,
     pub(crate) desk: Arc<gitlab::Desk>,
     hands: Option<Arc<host::Hands>>,
 }
@@ -119,10 +122,11 @@ impl World {
             runners: BTreeMap::from([(runner(), seat)]),
         };
         let shutdown = CancellationToken::new();
-        tokio::spawn(lead(Arc::new(context), shutdown.clone()));
+        let task = tokio::spawn(lead(Arc::new(context), shutdown.clone()));
         Actor {
             line,
             shutdown,
+            task,
             desk,
             hands: None,
         }
@@ -171,10 +175,12 @@ impl World {
             milestones: Vec::new(),
         };
         let shutdown = CancellationToken::new();
-        tokio::spawn(work(Arc::new(context), shutdown.clone()));
+        let work = work(Arc::new(context), shutdown.clone());
+        let task = tokio::spawn(async { drop(work.await) });
         Actor {
             line,
             shutdown,
+            task,
             desk,
             hands: Some(hands),
         }
