@@ -154,10 +154,7 @@ pub fn diff(spec: &GroupSpec, observed: Option<&GroupState>) -> Result<GroupPlan
         details.push(("managers to replace", outdated.to_string(), "0".into()));
         actions.push(Action::Renew);
     }
-    let mut change = match actions.is_empty() {
-        true => Change::keep("auto scaling group", &spec.name),
-        false => Change::update("auto scaling group", &spec.name),
-    };
+    let mut change = if actions.is_empty() { Change::keep("auto scaling group", &spec.name) } else { Change::update("auto scaling group", &spec.name) };
     for (field, old, new) in details {
         change = change.changing(field, old, new);
     }

@@ -20,7 +20,7 @@ use crate::observed::network_of;
 use crate::{Nat, NetplanError, Network, NetworkPlan, Role};
 
 /// How long a new resource may stay unknown to other calls: EC2 is eventually consistent.
-const SETTLING: Patience = Patience::new(Duration::from_secs(1), Duration::from_secs(60));
+const SETTLING: Patience = Patience::new(Duration::from_secs(1), Duration::from_mins(1));
 /// How long the last users of a resource may take to let go of it.
 const RELEASING: Patience = Patience::new(Duration::from_secs(3), Duration::from_mins(10));
 /// How long a NAT gateway that is gone may still hold its address.

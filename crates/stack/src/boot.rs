@@ -156,27 +156,24 @@ struct Place {
 
 impl Place {
     fn of(source: &Source<'_>) -> Self {
-        match source.endpoint {
-            Some(endpoint) => {
-                let host = authority(endpoint);
-                Self {
-                    url: format!("{}://{host}", endpoint.scheme()),
-                    host,
-                    path: format!(
-                        "{}/{}",
-                        endpoint.path().trim_end_matches('/'),
-                        source.bucket
-                    ),
-                }
+        if let Some(endpoint) = source.endpoint {
+            let host = authority(endpoint);
+            Self {
+                url: format!("{}://{host}", endpoint.scheme()),
+                host,
+                path: format!(
+                    "{}/{}",
+                    endpoint.path().trim_end_matches('/'),
+                    source.bucket
+                ),
             }
-            None => {
-                let Source { bucket, region, .. } = source;
-                let host = format!("{bucket}.s3.{region}.{}", domain(region));
-                Self {
-                    url: format!("https://{host}"),
-                    host,
-                    path: String::new(),
-                }
+        } else {
+            let Source { bucket, region, .. } = source;
+            let host = format!("{bucket}.s3.{region}.{}", domain(region));
+            Self {
+                url: format!("https://{host}"),
+                host,
+                path: String::new(),
             }
         }
     }
@@ -197,15 +194,12 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| *value),
         });
-        match (name, value) {
-            (Some(name), Some(value)) => {
-                filled.push_str(value);
-                rest = &after[name.len() + 1..];
-            }
-            _ => {
-                filled.push('@');
-                rest = after;
-            }
+        if let (Some(name), Some(value)) = (name, value) {
+            filled.push_str(value);
+            rest = &after[name.len() + 1..];
+        } else {
+            filled.push('@');
+            rest = after;
         }
     }
     filled + rest

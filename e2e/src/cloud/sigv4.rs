@@ -216,7 +216,7 @@ impl Signed {
             .map_err(|_| Refusal::IncompleteSignature)?;
         let latest = self
             .expires
-            .map_or(SKEW, |seconds| SignedDuration::from_secs(seconds));
+            .map_or(SKEW, SignedDuration::from_secs);
         let age = now.duration_since(signed);
         if age > latest || age < -SKEW {
             Err(Refusal::RequestExpired)
@@ -337,15 +337,12 @@ fn decode(text: &str) -> String {
         let hex = (bytes[at] == b'%')
             .then(|| text.get(at + 1..at + 3))
             .flatten();
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                plain.push(byte);
-                at += 3;
-            }
-            None => {
-                plain.push(bytes[at]);
-                at += 1;
-            }
+        if let Some(byte) = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            plain.push(byte);
+            at += 3;
+        } else {
+            plain.push(bytes[at]);
+            at += 1;
         }
     }
     String::from_utf8_lossy(&plain).into_owned()

@@ -15,7 +15,7 @@ use crate::{Error, Result, command};
 pub const BASE: &str = "debian:bookworm-slim";
 
 /// A pull that has not ended by then counts as impossible.
-const PULL_BOUND: Duration = Duration::from_secs(180);
+const PULL_BOUND: Duration = Duration::from_mins(3);
 
 /// Names a Debian mirror for debootstrap, which otherwise takes its own default.
 const MIRROR: &str = "ONSPOT_DEBIAN_MIRROR";

@@ -14,7 +14,7 @@ use crate::world::{Which, sweep};
 use crate::{Error, Result};
 
 /// How long the world's process may take to end.
-const END_BOUND: Duration = Duration::from_secs(60);
+const END_BOUND: Duration = Duration::from_mins(1);
 
 /// Removes everything; fine if there is nothing.
 pub(super) async fn run(folder: &Path) -> Result<ExitCode> {

@@ -15,7 +15,7 @@ use crate::world::{Which, sweep};
 use crate::{Error, Result, command, cowsay, engine, images};
 
 /// How long the world's process may take to have a world.
-const WORLD_BOUND: Duration = Duration::from_secs(300);
+const WORLD_BOUND: Duration = Duration::from_mins(5);
 
 /// Starts what is missing, in this order: images, world, stack; then pushes cowsay.
 pub(super) async fn run(folder: &Path) -> Result<ExitCode> {

@@ -16,7 +16,7 @@ use crate::{Error, Result, images};
 const PORT: u16 = 4566;
 
 /// How long it may take to answer.
-const BOOT: Duration = Duration::from_secs(120);
+const BOOT: Duration = Duration::from_mins(2);
 
 /// A running LocalStack; removed when dropped.
 #[derive(Debug)]

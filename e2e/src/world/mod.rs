@@ -287,4 +287,4 @@ fn new_id() -> String {
 }
 
 /// How long a world may take to be removed when it is dropped.
-const DROP_BOUND: Duration = Duration::from_secs(60);
+const DROP_BOUND: Duration = Duration::from_mins(1);

@@ -38,10 +38,7 @@ impl Pools {
     pub fn note(&mut self, error: &PoolError, now: Timestamp) {
         self.dry
             .retain(|dry| dry.lasts(now) && dry.pool != error.pool);
-        let lasting = match error.is_capacity() {
-            true => DRY_FOR,
-            false => FAILED_FOR,
-        };
+        let lasting = if error.is_capacity() { DRY_FOR } else { FAILED_FOR };
         self.dry.push(Dry {
             pool: error.pool.clone(),
             since: now,

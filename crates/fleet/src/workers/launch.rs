@@ -233,7 +233,7 @@ fn launched(
         let overrides = overrides_of(group.launch_template_and_overrides);
         let mut pool = pool_of(overrides.as_ref(), lifecycle(group.lifecycle), zones);
         if let Some(instance_type) = group.instance_type {
-            pool.instance_type = instance_type.as_str().to_owned();
+            instance_type.as_str().clone_into(&mut pool.instance_type);
         }
         if let Some(zone) = group.availability_zone {
             pool.zone = zone;

@@ -33,7 +33,7 @@ fn source(endpoint: Option<&Url>) -> Source<'_> {
     }
 }
 
-fn worker<'a>(mirrors: &'a [Url], os: Os) -> WorkerBoot<'a> {
+fn worker(mirrors: &[Url], os: Os) -> WorkerBoot<'_> {
     WorkerBoot {
         source: source(None),
         runner: "docker.m3",
@@ -150,7 +150,7 @@ async fn a_fetch_is_signed_as_the_sdk_signs_and_checked() {
         .find(|request| request.url.path().ends_with("onspot-1"))
         .unwrap();
     let sent = |name: &str| get.headers[name].to_str().unwrap().to_owned();
-    let url = format!("{}onspot-ci-123456789012-eu-west-1/bin/onspot-1", endpoint);
+    let url = format!("{endpoint}onspot-ci-123456789012-eu-west-1/bin/onspot-1");
     assert_eq!(
         sent("authorization"),
         authorization(&url, &sent("x-amz-date"))

@@ -108,17 +108,14 @@ async fn create_role(iam: &Client, role: &RoleSpec, trust: &Value) -> Result<Str
         Err(error) if error.is_already_there() => None,
         Err(error) => return Err(error),
     };
-    let id = match id {
-        Some(id) => id,
-        None => {
-            let answer = iam
-                .get_role()
-                .role_name(&role.name)
-                .send()
-                .await
-                .calling("GetRole")?;
-            answer.role.map(|role| role.role_id).unwrap_or_default()
-        }
+    let id = if let Some(id) = id { id } else {
+        let answer = iam
+            .get_role()
+            .role_name(&role.name)
+            .send()
+            .await
+            .calling("GetRole")?;
+        answer.role.map(|role| role.role_id).unwrap_or_default()
     };
     set_policy(iam, role).await?;
     Ok(id)

@@ -38,7 +38,7 @@ fn settings(service: &str, presigned: bool) -> SigningSettings {
     settings.session_token_mode = SessionTokenMode::Include;
     if presigned {
         settings.signature_location = SignatureLocation::QueryParams;
-        settings.expires_in = Some(Duration::from_secs(600));
+        settings.expires_in = Some(Duration::from_mins(10));
         settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
     }
     settings

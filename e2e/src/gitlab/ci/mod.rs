@@ -282,16 +282,11 @@ impl CiConfig {
 
     /// Whether what a job needs, and what that needs and so on, holds the job itself.
     fn needs_itself(&self, job: &JobSpec) -> bool {
-        let named = |name: &str| self.jobs.iter().filter(move |other| is_named(other, name));
         let mut seen: Vec<&str> = Vec::new();
         let mut open: Vec<&JobSpec> = vec![job];
         while let Some(next) = open.pop() {
-            for need in next
-                .needs
-                .iter()
-                .flatten()
-                .flat_map(|need| named(&need.job))
-            {
+            let needs = next.needs.iter().flatten();
+            for need in needs.flat_map(|need| self.named(&need.job)) {
                 if need.name == job.name {
                     return true;
                 }
@@ -302,6 +297,10 @@ impl CiConfig {
             }
         }
         false
+    }
+
+    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a JobSpec> {
+        self.jobs.iter().filter(move |job| is_named(job, name))
     }
 
     fn check_reference(

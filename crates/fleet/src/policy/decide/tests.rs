@@ -181,7 +181,7 @@ proptest! {
 #[test]
 fn an_idle_worker_stays_for_its_idle_time() {
     let policy = Policy {
-        idle_time: Duration::from_secs(60),
+        idle_time: Duration::from_mins(1),
         ..Policy::default()
     };
     let view = view([WorkerState::Idle { since: seconds(0) }]);
@@ -201,7 +201,7 @@ fn an_idle_worker_stays_for_its_idle_time() {
 fn the_longest_idle_goes_first_and_the_idle_count_stays() {
     let policy = Policy {
         idle_count: 1,
-        idle_time: Duration::from_secs(60),
+        idle_time: Duration::from_mins(1),
         ..Policy::default()
     };
     let idle = [30, 10, 20].map(|since| WorkerState::Idle {
