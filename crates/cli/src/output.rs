@@ -26,18 +26,18 @@ impl Output {
         text: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
         match self.format {
-            Format::Json => self.json(value),
+            Format::Json => json(value),
             Format::Text => put(&text()),
         }
     }
+}
 
-    /// Writes a line of JSON.
-    pub(crate) fn json(self, value: &impl Serialize) -> Result<(), Failure> {
-        let mut line = serde_json::to_string(value)
-            .map_err(|error| Failure::caused("the result can't be written as JSON", error))?;
-        line.push('\n');
-        put(&line)
-    }
+/// Writes a line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut line = serde_json::to_string(value)
+        .map_err(|error| Failure::caused("the result can't be written as JSON", error))?;
+    line.push('\n');
+    put(&line)
 }
 
 /// Writes to stdout. That a reader has gone (`onspot logs | head`) is an end, not a failure.

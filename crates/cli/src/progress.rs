@@ -11,7 +11,7 @@ use onspot_reconcile::{EventSender, Progress, event_channel};
 use tokio::task::JoinHandle;
 
 use crate::cli::{Format, Global};
-use crate::output::Output;
+use crate::output;
 
 /// Shows events until all their senders are gone.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub(crate) fn show(global: Global) -> (EventSender, Shown) {
 /// How events are shown.
 enum View {
     Nothing,
-    Json(Output),
+    Json,
     Lines,
     Spinners {
         colour: bool,
@@ -68,7 +68,7 @@ enum View {
 impl View {
     fn new(global: Global) -> Self {
         match global.output {
-            Format::Json => Self::Json(Output::new(Format::Json)),
+            Format::Json => Self::Json,
             Format::Text if global.quiet => Self::Nothing,
             Format::Text if std::io::stderr().is_terminal() => Self::Spinners {
                 colour: takes_colours(),
@@ -83,7 +83,7 @@ impl View {
         match self {
             Self::Nothing => {}
             // What can't be written is not missed: the verb itself will say so.
-            Self::Json(output) => drop(output.json(event)),
+            Self::Json => drop(output::json(event)),
             Self::Lines => drop(writeln!(anstream::stderr(), "{event}")),
             Self::Spinners { colour, all, open } => spin(all, open, *colour, event),
         }
@@ -163,10 +163,10 @@ mod tests {
             quiet: false,
             verbose: 0,
         };
-        assert!(matches!(View::new(global(Format::Json)), View::Json(_)));
+        assert!(matches!(View::new(global(Format::Json)), View::Json));
         let view = |output| View::new(aside(global(output)));
         assert!(matches!(view(Format::Json), View::Nothing));
-        assert!(!matches!(view(Format::Text), View::Nothing | View::Json(_)));
+        assert!(!matches!(view(Format::Text), View::Nothing | View::Json));
     }
 
     #[test]

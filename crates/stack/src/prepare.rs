@@ -16,7 +16,7 @@ use crate::{Clients, Error};
 /// A runner's token, and the parameter that it is to be stored in.
 pub(crate) struct Token<'a> {
     runner: &'a Runner,
-    token: RunnerToken,
+    secret: RunnerToken,
     /// `None` where it is in SSM already and stays there.
     parameter: Option<TokenParameter>,
 }
@@ -31,31 +31,31 @@ pub(crate) async fn tokens<'a>(
     for runner in &spec.runners {
         found.push(match &runner.token {
             TokenRef::Ssm(parameter) => {
-                let token = parameters::read(&clients.ssm, parameter).await?;
-                let token = token.ok_or_else(|| Error::NoParameter {
+                let stored = parameters::read(&clients.ssm, parameter).await?;
+                let secret = stored.ok_or_else(|| Error::NoParameter {
                     runner: runner.name.clone(),
                     parameter: parameter.clone(),
                 })?;
                 Token {
                     runner,
-                    token,
+                    secret,
                     parameter: None,
                 }
             }
             reference => {
-                let secret = reference.read().map_err(|source| Error::Token {
+                let given = reference.read().map_err(|source| Error::Token {
                     runner: runner.name.clone(),
                     source,
                 })?;
-                let token = RunnerToken::new(secret.expose());
+                let secret = RunnerToken::new(given.expose());
                 let parameter = TokenParameter {
                     name: names.token_parameter(&runner.slug()),
-                    token: token.clone(),
+                    token: secret.clone(),
                     tags: Tags::of_stack(names.stack()).with_runner(&runner.name),
                 };
                 Token {
                     runner,
-                    token,
+                    secret,
                     parameter: Some(parameter),
                 }
             }

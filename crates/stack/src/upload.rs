@@ -49,7 +49,8 @@ pub(crate) async fn plan<'a>(
         steps.push(if there {
             Planned::keep(Change::keep(RESOURCE, key))
         } else {
-            let size = format!("{:.1} MB", content.len() as f64 / 1e6);
+            let tenths = content.len() / 100_000;
+            let size = format!("{}.{} MB", tenths / 10, tenths % 10);
             Planned::act(Change::create(RESOURCE, key).setting("size", size), content)
         });
     }

@@ -24,7 +24,7 @@ pub(super) struct Hashed {
 impl Hashed {
     /// Wraps `body`, whose SHA-256 is said to be `expected` (hex). The second part tells
     /// afterwards whether it was another one.
-    pub(super) fn new(body: Body, expected: &str) -> (Body, Arc<AtomicBool>) {
+    pub(super) fn wrap(body: Body, expected: &str) -> (Body, Arc<AtomicBool>) {
         let mismatch = Arc::new(AtomicBool::new(false));
         let hashed = Self {
             inner: Box::pin(body),
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     async fn through(body: &'static str, expected: &str) -> (bool, bool) {
-        let (hashed, mismatch) = Hashed::new(Body::from(body), expected);
+        let (hashed, mismatch) = Hashed::wrap(Body::from(body), expected);
         let read = read(hashed, 1_000).await;
         (read.is_ok(), mismatch.load(Ordering::SeqCst))
     }

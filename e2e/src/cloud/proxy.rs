@@ -110,11 +110,11 @@ impl Proxy {
             let hash = announced.unwrap_or(UNSIGNED_PAYLOAD).to_owned();
             let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
             let (body, mismatch) = if is_hash {
-                Hashed::new(body, &hash)
+                Hashed::wrap(body, &hash)
             } else {
                 (body, Arc::default())
             };
-            (body, Default::default(), hash, mismatch)
+            (body, bytes::Bytes::default(), hash, mismatch)
         } else {
             let bytes = payload::read(body, SMALL_BODY)
                 .await

@@ -3,6 +3,8 @@
 //! The rules are those of the AWS reference ("Create a signed AWS API request"); the tests
 //! hold them against the signer of the AWS SDK.
 
+use std::fmt::Write as _;
+
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
@@ -241,7 +243,8 @@ impl Signed {
             if values.is_empty() {
                 return Err(Refusal::SignatureDoesNotMatch);
             }
-            headers.push_str(&format!("{name}:{}\n", values.join(",")));
+            // Writing to a string does not fail; so below.
+            let _ = writeln!(headers, "{name}:{}", values.join(","));
         }
         Ok(format!(
             "{}\n{}\n{}\n{headers}\n{}\n{payload_hash}",
@@ -357,7 +360,7 @@ fn encode(text: &str, keep_slash: bool) -> String {
         if keep {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

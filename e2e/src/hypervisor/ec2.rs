@@ -64,7 +64,7 @@ pub struct Role {
 /// The clients.
 #[derive(Debug, Clone)]
 pub struct Ec2 {
-    ec2: aws_sdk_ec2::Client,
+    instances: aws_sdk_ec2::Client,
     iam: aws_sdk_iam::Client,
     sts: aws_sdk_sts::Client,
 }
@@ -93,7 +93,7 @@ impl Ec2 {
     pub fn connect(endpoint: &str, region: &str) -> Self {
         let config = sdk_config(endpoint, region, &Credential::operator());
         Self {
-            ec2: aws_sdk_ec2::Client::new(&config),
+            instances: aws_sdk_ec2::Client::new(&config),
             iam: aws_sdk_iam::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
         }
@@ -110,7 +110,7 @@ impl Ec2 {
             )
             .build();
         let answer = self
-            .ec2
+            .instances
             .register_image()
             .name(name)
             .description("What the hypervisor's guests run")
@@ -128,7 +128,7 @@ impl Ec2 {
     /// All instances, terminated ones too while EC2 lists them.
     pub async fn instances(&self) -> Result<Vec<Instance>> {
         let pages = self
-            .ec2
+            .instances
             .describe_instances()
             .into_paginator()
             .items()
@@ -146,7 +146,7 @@ impl Ec2 {
     /// The boot script, decoded.
     pub async fn user_data(&self, instance: &str) -> Result<Option<Vec<u8>>> {
         let answer = self
-            .ec2
+            .instances
             .describe_instance_attribute()
             .instance_id(instance)
             .attribute(InstanceAttributeName::UserData)
@@ -165,7 +165,7 @@ impl Ec2 {
     /// Terminates an instance; one that EC2 does not know is fine.
     pub async fn terminate(&self, instance: &str) -> Result<()> {
         let done = self
-            .ec2
+            .instances
             .terminate_instances()
             .instance_ids(instance)
             .send()

@@ -1,5 +1,10 @@
 //! What there is to see when a proof has failed.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "what a failed test saw belongs beside its panic"
+)]
+
 use onspot_e2e::gitlab::MockGitLab;
 use onspot_e2e::world::World;
 

@@ -54,7 +54,7 @@ async fn proof_cancel() {
         assert!(trace.contains("\ncleaning up after canceled"), "{trace}");
 
         wait("the ledger forgets both", STEP, async || {
-            none_of(aws::objects(&scene.world, "run/job/").await)
+            none_of(&aws::objects(&scene.world, "run/job/").await)
         })
         .await;
         scene.no_worker_is_left().await;

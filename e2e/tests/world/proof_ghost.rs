@@ -94,13 +94,8 @@ async fn the_logs_are_in_cloudwatch(scene: &Scene, pipeline: &PipelineView) {
                         .is_some_and(|text| text.contains("onspot"))
             })
         };
-        none_of(
-            streams
-                .iter()
-                .filter(|stream| !logged(stream))
-                .cloned()
-                .collect(),
-        )
+        let missing = streams.iter().filter(|stream| !logged(stream));
+        none_of(&missing.cloned().collect::<Vec<_>>())
     })
     .await;
 }
@@ -132,7 +127,7 @@ async fn the_ledger_is_empty(scene: &Scene) {
         for prefix in ["run/job/", "run/order/", "run/payload/", "run/state/"] {
             left.extend(aws::objects(&scene.world, prefix).await);
         }
-        none_of(left)
+        none_of(&left)
     })
     .await;
 }

@@ -48,7 +48,7 @@ async fn proof_twice_up_then_down() {
             .collect();
         assert!(left.is_empty(), "{left:?}");
         wait("no guest is left", STEP, async || {
-            none_of(guests(scene).await)
+            none_of(&guests(scene).await)
         })
         .await;
 

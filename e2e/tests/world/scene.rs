@@ -161,7 +161,7 @@ impl Scene {
         wait("no worker is left", STEP, async || {
             let workers = self.workers();
             let left = workers.iter().map(|guest| guest.instance.id.clone());
-            none_of(left.collect())
+            none_of(&left.collect::<Vec<_>>())
         })
         .await;
     }
@@ -234,7 +234,7 @@ pub(crate) async fn wait<T>(
 }
 
 /// `Ok` if there is nothing, else what there is.
-pub(crate) fn none_of(left: Vec<String>) -> Result<(), String> {
+pub(crate) fn none_of(left: &[String]) -> Result<(), String> {
     if left.is_empty() {
         Ok(())
     } else {

@@ -31,7 +31,8 @@ fn a_bucket_as_wanted_is_left_alone() {
 
 #[test]
 fn whatever_is_not_as_wanted_is_set_again() {
-    let cases: [(fn(&mut BucketState), Action); 6] = [
+    type Spoil = fn(&mut BucketState);
+    let cases: [(Spoil, Action); 6] = [
         (|state| state.tags = Tags::new(), Action::Tag),
         (|state| state.encrypted = false, Action::Encrypt),
         (|state| state.private = false, Action::BlockPublicAccess),

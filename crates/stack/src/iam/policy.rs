@@ -229,7 +229,8 @@ fn logs(names: &Names, account: &str, role: &str) -> Value {
     )
 }
 
-fn allow<const N: usize>(sid: &str, actions: [&str; N], resource: Value) -> Value {
+fn allow<const N: usize>(sid: &str, actions: [&str; N], resource: impl Into<Value>) -> Value {
+    let resource: Value = resource.into();
     json!({ "Sid": sid, "Effect": "Allow", "Action": actions.to_vec(), "Resource": resource })
 }
 
