@@ -20,7 +20,8 @@ use tokio::process::{Child, Command};
 
 use crate::drive::{drive, greet, refuse};
 use crate::error::ExecutorError;
-use crate::helper::{HelperAnswer, HelperCall};
+use crate::helper::request::Claim;
+use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
 use crate::host::Host;
 use crate::plan::{JobPlan, Site};
 use crate::run::{Executor, JobRun, Outcome, Swept};
@@ -107,7 +108,6 @@ impl Executor for ShellExecutor {
             let site = Site {
                 executor: "shell",
                 builds_dir: &folder.to_string_lossy(),
-                slot_dir: &slot.to_string_lossy(),
                 slot: run.slot,
                 world_writable: false,
             };
@@ -162,7 +162,13 @@ impl Host for ShellJob<'_> {
             .map_err(ExecutorError::io(format!(
                 "create {}",
                 self.files.display()
-            )))
+            )))?;
+        remove_others(&self.plan.place.builds).await?;
+        let call = HelperCall {
+            place: self.plan.place.clone(),
+            request: HelperRequest::Claim(Claim { keep: true }),
+        };
+        self.call(&call, trace).await.map(drop)
     }
 
     async fn call(
@@ -268,6 +274,31 @@ impl Host for ShellJob<'_> {
             tracing::warn!(%error, "a job's file variables were not removed");
         }
     }
+}
+
+/// Removes the folders of other projects from the slot that this one's folder is in.
+async fn remove_others(builds: &Path) -> Result<(), ExecutorError> {
+    let (Some(slot), Some(own)) = (builds.parent(), builds.file_name()) else {
+        return Ok(());
+    };
+    let failed = |error| ExecutorError::io(format!("clear {}", slot.display()))(error);
+    let mut entries = match tokio::fs::read_dir(slot).await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    while let Some(entry) = entries.next_entry().await.map_err(failed)? {
+        if entry.file_name() == *own {
+            continue;
+        }
+        let is_dir = entry.file_type().await.map_err(failed)?.is_dir();
+        let removed = if is_dir {
+            tokio::fs::remove_dir_all(entry.path()).await
+        } else {
+            tokio::fs::remove_file(entry.path()).await
+        };
+        removed.map_err(failed)?;
+    }
+    Ok(())
 }
 
 async fn copy(from: &Path, to: &Path) -> Result<(), ExecutorError> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use onspot_cache::CacheAccess;
 use onspot_executor::{DockerExecutor, Executor, ExecutorError, Outcome, Stop};
-use onspot_gitlab::job::Image;
+use onspot_gitlab::job::{Hook, Image};
 use onspot_gitlab::{FailureReason, Variable};
 
 use support::ghost::{build_job, collect_job, verify_job};
@@ -363,4 +363,59 @@ async fn a_binary_that_does_not_run_in_the_helper_is_noticed() {
     );
     assert!(error.hint().unwrap().contains("just dist"));
     bench.finish().await;
+}
+
+/// A hook of `.gitlab-ci.yml` runs as root in the helper, and tries to lead the engine to mount
+/// something else where the job's container finds its builds.
+#[tokio::test]
+async fn a_hook_cannot_move_what_the_job_mounts() {
+    let bench = Bench::new("escape").await;
+    let hook = "cd /; mv /builds /away || true; rmdir /builds || true\n\
+                find / -xdev -name 'p7' -exec sh -c 'rm -rf {} && ln -s / {}' ';' || true\n\
+                umount /builds && ln -s / /builds || true\n\
+                rm -rf /builds/group; ln -s / /builds/group; ls -A / /builds\n";
+    let seen = "grep -o '[^ ]* /builds ' /proc/self/mountinfo; ls /builds; pwd -P";
+    for _ in 0..2 {
+        let mut payload = job(&[seen]);
+        payload.hooks = vec![Hook {
+            name: Hook::PRE_GET_SOURCES.into(),
+            script: vec![hook.into()],
+        }];
+        // It has spoilt its own folder, and nothing else.
+        let ended = bench.run(payload).await;
+        assert!(!ended.trace.contains("\nslot-0\n"), "{}", ended.trace);
+        assert!(ended.trace.contains("resource busy"), "{}", ended.trace);
+        // The job's own mount, as the next one finds it.
+        let ended = bench.run(job(&[seen])).await;
+        assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+        for text in [
+            "/slot-0/build /builds \n",
+            "\ngroup\n",
+            "\n/builds/group/project\n",
+        ] {
+            assert!(ended.trace.contains(text), "no {text:?}: {}", ended.trace);
+        }
+    }
+    bench.finish().await;
+}
+
+/// A worker that does not know whose the files in a slot are removes them.
+#[tokio::test]
+async fn a_slot_of_unknown_owner_is_emptied() {
+    let bench = Bench::new("unknown").await;
+    let first = bench.run(job(&["touch left-behind"])).await;
+    assert_eq!(first.outcome, Outcome::Success, "{}", first.trace);
+    let kept = bench.run(job(&["ls"])).await;
+    assert!(kept.trace.contains("\nleft-behind\n"), "{}", kept.trace);
+
+    let executor = DockerExecutor::connect(bench.settings.clone()).await;
+    let restarted = bench.with_executor(executor.unwrap()).await;
+    let emptied = restarted.run(job(&["ls"])).await;
+    assert_eq!(emptied.outcome, Outcome::Success, "{}", emptied.trace);
+    assert!(
+        !emptied.trace.contains("\nleft-behind\n"),
+        "{}",
+        emptied.trace
+    );
+    restarted.finish().await;
 }

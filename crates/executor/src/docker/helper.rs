@@ -9,7 +9,7 @@ use bollard::query_parameters::{BuildImageOptionsBuilder, CreateContainerOptions
 use futures::StreamExt;
 use onspot_gitlab::TraceWriter;
 
-use super::{Inner, SLOT_DIR, container};
+use super::{BUILDS_DIR, Inner, container};
 use crate::error::ExecutorError;
 use crate::helper::request::Place;
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
@@ -85,9 +85,7 @@ impl Inner {
     async fn say_hello(&self, helper: &Helper) -> Result<(), ExecutorError> {
         let call = HelperCall {
             place: Place {
-                slot: SLOT_DIR.into(),
-                builds: SLOT_DIR.into(),
-                project_id: 0,
+                builds: BUILDS_DIR.into(),
                 project: "hello".into(),
                 world_writable: false,
             },
@@ -115,7 +113,7 @@ impl Inner {
         let binary = std::path::absolute(&settings.helper_binary)
             .map_err(ExecutorError::io("find the onspot binary"))?;
         let mut binds = vec![format!("{}:{BINARY}:ro", binary.display())];
-        binds.extend(slot.map(|slot| format!("{}:{SLOT_DIR}", self.slot_folder(slot))));
+        binds.extend(slot.map(|slot| self.builds_mount(slot)));
         let body = ContainerCreateBody {
             image: Some(settings.helper_image.clone()),
             // The image's own entrypoint has no say.

@@ -11,10 +11,10 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::auth::Logins;
 use super::helper::Helper;
-use super::{BUILDS_DIR, Inner, archive, container};
+use super::{Inner, archive, container};
 use crate::error::ExecutorError;
-use crate::helper::request::ServiceAddress;
-use crate::helper::{HelperAnswer, HelperCall};
+use crate::helper::request::{Claim, ServiceAddress};
+use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
 use crate::host::Host;
 use crate::plan::image::{ImagePlan, of_job, of_services};
 use crate::plan::{JobPlan, script};
@@ -68,11 +68,8 @@ impl<'a> DockerJob<'a> {
             .collect()
     }
 
-    /// The project's own folder of the slot is all that a job's containers see of it.
     pub(super) fn host_config(&self) -> HostConfig {
-        let slot = self.inner.slot_folder(self.run.slot);
-        let project = self.plan.place.folder_name();
-        let builds = format!("{slot}/{project}:{BUILDS_DIR}");
+        let builds = self.inner.builds_mount(self.run.slot);
         let config = container::job_host_config(&self.inner.settings, builds);
         match &self.network {
             Some(network) => HostConfig {
@@ -121,6 +118,20 @@ impl<'a> DockerJob<'a> {
         name.to_ascii_lowercase().replace("--", "-")
     }
 
+    /// Makes the slot's folder this project's own.
+    async fn claim(&self, trace: &TraceWriter) -> Result<(), ExecutorError> {
+        let (slot, project) = (self.run.slot, self.run.payload.job_info.project_id);
+        // Forgotten until it is done: interrupted, it is done anew.
+        let keep = self.inner.forget_project(slot) == Some(project);
+        let call = HelperCall {
+            place: self.plan.place.clone(),
+            request: HelperRequest::Claim(Claim { keep }),
+        };
+        self.call(&call, trace).await?;
+        self.inner.remember_project(slot, project);
+        Ok(())
+    }
+
     fn helper(&self) -> Result<&Helper, ExecutorError> {
         self.helper.as_ref().ok_or_else(|| ExecutorError::Helper {
             what: "start".into(),
@@ -158,6 +169,8 @@ impl Host for DockerJob<'_> {
         let (helper, service_images) = tokio::join!(helper, images);
         self.helper = Some(helper?);
         let service_images = service_images?;
+        // Before anything of the job runs, its services included.
+        self.claim(trace).await?;
         if !services.is_empty() {
             self.make_network().await?;
         }

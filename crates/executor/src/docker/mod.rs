@@ -11,8 +11,8 @@ mod size;
 mod sweep;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -45,10 +45,8 @@ pub const KIND_LABEL: &str = "onspot.kind";
 /// How long the engine gets to answer: it may have to take in gigabytes first.
 const ANSWER: Duration = Duration::from_mins(10);
 
-/// The folder of all builds in a job's container.
+/// The folder of all builds in the containers of job, services and helper.
 const BUILDS_DIR: &str = "/builds";
-/// The slot's folder in the helper's container.
-const SLOT_DIR: &str = "/onspot/builds";
 
 /// Runs jobs in Docker containers on this host. Clones share their warm helpers.
 #[derive(Debug, Clone)]
@@ -62,6 +60,9 @@ struct Inner {
     settings: DockerSettings,
     /// One helper a slot that waits for the next job.
     warm: Mutex<HashMap<usize, Helper>>,
+    /// Whose files each slot's folder holds. Kept here and not in the folder, where a job could
+    /// change it; a worker that has just started knows of none.
+    projects: std::sync::Mutex<HashMap<usize, u64>>,
     /// Set once the helper's image is there and the binary was seen to run in it.
     proven: OnceCell<()>,
     closed: AtomicBool,
@@ -86,6 +87,7 @@ impl DockerExecutor {
                 docker,
                 settings,
                 warm: Mutex::new(HashMap::new()),
+                projects: std::sync::Mutex::default(),
                 proven: OnceCell::new(),
                 closed: AtomicBool::new(false),
                 warming: TaskTracker::new(),
@@ -128,7 +130,6 @@ impl Executor for DockerExecutor {
             let site = Site {
                 executor: "docker",
                 builds_dir: BUILDS_DIR,
-                slot_dir: SLOT_DIR,
                 slot: run.slot,
                 world_writable: true,
             };
@@ -192,12 +193,25 @@ impl Inner {
         labels.into_iter().collect()
     }
 
-    /// The slot's folder on the engine's host: one for each runner and slot.
-    fn slot_folder(&self, slot: usize) -> String {
+    /// The mount that the slot's containers have in common: its folder on the engine's host.
+    ///
+    /// The engine resolves the path at each start of a container. Only what is below the folder
+    /// is ever mounted, never what is above: nobody who sees it can put anything in its place.
+    fn builds_mount(&self, slot: usize) -> String {
         let runner = folder_name(&self.settings.runner.name);
-        format!(
-            "{}/{runner}/slot-{slot}",
-            self.settings.builds_root.display()
-        )
+        let root = self.settings.builds_root.display();
+        format!("{root}/{runner}/slot-{slot}/build:{BUILDS_DIR}")
+    }
+
+    /// Forgets and tells whose files the slot's folder holds.
+    fn forget_project(&self, slot: usize) -> Option<u64> {
+        let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        projects.remove(&slot)
+    }
+
+    /// Remembers whose files the slot's folder holds from now on.
+    fn remember_project(&self, slot: usize, project: u64) {
+        let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        projects.insert(slot, project);
     }
 }

@@ -102,6 +102,7 @@ async fn answer(input: impl AsyncRead + Unpin) -> Result<HelperAnswer, HelperErr
     }
     match request {
         HelperRequest::Hello => Ok(HelperAnswer::Done),
+        HelperRequest::Claim(claim) => blocking(move || place::claim(&place, claim.keep)).await,
         HelperRequest::GetSources(sources) => sources::get(&place, &sources).await,
         HelperRequest::RestoreCache(request) => caches::restore(&place, request).await,
         HelperRequest::DownloadArtifacts(request) => artifacts::download(&place, request).await,

@@ -2,10 +2,10 @@
 //!
 //! What an earlier job of the same project left is not to be trusted: any folder on the way may
 //! have become a symlink to somewhere else. What a job of another project left is gone before
-//! anything of this job runs: a slot holds the files of one project.
+//! anything of this job runs: a slot holds the files of one project. Whose they are, the worker
+//! remembers: what is written here, a job could have written.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use onspot_cache::archive::{Kind, Tree};
@@ -14,44 +14,29 @@ use super::request::{HelperAnswer, Place};
 use super::{HelperError, say};
 use onspot_gitlab::ansi;
 
-/// Makes the slot ready for this job's project, before anything else.
-pub(super) fn claim(place: &Place) -> Result<(), HelperError> {
-    let folder = place.folder();
-    fs::create_dir_all(&place.slot).map_err(HelperError::file("create", &place.slot))?;
-    let entries = fs::read_dir(&place.slot).map_err(HelperError::file("read", &place.slot))?;
-    for entry in entries {
-        let entry = entry.map_err(HelperError::file("read", &place.slot))?;
-        if entry.file_name() != *place.folder_name() {
-            remove(&entry.path())?;
+/// Makes the folder of all builds ready for this job, before anything else: nothing of another
+/// project is in it, and no secret of an earlier job.
+pub(super) fn claim(place: &Place, keep: bool) -> Result<HelperAnswer, HelperError> {
+    let builds = &place.builds;
+    fs::create_dir_all(builds).map_err(HelperError::file("create", builds))?;
+    if keep {
+        remove_temp(place)?;
+    } else {
+        // What is in it, not itself: it may be a mount.
+        for entry in fs::read_dir(builds).map_err(HelperError::file("read", builds))? {
+            remove(&entry.map_err(HelperError::file("read", builds))?.path())?;
         }
     }
-    fs::create_dir_all(&folder).map_err(HelperError::file("create", &folder))?;
     if place.world_writable {
-        open_up(&folder)?;
+        open_up(builds)?;
     }
-    link(place)
-}
-
-/// Makes the job's path of the builds folder lead to the project's folder.
-fn link(place: &Place) -> Result<(), HelperError> {
-    let folder = place.folder();
-    if place.builds == folder {
-        return Ok(());
-    }
-    match fs::read_link(&place.builds) {
-        Ok(target) if target == folder => return Ok(()),
-        Ok(_) => {
-            fs::remove_file(&place.builds).map_err(HelperError::file("remove", &place.builds))?;
-        }
-        Err(_) => {}
-    }
-    symlink(&folder, &place.builds).map_err(HelperError::file("link", &place.builds))
+    Ok(HelperAnswer::Done)
 }
 
 /// Opens the project's folder, no symlink on the way.
 pub(super) fn open(place: &Place) -> Result<Tree, HelperError> {
-    let folder = place.folder();
-    let base = Tree::open(&folder).map_err(HelperError::file("open", &folder))?;
+    let folder = &place.builds;
+    let base = Tree::open(folder).map_err(HelperError::file("open", folder))?;
     let tree = base
         .descend(place.project_path())
         .map_err(HelperError::file("open", place.project_dir()))?;
@@ -62,8 +47,8 @@ pub(super) fn open(place: &Place) -> Result<Tree, HelperError> {
 ///
 /// A symlink on the way is removed: it can only be meant to lead astray.
 pub(super) fn make(place: &Place, keep: bool) -> Result<(), HelperError> {
-    let folder = place.folder();
-    let base = Tree::open(&folder).map_err(HelperError::file("open", &folder))?;
+    let folder = &place.builds;
+    let base = Tree::open(folder).map_err(HelperError::file("open", folder))?;
     let mut path = std::path::PathBuf::new();
     for part in place.project_path() {
         path.push(part);
@@ -91,20 +76,25 @@ pub(super) fn make(place: &Place, keep: bool) -> Result<(), HelperError> {
 
 /// Removes the file variables and git's login.
 pub(super) fn clean_up(place: &Place) -> Result<HelperAnswer, HelperError> {
-    let folder = place.folder();
-    // Only if the way there is a way of folders: the job may have made it something else.
-    let parent = place.project_path().parent().unwrap_or(Path::new(""));
-    let sound = Tree::open(&folder)
-        .and_then(|base| base.descend(parent))
-        .is_ok();
-    if sound {
-        remove(&folder.join(format!("{}.tmp", place.project)))?;
-    } else {
+    if !remove_temp(place)? {
         say(&ansi::warning(
             "the job moved its own folder away; its files were not cleaned up",
         ));
     }
     Ok(HelperAnswer::Done)
+}
+
+/// Removes the folder of secrets, but only if the way there is a way of folders: a job may have
+/// made it something else. Says whether it was.
+fn remove_temp(place: &Place) -> Result<bool, HelperError> {
+    let parent = place.project_path().parent().unwrap_or(Path::new(""));
+    let sound = Tree::open(&place.builds)
+        .and_then(|base| base.descend(parent))
+        .is_ok();
+    if sound {
+        remove(&place.builds.join(format!("{}.tmp", place.project)))?;
+    }
+    Ok(sound)
 }
 
 /// Removes a file, a symlink or a folder with all that is in it; none is fine.
@@ -131,13 +121,12 @@ fn open_up(folder: &Path) -> Result<(), HelperError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
-    fn place(dir: &Path, project_id: u64) -> Place {
+    fn place(dir: &Path, project: &str) -> Place {
         Place {
-            slot: dir.join("slot"),
             builds: dir.join("builds"),
-            project_id,
-            project: "group/project".into(),
+            project: project.into(),
             world_writable: false,
         }
     }
@@ -145,22 +134,22 @@ mod tests {
     #[test]
     fn a_slot_holds_one_project_at_its_usual_path() {
         let dir = tempfile::tempdir().unwrap();
-        let first = place(dir.path(), 1);
-        claim(&first).unwrap();
+        let first = place(dir.path(), "group/project");
+        claim(&first, false).unwrap();
         make(&first, false).unwrap();
         fs::write(dir.path().join("builds/group/project/file"), "x").unwrap();
+        fs::write(dir.path().join("builds/group/project.tmp/key"), "x").unwrap();
 
-        // The same project finds its files again.
-        claim(&first).unwrap();
+        // The same project finds its files again, but for its secrets.
+        claim(&first, true).unwrap();
+        assert!(!dir.path().join("builds/group/project.tmp").exists());
         make(&first, true).unwrap();
         assert!(Path::new(&first.project_dir()).join("file").exists());
 
-        // Another one does not.
-        let second = place(dir.path(), 2);
-        claim(&second).unwrap();
-        make(&second, true).unwrap();
-        assert!(!dir.path().join("slot/p1").exists());
-        assert!(!Path::new(&second.project_dir()).join("file").exists());
+        // Another one does not, whatever its name.
+        claim(&first, false).unwrap();
+        let left = fs::read_dir(dir.path().join("builds")).unwrap().count();
+        assert_eq!(left, 0);
     }
 
     #[test]
@@ -169,16 +158,24 @@ mod tests {
         fs::create_dir_all(dir.path().join("victim/project.tmp")).unwrap();
         fs::create_dir_all(dir.path().join("victim/project")).unwrap();
         fs::write(dir.path().join("victim/project.tmp/key"), "x").unwrap();
-        let place = place(dir.path(), 1);
-        claim(&place).unwrap();
-        symlink(dir.path().join("victim"), dir.path().join("slot/p1/group")).unwrap();
+        let place = place(dir.path(), "group/project");
+        claim(&place, false).unwrap();
+        let group = dir.path().join("builds/group");
+        symlink(dir.path().join("victim"), &group).unwrap();
         assert!(open(&place).is_err());
         clean_up(&place).unwrap();
+        claim(&place, true).unwrap();
         assert!(dir.path().join("victim/project.tmp/key").exists());
 
         make(&place, true).unwrap();
         assert!(open(&place).is_ok());
         assert!(dir.path().join("victim/project.tmp/key").exists());
-        assert!(!dir.path().join("slot/p1/group").is_symlink());
+        assert!(!group.is_symlink());
+
+        fs::remove_dir_all(&group).unwrap();
+        symlink(dir.path().join("victim"), &group).unwrap();
+        claim(&place, false).unwrap();
+        assert!(!group.is_symlink());
+        assert!(dir.path().join("victim/project.tmp/key").exists());
     }
 }

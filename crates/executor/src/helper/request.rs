@@ -26,14 +26,9 @@ pub struct HelperCall {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
-    /// The slot's folder as the helper sees it. Each project has one of its own in it.
-    pub slot: PathBuf,
-    /// The folder of all builds as the job sees it (`/builds`). Where that is another path than
-    /// the project's folder in `slot`, the helper makes it a link to it, so that paths are the
-    /// same for both.
+    /// The folder of all builds, at one path for the helper and the job (`/builds`). In Docker it
+    /// is a mount for both, so that neither can put anything else in its place.
     pub builds: PathBuf,
-    /// The project's number: names its folder in `slot`.
-    pub project_id: u64,
     /// The project's path below `builds`: `group/project`.
     pub project: String,
     /// Whether other users than the helper's must be able to write to what it makes.
@@ -52,16 +47,6 @@ impl Place {
         format!("{}.tmp", self.project_dir())
     }
 
-    /// The folder within the slot that becomes `builds`.
-    pub fn folder(&self) -> PathBuf {
-        self.slot.join(self.folder_name())
-    }
-
-    /// That folder's name.
-    pub fn folder_name(&self) -> String {
-        format!("p{}", self.project_id)
-    }
-
     /// The project's path below `builds`.
     pub fn project_path(&self) -> &Path {
         Path::new(&self.project)
@@ -74,6 +59,8 @@ impl Place {
 pub enum HelperRequest {
     /// Nothing: shows that the binary runs here.
     Hello,
+    /// Make the folder of all builds ready for this job.
+    Claim(Claim),
     /// Check out the repository.
     GetSources(Box<Sources>),
     /// Unpack the first of several caches that exists.
@@ -95,6 +82,7 @@ impl HelperRequest {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Hello => "hello",
+            Self::Claim(_) => "claim",
             Self::GetSources(_) => "get_sources",
             Self::RestoreCache(_) => "restore_cache",
             Self::DownloadArtifacts(_) => "download_artifacts",
@@ -125,6 +113,14 @@ pub enum HelperAnswer {
     },
     /// There was nothing to store.
     Nothing,
+}
+
+/// Make the folder of all builds ready for this job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Whether what is in it may stay: it is known to be of the same project.
+    pub keep: bool,
 }
 
 /// `GIT_STRATEGY`.

@@ -39,7 +39,6 @@ pub(super) async fn get(at: &Place, sources: &Sources) -> Result<HelperAnswer, H
 
 /// Makes the folders; says whether the repository is made anew.
 fn prepare(at: &Place, strategy: Strategy) -> Result<bool, HelperError> {
-    place::claim(at)?;
     let keep = match strategy {
         Strategy::Clone | Strategy::Empty => false,
         Strategy::None => true,

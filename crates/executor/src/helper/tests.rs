@@ -54,9 +54,7 @@ impl Bench {
 
     fn place(&self) -> Place {
         Place {
-            slot: self.dir.path().join("slot"),
             builds: self.dir.path().join("builds"),
-            project_id: 7,
             project: "group/project".into(),
             world_writable: false,
         }
@@ -85,6 +83,7 @@ impl Bench {
     }
 
     async fn get(&self, sources: Sources) -> Result<HelperAnswer, HelperError> {
+        self.ask(HelperRequest::Claim(Claim { keep: true })).await?;
         self.ask(HelperRequest::GetSources(Box::new(sources))).await
     }
 

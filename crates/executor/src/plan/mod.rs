@@ -20,10 +20,8 @@ use crate::settings::RunnerSettings;
 pub(crate) struct Site<'a> {
     /// `docker` or `shell`.
     pub(crate) executor: &'static str,
-    /// The folder of all builds as the job sees it: `/builds`.
+    /// The folder of all builds: `/builds`.
     pub(crate) builds_dir: &'a str,
-    /// The same folder as the helper sees it, with a link at `builds_dir` if they differ.
-    pub(crate) slot_dir: &'a str,
     /// The slot, counted from 0.
     pub(crate) slot: usize,
     /// Whether jobs may run as other users than the helper.
@@ -60,9 +58,7 @@ impl JobPlan {
         let project = variables::project_path(job)?;
         let variables = variables::all(job, settings, site, &project);
         let place = Place {
-            slot: site.slot_dir.into(),
             builds: site.builds_dir.into(),
-            project_id: job.job_info.project_id,
             project,
             world_writable: site.world_writable,
         };

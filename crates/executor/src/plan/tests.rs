@@ -10,7 +10,6 @@ use crate::settings::DockerSettings;
 const SITE: Site<'_> = Site {
     executor: "docker",
     builds_dir: "/builds",
-    slot_dir: "/onspot/builds",
     slot: 0,
     world_writable: true,
 };

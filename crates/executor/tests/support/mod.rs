@@ -92,6 +92,12 @@ impl Bench {
         }
     }
 
+    /// The same bench after a restart of the worker.
+    pub(crate) async fn with_executor(self, executor: DockerExecutor) -> Self {
+        self.executor.close().await;
+        Self { executor, ..self }
+    }
+
     /// Starts a job.
     pub(crate) fn start(
         &self,

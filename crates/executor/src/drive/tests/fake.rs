@@ -171,7 +171,6 @@ pub(super) async fn course(behaviour: Behaviour, stop_at: Option<(&str, Stop)>) 
     let site = Site {
         executor: "docker",
         builds_dir: "/builds",
-        slot_dir: "/slot",
         slot: 0,
         world_writable: true,
     };

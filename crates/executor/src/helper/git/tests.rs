@@ -5,9 +5,7 @@ use super::*;
 
 fn place() -> Place {
     Place {
-        slot: "/onspot/builds".into(),
         builds: "/builds".into(),
-        project_id: 7,
         project: "group/cowsay".into(),
         world_writable: true,
     }

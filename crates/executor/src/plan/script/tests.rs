@@ -37,9 +37,7 @@ fn run_in(shell: &str, script: &str) -> Ran {
 fn place(dir: &std::path::Path) -> Place {
     std::fs::create_dir_all(dir.join("g/p")).unwrap();
     Place {
-        slot: dir.into(),
         builds: dir.into(),
-        project_id: 1,
         project: "g/p".into(),
         world_writable: false,
     }
