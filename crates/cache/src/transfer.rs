@@ -3,6 +3,8 @@
 //! A presigned URL allows exactly one method on one object for a while; whoever has it needs no
 //! credentials. That is all a job's helper gets to see of the bucket.
 
+mod stall;
+
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +17,12 @@ use reqwest::{Client, Response, StatusCode};
 use tokio_util::io::ReaderStream;
 use url::Url;
 
+use self::stall::Stall;
 use crate::CacheError;
+
+/// How much of a file is read at once to be uploaded: little enough that a slow connection takes
+/// it before it counts as standing still.
+const UPLOAD_CHUNK: usize = 64 << 10;
 
 /// How a transfer is done.
 #[derive(Debug, Clone)]
@@ -28,7 +35,7 @@ pub struct TransferOptions {
     pub tries: u32,
     /// Wait before the second try; doubled for each further one.
     pub backoff: Duration,
-    /// How long nothing may arrive before a request counts as failed.
+    /// How long nothing may arrive, or be taken of an upload, before a request counts as failed.
     pub idle_timeout: Duration,
 }
 
@@ -48,6 +55,8 @@ impl Default for TransferOptions {
 #[derive(Debug, Clone)]
 pub struct Transfer {
     client: Client,
+    /// The same without a limit for reading, which would count while a request is still sent.
+    uploads: Client,
     options: TransferOptions,
 }
 
@@ -73,16 +82,18 @@ impl Transfer {
     /// # Errors
     /// If TLS cannot be set up.
     pub fn new(options: TransferOptions) -> Result<Self, CacheError> {
-        let client = Client::builder()
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(options.idle_timeout)
-            .build()
-            .map_err(|error| CacheError::Transfer {
-                action: "connect",
-                tries: 1,
-                message: plain(error),
-            })?;
-        Ok(Self { client, options })
+        let builder = || Client::builder().connect_timeout(Duration::from_secs(10));
+        let failed = |error| CacheError::Transfer {
+            action: "connect",
+            tries: 1,
+            message: plain(error),
+        };
+        let client = builder().read_timeout(options.idle_timeout).build();
+        Ok(Self {
+            client: client.map_err(failed)?,
+            uploads: builder().build().map_err(failed)?,
+            options,
+        })
     }
 
     /// Downloads an object into a new file; `None` if there is no such object.
@@ -231,17 +242,18 @@ impl Transfer {
         let broken = |error| Failure::Final(CacheError::file("read", from)(error));
         let file = tokio::fs::File::open(from).await.map_err(broken)?;
         let size = file.metadata().await.map_err(broken)?.len();
-        let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 256 << 10));
-        let response = self
-            .client
-            .put(url.clone())
-            .header(CONTENT_LENGTH, size)
-            .body(body)
-            .send()
-            .await
-            .map_err(transient)?;
-        checked("upload", response).await?;
-        Ok(size)
+        let stall = Stall::new(self.options.idle_timeout);
+        let content = ReaderStream::with_capacity(file, UPLOAD_CHUNK);
+        let body = reqwest::Body::wrap_stream(stall.watch(content));
+        let upload = async {
+            let request = self.uploads.put(url.clone()).header(CONTENT_LENGTH, size);
+            let response = request.body(body).send().await.map_err(transient)?;
+            checked("upload", response).await.map(drop)
+        };
+        match stall.guard(upload).await {
+            Some(uploaded) => uploaded.map(|()| size),
+            None => Err(Failure::Transient("the upload stands still".into())),
+        }
     }
 
     async fn retry<F, Fut>(&self, action: &'static str, once: F) -> Result<u64, CacheError>
