@@ -31,8 +31,9 @@ pub struct BucketSpec {
     pub region: String,
     /// Days after which a cache is removed; 1 at least.
     pub cache_days: u32,
-    /// Days after which what the leader left of a job's records is removed; 1 at least, and
-    /// longer than the longest job, as the bucket does not know which still runs.
+    /// Days after which what the leader left of a job's records is removed; 1 at least. A
+    /// stack whose jobs may take longer has to keep them longer, as the bucket does not know which
+    /// still runs.
     pub record_days: u32,
     /// Further tags.
     pub tags: Tags,
@@ -53,7 +54,7 @@ impl BucketSpec {
             account,
             region,
             cache_days: 30,
-            record_days: 7,
+            record_days: 1,
             tags: Tags::new(),
         }
     }
