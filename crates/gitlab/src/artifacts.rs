@@ -8,6 +8,7 @@ use http::{Request, StatusCode};
 use reqwest::multipart::{Form, Part};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
+use tokio_util::io::ReaderStream;
 use url::Url;
 
 use crate::Error;
@@ -15,10 +16,14 @@ use crate::client::{Client, request_id};
 use crate::request::ArtifactUpload;
 use crate::response;
 use crate::retry::Backoff;
+use crate::stall::Stall;
 use crate::token::{JobId, JobToken};
 
 const UPLOAD: &str = "take an artifact";
 const DOWNLOAD: &str = "give an artifact";
+
+/// How much of a file is read at once to be uploaded.
+const UPLOAD_CHUNK: usize = 64 << 10;
 
 /// How many redirects are followed for one artifact.
 const MAX_REDIRECTS: usize = 5;
@@ -59,7 +64,8 @@ impl Client {
     ) -> Result<(), Error> {
         let mut url = parse_url(&head.uri().to_string())?;
         for _ in 0..=MAX_REDIRECTS {
-            let part = file_part(file, &upload.name).await?;
+            let stall = Stall::new(self.options.stall_timeout);
+            let part = file_part(file, &upload.name, &stall).await?;
             let mut request = self
                 .http
                 .post(url.clone())
@@ -68,17 +74,20 @@ impl Client {
             if self.is_own(&url) {
                 request = request.headers(head.headers().clone());
             }
-            let answer = request
-                .send()
-                .await
-                .map_err(|e| self.unreachable(UPLOAD, e))?;
+            let answer = match stall.guard(request.send()).await {
+                Some(answer) => answer.map_err(|e| self.unreachable(UPLOAD, e))?,
+                None => return Err(stalled(UPLOAD)),
+            };
             if answer.status() == StatusCode::TEMPORARY_REDIRECT
                 && let Some(next) = location(&url, &answer)
             {
                 url = next;
                 continue;
             }
-            let answer = self.read(answer, UPLOAD).await?;
+            let answer = match stall.guard(self.read(answer, UPLOAD)).await {
+                Some(answer) => answer?,
+                None => return Err(stalled(UPLOAD)),
+            };
             return response::uploaded(&upload.name, answer.status, &answer.headers, &answer.body);
         }
         Err(too_many_redirects(UPLOAD))
@@ -129,7 +138,7 @@ impl Client {
             let sent = tokio::time::timeout(self.options.stall_timeout, request.send()).await;
             let answer = match sent {
                 Ok(answer) => answer.map_err(|e| self.unreachable(DOWNLOAD, e))?,
-                Err(_) => return Err(stalled()),
+                Err(_) => return Err(stalled(DOWNLOAD)),
             };
             match answer.status() {
                 StatusCode::OK => {
@@ -182,7 +191,7 @@ impl ArtifactStream {
         let next = self.answer.chunk();
         match tokio::time::timeout(self.client.options.stall_timeout, next).await {
             Ok(chunk) => chunk.map_err(|e| self.client.unreachable(DOWNLOAD, e)),
-            Err(_) => Err(stalled()),
+            Err(_) => Err(stalled(DOWNLOAD)),
         }
     }
 
@@ -207,14 +216,15 @@ impl ArtifactStream {
 }
 
 /// The file as a form's part, to be read while it is sent.
-async fn file_part(path: &Path, name: &str) -> Result<Part, Error> {
+async fn file_part(path: &Path, name: &str, stall: &Stall) -> Result<Part, Error> {
     let failed = |source| Error::File {
         path: path.to_owned(),
         source,
     };
     let file = File::open(path).await.map_err(failed)?;
     let size = file.metadata().await.map_err(failed)?.len();
-    Part::stream_with_length(file, size)
+    let content = stall.watch(ReaderStream::with_capacity(file, UPLOAD_CHUNK));
+    Part::stream_with_length(reqwest::Body::wrap_stream(content), size)
         .file_name(name.to_owned())
         .mime_str("application/octet-stream")
         .map_err(Error::Setup)
@@ -241,9 +251,9 @@ fn too_many_redirects(what: &'static str) -> Error {
     }
 }
 
-fn stalled() -> Error {
+fn stalled(what: &'static str) -> Error {
     Error::Status {
-        what: DOWNLOAD,
+        what,
         status: StatusCode::REQUEST_TIMEOUT,
         message: "the transfer stands still".to_owned(),
         retry_after: None,

@@ -13,6 +13,7 @@ mod report;
 pub mod request;
 pub mod response;
 mod retry;
+mod stall;
 mod system_id;
 mod token;
 mod trace;

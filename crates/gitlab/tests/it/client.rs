@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::support::GitLab;
 use onspot_gitlab::{
-    ArtifactUpload, Client, Error, FailureReason, Info, JobId, JobRequestOutcome, JobToken,
-    JobUpdate, NewRunner, ReportOptions, Reported, RunnerIdentity, RunnerScope, RunnerToken,
-    Secret, SystemId, TokenKind, TraceSummary, VERSION, report_result_with,
+    ArtifactUpload, Client, ClientOptions, Error, FailureReason, Info, JobId, JobRequestOutcome,
+    JobToken, JobUpdate, NewRunner, ReportOptions, Reported, RunnerIdentity, RunnerScope,
+    RunnerToken, Secret, SystemId, TokenKind, TraceSummary, VERSION, report_result_with,
 };
 use wiremock::matchers::{header, header_regex, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -251,6 +251,36 @@ async fn artifacts_go_up_as_a_form_and_again_after_a_failure() {
         .upload_artifact(JobId(7), &token(), &upload, &missing)
         .await;
     assert!(matches!(error, Err(Error::File { .. })));
+}
+
+#[tokio::test]
+async fn an_upload_without_an_answer_is_given_up() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(201).set_delay(Duration::from_mins(5)))
+        .mount(&server)
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.zip");
+    std::fs::write(&file, "the archive").unwrap();
+    let upload = ArtifactUpload {
+        name: "artifacts.zip".into(),
+        format: "zip".into(),
+        kind: "archive".into(),
+        expire_in: String::new(),
+    };
+    let options = ClientOptions {
+        stall_timeout: Duration::from_millis(300),
+        attempts: 1,
+        ..ClientOptions::default()
+    };
+    let client = Client::with_options(&server.uri().parse().unwrap(), options).unwrap();
+    let error = client
+        .upload_artifact(JobId(7), &token(), &upload, &file)
+        .await
+        .unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert!(error.to_string().contains("stands still"), "{error}");
 }
 
 #[tokio::test]
