@@ -169,6 +169,8 @@ pub(super) fn overrides(place: &Place) -> Vec<(&'static str, String)> {
         ("safe.directory", "*".into()),
         ("core.hooksPath", "/dev/null".into()),
         ("core.fsmonitor", "false".into()),
+        // Nor another commit in the place of the one that is wanted.
+        ("core.useReplaceRefs", "false".into()),
         ("protocol.ext.allow", "never".into()),
         ("gc.auto", "0".into()),
         ("advice.detachedHead", "false".into()),

@@ -1,5 +1,7 @@
 //! A job's repository: fetched and checked out.
 
+mod taken_up;
+
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -17,9 +19,9 @@ use super::{HelperError, blocking, place, say};
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
 
 pub(super) async fn get(at: &Place, sources: &Sources) -> Result<HelperAnswer, HelperError> {
-    let here = at.clone();
+    let (here, wanted) = (at.clone(), sources.clone());
     let strategy = sources.strategy;
-    let fresh = blocking(move || prepare(&here, strategy)).await?;
+    let fresh = blocking(move || prepare(&here, &wanted)).await?;
     write_login(at, sources)?;
     if let Some(script) = &sources.before {
         shell(script, &at.builds, at, sources).await?;
@@ -38,56 +40,18 @@ pub(super) async fn get(at: &Place, sources: &Sources) -> Result<HelperAnswer, H
 }
 
 /// Makes the folders; says whether the repository is made anew.
-fn prepare(at: &Place, strategy: Strategy) -> Result<bool, HelperError> {
-    let keep = match strategy {
+fn prepare(at: &Place, sources: &Sources) -> Result<bool, HelperError> {
+    let keep = match sources.strategy {
         Strategy::Clone | Strategy::Empty => false,
         Strategy::None => true,
-        Strategy::Fetch => is_repository(at),
+        // Each submodule has a configuration of its own that could hold anything.
+        Strategy::Fetch => sources.submodules.is_none() && taken_up::is_sound(at),
     };
     place::make(at, keep)?;
-    if strategy == Strategy::Fetch && keep {
-        disarm(at)?;
+    if sources.strategy == Strategy::Fetch && keep {
+        taken_up::disarm(at)?;
     }
     Ok(!keep)
-}
-
-/// Whether an earlier job left a repository that can be taken up. One with submodules is not:
-/// each of them has a configuration of its own that could hold anything.
-fn is_repository(at: &Place) -> bool {
-    place::open(at).is_ok_and(|tree| {
-        let is_dir = |path: &str| {
-            tree.stat(Path::new(path))
-                .is_ok_and(|stat| stat.kind == onspot_cache::archive::Kind::Directory)
-        };
-        is_dir(".git") && is_dir(".git/objects") && !is_dir(".git/modules")
-    })
-}
-
-/// Removes from a repository what an earlier job may have put in to run in this one, and locks
-/// that it left when it was killed.
-fn disarm(at: &Place) -> Result<(), HelperError> {
-    let git = Path::new(&at.project_dir()).join(".git");
-    for name in [
-        "hooks",
-        "config",
-        "config.worktree",
-        "info/attributes",
-        "objects/info/alternates",
-        "config.lock",
-        "index.lock",
-        "shallow.lock",
-        "HEAD.lock",
-        "packed-refs.lock",
-    ] {
-        place::remove(&git.join(name))?;
-    }
-    let refs = walkdir::WalkDir::new(git.join("refs"))
-        .into_iter()
-        .filter_map(Result::ok);
-    for entry in refs.filter(|entry| entry.path().extension().is_some_and(|e| e == "lock")) {
-        place::remove(entry.path())?;
-    }
-    Ok(())
 }
 
 /// Writes git's login beside the project. The folder is new: nothing of the job's is in it.

@@ -175,6 +175,38 @@ async fn nothing_that_an_earlier_job_planted_runs() {
 }
 
 #[tokio::test]
+async fn a_repository_with_anything_unknown_in_it_is_cloned_anew() {
+    let bench = Bench::new();
+    let sha = bench.git(&["rev-parse", "HEAD"]);
+    let git = bench.project().join(".git");
+    let plant: [(&str, fn(&Path)); 5] = [
+        ("commondir", |path| std::fs::write(path, "/evil").unwrap()),
+        ("modules", |path| std::fs::create_dir_all(path).unwrap()),
+        ("worktrees", |path| std::fs::create_dir_all(path).unwrap()),
+        ("objects/info/alternates", |path| {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "/evil").unwrap();
+        }),
+        ("refs/link", |path| {
+            std::os::unix::fs::symlink("/etc/passwd", path).unwrap();
+        }),
+    ];
+    for (name, plant) in plant {
+        let fetch = || bench.get(bench.sources(Strategy::Fetch, &sha));
+        fetch().await.unwrap();
+        std::fs::write(git.join("description"), "kept").unwrap();
+        fetch().await.unwrap();
+        let description = || std::fs::read_to_string(git.join("description"));
+        assert_eq!(description().unwrap(), "kept", "{name}");
+
+        plant(&git.join(name));
+        fetch().await.unwrap();
+        assert!(std::fs::symlink_metadata(git.join(name)).is_err(), "{name}");
+        assert_ne!(description().unwrap_or_default(), "kept", "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_commit_that_is_not_there_is_an_error() {
     let bench = Bench::new();
     let missing = bench.sources(Strategy::Clone, &"0".repeat(40));
