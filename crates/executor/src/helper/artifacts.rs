@@ -15,6 +15,10 @@ use super::caches::{pack, select, size};
 use super::request::{Download, DownloadArtifacts, HelperAnswer, Place, UploadArtifacts};
 use super::{HelperError, blocking, place, say};
 
+/// How often a whole download is tried, in each of the attempts that the job asks for: as often as
+/// by GitLab Runner.
+const TRIES: u32 = 3;
+
 /// Wait before a download is tried again.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
 
@@ -28,20 +32,29 @@ pub(super) async fn download(
             "Downloading artifacts for {} ({})...",
             download.name, download.job
         )));
-        let mut attempt = 1;
+        let mut left = request.attempts.max(1).saturating_mul(TRIES);
         loop {
+            left -= 1;
             match download_one(at, &client, download).await {
                 Ok(()) => break,
-                Err(error) if attempt >= request.attempts => return Err(error),
+                Err(error) if left == 0 || !is_worth_another_try(&error) => return Err(error),
                 Err(error) => {
                     say(&ansi::warning(&format!("{error}; trying again")));
                     tokio::time::sleep(BETWEEN_ATTEMPTS).await;
-                    attempt += 1;
                 }
             }
         }
     }
     Ok(HelperAnswer::Done)
+}
+
+/// Whether it may go better the next time. What broke off on the way may have left half an
+/// archive, which shows only when it is unpacked.
+fn is_worth_another_try(error: &HelperError) -> bool {
+    match error {
+        HelperError::GitLab(error) => error.is_transient(),
+        _ => true,
+    }
 }
 
 async fn download_one(at: &Place, client: &Client, download: &Download) -> Result<(), HelperError> {
