@@ -1,7 +1,7 @@
 //! What a job keeps and needs beyond its own run: caches, artifacts.
 
-use onspot_cache::Selection;
 use onspot_cache::archive::{Format, Level};
+use onspot_cache::{Selection, sanitize};
 use onspot_gitlab::Variables;
 use onspot_gitlab::job::{ArtifactFormat, CachePolicy, JobPayload, When};
 
@@ -85,7 +85,7 @@ fn candidates(key: &str, fallback: &[String], variables: &Variables) -> Vec<Stri
     let last = variables
         .get("CACHE_FALLBACK_KEY")
         .map(|key| variables.expand(key));
-    let last = last.filter(|key| !key.trim_end().ends_with("-protected"));
+    let last = last.filter(|key| !is_protected(key));
     let mut keys = vec![key.to_owned()];
     for key in expanded(fallback, variables).into_iter().chain(last) {
         if !key.trim().is_empty() && !keys.contains(&key) {
@@ -93,6 +93,14 @@ fn candidates(key: &str, fallback: &[String], variables: &Variables) -> Vec<Stri
         }
     }
     keys
+}
+
+/// Whether a key is that of a protected branch, however it is written: as it becomes part of the
+/// object's name, and without the dots and blanks that a storage may cut.
+fn is_protected(key: &str) -> bool {
+    let key = sanitize(key).unwrap_or_default();
+    key.trim_end_matches(|c: char| c == '.' || c.is_whitespace())
+        .ends_with("-protected")
 }
 
 pub(super) fn downloads(
