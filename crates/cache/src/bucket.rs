@@ -255,7 +255,11 @@ pub fn diff(spec: &BucketSpec, observed: Option<&BucketState>) -> Result<BucketP
         ),
     ];
     let broken: Vec<_> = fixes.into_iter().filter(|(right, ..)| !right).collect();
-    let mut change = if broken.is_empty() { Change::keep("bucket", &spec.name) } else { Change::update("bucket", &spec.name) };
+    let mut change = if broken.is_empty() {
+        Change::keep("bucket", &spec.name)
+    } else {
+        Change::update("bucket", &spec.name)
+    };
     for (_, _, field, old, new) in &broken {
         change = change.changing(*field, *old, *new);
     }
