@@ -47,6 +47,15 @@ pub enum ExecutorError {
         /// What it printed.
         output: String,
     },
+    /// A container of the job does not die.
+    #[error("container {container} does not end")]
+    StillRunning {
+        /// Its id.
+        container: String,
+    },
+    /// Processes of the job do not die.
+    #[error("some of the job's processes do not end")]
+    Unkillable,
     /// A file or process of this host.
     #[error("{action}: {source}")]
     Io {

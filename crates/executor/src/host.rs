@@ -32,8 +32,9 @@ pub(crate) trait Host {
     /// Ends a running script: first asked, then forced. [`Host::script`] ends by it.
     async fn stop_script(&self);
 
-    /// Ends all that is the job's own, services included; the helper stays.
-    async fn end_scripts(&self);
+    /// Ends all that is the job's own, services included; the helper stays. An error if something
+    /// may still run.
+    async fn end_scripts(&self) -> Result<(), ExecutorError>;
 
     /// Where a file of this name is for the helper.
     fn helper_file(&self, name: &str) -> PathBuf;

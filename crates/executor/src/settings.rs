@@ -101,7 +101,7 @@ pub struct DockerSettings {
     /// Give job containers the host's full authority. A job then owns its worker.
     pub privileged: bool,
     /// Further mounts of job containers, `source:target[:mode]`, and bare paths, which become
-    /// anonymous volumes of that job.
+    /// volumes that the job and its services share for as long as the job runs.
     pub volumes: Vec<String>,
     /// Size of `/dev/shm` in bytes; 0 means Docker's default.
     pub shm_size: u64,

@@ -27,7 +27,7 @@ use crate::plan::{JobPlan, Site};
 use crate::run::{Executor, JobRun, Outcome, Swept};
 use crate::settings::{ShellSettings, folder_name};
 
-use self::processes::{MARK, end_marked, marked};
+use self::processes::{Group, MARK, end_marked, marked};
 
 /// How long a script that is asked to end gets.
 const GRACE: Duration = Duration::from_secs(5);
@@ -60,6 +60,7 @@ struct ShellJob<'a> {
     plan: &'a JobPlan,
     files: PathBuf,
     mark: String,
+    group: Group,
 }
 
 impl ShellExecutor {
@@ -120,6 +121,7 @@ impl Executor for ShellExecutor {
                 plan: &plan,
                 files: self.runner_folder().join(format!("files-{}", run.slot)),
                 mark: format!("{}/", slot.display()),
+                group: Group::default(),
             };
             drive(&mut job, &run, &plan, runner.after_script_timeout).await
         }
@@ -226,26 +228,38 @@ impl Host for ShellJob<'_> {
             Ok(child) => child,
             Err(error) => return Err(failed(error)),
         };
+        self.group.begin(child.id());
         let write = |text: &[u8]| trace.write(text);
-        exchange(&mut child, script.as_bytes(), write, write)
-            .await
-            .map_err(failed)
+        let exit_code = exchange(&mut child, script.as_bytes(), write, write).await;
+        // As in a container, nothing outlives the script, unless it is asked to end: then it has
+        // time to.
+        if !self.group.is_stopping() {
+            self.group.end();
+        }
+        exit_code.map_err(failed)
     }
 
     async fn stop_script(&self) {
+        self.group.stop();
         processes::signal_marked(&self.mark, Signal::TERM);
         let ended = async {
-            while !marked(&self.mark).is_empty() {
+            while self.group.lives() || !marked(&self.mark).is_empty() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         if tokio::time::timeout(GRACE, ended).await.is_err() {
             end_marked(&self.mark).await;
         }
+        self.group.end();
     }
 
-    async fn end_scripts(&self) {
-        end_marked(&self.mark).await;
+    async fn end_scripts(&self) -> Result<(), ExecutorError> {
+        self.group.end();
+        if end_marked(&self.mark).await {
+            Ok(())
+        } else {
+            Err(ExecutorError::Unkillable)
+        }
     }
 
     fn helper_file(&self, name: &str) -> PathBuf {
@@ -261,6 +275,7 @@ impl Host for ShellJob<'_> {
     }
 
     async fn clean_up(&mut self) {
+        self.group.end();
         end_marked(&self.mark).await;
         if let Err(error) = tokio::fs::remove_dir_all(&self.files).await
             && error.kind() != std::io::ErrorKind::NotFound

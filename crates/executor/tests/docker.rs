@@ -11,7 +11,7 @@ use onspot_gitlab::{FailureReason, Variable};
 
 use support::ghost::{build_job, collect_job, verify_job};
 use support::gitlab::{GitLab, TOKEN};
-use support::{Bench, job, with_after_script};
+use support::{Bench, IMAGE, job, with_after_script};
 
 const LONG: Duration = Duration::from_mins(2);
 
@@ -270,10 +270,13 @@ async fn a_ghost_passes_from_job_to_job_by_cache_and_artifact() {
 
 #[tokio::test]
 async fn a_service_is_reached_by_its_alias() {
-    let bench = Bench::new("service").await;
+    let bench = Bench::with("service", "http://127.0.0.1:9", |settings| {
+        settings.runner.environment = vec!["MARK=!".into(), "SECRET=overruled".into()];
+    })
+    .await;
     // bash can talk TCP by itself, and perl is in every Debian.
     let server = "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 8080, Listen => 5, \
-                  ReuseAddr => 1); while (my $c = $s->accept) { print $c \"hello from $ENV{WHO}\\n\"; close $c }";
+                  ReuseAddr => 1); while (my $c = $s->accept) { print $c \"hello from $ENV{WHO}$ENV{SECRET}$ENV{MARK}\\n\"; close $c }";
     let mut payload = job(&[
         "for i in $(seq 100); do if exec 3<>/dev/tcp/ghost/8080; then break; fi; sleep 0.1; done",
         "cat <&3",
@@ -285,14 +288,104 @@ async fn a_service_is_reached_by_its_alias() {
         variables: vec![Variable::public("WHO", "the other side")],
         ..Image::default()
     }];
+    payload.variables.push(Variable {
+        public: false,
+        ..Variable::public("SECRET", "of the job alone")
+    });
     let ended = bench.run(payload).await;
     assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
     assert!(
-        ended.trace.contains("hello from the other side"),
+        ended.trace.contains("hello from the other side!\n"),
         "{}",
         ended.trace
     );
     assert_eq!(bench.containers("service") + bench.containers("job"), 0);
+    bench.finish().await;
+}
+
+/// As Docker in Docker hands its certificates to the job.
+#[tokio::test]
+async fn a_bare_path_is_shared_by_the_job_and_its_services() {
+    let bench = Bench::with("volumes", "http://127.0.0.1:9", |settings| {
+        settings.volumes = vec!["/certs/client".into()];
+    })
+    .await;
+    let mut payload = job(&[
+        "for i in $(seq 100); do if [ -e /certs/client/ca.pem ]; then break; fi; sleep 0.1; done",
+        "cat /certs/client/ca.pem; echo >/certs/client/from-the-job",
+    ]);
+    payload.services = vec![Image {
+        name: IMAGE.into(),
+        alias: "docker".into(),
+        entrypoint: vec!["sh".into(), "-c".into()],
+        command: vec!["echo a certificate >/certs/client/ca.pem; sleep 1000".into()],
+        ..Image::default()
+    }];
+    let ended = bench.run(payload.clone()).await;
+    assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+    assert!(ended.trace.contains("\na certificate\n"), "{}", ended.trace);
+    assert_eq!(bench.volumes(), 0);
+
+    // The next job has one of its own.
+    payload.steps[0].script = vec!["ls /certs/client".into()];
+    let next = bench.run(payload).await;
+    assert!(!next.trace.contains("from-the-job"), "{}", next.trace);
+    assert_eq!(bench.volumes(), 0);
+    bench.finish().await;
+}
+
+/// Wherever a stop hits the preparation, nothing is left of the job.
+#[tokio::test]
+async fn a_stop_while_preparing_leaves_nothing() {
+    let bench = Bench::with("prepare-stop", "http://127.0.0.1:9", |settings| {
+        settings.volumes = vec!["/certs/client".into()];
+    })
+    .await;
+    let mut payload = job(&["sleep 1000"]);
+    payload.services = vec![Image {
+        name: IMAGE.into(),
+        entrypoint: vec!["sleep".into(), "1000".into()],
+        ..Image::default()
+    }];
+    for millis in [0, 20, 60, 120, 200, 300, 450, 700] {
+        let running = bench.start(payload.clone(), CacheAccess::None, LONG);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        running.stop.send_replace(Some(Stop::Abort));
+        assert_eq!(running.end(true).await.outcome, Outcome::Aborted);
+        let left = bench.containers("job") + bench.containers("service");
+        assert_eq!(left + bench.networks() + bench.volumes(), 0, "{millis} ms");
+    }
+    bench.executor.close().await;
+    assert_eq!(bench.containers("helper"), 0);
+    bench.finish().await;
+}
+
+/// The job's time is over, its secrets are not left for the next one.
+#[tokio::test]
+async fn no_secret_survives_a_timeout_or_an_abort() {
+    let bench = Bench::new("secrets").await;
+    let mut payload = job(&["echo begun; sleep 1000"]);
+    payload.variables.push(Variable {
+        file: true,
+        ..Variable::public("KEY_FILE", "a key")
+    });
+    let key = bench
+        .dir
+        .path()
+        .join("builds")
+        .join(&bench.runner)
+        .join("slot-0/build/group/project.tmp/KEY_FILE");
+    let timed = bench.start(payload.clone(), CacheAccess::None, Duration::from_secs(6));
+    let ended = timed.end(true).await;
+    assert!(ended.trace.contains("\nbegun\n"), "{}", ended.trace);
+    assert!(!key.exists());
+
+    let mut running = bench.start(payload, CacheAccess::None, LONG);
+    running.until_trace_holds("\nbegun\n").await;
+    assert!(key.exists(), "{}", key.display());
+    running.stop.send_replace(Some(Stop::Abort));
+    running.end(true).await;
+    assert!(!key.exists());
     bench.finish().await;
 }
 

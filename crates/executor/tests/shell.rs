@@ -148,6 +148,30 @@ async fn a_cancel_ends_all_processes_and_runs_after_script() {
     assert_eq!(bench.executor.sweep().await.unwrap().job_containers, 0);
 }
 
+/// Whether a process with this argument runs.
+fn runs(argument: &str) -> bool {
+    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let mut lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.any(|line| {
+        line.split(|&byte| byte == 0)
+            .any(|a| a == argument.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn a_process_without_environment_is_ended_too() {
+    let bench = Bench::new();
+    for (stop, time) in [(Stop::Cancel, 100_000), (Stop::Abort, 200_000)] {
+        let time = (time + std::process::id()).to_string();
+        let script = format!("env -i sleep {time} & echo begun; env -i sleep {time}");
+        let payload = job(&[&script], "true");
+        let began = Instant::now();
+        let (_, trace) = bench.run(payload, Some(("\nbegun\n", stop))).await;
+        assert!(began.elapsed() < Duration::from_secs(30), "{trace}");
+        assert!(!runs(&time), "{trace}");
+    }
+}
+
 #[tokio::test]
 async fn an_abort_leaves_nothing_running() {
     let bench = Bench::new();

@@ -1,5 +1,6 @@
 //! Containers: run with a script on their standard input, asked to end, removed.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -7,11 +8,12 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerCreateBody, ContainerStateStatusEnum, HealthConfig, HostConfig, HostConfigLogConfig,
+    ContainerCreateBody, ContainerStateStatusEnum, ContainerSummary, HealthConfig, HostConfig,
+    HostConfigLogConfig,
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
-    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures::StreamExt;
 use onspot_gitlab::TraceWriter;
@@ -24,6 +26,8 @@ use crate::settings::DockerSettings;
 
 /// How long a script that is asked to end gets.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often a container that may still run is removed and killed.
+const END_TRIES: u32 = 2;
 /// How long the engine gets to say that a killed container is dead.
 const DEATH: Duration = Duration::from_secs(20);
 
@@ -48,9 +52,8 @@ pub(super) fn host_config(settings: &DockerSettings) -> HostConfig {
 }
 
 /// What the containers of jobs and services get besides.
-pub(super) fn job_host_config(settings: &DockerSettings, builds: String) -> HostConfig {
+pub(super) fn job_host_config(settings: &DockerSettings, mut binds: Vec<String>) -> HostConfig {
     let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-    let mut binds = vec![builds];
     binds.extend(
         settings
             .volumes
@@ -71,17 +74,6 @@ pub(super) fn job_host_config(settings: &DockerSettings, builds: String) -> Host
         security_opt: list(&settings.security_opt),
         ..host_config(settings)
     }
-}
-
-/// Anonymous volumes: the bare paths among the settings.
-pub(super) fn anonymous_volumes(settings: &DockerSettings) -> Option<Vec<String>> {
-    let bare: Vec<String> = settings
-        .volumes
-        .iter()
-        .filter(|volume| !volume.contains(':'))
-        .cloned()
-        .collect();
-    (!bare.is_empty()).then_some(bare)
 }
 
 /// The image's own health check would only cost time.
@@ -235,6 +227,46 @@ pub(super) async fn remove(docker: &Docker, id: &str) {
         }) => {}
         Err(error) => tracing::warn!(id, %error, "a container was not removed"),
     }
+}
+
+/// Removes a container, and makes sure that nothing runs in it any more.
+pub(super) async fn end(docker: &Docker, id: &str) -> Result<(), ExecutorError> {
+    for _ in 0..END_TRIES {
+        remove(docker, id).await;
+        if !may_run(docker, id).await {
+            return Ok(());
+        }
+        kill(docker, id).await;
+    }
+    if may_run(docker, id).await {
+        let container = id.to_owned();
+        return Err(ExecutorError::StillRunning { container });
+    }
+    Ok(())
+}
+
+/// Whether something may still run in a container: only the engine's word that it does not counts.
+async fn may_run(docker: &Docker, id: &str) -> bool {
+    match docker.inspect_container(id, None).await {
+        Ok(container) => container.state.and_then(|state| state.running) != Some(false),
+        Err(Error::DockerResponseServerError {
+            status_code: 404, ..
+        }) => false,
+        Err(_) => true,
+    }
+}
+
+/// The containers with all of these labels (`onspot.slot=1`), running or not.
+pub(super) async fn labelled(
+    docker: &Docker,
+    labels: &[String],
+) -> Result<Vec<ContainerSummary>, Error> {
+    let filters = HashMap::from([("label", labels.to_vec())]);
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&filters)
+        .build();
+    docker.list_containers(Some(options)).await
 }
 
 /// What a program in a container did.

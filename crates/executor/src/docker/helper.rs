@@ -163,7 +163,7 @@ impl Inner {
         serde_json::from_slice(&executed.output).map_err(|_| failed(0))
     }
 
-    async fn exec_helper(
+    pub(super) async fn exec_helper(
         &self,
         helper: &str,
         call: &HelperCall,

@@ -3,15 +3,20 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, HostConfig};
 use futures::future::join_all;
-use onspot_gitlab::TraceWriter;
+use onspot_gitlab::{TraceWriter, Variable};
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::auth::Logins;
 use super::helper::Helper;
-use super::{Inner, archive, container};
+use super::sweep::remove_networks;
+use super::{Inner, JOB_LABEL, RUNNER_LABEL, SLOT_LABEL, archive, container, volumes};
 use crate::error::ExecutorError;
 use crate::helper::request::{Claim, ServiceAddress};
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
@@ -20,18 +25,31 @@ use crate::plan::image::{ImagePlan, of_job, of_services};
 use crate::plan::{JobPlan, script};
 use crate::run::JobRun;
 
+/// How long is waited for what the engine is making before all of a job is removed.
+const MAKING: Duration = Duration::from_mins(1);
+/// How long the helper of a job that was given up gets to remove its secrets.
+const SECRETS: Duration = Duration::from_secs(5);
+
 /// What exists of a job on the Docker engine.
 pub(super) struct DockerJob<'a> {
     pub(super) inner: Arc<Inner>,
     pub(super) run: &'a JobRun,
     pub(super) plan: &'a JobPlan,
     pub(super) helper: Option<Helper>,
+    /// The helper on its way: taken or made while the images are pulled.
+    taking: Option<JoinHandle<Result<Helper, ExecutorError>>>,
     pub(super) network: Option<String>,
     pub(super) services: Vec<String>,
+    /// Mounts of the job's own volumes.
+    pub(super) volumes: Vec<String>,
     pub(super) addresses: Vec<ServiceAddress>,
     /// The job's container on its way: made while the sources are fetched.
     creating: Option<JoinHandle<Result<String, ExecutorError>>>,
     container: Option<String>,
+    /// What the engine is asked to make.
+    making: TaskTracker,
+    /// Whether the slot's folder may hold secrets of this job.
+    secrets: AtomicBool,
 }
 
 impl<'a> DockerJob<'a> {
@@ -41,12 +59,26 @@ impl<'a> DockerJob<'a> {
             run,
             plan,
             helper: None,
+            taking: None,
             network: None,
             services: Vec::new(),
+            volumes: Vec::new(),
             addresses: Vec::new(),
             creating: None,
             container: None,
+            making: TaskTracker::new(),
+            secrets: AtomicBool::new(false),
         }
+    }
+
+    /// Lets the engine make something to the end, even if the job is stopped meanwhile: only what
+    /// is there can be found and removed.
+    pub(super) async fn made<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, ExecutorError> {
+        let made = self.making.spawn(work).await;
+        made.map_err(|error| ExecutorError::io("ask the engine")(std::io::Error::other(error)))
     }
 
     pub(super) fn labels(&self, kind: &str) -> HashMap<String, String> {
@@ -54,12 +86,12 @@ impl<'a> DockerJob<'a> {
             .labels(kind, self.run.slot, Some(self.run.payload.id.0))
     }
 
-    /// The job's variables for a container. Only root on this host sees them there; the job sees
-    /// them anyway.
-    pub(super) fn environment(&self) -> Vec<String> {
+    /// Variables of the job for a container. Only root on this host sees them there.
+    pub(super) fn environment(&self, wanted: impl Fn(&Variable) -> bool) -> Vec<String> {
         let variables = &self.plan.variables;
         variables
             .iter()
+            .filter(|variable| wanted(variable))
             .filter(|variable| !variable.key.contains(['=', '\0']) && !variable.key.is_empty())
             .filter_map(|variable| {
                 let value = variables.reference(&variable.key)?;
@@ -69,8 +101,9 @@ impl<'a> DockerJob<'a> {
     }
 
     pub(super) fn host_config(&self) -> HostConfig {
-        let builds = self.inner.builds_mount(self.run.slot);
-        let config = container::job_host_config(&self.inner.settings, builds);
+        let mut binds = vec![self.inner.builds_mount(self.run.slot)];
+        binds.extend(self.volumes.iter().cloned());
+        let config = container::job_host_config(&self.inner.settings, binds);
         match &self.network {
             Some(network) => HostConfig {
                 network_mode: Some(network.clone()),
@@ -88,7 +121,7 @@ impl<'a> DockerJob<'a> {
             hostname: Some(self.hostname()),
             entrypoint: (!plan.entrypoint.is_empty()).then(|| plan.entrypoint.clone()),
             cmd: Some(script::detection()),
-            env: Some(self.environment()),
+            env: Some(self.environment(|_| true)),
             labels: Some(self.labels("job")),
             user: user.or_else(|| settings.user.clone()),
             attach_stdin: Some(true),
@@ -98,7 +131,6 @@ impl<'a> DockerJob<'a> {
             stdin_once: Some(true),
             tty: Some(false),
             healthcheck: Some(container::no_health_check()),
-            volumes: container::anonymous_volumes(settings),
             host_config: Some(self.host_config()),
             ..ContainerCreateBody::default()
         }
@@ -129,6 +161,7 @@ impl<'a> DockerJob<'a> {
         };
         self.call(&call, trace).await?;
         self.inner.remember_project(slot, project);
+        self.secrets.store(true, Ordering::SeqCst);
         Ok(())
     }
 
@@ -156,8 +189,11 @@ impl Host for DockerJob<'_> {
         ));
         let of_runner = settings.docker_auth_config.as_deref();
         let logins = Logins::of(job, variables, of_runner, |text| trace.warning(text));
+        let (inner, slot) = (Arc::clone(&self.inner), self.run.slot);
+        let taking = tokio::spawn(async move { inner.take_helper(slot).await });
+        // Kept where the clean-up finds it, should this be dropped before it is there.
+        let taking = self.taking.insert(taking);
         let inner = Arc::clone(&self.inner);
-        let helper = inner.take_helper(self.run.slot);
         let images = async {
             let mut service_images = Vec::new();
             for service in &services {
@@ -166,11 +202,13 @@ impl Host for DockerJob<'_> {
             inner.ensure_image(&image, &logins, trace).await?;
             Ok::<_, ExecutorError>(service_images)
         };
-        let (helper, service_images) = tokio::join!(helper, images);
-        self.helper = Some(helper?);
+        let (helper, service_images) = tokio::join!(taking, images);
+        self.taking = None;
+        self.helper = Some(joined(helper, "start the helper")?);
         let service_images = service_images?;
         // Before anything of the job runs, its services included.
         self.claim(trace).await?;
+        self.make_volumes().await?;
         if !services.is_empty() {
             self.make_network().await?;
         }
@@ -180,7 +218,7 @@ impl Host for DockerJob<'_> {
         self.wait_for_services(trace).await?;
         let body = self.job_container(&image);
         let docker = self.inner.docker.clone();
-        self.creating = Some(tokio::spawn(async move {
+        self.creating = Some(self.making.spawn(async move {
             let created = container::create(&docker, &image.platform, body).await;
             created.map_err(ExecutorError::docker("create the job's container"))
         }));
@@ -192,13 +230,17 @@ impl Host for DockerJob<'_> {
         call: &HelperCall,
         trace: &TraceWriter,
     ) -> Result<HelperAnswer, ExecutorError> {
-        self.inner.ask(&self.helper()?.id, call, trace).await
+        let answer = self.inner.ask(&self.helper()?.id, call, trace).await?;
+        if matches!(call.request, HelperRequest::CleanUp) {
+            self.secrets.store(false, Ordering::SeqCst);
+        }
+        Ok(answer)
     }
 
     async fn get_ready(&mut self, _trace: &TraceWriter) -> Result<(), ExecutorError> {
         // Taken out only when it is there: dropped before, it is still found by the clean-up.
         if let Some(creating) = &mut self.creating {
-            let created = created(creating.await);
+            let created = joined(creating.await, "create the job's container");
             self.creating = None;
             self.container = Some(created?);
         }
@@ -222,9 +264,10 @@ impl Host for DockerJob<'_> {
         }
     }
 
-    async fn end_scripts(&self) {
+    async fn end_scripts(&self) -> Result<(), ExecutorError> {
         let all = self.container.iter().chain(&self.services);
-        join_all(all.map(|id| container::remove(&self.inner.docker, id))).await;
+        let ended = join_all(all.map(|id| container::end(&self.inner.docker, id))).await;
+        ended.into_iter().collect()
     }
 
     fn helper_file(&self, name: &str) -> PathBuf {
@@ -240,29 +283,90 @@ impl Host for DockerJob<'_> {
     }
 
     async fn clean_up(&mut self) {
-        if let Some(creating) = self.creating.take() {
-            self.container = created(creating.await).ok();
+        self.making.close();
+        if timeout(MAKING, self.making.wait()).await.is_err() {
+            tracing::warn!("the engine has not answered: something of the job may be left");
         }
-        let helper = async {
-            if let Some(helper) = &self.helper {
-                container::remove(&self.inner.docker, &helper.id).await;
-            }
-        };
-        tokio::join!(self.end_scripts(), helper);
-        if let Some(network) = self.network.take()
-            && let Err(error) = self.inner.docker.remove_network(&network).await
+        self.give_back_helper();
+        self.remove_containers().await;
+        if let Some(helper) = self.helper.take() {
+            self.remove_secrets(&helper).await;
+            container::remove(&self.inner.docker, &helper.id).await;
+        }
+        let labels = self.own_labels();
+        if !self.volumes.is_empty() {
+            volumes::remove_labelled(&self.inner.docker, &labels).await;
+        }
+        if self.network.take().is_some()
+            && let Err(error) = remove_networks(&self.inner.docker, &labels).await
         {
-            tracing::warn!(network, %error, "the job's network was not removed");
+            tracing::warn!(%error, "the job's network was not removed");
         }
     }
 }
 
-/// The container that a task was to make.
-fn created(
-    made: Result<Result<String, ExecutorError>, JoinError>,
-) -> Result<String, ExecutorError> {
-    made.unwrap_or_else(|error| {
-        let source = std::io::Error::other(error);
-        Err(ExecutorError::io("create the job's container")(source))
-    })
+impl DockerJob<'_> {
+    /// What everything of this attempt is labelled with, and nothing else.
+    fn own_labels(&self) -> Vec<String> {
+        let (runner, slot) = (&self.inner.settings.runner.name, self.run.slot);
+        vec![
+            format!("{RUNNER_LABEL}={runner}"),
+            format!("{SLOT_LABEL}={slot}"),
+            format!("{JOB_LABEL}={}", self.run.payload.id),
+        ]
+    }
+
+    /// A helper that comes too late for this job is removed when it is there. It does nothing.
+    fn give_back_helper(&mut self) {
+        let Some(taking) = self.taking.take() else {
+            return;
+        };
+        let inner = Arc::clone(&self.inner);
+        self.inner.warming.spawn(async move {
+            if let Ok(Ok(helper)) = taking.await {
+                container::remove(&inner.docker, &helper.id).await;
+            }
+        });
+    }
+
+    /// Removes the job's containers: those that are known, and those that are found.
+    async fn remove_containers(&self) {
+        if let Err(error) = self.end_scripts().await {
+            tracing::warn!(%error, "a job's container was not ended");
+        }
+        let found = match container::labelled(&self.inner.docker, &self.own_labels()).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "the job's containers were not listed");
+                return;
+            }
+        };
+        let ids = found.iter().filter_map(|container| container.id.as_deref());
+        join_all(ids.map(|id| container::remove(&self.inner.docker, id))).await;
+    }
+
+    /// Removes the job's secrets if its course did not come to that.
+    async fn remove_secrets(&self, helper: &Helper) {
+        if !self.secrets.load(Ordering::SeqCst) {
+            return;
+        }
+        let call = HelperCall {
+            place: self.plan.place.clone(),
+            request: HelperRequest::CleanUp,
+        };
+        // Not into the trace: it may be somebody else's by now.
+        let removed = self.inner.exec_helper(&helper.id, &call, |_| {});
+        match timeout(SECRETS, removed).await {
+            Ok(Ok(executed)) if executed.exit_code == 0 => {}
+            _ => tracing::warn!("a job's secrets stay in its slot's folder until the next job"),
+        }
+    }
+}
+
+/// What a task was to make.
+fn joined<T>(
+    made: Result<Result<T, ExecutorError>, JoinError>,
+    action: &str,
+) -> Result<T, ExecutorError> {
+    made.unwrap_or_else(|error| Err(ExecutorError::io(action)(std::io::Error::other(error))))
 }

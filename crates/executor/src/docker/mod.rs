@@ -9,6 +9,7 @@ mod job;
 mod services;
 mod size;
 mod sweep;
+mod volumes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,13 +34,14 @@ use self::job::DockerJob;
 pub use self::helper::{HELPER_DOCKERFILE, HELPER_IMAGE};
 pub use self::sweep::kill_all;
 
-/// Label of every container of a job: the job's number.
+/// Label of everything of a job: the job's number.
 pub const JOB_LABEL: &str = "onspot.job";
 /// Label of every container: the slot's number.
 pub const SLOT_LABEL: &str = "onspot.slot";
-/// Label of every container and network: the runner's name.
+/// Label of every container, network and volume: the runner's name.
 pub const RUNNER_LABEL: &str = "onspot.runner";
-/// Label of every container and network: `job`, `service`, `helper` or `network`.
+/// Label of every container, network and volume: `job`, `service`, `helper`, `network` or
+/// `volume`.
 pub const KIND_LABEL: &str = "onspot.kind";
 
 /// How long the engine gets to answer: it may have to take in gigabytes first.

@@ -7,7 +7,7 @@ use bollard::models::{
     ContainerCreateBody, EndpointSettings, ImageInspect, NetworkConnectRequest,
     NetworkCreateRequest, NetworkingConfig,
 };
-use onspot_gitlab::TraceWriter;
+use onspot_gitlab::{TraceWriter, Variable};
 
 use super::container;
 use super::helper::short_id;
@@ -31,16 +31,19 @@ impl DockerJob<'_> {
             return Ok(());
         }
         let name = format!("onspot-{}-{}", self.run.payload.id, short_id());
+        // Known before it is there: a job that is stopped meanwhile removes it all the same.
+        self.network = Some(name.clone());
         let request = NetworkCreateRequest {
-            name: name.clone(),
+            name,
             driver: Some("bridge".into()),
             labels: Some(self.labels("network")),
             ..NetworkCreateRequest::default()
         };
-        let created = self.inner.docker.create_network(request).await;
-        created.map_err(ExecutorError::docker("create the job's network"))?;
-        self.network = Some(name);
-        Ok(())
+        let docker = self.inner.docker.clone();
+        self.made(async move { docker.create_network(request).await })
+            .await?
+            .map_err(ExecutorError::docker("create the job's network"))
+            .map(drop)
     }
 
     /// Starts a service.
@@ -55,7 +58,7 @@ impl DockerJob<'_> {
             plan.name,
             plan.aliases.join(", ")
         ));
-        let mut env = self.environment();
+        let mut env = self.environment(|variable| self.is_for_services(variable));
         env.extend(
             plan.variables
                 .iter()
@@ -69,12 +72,14 @@ impl DockerJob<'_> {
             env: Some(env),
             labels: Some(self.labels("service")),
             user: Some(plan.user.clone()).filter(|user| !user.is_empty()),
-            volumes: container::anonymous_volumes(&self.inner.settings),
             host_config: Some(self.host_config()),
             networking_config: self.aliases(&plan.aliases),
             ..ContainerCreateBody::default()
         };
-        let created = container::create(&self.inner.docker, &plan.platform, body).await;
+        let (docker, platform) = (self.inner.docker.clone(), plan.platform.clone());
+        let created = self
+            .made(async move { container::create(&docker, &platform, body).await })
+            .await?;
         let id = created.map_err(ExecutorError::docker(format!(
             "create service {}",
             plan.name
@@ -89,6 +94,21 @@ impl DockerJob<'_> {
             self.addresses.push(address);
         }
         Ok(())
+    }
+
+    /// Whether services get a variable. Their images are somebody else's code: secrets are not for
+    /// them, unless their own variables name them. The runner's environment is for all, unless the
+    /// job has put something else in its place.
+    fn is_for_services(&self, variable: &Variable) -> bool {
+        let of_runner = |line: &String| {
+            line.split_once('=')
+                .is_some_and(|(key, _)| key.trim() == variable.key)
+        };
+        let of_job = |given: &Variable| given.key == variable.key;
+        (variable.public && !variable.masked)
+            || (variable.key != "DOCKER_AUTH_CONFIG"
+                && self.inner.settings.runner.environment.iter().any(of_runner)
+                && !self.run.payload.variables.iter().any(of_job))
     }
 
     fn aliases(&self, aliases: &[String]) -> Option<NetworkingConfig> {

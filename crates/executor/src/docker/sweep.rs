@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use bollard::Docker;
-use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder};
+use bollard::query_parameters::ListNetworksOptionsBuilder;
 use futures::future::join_all;
 
-use super::{KIND_LABEL, RUNNER_LABEL, container};
+use super::{KIND_LABEL, RUNNER_LABEL, container, volumes};
 use crate::error::ExecutorError;
 use crate::run::Swept;
 
-/// Kills and removes every container and network of onspot on this host's engine, whichever
+/// Kills and removes every container, volume and network of onspot on this host's engine, whichever
 /// runner's. For a watchdog whose agent is dead or has lost its lease.
 ///
 /// # Errors
@@ -25,14 +25,10 @@ pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept
         Some(runner) => format!("{RUNNER_LABEL}={runner}"),
         None => KIND_LABEL.to_owned(),
     };
-    let filters = HashMap::from([("label", vec![label.as_str()])]);
+    let labels = [label];
     let mut swept = Swept::default();
 
-    let options = ListContainersOptionsBuilder::default()
-        .all(true)
-        .filters(&filters)
-        .build();
-    let containers = docker.list_containers(Some(options)).await;
+    let containers = container::labelled(docker, &labels).await;
     let containers = containers.map_err(ExecutorError::docker("list the containers"))?;
     let mut ids = Vec::new();
     for found in containers {
@@ -50,6 +46,18 @@ pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept
     // All at once: a lease that has ended does not wait for one after the other.
     join_all(ids.iter().map(|id| container::remove(docker, id))).await;
 
+    volumes::remove_labelled(docker, &labels).await;
+    swept.networks = remove_networks(docker, &labels).await?;
+    Ok(swept)
+}
+
+/// Removes the networks with all of these labels, and says how many there were.
+pub(super) async fn remove_networks(
+    docker: &Docker,
+    labels: &[String],
+) -> Result<usize, ExecutorError> {
+    let filters = HashMap::from([("label", labels.to_vec())]);
+    let mut removed = 0;
     let options = ListNetworksOptionsBuilder::default()
         .filters(&filters)
         .build();
@@ -57,9 +65,9 @@ pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept
     for network in networks.map_err(ExecutorError::docker("list the networks"))? {
         let Some(id) = network.id else { continue };
         match docker.remove_network(&id).await {
-            Ok(()) => swept.networks += 1,
+            Ok(()) => removed += 1,
             Err(error) => tracing::warn!(id, %error, "a network was not removed"),
         }
     }
-    Ok(swept)
+    Ok(removed)
 }

@@ -2,15 +2,71 @@
 //! those of an onspot that is gone.
 
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 
 /// The variable that marks a job's processes; its value is the slot's folder.
 pub(super) const MARK: &str = "ONSPOT_SHELL_SLOT";
 
 /// How often is looked for processes that were born while others were killed.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 200;
+
+/// A script's process group: it also holds those that have cleared their environment, and with it
+/// the mark.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    leader: Mutex<Option<Pid>>,
+    stopping: AtomicBool,
+}
+
+impl Group {
+    /// A script runs, the leader of a group of its own.
+    pub(super) fn begin(&self, leader: Option<u32>) {
+        self.set(leader.and_then(|id| Pid::from_raw(id.cast_signed())));
+    }
+
+    /// Asks all of the group to end.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.signal(Signal::TERM);
+    }
+
+    /// Whether the group has been asked to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Kills the group and forgets it: its number may soon be another's.
+    pub(super) fn end(&self) {
+        self.signal(Signal::KILL);
+        self.set(None);
+        self.stopping.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether any process of it is left.
+    pub(super) fn lives(&self) -> bool {
+        self.get()
+            .is_some_and(|group| test_kill_process_group(group).is_ok())
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.get() {
+            // One that has just ended is what was wanted.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    fn set(&self, leader: Option<Pid>) {
+        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = leader;
+    }
+
+    fn get(&self) -> Option<Pid> {
+        *self.leader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The processes whose mark begins so.
 pub(super) fn marked(mark: &str) -> Vec<Pid> {
@@ -53,14 +109,15 @@ pub(super) fn signal_marked(mark: &str, signal: Signal) {
     }
 }
 
-/// Kills all of them.
-pub(super) async fn end_marked(mark: &str) {
+/// Kills all of them; says whether none is left.
+pub(super) async fn end_marked(mark: &str) -> bool {
     for _ in 0..ROUNDS {
         if marked(mark).is_empty() {
-            return;
+            return true;
         }
         signal_marked(mark, Signal::KILL);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tracing::warn!(mark, "some of a job's processes cannot be killed");
+    false
 }

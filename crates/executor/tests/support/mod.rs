@@ -152,6 +152,25 @@ impl Bench {
         String::from_utf8(output.stdout).unwrap().lines().count()
     }
 
+    /// How many networks there are with this runner's label.
+    pub(crate) fn networks(&self) -> usize {
+        self.listed("network")
+    }
+
+    /// How many volumes there are with this runner's label.
+    pub(crate) fn volumes(&self) -> usize {
+        self.listed("volume")
+    }
+
+    fn listed(&self, what: &str) -> usize {
+        let output = Command::new("docker")
+            .args([what, "ls", "--quiet"])
+            .args(["--filter", &format!("label=onspot.runner={}", self.runner)])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().count()
+    }
+
     /// Removes helpers and folders.
     pub(crate) async fn finish(self) {
         self.executor.close().await;

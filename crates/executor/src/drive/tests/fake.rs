@@ -22,6 +22,10 @@ pub(super) struct Behaviour {
     /// Requests that the helper fails.
     pub(super) fails: &'static [&'static str],
     pub(super) refuse_start: bool,
+    /// Whether what is endless stays so when the script is stopped.
+    pub(super) still_endless: bool,
+    /// Whether the job has a step after its script.
+    pub(super) releases: bool,
 }
 
 struct FakeHost {
@@ -38,6 +42,9 @@ impl FakeHost {
     /// Endless until it is stopped, for those that are.
     async fn work(&self, what: &str) {
         if self.behaviour.endless.contains(&what) {
+            if self.behaviour.still_endless && what != "script" {
+                std::future::pending::<()>().await;
+            }
             let mut stopped = self.stopped.subscribe();
             let _ = stopped.wait_for(|stopped| *stopped).await;
         }
@@ -103,11 +110,18 @@ impl Host for FakeHost {
 
     async fn stop_script(&self) {
         self.note("stop_script");
+        if self.behaviour.endless.contains(&"stop_script") {
+            std::future::pending::<()>().await;
+        }
         self.stopped.send_replace(true);
     }
 
-    async fn end_scripts(&self) {
+    async fn end_scripts(&self) -> Result<(), ExecutorError> {
         self.note("end_scripts");
+        if self.behaviour.fails.contains(&"end_scripts") {
+            return Err(ExecutorError::Unkillable);
+        }
+        Ok(())
     }
 
     fn helper_file(&self, name: &str) -> PathBuf {
@@ -135,7 +149,7 @@ pub(super) struct Ended {
     pub(super) trace: String,
 }
 
-fn payload() -> JobPayload {
+fn payload(behaviour: &Behaviour) -> JobPayload {
     let step = |name: &str| Step {
         name: name.into(),
         script: vec!["true".into()],
@@ -161,6 +175,9 @@ fn payload() -> JobPayload {
         ..JobPayload::default()
     };
     payload.job_info.project_full_path = "g/p".into();
+    if behaviour.releases {
+        payload.steps.insert(1, step("release"));
+    }
     payload
 }
 
@@ -174,7 +191,7 @@ pub(super) async fn course(behaviour: Behaviour, stop_at: Option<(&str, Stop)>) 
         slot: 0,
         world_writable: true,
     };
-    let payload = payload();
+    let payload = payload(&behaviour);
     let plan = JobPlan::new(&payload, &settings, &site).unwrap();
     let trace = TraceWriter::detached(&[]).unwrap();
     let (stop, stopped) = watch::channel(None);
