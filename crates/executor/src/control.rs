@@ -42,6 +42,19 @@ impl Control {
         }
     }
 
+    /// The same with time of its own, whatever is left of the job's.
+    pub(crate) fn afresh(&self, limit: Duration) -> Self {
+        Self {
+            stop: self.stop.clone(),
+            deadline: Instant::now() + limit,
+        }
+    }
+
+    /// Whether somebody has cancelled the job.
+    pub(crate) fn is_canceled(&self) -> bool {
+        *self.stop.borrow() == Some(Stop::Cancel)
+    }
+
     /// Whether the job's time is up.
     pub(crate) fn is_late(&self) -> bool {
         Instant::now() >= self.deadline
@@ -70,22 +83,28 @@ impl Control {
 
     /// Waits until the job is to end early.
     pub(crate) async fn interrupted(&self, by_cancel: bool) -> Interruption {
-        let mut stop = self.stop.clone();
-        let stopped = async {
-            let counts =
-                |stop: &Option<Stop>| stop.is_some_and(|stop| by_cancel || stop != Stop::Cancel);
-            let stop = stop.wait_for(counts).await.map(|stop| *stop);
-            match stop {
-                Ok(Some(Stop::Cancel)) => Interruption::Canceled,
-                Ok(_) => Interruption::Aborted,
-                // Nobody is left who could stop it: it runs to its end.
-                Err(_) => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
-            interruption = stopped => interruption,
+            interruption = self.stopped(by_cancel) => interruption,
             () = sleep_until(self.deadline) => Interruption::TimedOut,
+        }
+    }
+
+    /// Waits for an abort, and for nothing else.
+    pub(crate) async fn aborted(&self) {
+        self.stopped(false).await;
+    }
+
+    async fn stopped(&self, by_cancel: bool) -> Interruption {
+        let mut stop = self.stop.clone();
+        let counts =
+            |stop: &Option<Stop>| stop.is_some_and(|stop| by_cancel || stop != Stop::Cancel);
+        let stop = stop.wait_for(counts).await.map(|stop| *stop);
+        match stop {
+            Ok(Some(Stop::Cancel)) => Interruption::Canceled,
+            Ok(_) => Interruption::Aborted,
+            // Nobody is left who could stop it: it runs to its end.
+            Err(_) => std::future::pending().await,
         }
     }
 }

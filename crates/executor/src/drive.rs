@@ -1,6 +1,7 @@
 //! The course of a job, the same in Docker and in a shell: sources, cache, artifacts, script,
 //! after_script, cache, artifacts, clean-up.
 
+mod scripts;
 mod storage;
 
 use std::time::Duration;
@@ -133,25 +134,51 @@ fn finish(run: &JobRun, end: Result<(), End>) -> Outcome {
 impl<H: Host> Course<'_, H> {
     async fn run(&mut self) -> Result<(), End> {
         self.prepare().await?;
+        let end = self.stages().await;
+        if end != Err(End::Aborted) {
+            self.clean_up().await?;
+        }
+        end
+    }
+
+    async fn stages(&mut self) -> Result<(), End> {
         self.get_sources().await?;
         self.restore_caches().await?;
         self.download_artifacts().await?;
         self.get_ready().await?;
-        let mut end = self.step_script().await;
+        let end = self.steps().await;
         if end == Err(End::Aborted) {
             return end;
         }
-        self.after_script(&end).await?;
-        self.host.end_scripts().await;
-        if end != Err(End::Canceled) && !self.control.is_late() {
-            let success = end.is_ok();
-            let saved = self.save_caches(success).await;
-            end = end.and(saved);
-            let uploaded = self.upload_artifacts(success).await;
-            end = end.and(uploaded);
+        let end = self.after_script(end).await;
+        if end == Err(End::Aborted) {
+            return end;
         }
+        // What is packed must not change any more, and nobody may lead the packing astray.
+        if let Err(error) = self.host.end_scripts().await {
+            return end.and(Err(End::error(&error)));
+        }
+        if self.control.is_late() {
+            return end;
+        }
+        self.save_all(end).await
+    }
+
+    /// Saves caches and uploads artifacts. A cancel stops the script, not this: as with GitLab
+    /// Runner, a canceled job keeps what is meant for one that failed.
+    async fn save_all(&mut self, end: Result<(), End>) -> Result<(), End> {
+        let success = end.is_ok();
+        let unlimited = self.control.clone();
+        if end == Err(End::Canceled) {
+            self.control = unlimited.within(CANCELED_LIMIT);
+        }
+        let mut end = first(end, self.save_caches(success).await);
         if end != Err(End::Aborted) {
-            self.clean_up().await?;
+            end = first(end, self.upload_artifacts(success).await);
+        }
+        self.control = unlimited;
+        if end.is_ok() && self.control.is_canceled() {
+            return Err(End::Canceled);
         }
         end
     }
@@ -210,104 +237,6 @@ impl<H: Host> Course<'_, H> {
         }
     }
 
-    async fn step_script(&self) -> Result<(), End> {
-        let title = "Executing \"step_script\" stage of the job script";
-        let began = self.begin("step_script", title).await;
-        self.tell(Event::Started).await;
-        let limit = self.plan.limit("RUNNER_SCRIPT_TIMEOUT");
-        let control =
-            limit.map_or_else(|| self.control.clone(), |limit| self.control.within(limit));
-        let result = match self.script(&self.plan.script, &control).await {
-            Ok(Ok(exit_code)) => {
-                self.tell(Event::ScriptDone { exit_code }).await;
-                match exit_code {
-                    0 => Ok(()),
-                    code => Err(End::Failed {
-                        reason: FailureReason::ScriptFailure,
-                        exit_code: Some(code),
-                        message: format!("exit code {code}"),
-                    }),
-                }
-            }
-            Ok(Err(error)) => Err(End::error(&error)),
-            Err(interruption) => {
-                let limit = limit
-                    .filter(|_| !self.control.is_late())
-                    .unwrap_or(self.run.timeout);
-                Err(End::interrupted(interruption, limit))
-            }
-        };
-        self.end("step_script", began, &result).await;
-        result
-    }
-
-    /// Runs a script; interrupted, it is stopped before this returns.
-    async fn script(
-        &self,
-        script: &str,
-        control: &Control,
-    ) -> Result<Result<i32, ExecutorError>, Interruption> {
-        let mut running = std::pin::pin!(self.host.script(script, &self.run.trace));
-        let interruption = tokio::select! {
-            done = &mut running => return Ok(done),
-            interruption = control.interrupted(true) => interruption,
-        };
-        match interruption {
-            // What it still says while it stops belongs to the trace.
-            Interruption::Canceled | Interruption::TimedOut => {
-                let stopping = async { tokio::join!(self.host.stop_script(), &mut running) };
-                let aborted = self.control.interrupted(false);
-                tokio::select! {
-                    _ = stopping => Err(interruption),
-                    Interruption::Aborted = aborted => Err(Interruption::Aborted),
-                    else => Err(interruption),
-                }
-            }
-            Interruption::Aborted => Err(Interruption::Aborted),
-        }
-    }
-
-    async fn after_script(&self, end: &Result<(), End>) -> Result<(), End> {
-        let status = match end {
-            Ok(()) => "success",
-            Err(End::Canceled) => "canceled",
-            Err(_) => "failed",
-        };
-        let Some(script) = self.plan.after_script(status) else {
-            return Ok(());
-        };
-        if self.control.is_late() {
-            return Ok(());
-        }
-        let limit = self.plan.limit("RUNNER_AFTER_SCRIPT_TIMEOUT");
-        let limit = limit.unwrap_or(self.after_script_timeout);
-        let began = self.begin("after_script", "Running after_script").await;
-        let running = self.host.script(&script, &self.run.trace);
-        let result = match self.control.within(limit).guard_from_abort(running).await {
-            Ok(Ok(0)) => Ok(()),
-            Ok(Ok(code)) => {
-                self.warn(&format!(
-                    "after_script failed (exit code {code}); the job goes on"
-                ));
-                Ok(())
-            }
-            Ok(Err(error)) => {
-                self.warn(&format!("after_script could not run: {error}"));
-                Ok(())
-            }
-            Err(Interruption::Aborted) => Err(End::Aborted),
-            Err(_) => {
-                let limit = humantime::format_duration(limit);
-                self.warn(&format!(
-                    "after_script was stopped after {limit}; the job goes on"
-                ));
-                Ok(())
-            }
-        };
-        self.end("after_script", began, &result).await;
-        result
-    }
-
     /// Removes what was written for the job's time only.
     async fn clean_up(&self) -> Result<(), End> {
         let name = "cleanup_file_variables";
@@ -315,7 +244,7 @@ impl<H: Host> Course<'_, H> {
         let work = self.call(HelperRequest::CleanUp);
         let result = match self
             .control
-            .within(CLEAN_UP_LIMIT)
+            .afresh(CLEAN_UP_LIMIT)
             .guard_from_abort(work)
             .await
         {
@@ -343,9 +272,23 @@ impl<H: Host> Course<'_, H> {
         result
     }
 
+    /// The same after the script: a cancel comes too late to matter.
+    async fn late_section<T>(
+        &self,
+        name: &str,
+        title: &str,
+        work: impl Future<Output = Result<T, ExecutorError>>,
+    ) -> Result<T, End> {
+        let began = self.begin(name, title).await;
+        let guarded = self.control.guard_from_abort(work).await;
+        let result = settle(guarded, self.run.timeout);
+        self.end(name, began, &result).await;
+        result
+    }
+
     async fn begin(&self, name: &str, title: &str) -> Instant {
         self.run.trace.section_start(name, title, false);
-        if !matches!(name, "step_script" | "after_script") {
+        if !name.starts_with("step_") && name != "after_script" {
             self.tell(Event::Preparing(name.to_owned())).await;
         }
         Instant::now()
@@ -383,6 +326,17 @@ impl<H: Host> Course<'_, H> {
 
 /// The clean-up is not worth more.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long caches and artifacts of a canceled job may take: somebody waits for its end.
+const CANCELED_LIMIT: Duration = Duration::from_mins(10);
+
+/// The first error, unless the other is an abort: that ends everything.
+fn first(end: Result<(), End>, then: Result<(), End>) -> Result<(), End> {
+    match then {
+        Err(End::Aborted) => then,
+        then => end.and(then),
+    }
+}
 
 fn settle<T>(
     guarded: Result<Result<T, ExecutorError>, Interruption>,

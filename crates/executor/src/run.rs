@@ -50,8 +50,8 @@ impl fmt::Debug for JobRun {
 /// Why a job is to end before its script does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Somebody cancelled the job: the script is killed, `after_script` runs, and the outcome is
-    /// [`Outcome::Canceled`].
+    /// Somebody cancelled the job: the script is killed, `after_script` runs, caches and artifacts
+    /// that are meant for a failed job are kept, and the outcome is [`Outcome::Canceled`].
     Cancel,
     /// The attempt is no longer ours: everything is killed now and nobody is told
     /// ([`Outcome::Aborted`]).

@@ -28,8 +28,12 @@ impl<H: Host> Course<'_, H> {
                     self.warn(warning);
                 }
                 // The job can do without: nothing here fails it.
-                if let Err(error) = self.restore_cache(cache).await {
-                    self.warn(&format!("the cache was not restored: {error}"));
+                for left in (0..self.plan.restore_attempts).rev() {
+                    let Err(error) = self.restore_cache(cache).await else {
+                        break;
+                    };
+                    let again = if left > 0 { "; trying again" } else { "" };
+                    self.warn(&format!("the cache was not restored: {error}{again}"));
                 }
             }
             Ok(())
@@ -111,7 +115,7 @@ impl<H: Host> Course<'_, H> {
             }
             Ok(())
         };
-        self.section(name, title, work).await
+        self.late_section(name, title, work).await
     }
 
     async fn save_cache(&self, cache: &CachePlan) -> Result<(), ExecutorError> {
@@ -214,7 +218,7 @@ impl<H: Host> Course<'_, H> {
             }
             failed.map_or(Ok(()), Err)
         };
-        match self.section(name, title, work).await {
+        match self.late_section(name, title, work).await {
             Err(End::Failed {
                 reason: FailureReason::RunnerSystemFailure,
                 message,

@@ -99,7 +99,8 @@ async fn the_script_never_runs_when_something_before_it_fails() {
     };
     assert_eq!(reason, FailureReason::RunnerSystemFailure);
     assert_eq!(message, "get_sources failed in the helper (exit code 1)");
-    assert_eq!(ended.log, after(&BEFORE[..2], &["clean_up"]));
+    let rest = ["cleanup_file_variables", "clean_up"];
+    assert_eq!(ended.log, after(&BEFORE[..2], &rest));
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,7 +146,7 @@ async fn artifacts_that_fail_fail_the_job() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_of_the_script_runs_after_script_and_nothing_else() {
+async fn a_cancel_of_the_script_runs_what_is_meant_for_a_failure() {
     let behaviour = Behaviour {
         endless: &["script"],
         ..Behaviour::default()
@@ -156,6 +157,8 @@ async fn a_cancel_of_the_script_runs_after_script_and_nothing_else() {
         "stop_script",
         "after_script(canceled)",
         "end_scripts",
+        "archive_cache",
+        "upload_artifacts",
         "cleanup_file_variables",
         "clean_up",
     ];
@@ -170,7 +173,70 @@ async fn a_cancel_before_the_script_ends_at_once() {
     };
     let ended = course(behaviour, Some(("get_sources", Stop::Cancel))).await;
     assert_eq!(ended.outcome, Outcome::Canceled);
-    assert_eq!(ended.log, after(&BEFORE[..2], &["clean_up"]));
+    let rest = ["cleanup_file_variables", "clean_up"];
+    assert_eq!(ended.log, after(&BEFORE[..2], &rest));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_canceled_job_keeps_takes_bounded_time() {
+    let behaviour = Behaviour {
+        endless: &["script", "archive_cache"],
+        still_endless: true,
+        ..Behaviour::default()
+    };
+    let began = tokio::time::Instant::now();
+    let ended = course(behaviour, Some(("script", Stop::Cancel))).await;
+    assert_eq!(ended.outcome, Outcome::Canceled);
+    assert!(began.elapsed() < std::time::Duration::from_mins(15));
+    assert!(ended.log.contains(&"cleanup_file_variables".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_packed_while_something_may_still_run() {
+    let behaviour = Behaviour {
+        fails: &["end_scripts"],
+        ..Behaviour::default()
+    };
+    let ended = course(behaviour, None).await;
+    let Outcome::Failed { reason, .. } = ended.outcome else {
+        panic!("{:?}", ended.outcome)
+    };
+    assert_eq!(reason, FailureReason::RunnerSystemFailure);
+    let rest = [
+        "after_script(success)",
+        "end_scripts",
+        "cleanup_file_variables",
+        "clean_up",
+    ];
+    assert_eq!(ended.log, after(&BEFORE, &rest));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_counts_while_a_late_script_is_stopped() {
+    let behaviour = Behaviour {
+        endless: &["script", "stop_script"],
+        ..Behaviour::default()
+    };
+    let ended = course(behaviour, Some(("stop_script", Stop::Abort))).await;
+    assert_eq!(ended.outcome, Outcome::Aborted);
+    assert_eq!(ended.log, after(&BEFORE, &["stop_script", "clean_up"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn further_steps_run_until_one_fails() {
+    for (exit_code, scripts) in [(0, 2), (2, 1)] {
+        let behaviour = Behaviour {
+            exit_code,
+            releases: true,
+            ..Behaviour::default()
+        };
+        let ended = course(behaviour, None).await;
+        assert_eq!(ended.outcome == Outcome::Success, exit_code == 0);
+        let ran = ended.log.iter().filter(|entry| *entry == "script").count();
+        assert_eq!(ran, scripts, "{:?}", ended.log);
+        let released = ended.trace.contains("\"step_release\" stage");
+        assert_eq!(released, exit_code == 0, "{}", ended.trace);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,6 +307,7 @@ async fn an_endless_script_is_ended_by_the_timeout_without_after_script() {
     );
     assert_eq!(message, "execution took longer than 1h");
     assert!(ended.log.contains(&"stop_script".to_owned()));
+    assert!(ended.log.contains(&"cleanup_file_variables".to_owned()));
     assert!(
         !ended
             .log

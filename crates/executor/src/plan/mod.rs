@@ -28,6 +28,15 @@ pub(crate) struct Site<'a> {
     pub(crate) world_writable: bool,
 }
 
+/// One of a job's scripts.
+#[derive(Debug)]
+pub(crate) struct StepPlan {
+    /// Its section in the trace: `step_script`, `step_release`.
+    pub(crate) section: String,
+    /// Its lines, ready for a shell's standard input.
+    pub(crate) script: String,
+}
+
 /// Everything a job's run consists of.
 #[derive(Debug)]
 pub(crate) struct JobPlan {
@@ -41,8 +50,10 @@ pub(crate) struct JobPlan {
     pub(crate) caches: Vec<CachePlan>,
     /// Artifacts of earlier jobs.
     pub(crate) downloads: DownloadArtifacts,
-    /// `before_script` and `script`, ready for a shell's standard input.
-    pub(crate) script: String,
+    /// How often restoring a cache is tried.
+    pub(crate) restore_attempts: u32,
+    /// The job's scripts but `after_script`, in turn.
+    pub(crate) steps: Vec<StepPlan>,
     /// What to upload.
     pub(crate) uploads: Vec<UploadPlan>,
     after_script: Vec<String>,
@@ -62,20 +73,13 @@ impl JobPlan {
             project,
             world_writable: site.world_writable,
         };
-        let steps = job.step(Step::SCRIPT).map_or(&[][..], |step| &step.script);
-        let lines = settings
-            .pre_build_script
-            .iter()
-            .chain(steps)
-            .chain(&settings.post_build_script)
-            .cloned()
-            .collect::<Vec<_>>();
         Ok(Self {
             sources: sources::plan(job, settings, &variables, &place)?,
             caches: storage::caches(job, &variables),
             downloads: storage::downloads(job, settings, &variables),
             uploads: storage::uploads(job, settings, &variables),
-            script: script::shell(&variables, &place, &lines),
+            restore_attempts: sources::attempts(&variables, "RESTORE_CACHE_ATTEMPTS"),
+            steps: steps(job, settings, &variables, &place),
             after_script: job
                 .step(Step::AFTER_SCRIPT)
                 .map(|step| step.script.clone())
@@ -96,6 +100,13 @@ impl JobPlan {
         Some(script::shell(&variables, &self.place, &self.after_script))
     }
 
+    /// Whether a failure of `after_script` changes nothing, as it usually does not.
+    pub(crate) fn ignores_after_script(&self) -> bool {
+        self.variables
+            .get("AFTER_SCRIPT_IGNORE_ERRORS")
+            .is_none_or(|value| !is_no(value))
+    }
+
     /// A limit set by a variable such as `RUNNER_SCRIPT_TIMEOUT` (`1h 30m`), if it is one.
     pub(crate) fn limit(&self, variable: &str) -> Option<std::time::Duration> {
         let text = self.variables.get(variable)?;
@@ -103,6 +114,43 @@ impl JobPlan {
             .ok()
             .filter(|limit| !limit.is_zero())
     }
+}
+
+/// The job's scripts but `after_script`, each in a shell of its own. A job without any has an
+/// empty one: the runner's own lines still run.
+fn steps(
+    job: &JobPayload,
+    settings: &RunnerSettings,
+    variables: &Variables,
+    place: &Place,
+) -> Vec<StepPlan> {
+    let plan = |name: &str, script: &[String]| {
+        let before = settings.pre_build_script.iter();
+        let lines = before.chain(script).chain(&settings.post_build_script);
+        let lines: Vec<String> = lines.cloned().collect();
+        StepPlan {
+            section: format!("step_{name}"),
+            script: script::shell(variables, place, &lines),
+        }
+    };
+    let steps: Vec<StepPlan> = job
+        .steps
+        .iter()
+        .filter(|step| step.name != Step::AFTER_SCRIPT)
+        .map(|step| plan(&step.name, &step.script))
+        .collect();
+    if steps.is_empty() {
+        return vec![plan(Step::SCRIPT, &[])];
+    }
+    steps
+}
+
+/// Whether a variable says no, in the words that GitLab Runner understands.
+fn is_no(value: &str) -> bool {
+    matches!(
+        value.trim().to_ascii_lowercase().as_str(),
+        "false" | "f" | "0"
+    )
 }
 
 #[cfg(test)]

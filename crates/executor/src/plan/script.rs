@@ -14,6 +14,10 @@ use crate::helper::request::Place;
 pub(crate) fn shell(variables: &Variables, place: &Place, commands: &[String]) -> String {
     let mut body = exports(variables);
     let _ = writeln!(body, "cd {}", quote(&place.project_dir()));
+    // After the variables: they would show their values.
+    if variables.flag("CI_DEBUG_TRACE") {
+        body.push_str("set -x\n");
+    }
     for command in commands {
         body.push_str(&shown(command));
     }

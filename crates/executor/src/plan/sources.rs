@@ -4,7 +4,7 @@ use onspot_gitlab::Variables;
 use onspot_gitlab::job::{Hook, JobPayload, RefType};
 use url::Url;
 
-use super::script;
+use super::{is_no, script};
 use crate::error::ExecutorError;
 use crate::helper::request::{Login, Place, Sources, Strategy, Submodules};
 use crate::settings::RunnerSettings;
@@ -170,13 +170,6 @@ pub(super) fn attempts(variables: &Variables, key: &str) -> u32 {
         .and_then(|n| n.trim().parse().ok())
         .unwrap_or(1)
         .clamp(1, 10)
-}
-
-fn is_no(value: &str) -> bool {
-    matches!(
-        value.trim().to_ascii_lowercase().as_str(),
-        "false" | "f" | "0"
-    )
 }
 
 /// The job's variables for git, but none that would change what the helper itself is made of.

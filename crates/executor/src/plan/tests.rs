@@ -86,7 +86,7 @@ fn with_variables(variables: &[(&str, &str)]) -> Value {
 
 #[test]
 fn the_script_of_the_cowsay_job() {
-    insta::assert_snapshot!(plan(json!({})).script);
+    insta::assert_snapshot!(plan(json!({})).steps[0].script);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_scripts_of_the_runner_surround_the_jobs() {
     };
     let plan = JobPlan::new(&payload(json!({})), &settings, &SITE).unwrap();
     let [before, cowsay, after] = ["before the build", "cowsay -f", "after the build"]
-        .map(|text| plan.script.rfind(text).unwrap());
+        .map(|text| plan.steps[0].script.rfind(text).unwrap());
     assert!(before < cowsay && cowsay < after);
     assert!(
         plan.sources
@@ -121,6 +121,48 @@ fn the_scripts_of_the_runner_surround_the_jobs() {
             .unwrap()
             .contains("echo before the sources")
     );
+}
+
+#[test]
+fn each_step_but_after_script_is_run_in_turn() {
+    let step = |name: &str| json!({ "name": name, "script": [format!("echo {name}")] });
+    let steps = json!([step("script"), step("release"), step("after_script")]);
+    let plan = plan(json!({ "steps": steps }));
+    let sections: Vec<&str> = plan.steps.iter().map(|step| &*step.section).collect();
+    assert_eq!(sections, ["step_script", "step_release"]);
+    assert!(plan.steps[1].script.contains("echo release"));
+    assert!(!plan.steps[0].script.contains("echo release"));
+}
+
+#[test]
+fn variables_change_what_a_failure_means() {
+    assert!(plan(json!({})).ignores_after_script());
+    let strict = plan(with_variables(&[
+        ("AFTER_SCRIPT_IGNORE_ERRORS", "false"),
+        ("RESTORE_CACHE_ATTEMPTS", "3"),
+        ("CI_DEBUG_TRACE", "true"),
+    ]));
+    assert!(!strict.ignores_after_script());
+    assert_eq!(strict.restore_attempts, 3);
+    assert!(strict.steps[0].script.contains("set -x"));
+}
+
+#[test]
+fn a_protected_cache_is_not_had_by_a_fallback_key() {
+    for key in [
+        "main-protected",
+        "main-protected ",
+        "main-protected/.",
+        "main-protected%2f",
+        "main-protected..",
+        "main-protected. /",
+        r"x/..\main-protected",
+    ] {
+        let plan = plan(with_variables(&[("CACHE_FALLBACK_KEY", key)]));
+        assert_eq!(plan.caches[0].restore.len(), 1, "{key}");
+    }
+    let plan = plan(with_variables(&[("CACHE_FALLBACK_KEY", "main")]));
+    assert_eq!(plan.caches[0].restore[1], "main");
 }
 
 #[test]

@@ -1,0 +1,136 @@
+//! The job's own scripts in its course: the steps, and `after_script`.
+
+use onspot_gitlab::FailureReason;
+
+use super::{Course, End};
+use crate::control::{Control, Interruption};
+use crate::error::ExecutorError;
+use crate::host::Host;
+use crate::plan::StepPlan;
+use crate::run::Event;
+
+impl<H: Host> Course<'_, H> {
+    /// Runs the job's steps in turn, up to the first that fails.
+    pub(super) async fn steps(&self) -> Result<(), End> {
+        self.tell(Event::Started).await;
+        let limit = self.plan.limit("RUNNER_SCRIPT_TIMEOUT");
+        let control =
+            limit.map_or_else(|| self.control.clone(), |limit| self.control.within(limit));
+        let last = self.plan.steps.len().saturating_sub(1);
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            self.step(step, &control, index == last).await?;
+        }
+        Ok(())
+    }
+
+    async fn step(&self, step: &StepPlan, control: &Control, is_last: bool) -> Result<(), End> {
+        let title = format!("Executing \"{}\" stage of the job script", step.section);
+        let began = self.begin(&step.section, &title).await;
+        let result = match self.script(&step.script, control).await {
+            Ok(Ok(exit_code)) => {
+                if is_last || exit_code != 0 {
+                    self.tell(Event::ScriptDone { exit_code }).await;
+                }
+                match exit_code {
+                    0 => Ok(()),
+                    code => Err(End::Failed {
+                        reason: FailureReason::ScriptFailure,
+                        exit_code: Some(code),
+                        message: format!("exit code {code}"),
+                    }),
+                }
+            }
+            Ok(Err(error)) => Err(End::error(&error)),
+            Err(interruption) => {
+                let limit = self.plan.limit("RUNNER_SCRIPT_TIMEOUT");
+                let limit = limit
+                    .filter(|_| !self.control.is_late())
+                    .unwrap_or(self.run.timeout);
+                Err(End::interrupted(interruption, limit))
+            }
+        };
+        self.end(&step.section, began, &result).await;
+        result
+    }
+
+    /// Runs a script; interrupted, it is stopped before this returns.
+    async fn script(
+        &self,
+        script: &str,
+        control: &Control,
+    ) -> Result<Result<i32, ExecutorError>, Interruption> {
+        let mut running = std::pin::pin!(self.host.script(script, &self.run.trace));
+        let interruption = tokio::select! {
+            done = &mut running => return Ok(done),
+            interruption = control.interrupted(true) => interruption,
+        };
+        match interruption {
+            // What it still says while it stops belongs to the trace.
+            Interruption::Canceled | Interruption::TimedOut => {
+                let stopping = async { tokio::join!(self.host.stop_script(), &mut running) };
+                tokio::select! {
+                    _ = stopping => Err(interruption),
+                    () = self.control.aborted() => Err(Interruption::Aborted),
+                }
+            }
+            Interruption::Aborted => Err(Interruption::Aborted),
+        }
+    }
+
+    /// Runs `after_script`, and gives how the job stands then.
+    pub(super) async fn after_script(&self, end: Result<(), End>) -> Result<(), End> {
+        let status = match &end {
+            Ok(()) => "success",
+            Err(End::Canceled) => "canceled",
+            Err(_) => "failed",
+        };
+        let Some(script) = self.plan.after_script(status) else {
+            return end;
+        };
+        if self.control.is_late() {
+            return end;
+        }
+        let limit = self.plan.limit("RUNNER_AFTER_SCRIPT_TIMEOUT");
+        let limit = limit.unwrap_or(self.after_script_timeout);
+        let began = self.begin("after_script", "Running after_script").await;
+        let running = self.host.script(&script, &self.run.trace);
+        let result = match self.control.within(limit).guard_from_abort(running).await {
+            Ok(Ok(0)) => end,
+            Ok(Ok(code)) => {
+                let failed = format!("after_script failed (exit code {code})");
+                self.after_script_failed(end, Some(code), failed)
+            }
+            Ok(Err(error)) => {
+                let failed = format!("after_script could not run: {error}");
+                self.after_script_failed(end, None, failed)
+            }
+            Err(Interruption::Aborted) => Err(End::Aborted),
+            Err(_) => {
+                let limit = humantime::format_duration(limit);
+                let failed = format!("after_script was stopped after {limit}");
+                self.after_script_failed(end, None, failed)
+            }
+        };
+        self.end("after_script", began, &result).await;
+        result
+    }
+
+    /// A failure of `after_script` is one of the job only if the job says so
+    /// (`AFTER_SCRIPT_IGNORE_ERRORS`), and if the job has not failed before.
+    fn after_script_failed(
+        &self,
+        end: Result<(), End>,
+        exit_code: Option<i32>,
+        message: String,
+    ) -> Result<(), End> {
+        if end.is_err() || self.plan.ignores_after_script() {
+            self.warn(&format!("{message}; the job goes on"));
+            return end;
+        }
+        Err(End::Failed {
+            reason: FailureReason::ScriptFailure,
+            exit_code,
+            message,
+        })
+    }
+}
