@@ -164,7 +164,7 @@ impl Features {
         refspecs: true,
         masking: true,
         raw_variables: true,
-        multi_build_steps: false,
+        multi_build_steps: true,
         // A worker that goes on with another one's trace has no beginning to send again.
         trace_reset: false,
         trace_checksum: true,
@@ -178,6 +178,11 @@ impl Features {
     pub const fn docker() -> Self {
         Self {
             image: true,
+            image_executor_opts: true,
+            services: true,
+            service_executor_opts: true,
+            service_variables: true,
+            service_multiple_aliases: true,
             ..Self::COMMON
         }
     }

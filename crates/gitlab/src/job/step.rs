@@ -8,7 +8,7 @@ use super::null_as_default;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Step {
-    /// `script`, `after_script`, or `run`.
+    /// `script`, `after_script`, or another that runs after `script`, such as `release`.
     #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// The script's lines.
