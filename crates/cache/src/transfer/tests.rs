@@ -237,7 +237,7 @@ async fn an_upload_may_take_longer_than_the_idle_timeout() {
 
 #[tokio::test]
 async fn an_upload_that_stands_still_is_given_up() {
-    let (url, server) = slow_server(1, Duration::from_secs(60)).await;
+    let (url, server) = slow_server(1, Duration::from_mins(1)).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("archive");
     fs::write(&file, vec![7; 32 << 20]).unwrap();

@@ -176,10 +176,11 @@ async fn nothing_that_an_earlier_job_planted_runs() {
 
 #[tokio::test]
 async fn a_repository_with_anything_unknown_in_it_is_cloned_anew() {
+    type Plant = fn(&Path);
     let bench = Bench::new();
     let sha = bench.git(&["rev-parse", "HEAD"]);
     let git = bench.project().join(".git");
-    let plant: [(&str, fn(&Path)); 5] = [
+    let plant: [(&str, Plant); 5] = [
         ("commondir", |path| std::fs::write(path, "/evil").unwrap()),
         ("modules", |path| std::fs::create_dir_all(path).unwrap()),
         ("worktrees", |path| std::fs::create_dir_all(path).unwrap()),

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,6 +14,7 @@ use axum::extract::{Multipart, Path as UrlPath, Request, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::{any, post};
 use base64::Engine;
+use futures::StreamExt;
 use tokio::io::AsyncWriteExt;
 
 pub(crate) const TOKEN: &str = "glcbt-job-token";
@@ -29,6 +32,8 @@ type Artifacts = Arc<Mutex<BTreeMap<u64, Bytes>>>;
 struct Shared {
     repositories: PathBuf,
     artifacts: Artifacts,
+    /// Whether a download has broken off already.
+    broke_off: Arc<AtomicBool>,
 }
 
 impl GitLab {
@@ -40,6 +45,7 @@ impl GitLab {
         let shared = Shared {
             repositories,
             artifacts: Arc::clone(&artifacts),
+            broke_off: Arc::default(),
         };
         let app = Router::new()
             .route("/api/v4/jobs/{id}/artifacts", post(upload).get(download))
@@ -189,9 +195,20 @@ async fn upload(
     StatusCode::CREATED
 }
 
+/// The first download breaks off in the middle.
 async fn download(State(shared): State<Shared>, UrlPath(id): UrlPath<u64>) -> Response<Body> {
     let found = shared.artifacts.lock().unwrap().get(&id).cloned();
     match found {
+        Some(content) if !shared.broke_off.swap(true, Ordering::SeqCst) => {
+            let half = content.slice(..content.len() / 2);
+            let end = futures::stream::once(async {
+                // Not before the half is on its way.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                Err(std::io::Error::other("broken off"))
+            });
+            let parts = futures::stream::iter([Ok(half)]).chain(end);
+            Response::new(Body::from_stream(parts))
+        }
         Some(content) => Response::new(Body::from(content)),
         None => Response::builder()
             .status(StatusCode::NOT_FOUND)

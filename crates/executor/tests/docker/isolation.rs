@@ -1,0 +1,173 @@
+//! What jobs share and what they do not, and that nothing of them is left.
+
+use std::time::Duration;
+
+use onspot_cache::CacheAccess;
+use onspot_executor::{DockerExecutor, Executor, Outcome, Stop};
+use onspot_gitlab::Variable;
+use onspot_gitlab::job::{Hook, Image};
+
+use crate::LONG;
+use crate::support::{Bench, IMAGE, job};
+
+/// As Docker in Docker hands its certificates to the job.
+#[tokio::test]
+async fn a_bare_path_is_shared_by_the_job_and_its_services() {
+    let bench = Bench::with("volumes", "http://127.0.0.1:9", |settings| {
+        settings.volumes = vec!["/certs/client".into()];
+    })
+    .await;
+    let mut payload = job(&[
+        "for i in $(seq 100); do if [ -e /certs/client/ca.pem ]; then break; fi; sleep 0.1; done",
+        "cat /certs/client/ca.pem; echo >/certs/client/from-the-job",
+    ]);
+    payload.services = vec![Image {
+        name: IMAGE.into(),
+        alias: "docker".into(),
+        entrypoint: vec!["sh".into(), "-c".into()],
+        command: vec!["echo a certificate >/certs/client/ca.pem; sleep 1000".into()],
+        ..Image::default()
+    }];
+    let ended = bench.run(payload.clone()).await;
+    assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+    assert!(ended.trace.contains("\na certificate\n"), "{}", ended.trace);
+    assert_eq!(bench.volumes(), 0);
+
+    // The next job has one of its own.
+    payload.steps[0].script = vec!["ls /certs/client".into()];
+    let next = bench.run(payload).await;
+    assert!(!next.trace.contains("from-the-job"), "{}", next.trace);
+    assert_eq!(bench.volumes(), 0);
+    bench.finish().await;
+}
+
+/// Wherever a stop hits the preparation, nothing is left of the job.
+#[tokio::test]
+async fn a_stop_while_preparing_leaves_nothing() {
+    let bench = Bench::with("prepare-stop", "http://127.0.0.1:9", |settings| {
+        settings.volumes = vec!["/certs/client".into()];
+    })
+    .await;
+    let mut payload = job(&["sleep 1000"]);
+    payload.services = vec![Image {
+        name: IMAGE.into(),
+        entrypoint: vec!["sleep".into(), "1000".into()],
+        ..Image::default()
+    }];
+    for millis in [0, 20, 60, 120, 200, 300, 450, 700] {
+        let running = bench.start(payload.clone(), CacheAccess::None, LONG);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        running.stop.send_replace(Some(Stop::Abort));
+        assert_eq!(running.end(true).await.outcome, Outcome::Aborted);
+        let left = bench.containers("job") + bench.containers("service");
+        assert_eq!(left + bench.networks() + bench.volumes(), 0, "{millis} ms");
+    }
+    bench.executor.close().await;
+    assert_eq!(bench.containers("helper"), 0);
+    bench.finish().await;
+}
+
+/// The job's time is over, its secrets are not left for the next one.
+#[tokio::test]
+async fn no_secret_survives_a_timeout_or_an_abort() {
+    let bench = Bench::new("secrets").await;
+    let mut payload = job(&["echo begun; sleep 1000"]);
+    payload.variables.push(Variable {
+        file: true,
+        ..Variable::public("KEY_FILE", "a key")
+    });
+    let key = bench
+        .dir
+        .path()
+        .join("builds")
+        .join(&bench.runner)
+        .join("slot-0/build/group/project.tmp/KEY_FILE");
+    let timed = bench.start(payload.clone(), CacheAccess::None, Duration::from_secs(6));
+    let ended = timed.end(true).await;
+    assert!(ended.trace.contains("\nbegun\n"), "{}", ended.trace);
+    assert!(!key.exists());
+
+    let mut running = bench.start(payload, CacheAccess::None, LONG);
+    running.until_trace_holds("\nbegun\n").await;
+    assert!(key.exists(), "{}", key.display());
+    running.stop.send_replace(Some(Stop::Abort));
+    running.end(true).await;
+    assert!(!key.exists());
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_job_sees_nothing_of_the_host_nor_of_other_projects() {
+    let bench = Bench::new("isolation").await;
+    let mut first = job(&["echo secret >left-behind.txt; ls /builds"]);
+    first.job_info.project_id = 1;
+    first.job_info.project_full_path = "other/project".into();
+    assert_eq!(bench.run(first).await.outcome, Outcome::Success);
+
+    let mut second = job(&[
+        "find / -xdev -name left-behind.txt; ls /builds /builds/group",
+        "env",
+    ]);
+    second.job_info.project_id = 2;
+    let ended = bench.run(second).await;
+    assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+    assert!(!ended.trace.contains("/left-behind.txt"), "{}", ended.trace);
+    assert!(!ended.trace.contains("\nother\n"), "{}", ended.trace);
+    assert!(!ended.trace.contains("AWS_"), "{}", ended.trace);
+    bench.finish().await;
+}
+
+/// A hook of `.gitlab-ci.yml` runs as root in the helper, and tries to lead the engine to mount
+/// something else where the job's container finds its builds.
+#[tokio::test]
+async fn a_hook_cannot_move_what_the_job_mounts() {
+    let bench = Bench::new("escape").await;
+    let hook = "cd /; mv /builds /away || true; rmdir /builds || true\n\
+                find / -xdev -name 'p7' -exec sh -c 'rm -rf {} && ln -s / {}' ';' || true\n\
+                umount /builds && ln -s / /builds || true\n\
+                rm -rf /builds/group; ln -s / /builds/group; ls -A / /builds\n";
+    let seen = "grep -o '[^ ]* /builds ' /proc/self/mountinfo; ls /builds; pwd -P";
+    for _ in 0..2 {
+        let mut payload = job(&[seen]);
+        payload.hooks = vec![Hook {
+            name: Hook::PRE_GET_SOURCES.into(),
+            script: vec![hook.into()],
+        }];
+        // It has spoilt its own folder, and nothing else.
+        let ended = bench.run(payload).await;
+        assert!(!ended.trace.contains("\nslot-0\n"), "{}", ended.trace);
+        assert!(ended.trace.contains("resource busy"), "{}", ended.trace);
+        // The job's own mount, as the next one finds it.
+        let ended = bench.run(job(&[seen])).await;
+        assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+        for text in [
+            "/slot-0/build /builds \n",
+            "\ngroup\n",
+            "\n/builds/group/project\n",
+        ] {
+            assert!(ended.trace.contains(text), "no {text:?}: {}", ended.trace);
+        }
+    }
+    bench.finish().await;
+}
+
+/// A worker that does not know whose the files in a slot are removes them.
+#[tokio::test]
+async fn a_slot_of_unknown_owner_is_emptied() {
+    let bench = Bench::new("unknown").await;
+    let first = bench.run(job(&["touch left-behind"])).await;
+    assert_eq!(first.outcome, Outcome::Success, "{}", first.trace);
+    let kept = bench.run(job(&["ls"])).await;
+    assert!(kept.trace.contains("\nleft-behind\n"), "{}", kept.trace);
+
+    let executor = DockerExecutor::connect(bench.settings.clone()).await;
+    let restarted = bench.with_executor(executor.unwrap()).await;
+    let emptied = restarted.run(job(&["ls"])).await;
+    assert_eq!(emptied.outcome, Outcome::Success, "{}", emptied.trace);
+    assert!(
+        !emptied.trace.contains("\nleft-behind\n"),
+        "{}",
+        emptied.trace
+    );
+    restarted.finish().await;
+}
