@@ -154,7 +154,11 @@ pub fn diff(spec: &GroupSpec, observed: Option<&GroupState>) -> Result<GroupPlan
         details.push(("managers to replace", outdated.to_string(), "0".into()));
         actions.push(Action::Renew);
     }
-    let mut change = if actions.is_empty() { Change::keep("auto scaling group", &spec.name) } else { Change::update("auto scaling group", &spec.name) };
+    let mut change = if actions.is_empty() {
+        Change::keep("auto scaling group", &spec.name)
+    } else {
+        Change::update("auto scaling group", &spec.name)
+    };
     for (field, old, new) in details {
         change = change.changing(field, old, new);
     }

@@ -267,13 +267,17 @@ fn diff_one(spec: &TemplateSpec, state: &TemplateState) -> (Change, Action) {
         change = change.changing("instance type", or_none(old), or_none(new));
     }
     let change = change.changing("content", old, content.short());
-    let action = if latest.content.as_ref() == Some(&content) { Action::UseVersion {
-        id: id.clone(),
-        number: latest.number,
-    } } else { Action::AddVersion {
-        id: id.clone(),
-        spec: Box::new(spec.clone()),
-    } };
+    let action = if latest.content.as_ref() == Some(&content) {
+        Action::UseVersion {
+            id: id.clone(),
+            number: latest.number,
+        }
+    } else {
+        Action::AddVersion {
+            id: id.clone(),
+            spec: Box::new(spec.clone()),
+        }
+    };
     (change, action)
 }
 

@@ -90,10 +90,16 @@ impl IamPlan {
 pub fn diff(desired: &Desired, observed: &Observed, in_use: &[String]) -> IamPlan {
     let mut steps: Vec<_> = ServiceLinkedRole::ALL
         .into_iter()
-        .map(|role| if observed.service_linked.contains(&role) { Planned::keep(Change::keep(ServiceLinkedRole::RESOURCE, role.name())) } else { Planned::act(
-            Change::create(ServiceLinkedRole::RESOURCE, role.name()),
-            Action::CreateServiceLinked(role),
-        ) })
+        .map(|role| {
+            if observed.service_linked.contains(&role) {
+                Planned::keep(Change::keep(ServiceLinkedRole::RESOURCE, role.name()))
+            } else {
+                Planned::act(
+                    Change::create(ServiceLinkedRole::RESOURCE, role.name()),
+                    Action::CreateServiceLinked(role),
+                )
+            }
+        })
         .collect();
     for role in &desired.roles {
         steps.push(role_step(

@@ -74,9 +74,9 @@ pub(crate) fn parameters_of(tokens: &[Token<'_>]) -> Vec<TokenParameter> {
 
 /// Asks each GitLab whether it takes the runner's token.
 pub(crate) async fn verify(tokens: &[Token<'_>], events: &EventSender) -> Result<(), Error> {
-    for Token { runner, token, .. } in tokens {
+    for Token { runner, secret, .. } in tokens {
         let step = Step::start(events, format!("ask {} about {}", runner.url, runner.name));
-        let us = RunnerIdentity::new(token.clone(), SystemId::of_this_host(), Info::docker());
+        let us = RunnerIdentity::new(secret.clone(), SystemId::of_this_host(), Info::docker());
         let answer = async { GitLab::new(&runner.url)?.verify(&us).await };
         if let Err(source) = answer.await {
             step.failed(&source);

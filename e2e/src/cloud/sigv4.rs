@@ -216,9 +216,7 @@ impl Signed {
             .and_then(|parsed| parsed.to_datetime())
             .and_then(|datetime| jiff::tz::TimeZone::UTC.to_timestamp(datetime))
             .map_err(|_| Refusal::IncompleteSignature)?;
-        let latest = self
-            .expires
-            .map_or(SKEW, SignedDuration::from_secs);
+        let latest = self.expires.map_or(SKEW, SignedDuration::from_secs);
         let age = now.duration_since(signed);
         if age > latest || age < -SKEW {
             Err(Refusal::RequestExpired)

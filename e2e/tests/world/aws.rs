@@ -100,7 +100,11 @@ async fn instances(aws: &SdkConfig) -> Vec<String> {
     let ec2 = aws_sdk_ec2::Client::new(aws);
     let mut found = Vec::new();
     let listed = ec2.describe_instances().send().await.expect("instances");
-    for instance in listed.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances) {
+    for instance in listed
+        .reservations()
+        .iter()
+        .flat_map(aws_sdk_ec2::types::Reservation::instances)
+    {
         let state = instance.state().and_then(|state| state.name());
         if state.is_none_or(|state| state.as_str() != "terminated") {
             found.push(format!(

@@ -126,7 +126,11 @@ fn launches(
         count
     };
     // Most urgent first: jobs that only on-demand can serve.
-    let strict = if has_pool(view, Lifecycle::OnDemand, now) { take(wanted.on_demand) } else { 0 };
+    let strict = if has_pool(view, Lifecycle::OnDemand, now) {
+        take(wanted.on_demand)
+    } else {
+        0
+    };
     let mut counts = [(Lifecycle::OnDemand, strict), (Lifecycle::Spot, 0)];
     if let Some(lifecycle) = usable_lifecycle(policy, demand, view, now) {
         let slot = usize::from(lifecycle == Lifecycle::Spot);

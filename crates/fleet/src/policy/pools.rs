@@ -38,7 +38,11 @@ impl Pools {
     pub fn note(&mut self, error: &PoolError, now: Timestamp) {
         self.dry
             .retain(|dry| dry.lasts(now) && dry.pool != error.pool);
-        let lasting = if error.is_capacity() { DRY_FOR } else { FAILED_FOR };
+        let lasting = if error.is_capacity() {
+            DRY_FOR
+        } else {
+            FAILED_FOR
+        };
         self.dry.push(Dry {
             pool: error.pool.clone(),
             since: now,

@@ -319,7 +319,11 @@ impl Diff<'_> {
 
     fn keep_or_update(&mut self, role: &Role, id: &str, fix: Fix) {
         let (resource, name) = (role.resource(), self.name(role));
-        let mut change = if fix.actions.is_empty() { Change::keep(resource, name) } else { Change::update(resource, name) };
+        let mut change = if fix.actions.is_empty() {
+            Change::keep(resource, name)
+        } else {
+            Change::update(resource, name)
+        };
         for (field, old, new) in fix.details {
             change = change.changing(field, old, new);
         }

@@ -108,7 +108,9 @@ async fn create_role(iam: &Client, role: &RoleSpec, trust: &Value) -> Result<Str
         Err(error) if error.is_already_there() => None,
         Err(error) => return Err(error),
     };
-    let id = if let Some(id) = id { id } else {
+    let id = if let Some(id) = id {
+        id
+    } else {
         let answer = iam
             .get_role()
             .role_name(&role.name)
