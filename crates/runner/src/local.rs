@@ -177,7 +177,12 @@ async fn end(
         Phase::Done { .. } => return Ok(()),
         Phase::Finishing { verdict, .. } => Some(verdict.clone()),
         Phase::Waiting => None,
-        Phase::Assigned { worker } => result_of(&*leader.ledger, worker, job, record).await,
+        Phase::Assigned { worker } => match phase_of(&*leader.ledger, worker, job, record).await {
+            Some(AttemptPhase::Reported { .. }) => return Ok(()),
+            // Worked out and not told: it is no less true because onspot was stopped.
+            Some(AttemptPhase::Result { verdict }) => Some(verdict),
+            _ => None,
+        },
     };
     let stopped = || Verdict::failed("runner_system_failure", "onspot was stopped");
     let explain = worked_out.is_none();
@@ -198,28 +203,19 @@ async fn end(
             .error(&format!("Job failed (system failure): {message}"));
         trace.close().await;
     }
-    // A worker's own result, told a moment ago, is simply told again.
     seat.coordinator.report(&payload, &verdict, None).await
 }
 
-/// What a worker has worked out and could not tell, or was just telling: it is no less true
-/// because onspot was stopped a moment later.
-async fn result_of(
+/// How far the worker has come with this attempt.
+async fn phase_of(
     ledger: &dyn Ledger,
     worker: &WorkerId,
     job: &JobKey,
     record: &Record,
-) -> Option<Verdict> {
-    let state = read(ledger, &Key::state(worker)).await.ok()??.value;
-    let attempt = state.jobs.get(&job.id)?;
-    match &attempt.phase {
-        AttemptPhase::Result { verdict } | AttemptPhase::Reported { verdict }
-            if attempt.attempt == record.attempt =>
-        {
-            Some(verdict.clone())
-        }
-        _ => None,
-    }
+) -> Option<AttemptPhase> {
+    let mut state = read(ledger, &Key::state(worker)).await.ok()??.value;
+    let attempt = state.jobs.remove(&job.id)?;
+    (attempt.attempt == record.attempt).then_some(attempt.phase)
 }
 
 async fn executor_of(
@@ -306,12 +302,12 @@ fn timing() -> Timing {
 
 #[cfg(test)]
 mod tests {
-    use onspot_ledger::{BootId, Ending, JobLabel, Restart, State, create};
+    use onspot_ledger::{BootId, JobLabel, Restart, State, create};
 
     use super::*;
 
     #[tokio::test]
-    async fn a_stored_result_of_this_very_attempt_is_used() {
+    async fn what_is_stored_of_this_very_attempt_counts() {
         let (ledger, worker) = (MemoryLedger::new(), WorkerId::of("r", "host"));
         let (job, now) = (JobKey::new(&RunnerName::new("r"), 1), Timestamp::UNIX_EPOCH);
         let mut state = State::first(&BootId::new("b"), "1", 1, now);
@@ -321,10 +317,11 @@ mod tests {
         create(&ledger, &Key::state(&worker), state).await.unwrap();
         let record = Record::received(JobLabel::default(), Restart::Allowed, now, now);
         let first = record.assigned(&worker, None, now).unwrap();
-        let result = result_of(&ledger, &worker, &job, &first).await;
-        assert_eq!(result.unwrap().ending, Ending::Success);
+        let verdict = Verdict::success();
+        let phase = phase_of(&ledger, &worker, &job, &first).await;
+        assert_eq!(phase, Some(AttemptPhase::Result { verdict }));
         let lost = first.next_attempt("lost", true, None, now).unwrap();
         let second = lost.assigned(&worker, None, now).unwrap();
-        assert_eq!(result_of(&ledger, &worker, &job, &second).await, None);
+        assert_eq!(phase_of(&ledger, &worker, &job, &second).await, None);
     }
 }

@@ -107,8 +107,8 @@ spy:
   image: debian:bookworm-slim
   script:
     - if timeout 5 bash -c '</dev/tcp/169.254.169.254/80'; then exit 10; fi
-    - if env | grep -E '^AWS_|glrt-'; then exit 11; fi
-    - if grep -rl glrt- "$CI_PROJECT_DIR" "$CI_PROJECT_DIR.tmp" /root 2>/dev/null; then exit 12; fi
+    - if env | grep -E '^AWS_|gl[r]t-'; then exit 11; fi
+    - if grep -rl 'gl[r]t-' "$CI_PROJECT_DIR" "$CI_PROJECT_DIR.tmp" /root 2>/dev/null; then exit 12; fi
     - if ls -d /var/run/docker.sock /etc/onspot /var/lib/onspot /onspot; then exit 13; fi
     - echo "nothing found"
 "#;
