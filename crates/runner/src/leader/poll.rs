@@ -23,6 +23,10 @@ const RESERVE: Duration = Duration::from_mins(1);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait after a failed request.
 const SLOWEST: Duration = Duration::from_secs(30);
+/// A request that took this long was held by GitLab.
+const HELD: Duration = Duration::from_secs(1);
+/// The second pause in a row after an answer with another `last_update`; the first is none.
+const FIRST_AGAIN: Duration = Duration::from_millis(100);
 /// The longest wait between tries to write a record: the job is in nobody else's hands.
 const SLOWEST_WRITE: Duration = Duration::from_secs(5);
 /// How long a request that is on its way may still be answered when no more are to be sent:
@@ -43,6 +47,7 @@ pub(crate) async fn poll(
         runner: &runner,
         last_update: None,
         wait: FIRST_WAIT,
+        again: Again::default(),
     };
     loop {
         let (asking, begun) = tokio::select! {
@@ -71,6 +76,7 @@ struct Poller<'a> {
     last_update: Option<String>,
     /// How long the next failure pauses.
     wait: Duration,
+    again: Again,
 }
 
 impl Poller<'_> {
@@ -79,17 +85,19 @@ impl Poller<'_> {
         let (context, runner) = (self.context, self.runner);
         match answer {
             Ok(poll) => {
+                let news = poll.last_update.is_some() && poll.last_update != self.last_update;
                 self.last_update = poll.last_update.or(self.last_update.take());
                 self.wait = FIRST_WAIT;
                 match poll.outcome {
                     // From here on nothing may end this task before the record stands.
                     JobRequestOutcome::Job(assigned) => {
                         take_in(context, runner, self.seat, *assigned).await;
+                        self.again = Again::default();
                         Duration::ZERO
                     }
                     JobRequestOutcome::NoJob | JobRequestOutcome::Conflict => {
                         let took = context.clock.steady().saturating_sub(begun);
-                        context.check_interval.saturating_sub(took)
+                        self.again.after_nothing(news, took, context.check_interval)
                     }
                     JobRequestOutcome::Forbidden => {
                         tracing::error!(%runner, "GitLab does not know this runner any more");
@@ -112,6 +120,34 @@ impl Poller<'_> {
                 pause
             }
         }
+    }
+}
+
+/// How soon to ask again when there was no job.
+///
+/// GitLab holds a request as long as its queue is as the request's `last_update` says, and answers
+/// at once if it is not: an answer with another value says nothing but "ask again with this". Only
+/// that next request is held, so a job that comes in a pause before it waits for nothing. Where
+/// the queue changes all the time, the pauses grow to the check interval.
+#[derive(Debug, Default)]
+struct Again {
+    next: Duration,
+}
+
+impl Again {
+    /// The pause after a request that `took` so long and gave no job; `news` if it gave another
+    /// `last_update` than it was sent with.
+    fn after_nothing(&mut self, news: bool, took: Duration, check_interval: Duration) -> Duration {
+        if took >= HELD {
+            self.next = Duration::ZERO;
+        }
+        let left = check_interval.saturating_sub(took);
+        if !news {
+            return left;
+        }
+        let pause = self.next.min(left);
+        self.next = (self.next * 2).max(FIRST_AGAIN).min(check_interval);
+        pause
     }
 }
 
@@ -253,6 +289,21 @@ mod tests {
             variables: variables.collect(),
             ..JobPayload::default()
         }
+    }
+
+    #[test]
+    fn news_is_asked_about_at_once_and_then_less_and_less() {
+        let millis = Duration::from_millis;
+        let (interval, quick) = (Duration::from_secs(3), millis(5));
+        let mut again = Again::default();
+        let mut pause = |news, took| again.after_nothing(news, took, interval);
+        assert_eq!(pause(true, quick), Duration::ZERO);
+        let more: Vec<_> = (0..6).map(|_| pause(true, quick)).collect();
+        let grown = [100, 200, 400, 800, 1600, 2995].map(millis);
+        assert_eq!(more, grown);
+        assert_eq!(pause(true, Duration::from_secs(2)), Duration::ZERO);
+        assert_eq!(pause(false, quick), millis(2995), "no long polling here");
+        assert_eq!(pause(false, Duration::from_secs(50)), Duration::ZERO);
     }
 
     #[test]
