@@ -117,6 +117,8 @@ async fn make_network(
 
 async fn network_layer(ec2: &aws_sdk_ec2::Client, events: &EventSender) {
     let zones = |zones: &[&str]| NetworkSpec::new(STACK, REGION, zones.iter().copied());
+    make_network(ec2, &zones(&["eu-west-1c"]), events).await;
+    // The NAT gateway moves with its address.
     make_network(ec2, &zones(&["eu-west-1b"]), events).await;
     make_network(ec2, &zones(&["eu-west-1b", "eu-west-1a"]), events).await;
     let without = NetworkSpec {

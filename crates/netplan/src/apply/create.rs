@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{
 use ipnet::Ipv4Net;
 use onspot_reconcile::{CallError, ServiceResultExt, Step};
 
-use super::{Applier, NAT_CHANGING, required, settled};
+use super::{Applier, LETTING_GO, NAT_CHANGING, required, settled};
 use crate::observed::ANYWHERE;
 use crate::{Member, NetplanError, Role, Tier};
 
@@ -122,18 +122,23 @@ impl Applier<'_> {
         let subnet = self.id(&Role::Subnet(Tier::Public, zone.to_owned()))?;
         let address = self.id(&Role::NatAddress)?;
         let tags = self.tags(ResourceType::Natgateway, &Role::NatGateway)?;
-        let answer = settled(async || {
-            let call = self
-                .ec2
-                .create_nat_gateway()
-                .subnet_id(subnet)
-                .allocation_id(address);
-            call.tag_specifications(tags.clone())
-                .send()
-                .await
-                .calling("CreateNatGateway")
-        })
-        .await?;
+        // A gateway that was replaced may hold the address a little longer.
+        let held = |error: &CallError| error.code() == Some("Resource.AlreadyAssociated");
+        let created = LETTING_GO.retry(
+            |error| held(error) || error.is_not_found(),
+            async || {
+                let call = self
+                    .ec2
+                    .create_nat_gateway()
+                    .subnet_id(subnet)
+                    .allocation_id(address);
+                call.tag_specifications(tags.clone())
+                    .send()
+                    .await
+                    .calling("CreateNatGateway")
+            },
+        );
+        let answer = created.await?;
         let id = answer.nat_gateway.and_then(|nat| nat.nat_gateway_id);
         required(id, "CreateNatGateway", "the gateway's id")
     }
