@@ -37,8 +37,11 @@ const PIPELINE: &str = "work:
 /// Measures, and prints the figures as tables.
 pub async fn run() -> Result<()> {
     let folder = tempfile::tempdir().map_err(Error::io("make a temporary folder"))?;
-    let world =
-        World::start_telling(WorldOptions::new(folder.path()), &mut crate::verbs::tell).await?;
+    let world = World::start_telling(
+        WorldOptions::temporary(folder.path()),
+        &mut crate::verbs::tell,
+    )
+    .await?;
     let measured = measure(&world, folder.path()).await;
     world.stop().await?;
     anstream::println!("{}", measured?);

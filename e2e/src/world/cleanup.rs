@@ -1,5 +1,6 @@
 //! A world is removed however its process ends, short of a SIGKILL.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -33,7 +34,8 @@ pub(super) struct Cleanup {
 }
 
 impl Cleanup {
-    pub(super) fn of(id: &str, signals: Signals) -> Result<Self> {
+    /// `temporary` is a folder that goes as well when a signal ends the process.
+    pub(super) fn of(id: &str, signals: Signals, temporary: Option<PathBuf>) -> Result<Self> {
         let armed = Arc::new(AtomicBool::new(true));
         let hypervisor = Arc::new(OnceLock::new());
         if signals == Signals::EndProcess {
@@ -50,6 +52,10 @@ impl Cleanup {
                 };
                 if armed.swap(false, Ordering::SeqCst) {
                     remove(&id, &maker).await;
+                }
+                if let Some(folder) = temporary {
+                    // Best effort: this process ends here.
+                    let _ = std::fs::remove_dir_all(folder);
                 }
                 end_process(code);
             });

@@ -52,6 +52,8 @@ pub struct WorldOptions {
     pub dir: PathBuf,
     /// The mock GitLab's port on the gateway; 0 takes a free one.
     pub gitlab_port: u16,
+    /// Whether `dir` goes with the world when a signal ends the process.
+    pub temporary: bool,
     /// Who removes the world when the process gets a signal.
     pub signals: Signals,
 }
@@ -63,7 +65,16 @@ impl WorldOptions {
             region: "eu-west-1".to_owned(),
             dir: dir.into(),
             gitlab_port: 0,
+            temporary: false,
             signals: Signals::EndProcess,
+        }
+    }
+
+    /// The same with files in a temporary folder.
+    pub fn temporary(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            temporary: true,
+            ..Self::new(dir)
         }
     }
 }
@@ -102,7 +113,8 @@ impl World {
         images::ensure_base(&docker, tell).await?;
         let begin = Instant::now();
         let id = new_id();
-        let cleanup = Cleanup::of(&id, options.signals)?;
+        let temporary = options.temporary.then(|| options.dir.clone());
+        let cleanup = Cleanup::of(&id, options.signals, temporary)?;
         let dir = options.dir.clone();
         std::fs::create_dir_all(&dir).map_err(Error::io(format!("make {}", dir.display())))?;
         let network = Network::create(&docker, &id).await?;

@@ -60,7 +60,7 @@ impl Scene {
         let folder = tempfile::tempdir().expect("a folder");
         let binary = program::for_guests(folder.path()).await;
         let binary = binary.expect("a binary");
-        let world = World::start(WorldOptions::new(folder.path())).await;
+        let world = World::start(WorldOptions::temporary(folder.path())).await;
         let world = world.unwrap_or_else(|error| panic!("no world: {}", chain(&error)));
         let config = world.write_stack(options).expect("onspot.toml");
         Self {
