@@ -189,6 +189,10 @@ fn needed_glibc(content: &[u8]) -> Option<Option<GlibcVersion>> {
         };
         while let Ok(Some((_, mut versions))) = needs.next() {
             while let Ok(Some(version)) = versions.next() {
+                // Wanted by weak symbols only: the loader starts the program without it.
+                if version.vna_flags.get(endian) & elf::VER_FLG_WEAK != 0 {
+                    continue;
+                }
                 let name = version.name(endian, strings).ok().and_then(|name| {
                     std::str::from_utf8(name)
                         .ok()

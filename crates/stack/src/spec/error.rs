@@ -14,7 +14,7 @@ const SECRET_KEYS: [&str; 2] = ["token", "environment"];
 #[non_exhaustive]
 pub enum SpecErrorKind {
     /// The file could not be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot be read")]
     Read {
         /// The file.
         path: PathBuf,

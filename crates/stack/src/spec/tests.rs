@@ -181,7 +181,7 @@ fn a_file_that_is_not_there_is_said_so() {
     assert!(
         error
             .to_string()
-            .contains("cannot read /nowhere/onspot.toml")
+            .contains("/nowhere/onspot.toml: cannot be read")
     );
     assert!(error.hint().unwrap().contains("onspot init"));
 }
