@@ -120,7 +120,7 @@ pub(crate) struct Init {
     /// The runner's name
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// GitLab's address, for example https://gitlab.com
+    /// GitLab's address, for example `https://gitlab.com`
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<url::Url>,
     /// Where the runner's token is: env:NAME, file:PATH or ssm:PARAMETER

@@ -1,4 +1,4 @@
-//! How many workers there should be: one pure function, [`decide`].
+//! How many workers there should be: one pure function, [`decide()`].
 
 mod decide;
 mod pools;
@@ -103,7 +103,7 @@ pub enum WorkerState {
     },
 }
 
-/// A worker as the policy sees it. Only live ones are given to [`decide`].
+/// A worker as the policy sees it. Only live ones are given to [`decide()`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerView {
     /// The instance.

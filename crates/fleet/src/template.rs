@@ -23,7 +23,7 @@ use crate::{FleetError, Image};
 /// description of a template's version.
 pub const CONTENT: &str = "onspot:content";
 
-/// Raised when [`apply`] makes something else of the same [`TemplateSpec`], so that
+/// Raised when [`apply()`] makes something else of the same [`TemplateSpec`], so that
 /// existing templates get a new version.
 const FORMAT: u8 = 1;
 /// The longest user-data that EC2 accepts, in bytes before it is encoded.

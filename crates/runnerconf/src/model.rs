@@ -213,7 +213,7 @@ impl Config {
         })
     }
 
-    /// What [`crate::render`] writes.
+    /// What [`crate::render()`] writes.
     pub(crate) fn entries(&self) -> Entries {
         let mut entries = Entries::default();
         entries.put_number("concurrent", self.concurrent);

@@ -12,7 +12,7 @@ use crate::spec::Spec;
 use crate::up::UpOptions;
 use crate::{Clients, Error, prepare, strays, upload};
 
-/// What [`up`](crate::up) would do, without doing any of it.
+/// What [`up`](crate::up()) would do, without doing any of it.
 ///
 /// Ids that AWS has yet to give read `(known later)`.
 pub async fn plan(spec: &Spec, clients: &Clients, options: &UpOptions) -> Result<Plan, Error> {

@@ -2,7 +2,7 @@
 //!
 //! An image is built again only when its folder changed: the label `onspot.context` holds a
 //! hash of it. The Dockerfiles start from `debian:bookworm-slim`; where that can neither be
-//! found nor pulled it is made by debootstrap ([`base`]).
+//! found nor pulled it is made by debootstrap (`base`).
 
 mod base;
 mod build;
