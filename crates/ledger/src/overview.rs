@@ -21,7 +21,7 @@ pub struct Overview {
     pub records: BTreeMap<String, Record>,
     /// What is asked of each worker.
     pub orders: BTreeMap<WorkerId, Order>,
-    /// What each worker says of itself.
+    /// What each worker says of itself, as far as this version can read it.
     pub states: BTreeMap<WorkerId, State>,
     /// The jobs of the last day that are over, by `<runner>/<id>`.
     pub past: BTreeMap<String, Record>,
@@ -46,8 +46,11 @@ pub async fn overview(ledger: &dyn Ledger) -> Result<Overview, Error> {
         }
     }
     for worker in keys(ledger, STATES, Key::worker_of_state).await? {
-        if let Some(state) = value(ledger, &Key::state(&worker)).await? {
-            found.states.insert(worker, state);
+        // A worker writes its own: one that writes nonsense must not hide all the others.
+        match value(ledger, &Key::state(&worker)).await {
+            Ok(Some(state)) => drop(found.states.insert(worker, state)),
+            Ok(None) | Err(Error::Malformed { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
     for job in keys(ledger, PAST, Key::job_of_past).await? {

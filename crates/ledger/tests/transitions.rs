@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use onspot_ledger::{
-    Ask, AttemptPhase, BootId, Ending, JobLabel, Key, MemoryLedger, Object, Order, Phase, Record,
-    Restart, RunnerName, State, Step, Verdict, WorkerId, create, overview, replace,
+    Ask, AttemptPhase, BootId, Condition, Ending, JobLabel, Key, Ledger, MemoryLedger, Object,
+    Order, Phase, Record, Restart, RunnerName, State, Step, Verdict, WorkerId, create, overview,
+    replace,
 };
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -190,4 +191,20 @@ async fn every_write_counts() {
     let found = overview(&ledger).await.unwrap();
     assert_eq!(found.orders.len(), 1);
     assert!(found.records.is_empty() && found.leader.is_none());
+}
+
+#[tokio::test]
+async fn one_state_that_cannot_be_read_does_not_hide_the_others() {
+    let ledger = MemoryLedger::new();
+    let (good, bad) = (worker("i-1"), worker("i-2"));
+    let state = State::first(&BootId::new("b"), "1", 1, Timestamp::UNIX_EPOCH);
+    create(&ledger, &Key::state(&good), state).await.unwrap();
+    let key = Key::state(&bad);
+    let nonsense = b"{}".to_vec();
+    ledger
+        .put_if(key.as_str(), nonsense, Condition::Absent)
+        .await
+        .unwrap();
+    let found = overview(&ledger).await.unwrap();
+    assert_eq!(found.states.keys().collect::<Vec<_>>(), [&good]);
 }
