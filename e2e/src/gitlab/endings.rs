@@ -106,6 +106,13 @@ impl State {
         self.jobs.insert(new_id, new);
         self.enter(new_id, Status::Pending, now);
         self.pipelines.get_mut(&pipeline)?.jobs.push(new_id);
+        self.unskip(pipeline);
+        self.process(pipeline, now);
+        Some(new_id)
+    }
+
+    /// Let all that was skipped wait again: what it was skipped for may end otherwise now.
+    fn unskip(&mut self, pipeline: PipelineId) {
         let skipped: Vec<JobId> = self
             .latest_jobs(pipeline)
             .iter()
@@ -113,11 +120,10 @@ impl State {
             .map(|job| job.id)
             .collect();
         for id in skipped {
-            let job = self.jobs.get_mut(&id)?;
-            (job.status, job.finished_at) = (Status::Created, None);
+            if let Some(job) = self.jobs.get_mut(&id) {
+                (job.status, job.finished_at) = (Status::Created, None);
+            }
         }
-        self.process(pipeline, now);
-        Some(new_id)
     }
 
     /// Start a manual job.
@@ -131,6 +137,7 @@ impl State {
         };
         let pipeline = job.pipeline;
         self.enter(id, Status::Pending, now);
+        self.unskip(pipeline);
         self.process(pipeline, now);
         true
     }

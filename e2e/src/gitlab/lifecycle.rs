@@ -173,9 +173,16 @@ impl State {
         if before.iter().any(waits) {
             return None;
         }
-        let failed = before.iter().any(|other| {
-            matches!(other.status, Status::Failed | Status::Canceled) && !other.failure_is_allowed()
-        });
+        let ended = |status: Status| {
+            before
+                .iter()
+                .any(|other| other.status == status && !other.failure_is_allowed())
+        };
+        let (failed, canceled) = (ended(Status::Failed), ended(Status::Canceled));
+        if canceled && !failed {
+            // Not even `always` runs after what was cancelled.
+            return Some(Status::Skipped);
+        }
         // With `needs` a job that never ran gave nothing; in stages it just was not wanted.
         let missing = strict
             && before

@@ -57,6 +57,43 @@ fn a_failure_skips_what_wants_success() {
 }
 
 #[test]
+fn nothing_runs_after_what_was_cancelled() {
+    let mut scene = Scene::new(
+        "stages: [one, two]\na: {stage: one, script: x}\n\
+         c: {stage: two, script: x, when: on_failure}\nd: {stage: two, script: x, when: always}",
+    );
+    let a = scene.assign().unwrap();
+    assert!(scene.state.cancel_job(a, true, scene.now));
+    let all = [
+        ("", "canceled"),
+        ("a", "canceled"),
+        ("c", "skipped"),
+        ("d", "skipped"),
+    ];
+    assert_eq!(scene.statuses(), expected(&all));
+}
+
+#[test]
+fn a_manual_job_that_is_played_wakes_what_was_skipped_without_it() {
+    let mut scene = Scene::new(
+        "stages: [one, two]\na: {stage: one, script: x, when: manual, allow_failure: true}\n\
+         b: {stage: two, script: x, needs: [a]}",
+    );
+    assert_eq!(scene.statuses()["b"], "skipped");
+    let (&a, _) = scene
+        .state
+        .jobs
+        .iter()
+        .find(|(_, job)| job.spec.name == "a")
+        .unwrap();
+    assert!(scene.state.play_job(a, scene.now));
+    assert_eq!(scene.statuses()["b"], "created");
+    let a = scene.assign().unwrap();
+    scene.end(a, true);
+    assert_eq!(scene.statuses()["b"], "pending");
+}
+
+#[test]
 fn an_allowed_failure_stops_nobody() {
     let mut scene = Scene::new(
         "stages: [one, two]\na: {stage: one, script: x, allow_failure: true}\nb: {stage: two, script: x}",
