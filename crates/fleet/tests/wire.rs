@@ -88,17 +88,15 @@ async fn answer(server: &MockServer, action: &str, body: &str) {
         .await;
 }
 
+fn credentials() -> Credentials {
+    Credentials::new("AKIDEXAMPLE", "secret", None, None, "test")
+}
+
 fn client(endpoint: &str) -> Client {
     let config = aws_sdk_ec2::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
-        .credentials_provider(Credentials::new(
-            "AKIDEXAMPLE",
-            "secret",
-            None,
-            None,
-            "test",
-        ))
+        .credentials_provider(credentials())
         .retry_config(RetryConfig::disabled())
         .endpoint_url(endpoint)
         .build();

@@ -104,27 +104,26 @@ async fn remove(id: &str, hypervisor: &OnceLock<Hypervisor>) {
     if let Some(hypervisor) = hypervisor.get() {
         hypervisor.cancel();
     }
-    let removal = async {
-        let docker = engine::connect().await?;
-        // A guest that is being made keeps its network from going: the next sweep gets both.
-        loop {
-            match sweep(&docker, Which::World(id)).await {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(world = id, error = chain(&error), "swept again");
-                }
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
-    };
-    match tokio::time::timeout(DROP_BOUND, removal).await {
+    match tokio::time::timeout(DROP_BOUND, sweep_all(id)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            let error: Error = error;
             tracing::error!(world = id, error = chain(&error), "could not be removed");
         }
         Err(_) => tracing::error!(world = id, "removing it took too long"),
+    }
+}
+
+/// Sweeps until nothing is left: a guest that was being made keeps its network from going, and the
+/// next sweep gets both.
+async fn sweep_all(id: &str) -> Result<()> {
+    let docker = engine::connect().await?;
+    loop {
+        match sweep(&docker, Which::World(id)).await {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(world = id, error = chain(&error), "swept again"),
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

@@ -31,16 +31,7 @@ async fn proof_cancel() {
         ..StackOptions::default()
     };
     prove(options, async |scene| {
-        let long = scene.push_files("long", &[(".gitlab-ci.yml", LONG)]).await;
-        let running = scene
-            .job_that_shows(long.id, "running", "\nthe script has begun")
-            .await;
-        let short = scene
-            .push_files("short", &[(".gitlab-ci.yml", SHORT)])
-            .await;
-        let waiting = scene
-            .job_that_shows(short.id, "waiting", "Waiting for a worker")
-            .await;
+        let (running, waiting) = scene.one_running_one_waiting(LONG, SHORT).await;
 
         let mark = scene.world.cloud().calls().len();
         assert!(scene.gitlab().cancel_job(waiting.id));

@@ -24,17 +24,8 @@ waiting:
 #[tokio::test(flavor = "multi_thread")]
 async fn proof_manager_killed() {
     prove(StackOptions::default(), async |scene| {
-        let long = scene.push_files("long", &[(".gitlab-ci.yml", LONG)]).await;
-        let running = scene
-            .job_that_shows(long.id, "running", "\nthe script has begun")
-            .await;
-        // Its worker takes one job: the next one waits for a worker that is yet to boot.
-        let short = scene
-            .push_files("short", &[(".gitlab-ci.yml", SHORT)])
-            .await;
-        let waiting = scene
-            .job_that_shows(short.id, "waiting", "Waiting for a worker")
-            .await;
+        // Its worker takes one job: the next one waits for another worker.
+        let (running, waiting) = scene.one_running_one_waiting(LONG, SHORT).await;
         let [manager] = &scene.managers()[..] else {
             panic!("not one manager: {:?}", scene.managers());
         };
@@ -58,7 +49,7 @@ async fn proof_manager_killed() {
             }
         })
         .await;
-        for (pipeline, name) in [(long.id, "running"), (short.id, "waiting")] {
+        for (pipeline, name) in [(running.pipeline, "running"), (waiting.pipeline, "waiting")] {
             let pipeline = green(scene.gitlab(), pipeline).await;
             ran_once(scene, pipeline.job(name).expect("the job"));
         }
@@ -88,8 +79,5 @@ fn ran_once(scene: &Scene, job: &JobView) {
         .filter(|told| matches!(told.what, What::Assigned { .. }));
     assert_eq!(given.count(), 1, "{}: given out once", job.name);
     assert_eq!(job.script_starts, 1, "{}: begun once", job.name);
-    let results = told
-        .iter()
-        .filter(|told| matches!(&told.what, What::State { state, .. } if state != "running"));
-    assert_eq!(results.count(), 1, "{}: reported once", job.name);
+    assert_eq!(scene.results(job.id), 1, "{}: reported once", job.name);
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::FutureExt;
-use onspot_e2e::gitlab::{JobId, JobView, MockGitLab, PipelineId, PipelineView, Project, Status};
+use onspot_e2e::gitlab::{
+    JobId, JobView, MockGitLab, PipelineId, PipelineView, Project, Status, What,
+};
 use onspot_e2e::hypervisor::Guest;
 use onspot_e2e::poll::{self, Look};
 use onspot_e2e::world::{StackOptions, World, WorldOptions, program};
@@ -139,6 +141,35 @@ impl Scene {
         })
         .await;
         self.gitlab().job(id).expect("a job")
+    }
+
+    /// Two jobs: `running`, whose script has begun, and `waiting`, for which a worker is yet to
+    /// boot. Both are named so in their pipelines.
+    pub(crate) async fn one_running_one_waiting(
+        &self,
+        running: &str,
+        waiting: &str,
+    ) -> (JobView, JobView) {
+        let long = self
+            .push_files("long", &[(".gitlab-ci.yml", running)])
+            .await;
+        let running = self
+            .job_that_shows(long.id, "running", "\nthe script has begun")
+            .await;
+        let short = self
+            .push_files("short", &[(".gitlab-ci.yml", waiting)])
+            .await;
+        let waiting = self
+            .job_that_shows(short.id, "waiting", "Waiting for a worker")
+            .await;
+        (running, waiting)
+    }
+
+    /// How often GitLab was told how a job ended.
+    pub(crate) fn results(&self, job: JobId) -> usize {
+        let told = self.gitlab().told(job).into_iter();
+        told.filter(|told| matches!(&told.what, What::State { state, .. } if state != "running"))
+            .count()
     }
 
     /// The trace of a job.

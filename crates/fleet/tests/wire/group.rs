@@ -11,13 +11,7 @@ fn autoscaling(endpoint: &str) -> AutoScaling {
     let config = aws_sdk_autoscaling::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
-        .credentials_provider(Credentials::new(
-            "AKIDEXAMPLE",
-            "secret",
-            None,
-            None,
-            "test",
-        ))
+        .credentials_provider(credentials())
         .retry_config(RetryConfig::disabled())
         .endpoint_url(endpoint)
         .build();

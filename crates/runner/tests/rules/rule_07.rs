@@ -12,9 +12,7 @@ async fn without_it_a_superseded_worker_reports() {
     let world = World::new();
     let (_h1, w1) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     w1.line.hold(Op::Put, "state");
     let (_h2, _w2) = world.worker("w2");
     world.until_started(1, "w2").await;
@@ -38,9 +36,7 @@ async fn with_it_a_late_result_is_void() {
     let world = World::new();
     let (_h1, w1) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     let late = w1.line.hold(Op::Put, "state");
     let (_h2, _w2) = world.worker("w2");
     world.until_started(1, "w2").await;
@@ -67,9 +63,7 @@ async fn with_it_a_result_is_told_once_the_lease_is_renewed() {
     let world = World::new();
     let (_host, agent) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     agent.desk.set_down(true);
     world.until_result(1, "w1").await;
     let cut = agent.line.cut(Op::Put, "state");

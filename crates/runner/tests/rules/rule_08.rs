@@ -18,9 +18,7 @@ async fn without_it_a_slow_answer_stretches_the_lease() {
     world.log.set_script(1, Duration::from_mins(20));
     let (h1, w1) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     let slow = w1.line.hold_answers(Op::Put, "state");
     slow.reached().await;
     seconds(100).await;
@@ -38,9 +36,7 @@ async fn with_it_the_containers_are_dead_before_the_takeover() {
     world.log.set_script(1, Duration::from_mins(20));
     let (_h1, w1) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     // The next renewal is applied and answered 100 s later; then the line is cut.
     let slow = w1.line.hold_answers(Op::Put, "state");
     slow.reached().await;
@@ -59,9 +55,7 @@ async fn with_it_a_repeated_renewal_does_not_stretch_the_lease() {
     world.log.set_script(1, Duration::from_mins(20));
     let (_h1, w1) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     let (lost, deaf) = (
         w1.line.lose_answers(Op::Put, "state"),
         w1.line.cut(Op::Get, "state"),
@@ -85,9 +79,7 @@ async fn without_a_watchdog_a_dead_agents_containers_run_on_beside_the_successor
     world.log.set_script(1, Duration::from_mins(20));
     let (_h1, w1) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     w1.crash();
     let (_h2, _w2) = world.worker("w2");
     world.until_started(1, "w2").await;
@@ -100,9 +92,7 @@ async fn with_a_watchdog_they_are_dead_by_then() {
     world.log.set_script(1, Duration::from_mins(20));
     let (h1, w1) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     // The agent noted its lease before it died: at the latest now.
     let until = world.clock.steady() + world.timing.lease;
     w1.crash();

@@ -34,9 +34,7 @@ async fn with_it_a_started_attempt_is_given_up_and_the_next_one_runs() {
     let world = World::new();
     let (host, agent) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     agent.crash();
     seconds(5).await;
     let _restarted = world.agent(&host);

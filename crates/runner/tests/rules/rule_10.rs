@@ -50,9 +50,7 @@ async fn with_it_a_new_leader_gives_a_worker_the_whole_time_again() {
     let world = World::new();
     let (_host, agent) = world.worker("w1");
     let a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     agent.crash();
     seconds(170).await;
     a.crash();

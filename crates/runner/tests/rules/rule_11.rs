@@ -42,9 +42,7 @@ async fn with_it_a_result_of_the_last_moment_is_adopted() {
     world.log.set_script(1, std::time::Duration::from_mins(30));
     let (_h1, w1) = world.worker("w1");
     let a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     w1.crash();
     let revoking = a.line.hold_answers(Op::Put, "order");
     revoking.reached().await;
@@ -75,9 +73,7 @@ async fn with_it_a_started_attempt_that_is_alive_is_waited_for() {
     let world = World::new();
     let (_h1, w1) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     let deaf = w1.line.cut(Op::Get, "order");
     world.change_order("w1", |order| order.revoked(1, 1)).await;
     let (_h2, _w2) = world.worker("w2");
@@ -102,9 +98,7 @@ async fn with_it_a_worker_that_never_gives_up_is_terminated() {
     world.log.set_script(1, std::time::Duration::from_mins(50));
     let (h1, w1) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     w1.line.cut(Op::Get, "order");
     world.change_order("w1", |order| order.revoked(1, 1)).await;
     let (_h2, _w2) = world.worker("w2");

@@ -35,9 +35,7 @@ async fn with_it_the_state_is_read_after_the_end() {
     world.log.set_script(1, std::time::Duration::from_mins(30));
     let (h1, w1) = world.worker("w1");
     let a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     let reading = a.line.hold(Op::List, "order");
     reading.reached().await;
     // Its last words, and its end.
@@ -63,9 +61,7 @@ async fn with_it_a_lost_worker_is_replaced_at_once_and_the_trace_says_so() {
     let world = World::new();
     let (h1, w1) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     let (_h2, _w2) = world.worker("w2");
     w1.crash();
     h1.kill_all();

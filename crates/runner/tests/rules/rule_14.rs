@@ -11,9 +11,7 @@ async fn without_it_the_leader_and_the_worker_contradict_each_other() {
     let world = World::new();
     let (_host, _agent) = world.worker("w1");
     let a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     let raw = world.gitlab.take(1);
     let payload = onspot_gitlab::AssignedJob::parse(raw).unwrap().job;
     a.desk
@@ -34,9 +32,7 @@ async fn with_it_the_worker_reports_the_cancel_of_a_running_job() {
     let world = World::new();
     let (_host, _agent) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     world.gitlab.cancel(1);
     world.until_cleared(1).await;
     let reports = world.gitlab.reports(1);
@@ -53,9 +49,7 @@ async fn with_it_the_worker_sees_a_cancel_even_without_its_trace() {
     let world = World::new();
     let (_host, _agent) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     world.gitlab.supersede(1);
     seconds(1).await;
     world.gitlab.cancel(1);
@@ -94,9 +88,7 @@ async fn with_it_a_canceled_job_of_a_lost_worker_is_not_run_again() {
     let world = World::new();
     let (h1, w1) = world.worker("w1");
     let _a = world.manager("a");
-    seconds(5).await;
-    world.gitlab.push(1);
-    world.until_started(1, "w1").await;
+    world.push_and_start(1, "w1").await;
     w1.crash();
     h1.kill_all();
     world.gitlab.cancel(1);

@@ -310,6 +310,14 @@ impl World {
         panic!("never: {what}");
     }
 
+    /// Lets the manager and the agents settle, pushes a job, and waits until its script runs on a
+    /// machine.
+    pub(crate) async fn push_and_start(&self, id: u64, instance: &str) {
+        seconds(5).await;
+        self.gitlab.push(id);
+        self.until_started(id, instance).await;
+    }
+
     /// Waits until a job's script runs on a machine.
     pub(crate) async fn until_started(&self, id: u64, instance: &str) {
         let what = format!("job {id} starts on {instance}");
