@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Mutex, Once, PoisonError, mpsc};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::DROP_BOUND;
 use super::sweep::{Which, sweep};
@@ -24,107 +24,147 @@ pub enum Signals {
     LeftToOwner,
 }
 
+/// A signal has come: no world begins any more.
+static ENDING: AtomicBool = AtomicBool::new(false);
+/// What makes guests in the worlds of this process, and so must be stopped first.
+static MAKERS: Mutex<Vec<Hypervisor>> = Mutex::new(Vec::new());
+/// The folders that go with this process.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
 /// Removes the world `id` when dropped, unless that was done already.
 #[derive(Debug)]
 pub(super) struct Cleanup {
     id: String,
-    armed: Arc<AtomicBool>,
-    /// Makes guests, and so must be stopped first.
-    hypervisor: Arc<OnceLock<Hypervisor>>,
+    armed: bool,
+    signals: Signals,
+    hypervisor: Option<Hypervisor>,
 }
 
 impl Cleanup {
     /// `temporary` is a folder that goes as well when a signal ends the process.
     pub(super) fn of(id: &str, signals: Signals, temporary: Option<PathBuf>) -> Result<Self> {
-        let armed = Arc::new(AtomicBool::new(true));
-        let hypervisor = Arc::new(OnceLock::new());
         if signals == Signals::EndProcess {
-            let mut interrupt =
-                signal(SignalKind::interrupt()).map_err(Error::io("watch for Ctrl-C"))?;
-            let mut terminate =
-                signal(SignalKind::terminate()).map_err(Error::io("watch for SIGTERM"))?;
-            let (id, armed) = (id.to_owned(), Arc::clone(&armed));
-            let maker = Arc::clone(&hypervisor);
-            tokio::spawn(async move {
-                let code = tokio::select! {
-                    _ = interrupt.recv() => 130,
-                    _ = terminate.recv() => 143,
-                };
-                if armed.swap(false, Ordering::SeqCst) {
-                    remove(&id, &maker).await;
-                }
-                if let Some(folder) = temporary {
-                    // Best effort: this process ends here.
-                    let _ = std::fs::remove_dir_all(folder);
-                }
-                end_process(code);
-            });
+            watch_signals();
+            if ENDING.load(Ordering::SeqCst) {
+                return Err(Error::Other("a signal ends this process".to_owned()));
+            }
+            lock(&FOLDERS).extend(temporary);
         }
         Ok(Self {
             id: id.to_owned(),
-            armed,
-            hypervisor,
+            armed: true,
+            signals,
+            hypervisor: None,
         })
     }
 
     /// Says what makes guests in this world.
-    pub(super) fn watches(&self, hypervisor: Hypervisor) {
-        // A world has one, and says so once.
-        let _ = self.hypervisor.set(hypervisor);
+    pub(super) fn watches(&mut self, hypervisor: Hypervisor) {
+        if self.signals == Signals::EndProcess {
+            lock(&MAKERS).push(hypervisor.clone());
+        }
+        self.hypervisor = Some(hypervisor);
     }
 
     /// The world is gone: nothing is left to do.
     pub(super) fn disarm(&mut self) {
-        self.armed.store(false, Ordering::SeqCst);
+        self.armed = false;
     }
 }
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        if !self.armed.swap(false, Ordering::SeqCst) {
+        if !self.armed {
             return;
         }
-        let (id, maker) = (self.id.clone(), Arc::clone(&self.hypervisor));
+        if let Some(hypervisor) = &self.hypervisor {
+            hypervisor.cancel();
+        }
+        let id = self.id.clone();
         // A runtime of its own: the one around us may be ending, and must not be blocked.
-        let removed = std::thread::spawn(move || {
-            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-            {
-                runtime.block_on(remove(&id, &maker));
-            }
-        });
+        let removed = std::thread::spawn(move || on_a_runtime(remove(Which::World(&id))));
         if removed.join().is_err() {
             tracing::error!(world = self.id, "could not be removed");
         }
     }
 }
 
-async fn remove(id: &str, hypervisor: &OnceLock<Hypervisor>) {
-    if let Some(hypervisor) = hypervisor.get() {
+/// Lets a thread of its own wait for signals: a test's runtime ends with the test, which may be
+/// the first thing that a signal brings about. Returns when it listens.
+fn watch_signals() {
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| {
+        let (tell, listening) = mpsc::channel();
+        std::thread::spawn(move || on_a_runtime(end_on_signal(tell)));
+        // An error is that of a thread that has ended, and said why.
+        let _ = listening.recv();
+    });
+}
+
+async fn end_on_signal(listening: mpsc::Sender<()>) {
+    let watch = || {
+        Ok::<[Signal; 2], std::io::Error>([
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        ])
+    };
+    let [mut interrupt, mut terminate] = match watch() {
+        Ok(signals) => signals,
+        Err(error) => return tracing::error!(%error, "no signal is watched for"),
+    };
+    // Nobody waits for this any more if it fails.
+    let _ = listening.send(());
+    let code = tokio::select! {
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+    };
+    ENDING.store(true, Ordering::SeqCst);
+    for hypervisor in lock(&MAKERS).iter() {
         hypervisor.cancel();
     }
-    match tokio::time::timeout(DROP_BOUND, sweep_all(id)).await {
+    remove(Which::OfThisProcess).await;
+    for folder in lock(&FOLDERS).iter() {
+        // Best effort: this process ends here.
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    end_process(code);
+}
+
+fn on_a_runtime(work: impl Future<Output = ()>) {
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => tracing::error!(%error, "no runtime"),
+    }
+}
+
+async fn remove(which: Which<'_>) {
+    match tokio::time::timeout(DROP_BOUND, sweep_all(which)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::error!(world = id, error = chain(&error), "could not be removed");
-        }
-        Err(_) => tracing::error!(world = id, "removing it took too long"),
+        Ok(Err(error)) => tracing::error!(?which, error = chain(&error), "could not be removed"),
+        Err(_) => tracing::error!(?which, "removing it took too long"),
     }
 }
 
 /// Sweeps until nothing is left: a guest that was being made keeps its network from going, and the
 /// next sweep gets both.
-async fn sweep_all(id: &str) -> Result<()> {
+async fn sweep_all(which: Which<'_>) -> Result<()> {
     let docker = engine::connect().await?;
     loop {
-        match sweep(&docker, Which::World(id)).await {
+        match sweep(&docker, which).await {
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            Err(error) => tracing::warn!(world = id, error = chain(&error), "swept again"),
+            Err(error) => tracing::warn!(?which, error = chain(&error), "swept again"),
         }
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(

@@ -114,7 +114,7 @@ impl World {
         let begin = Instant::now();
         let id = new_id();
         let temporary = options.temporary.then(|| options.dir.clone());
-        let cleanup = Cleanup::of(&id, options.signals, temporary)?;
+        let mut cleanup = Cleanup::of(&id, options.signals, temporary)?;
         let dir = options.dir.clone();
         std::fs::create_dir_all(&dir).map_err(Error::io(format!("make {}", dir.display())))?;
         let network = Network::create(&docker, &id).await?;

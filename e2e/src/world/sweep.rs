@@ -15,6 +15,8 @@ pub enum Which<'a> {
     World(&'a str),
     /// Everything of worlds whose process is gone.
     Dead,
+    /// Everything of the worlds of this process.
+    OfThisProcess,
     /// Everything of every world.
     All,
 }
@@ -23,6 +25,7 @@ impl Which<'_> {
     fn covers(self, found: &HashMap<String, String>) -> bool {
         match self {
             Self::All => true,
+            Self::OfThisProcess => found.get(labels::OWNER) == Some(&labels::owner()),
             Self::World(id) => found.get(labels::WORLD).is_some_and(|world| world == id),
             Self::Dead => !found
                 .get(labels::OWNER)
