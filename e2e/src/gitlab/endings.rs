@@ -44,8 +44,11 @@ impl State {
         self.look_for_secrets(id, now);
         if failed && self.wants_retry(id) {
             self.retry_job(id, now);
-        } else {
-            self.process(pipeline, now);
+            return;
+        }
+        self.process(pipeline, now);
+        if failed {
+            self.cancel_after_failure(id, now);
         }
     }
 
@@ -152,6 +155,7 @@ impl State {
             Status::Running if job.cancel_gracefully && !force => job.status = Status::Canceling,
             Status::Canceling if !force => return false,
             Status::Created
+            | Status::WaitingForResource
             | Status::Pending
             | Status::Running
             | Status::Canceling

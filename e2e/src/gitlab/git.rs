@@ -124,6 +124,46 @@ pub(super) async fn file(
     Ok(found.then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
+/// The paths of all files at a commit.
+pub(super) async fn paths(repository: &Path, sha: &str) -> Result<Vec<String>, GitLabError> {
+    let listed = run(command(repository).args(["ls-tree", "-r", "-z", "--name-only", sha])).await?;
+    Ok(names(&listed.stdout))
+}
+
+/// The paths of the files that differ between two commits.
+pub(super) async fn changed(
+    repository: &Path,
+    from: &str,
+    to: &str,
+) -> Result<Vec<String>, GitLabError> {
+    let arguments = ["diff", "--name-only", "--no-renames", "-z", from, to, "--"];
+    let listed = run(command(repository).args(arguments)).await?;
+    Ok(names(&listed.stdout))
+}
+
+/// The paths changed since a commit left the line of another; `None` if there is no such commit,
+/// or nothing that both come from.
+pub(super) async fn changed_since(
+    repository: &Path,
+    other: &str,
+    sha: &str,
+) -> Result<Option<Vec<String>>, GitLabError> {
+    let mut merge_base = command(repository);
+    let base = output(merge_base.args(["merge-base", "--end-of-options", other, sha])).await?;
+    if !base.status.success() {
+        return Ok(None);
+    }
+    let base = String::from_utf8_lossy(&base.stdout);
+    changed(repository, base.trim(), sha).await.map(Some)
+}
+
+/// What a command lists by NUL characters.
+fn names(listed: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(listed);
+    let names = text.split('\0').filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
+}
+
 /// The last commit up to `sha` that changed a file; `None` if none did.
 pub(super) async fn last_change(
     repository: &Path,

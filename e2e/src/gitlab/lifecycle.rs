@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::ci::{JobSpec, When, is_named};
+use super::ci::{AutoCancel, JobSpec, When};
 use super::ids::{JobId, PipelineId, ProjectId, RunnerId};
 use super::model::{Commit, Job, Pipeline, Variable};
 use super::record::{Caller, Told, What};
@@ -27,10 +27,28 @@ pub(super) struct NewPipeline {
     pub(super) tag: bool,
     pub(super) source: String,
     pub(super) variables: Vec<Variable>,
-    /// Stages and jobs, or why there are none.
-    pub(super) content: Result<(Vec<String>, Vec<JobSpec>), String>,
+    /// What it is made of, or why there is nothing.
+    pub(super) content: Result<Content, String>,
     /// The commit asked for no jobs to run.
     pub(super) skip: bool,
+}
+
+/// What a pipeline is made of.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) stages: Vec<String>,
+    pub(super) jobs: Vec<JobSpec>,
+    pub(super) auto_cancel: AutoCancel,
+}
+
+impl Content {
+    fn nothing() -> Self {
+        Self {
+            stages: Vec::new(),
+            jobs: Vec::new(),
+            auto_cancel: AutoCancel::default(),
+        }
+    }
 }
 
 impl State {
@@ -42,12 +60,13 @@ impl State {
             .values()
             .filter(|p| p.project == new.project)
             .count();
-        let (stages, specs, yaml_error) = match new.content {
-            Ok((stages, specs)) => (stages, specs, None),
-            Err(error) => (Vec::new(), Vec::new(), Some(error)),
+        let (content, yaml_error) = match new.content {
+            Ok(content) => (content, None),
+            Err(error) => (Content::nothing(), Some(error)),
         };
+        let stages = content.stages;
         let mut jobs = Vec::new();
-        for spec in specs {
+        for spec in content.jobs {
             let stage_index = stages
                 .iter()
                 .position(|s| *s == spec.stage)
@@ -75,6 +94,7 @@ impl State {
                 source: new.source,
                 stages,
                 jobs,
+                auto_cancel: content.auto_cancel,
                 yaml_error,
                 variables: new.variables,
                 status: if failed {
@@ -88,6 +108,7 @@ impl State {
             },
         );
         self.process(id, now);
+        self.cancel_redundant(id, now);
     }
 
     pub(super) fn new_job(
@@ -120,6 +141,7 @@ impl State {
             trace: Vec::new(),
             resend_allowed: false,
             artifacts: std::collections::BTreeMap::new(),
+            reported_variables: Vec::new(),
             retried: false,
             reported: None,
             accepts_left: self.accept_rounds,
@@ -145,10 +167,15 @@ impl State {
             }
         }
         self.update_pipeline(pipeline, now);
+        self.give_resources(now);
     }
 
     /// Let a job be in a state that it begins or ends with.
     pub(super) fn enter(&mut self, id: JobId, status: Status, now: Timestamp) {
+        let status = match status {
+            Status::Pending if !self.has_resource_for(id) => Status::WaitingForResource,
+            status => status,
+        };
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
@@ -203,7 +230,7 @@ impl State {
         let all = self.latest_jobs(job.pipeline).into_iter();
         match &job.spec.needs {
             Some(needs) => (
-                all.filter(|other| needs.iter().any(|need| is_named(&other.spec, &need.job)))
+                all.filter(|other| needs.iter().any(|need| need.job == other.spec.name))
                     .collect(),
                 true,
             ),
@@ -215,7 +242,7 @@ impl State {
         }
     }
 
-    fn update_pipeline(&mut self, id: PipelineId, now: Timestamp) {
+    pub(super) fn update_pipeline(&mut self, id: PipelineId, now: Timestamp) {
         let members: Vec<Member> = self
             .latest_jobs(id)
             .iter()
@@ -257,7 +284,7 @@ impl State {
         let id = self
             .jobs
             .values()
-            .find(|job| job.status == Status::Pending && runner.takes(job))
+            .find(|job| job.status == Status::Pending && self.may_take(runner, job))
             .map(|job| job.id)?;
         let job = self.jobs.get_mut(&id)?;
         job.status = Status::Running;
@@ -284,14 +311,14 @@ impl State {
         let with_artifacts = |other: &&Job| match &job.spec.needs {
             Some(needs) => needs
                 .iter()
-                .any(|need| need.artifacts && is_named(&other.spec, &need.job)),
+                .any(|need| need.artifacts && need.job == other.spec.name),
             None => true,
         };
         let chosen = |other: &&Job| {
             job.spec
                 .dependencies
                 .as_ref()
-                .is_none_or(|names| names.iter().any(|name| is_named(&other.spec, name)))
+                .is_none_or(|names| names.contains(&other.spec.name))
         };
         let (before, _) = self.predecessors(job);
         before

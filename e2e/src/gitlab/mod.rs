@@ -12,8 +12,10 @@
 mod ansi;
 mod api;
 mod ci;
+mod dotenv;
 mod endings;
 mod error;
+mod expand;
 mod faults;
 mod git;
 mod git_http;
@@ -24,7 +26,9 @@ mod options;
 mod pages;
 mod payload;
 mod record;
+mod redundant;
 mod reports;
+mod resources;
 mod server;
 mod state;
 mod status;
@@ -145,6 +149,19 @@ impl MockGitLab {
         let done = self
             .server
             .change(|state| state.set_variable(project, variable));
+        done.then_some(())
+            .ok_or_else(|| unknown("project", project))
+    }
+
+    /// Let only runners of its own take a project's jobs, or those of the instance too.
+    pub fn set_instance_runners(
+        &self,
+        project: ProjectId,
+        enabled: bool,
+    ) -> Result<(), GitLabError> {
+        let done = self
+            .server
+            .change(|state| state.set_instance_runners(project, enabled));
         done.then_some(())
             .ok_or_else(|| unknown("project", project))
     }

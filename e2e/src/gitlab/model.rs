@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ci::JobSpec;
+use super::ci::{AutoCancel, JobSpec};
 use super::ids::{JobId, PipelineId, ProjectId, RunnerId};
 use super::record::Told;
 use super::status::Status;
@@ -70,6 +70,8 @@ pub(super) struct ProjectState {
     /// A project access token: may push, and call the API for this project.
     pub(super) token: String,
     pub(super) variables: Vec<Variable>,
+    /// Runners that are nobody's own may take its jobs too.
+    pub(super) instance_runners: bool,
     pub(super) created_at: Timestamp,
     /// Taken while a push changes refs, so that two pushes don't mix.
     pub(super) pushing: Arc<tokio::sync::Mutex<()>>,
@@ -109,6 +111,8 @@ pub(super) struct Pipeline {
     pub(super) stages: Vec<String>,
     /// All jobs ever made for it, retried ones included, in order.
     pub(super) jobs: Vec<JobId>,
+    /// When it is cancelled without a person.
+    pub(super) auto_cancel: AutoCancel,
     /// Why the configuration could not be used.
     pub(super) yaml_error: Option<String>,
     /// Variables given when the pipeline was started.
@@ -170,6 +174,8 @@ pub(super) struct Job {
     /// After a 412 the runner may send the trace again from its beginning.
     pub(super) resend_allowed: bool,
     pub(super) artifacts: BTreeMap<String, Artifact>,
+    /// What it reported as `dotenv`.
+    pub(super) reported_variables: Vec<Variable>,
     /// A newer job of the same name has taken its place.
     pub(super) retried: bool,
     pub(super) reported: Option<Reported>,
@@ -227,15 +233,15 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// May it be given this job?
-    pub(super) fn takes(&self, job: &Job) -> bool {
+    /// May it be given this job of this project?
+    pub(super) fn takes(&self, job: &Job, project: &ProjectState) -> bool {
         let tags = &job.spec.tags;
         !self.paused
             && tags.iter().all(|tag| self.tags.contains(tag))
             && (self.run_untagged || !tags.is_empty())
-            && self
-                .projects
-                .as_ref()
-                .is_none_or(|these| these.contains(&job.project))
+            && match &self.projects {
+                Some(these) => these.contains(&project.id),
+                None => project.instance_runners,
+            }
     }
 }

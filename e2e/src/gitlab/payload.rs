@@ -38,12 +38,18 @@ pub(super) fn build(state: &State, url: &Url, id: JobId) -> Option<(Value, Vec<V
     let project = state.projects.get(&job.project)?;
     let pipeline = state.pipelines.get(&job.pipeline)?;
     let runner = job.runner.and_then(|runner| state.runners.get(&runner));
+    let dependencies = state.dependencies(job);
+    let reported: Vec<Variable> = dependencies
+        .iter()
+        .flat_map(|other| other.reported_variables.iter().cloned())
+        .collect();
     let variables = variables::of_job(&Sources {
         url,
         project,
         pipeline,
         job,
         runner,
+        reported: &reported,
     });
     let git_depth = variables
         .iter()
@@ -101,7 +107,7 @@ pub(super) fn build(state: &State, url: &Url, id: JobId) -> Option<(Value, Vec<V
             "token_mask_prefixes": ["glpat-", "gloas-", "gldt-", "glrt-", "glcbt-", "glptt-"],
             "failure_reasons": FAILURE_REASONS,
         },
-        "dependencies": state.dependencies(job).into_iter()
+        "dependencies": dependencies.into_iter()
             .map(|other| dependency(other, job)).collect::<Vec<_>>(),
         "hooks": job.spec.hooks.iter()
             .map(|(name, script)| json!({ "name": name, "script": script })).collect::<Vec<_>>(),
@@ -209,14 +215,14 @@ fn artifacts(spec: Option<&ArtifactSpec>) -> Value {
             "artifact_format": "zip",
         }));
     }
-    for (kind, paths) in &spec.reports {
+    for (report, paths) in &spec.reports {
         list.push(json!({
-            "name": format!("{kind}.xml"),
+            "name": report.file,
             "paths": paths,
             "when": "always",
             "expire_in": spec.expire_in,
-            "artifact_type": kind,
-            "artifact_format": "gzip",
+            "artifact_type": report.kind,
+            "artifact_format": report.format,
         }));
     }
     Value::Array(list)

@@ -88,6 +88,7 @@ impl State {
                 default_branch: "main".to_owned(),
                 token: token("glpat-"),
                 variables: Vec::new(),
+                instance_runners: true,
                 created_at: now,
                 pushing: Arc::default(),
             },
@@ -146,6 +147,13 @@ impl State {
 
     pub(super) fn runner_by_token(&self, token: &str) -> Option<&Runner> {
         self.runners.values().find(|runner| runner.token == token)
+    }
+
+    /// May this runner be given this job?
+    pub(super) fn may_take(&self, runner: &Runner, job: &Job) -> bool {
+        self.projects
+            .get(&job.project)
+            .is_some_and(|project| runner.takes(job, project))
     }
 
     /// Note that a machine with this runner's token called, and what it said about itself.
@@ -212,6 +220,16 @@ impl State {
         };
         tracing::warn!(%violation, "protocol violation");
         self.violations.push(violation);
+    }
+
+    /// May runners that are nobody's own take the jobs of this project?
+    pub(super) fn set_instance_runners(&mut self, project: ProjectId, enabled: bool) -> bool {
+        let Some(project) = self.projects.get_mut(&project) else {
+            return false;
+        };
+        project.instance_runners = enabled;
+        self.tick_queue();
+        true
     }
 
     /// Set a project's variable, replacing one of the same name.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Status {
     /// Made, but its turn has not come.
     Created,
+    /// Waits until no other job of its resource group runs.
+    WaitingForResource,
     /// Waits for a runner.
     Pending,
     /// A runner has it.
@@ -44,6 +46,7 @@ impl Status {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
+            Self::WaitingForResource => "waiting_for_resource",
             Self::Pending => "pending",
             Self::Running => "running",
             Self::Canceling => "canceling",
@@ -92,6 +95,9 @@ pub(super) fn composite(members: &[Member]) -> Status {
         } else {
             Status::Pending
         };
+    }
+    if has(Status::WaitingForResource) {
+        return Status::WaitingForResource;
     }
     if has(Status::Created) {
         // Between two stages nothing runs for a moment, yet the whole has begun.
@@ -156,12 +162,18 @@ mod tests {
     fn a_group_is_as_its_members_are() {
         use Status::{
             Canceled, Canceling, Created, Failed, Manual, Pending, Running, Skipped, Success,
+            WaitingForResource,
         };
         assert_eq!(of(&[]), Skipped);
         assert_eq!(of(&[Created, Created]), Created);
         assert_eq!(of(&[Pending, Created]), Pending);
         assert_eq!(of(&[Success, Pending]), Running);
         assert_eq!(of(&[Success, Created]), Running);
+        assert_eq!(of(&[Running, WaitingForResource]), Running);
+        assert_eq!(
+            of(&[Success, WaitingForResource, Created]),
+            WaitingForResource
+        );
         assert_eq!(of(&[Running, Canceling]), Canceling);
         assert_eq!(of(&[Success, Success]), Success);
         assert_eq!(of(&[Success, Failed, Skipped]), Failed);

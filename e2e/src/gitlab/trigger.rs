@@ -6,13 +6,15 @@ use std::path::Path;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::ci::{self, CacheKey, CiConfig, JobSpec, When};
+use super::ci::{self, CacheKey, CiConfig, CiError, JobSpec, Situation, Tree};
 use super::error::GitLabError;
+use super::expand::{Unknown, in_text};
 use super::git;
 use super::ids::{PipelineId, ProjectId};
-use super::lifecycle::NewPipeline;
+use super::lifecycle::{Content, NewPipeline};
 use super::model::{Commit, Variable};
 use super::server::Server;
+use super::variables::slug;
 
 /// Where a project's configuration is.
 const CONFIG: &str = ".gitlab-ci.yml";
@@ -72,14 +74,12 @@ pub(super) async fn pipeline(
         return Ok(None);
     };
     let commit = git::commit(&repository, &change.sha).await?;
-    let content = match CiConfig::parse(&text) {
-        Ok(config) => {
-            let known = known_variables(server, project, &change, &commit, &config);
-            let Some(mut jobs) = wanted(&config, &known, &change) else {
-                return Ok(None);
-            };
-            resolve_cache_keys(&repository, &change.sha, &mut jobs, server).await?;
-            Ok((config.stages, jobs))
+    let known = known_variables(server, project, &change, &commit);
+    let content = match content(&repository, &text, &change, &known).await? {
+        Ok(None) => return Ok(None),
+        Ok(Some(mut content)) => {
+            resolve_cache_keys(&repository, &change.sha, &mut content.jobs, server).await?;
+            Ok(content)
         }
         Err(error) => Err(error.to_string()),
     };
@@ -112,19 +112,14 @@ pub(super) async fn pipeline(
     Ok(Some(id))
 }
 
-/// The variables that rules may ask for.
+/// The variables that rules and includes may ask for, before those of the configuration.
 fn known_variables(
     server: &Server,
     project: ProjectId,
     change: &Change,
     commit: &Commit,
-    config: &CiConfig,
 ) -> BTreeMap<String, String> {
-    let mut known: BTreeMap<String, String> = config
-        .variables
-        .iter()
-        .map(|variable| (variable.key.clone(), variable.value.clone()))
-        .collect();
+    let mut known = BTreeMap::new();
     server.read(|state| {
         for variable in state
             .projects
@@ -150,58 +145,142 @@ fn known_variables(
     for (key, value) in [
         (branch_or_tag, &change.name),
         ("CI_COMMIT_REF_NAME", &change.name),
+        ("CI_COMMIT_REF_SLUG", &slug(&change.name)),
         ("CI_COMMIT_SHA", &change.sha),
+        ("CI_COMMIT_BEFORE_SHA", &change.before),
         ("CI_COMMIT_MESSAGE", &commit.message),
         ("CI_COMMIT_TITLE", &commit.title),
         ("CI_PIPELINE_SOURCE", &change.source.to_owned()),
     ] {
         known.insert(key.to_owned(), value.clone());
     }
-    known.extend(
-        change
-            .variables
-            .iter()
-            .map(|v| (v.key.clone(), v.value.clone())),
-    );
+    known.extend(pairs(&change.variables));
     known
 }
 
-/// The jobs that belong to the pipeline, as their rules leave them; `None`: no pipeline.
-fn wanted(
-    config: &CiConfig,
+fn pairs(variables: &[Variable]) -> impl Iterator<Item = (String, String)> {
+    let variables = variables.iter();
+    variables.map(|variable| (variable.key.clone(), variable.value.clone()))
+}
+
+/// Variables of the configuration, overridden by those that are known without it.
+fn beneath(
+    of_configuration: &[Variable],
     known: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = pairs(of_configuration).collect();
+    all.extend(known.clone());
+    all
+}
+
+/// What a pipeline is made of; `None`: there is to be none. What is wrong with the configuration
+/// is no error of the server.
+async fn content(
+    repository: &Path,
+    text: &str,
     change: &Change,
-) -> Option<Vec<JobSpec>> {
-    if config
-        .workflow
-        .as_ref()
-        .is_some_and(|rules| !ci::wants_pipeline(rules, known))
-    {
-        return None;
+    known: &BTreeMap<String, String>,
+) -> Result<Result<Option<Content>, CiError>, GitLabError> {
+    let mut tree = tree(repository, text, change).await?;
+    let config = CiConfig::read(text, situation(change, known, &tree));
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => return Ok(Err(error)),
+    };
+    for (name, variables) in config.compared_with() {
+        let name = in_text(name, &beneath(variables, known), Unknown::Stay);
+        let since = git::changed_since(repository, &name, &change.sha).await?;
+        tree.changed_since.insert(name, since);
     }
-    let jobs: Vec<JobSpec> = config
-        .jobs
-        .iter()
-        .filter_map(|spec| {
-            let mut variables = known.clone();
-            variables.extend(
-                spec.variables
-                    .iter()
-                    .map(|v| (v.key.clone(), v.value.clone())),
-            );
-            let verdict = ci::evaluate(spec, &variables, &change.name, change.tag);
-            if verdict.when == When::Never {
-                return None;
+    Ok(chosen(config, change, known, &tree))
+}
+
+fn situation<'a>(
+    change: &'a Change,
+    variables: &'a BTreeMap<String, String>,
+    tree: &'a Tree,
+) -> Situation<'a> {
+    Situation {
+        variables,
+        tree,
+        git_ref: &change.name,
+        tag: change.tag,
+    }
+}
+
+/// What the configuration may ask about the repository.
+async fn tree(repository: &Path, text: &str, change: &Change) -> Result<Tree, GitLabError> {
+    let paths = git::paths(repository, &change.sha).await?;
+    let mut yaml = BTreeMap::new();
+    if text.contains("include") {
+        for path in paths.iter().filter(|path| ci::is_yaml(path)) {
+            if let Some(content) = git::file(repository, &change.sha, path).await? {
+                yaml.insert(path.clone(), content);
             }
-            let mut spec = spec.clone();
-            (spec.when, spec.allow_failure) = (verdict.when, verdict.allow_failure);
-            spec.variables
-                .retain(|old| !verdict.variables.iter().any(|new| new.key == old.key));
-            spec.variables.extend(verdict.variables);
-            Some(spec)
-        })
-        .collect();
-    (!jobs.is_empty()).then_some(jobs)
+        }
+    }
+    let changed = if change.tag || change.before == git::ZERO {
+        None
+    } else {
+        Some(git::changed(repository, &change.before, &change.sha).await?)
+    };
+    Ok(Tree {
+        paths,
+        yaml,
+        changed,
+        changed_since: BTreeMap::new(),
+    })
+}
+
+/// The jobs that belong to the pipeline, as their rules leave them.
+fn chosen(
+    config: CiConfig,
+    change: &Change,
+    known: &BTreeMap<String, String>,
+    tree: &Tree,
+) -> Result<Option<Content>, CiError> {
+    let mut auto_cancel = config.auto_cancel;
+    let mut more = Vec::new();
+    if let Some(rules) = &config.workflow {
+        let variables = beneath(&config.variables, known);
+        let situation = situation(change, &variables, tree);
+        let place = "Failed to parse rule for workflow:";
+        let Some(wanted) = ci::wanted(rules, situation, place)? else {
+            return Ok(None);
+        };
+        more = wanted.variables;
+        auto_cancel = wanted.auto_cancel.unwrap_or(auto_cancel);
+    }
+    let mut jobs = Vec::new();
+    for mut spec in config.jobs {
+        spec.take_variables(&more);
+        let variables = beneath(&spec.variables, known);
+        if let Some(mut spec) = ci::evaluate(&spec, situation(change, &variables, tree))? {
+            name_resource(&mut spec, known);
+            jobs.push(spec);
+        }
+    }
+    ci::missing_needs(&jobs)?;
+    Ok((!jobs.is_empty()).then_some(Content {
+        stages: config.stages,
+        jobs,
+        auto_cancel,
+    }))
+}
+
+/// Expand the variables in a job's resource group.
+fn name_resource(spec: &mut JobSpec, known: &BTreeMap<String, String>) {
+    let Some(group) = spec.resource_group.take() else {
+        return;
+    };
+    let mut variables = beneath(&spec.variables, known);
+    variables.insert("CI_JOB_NAME".to_owned(), spec.name.clone());
+    variables.insert("CI_JOB_STAGE".to_owned(), spec.stage.clone());
+    if let Some(environment) = &spec.environment {
+        let name = in_text(&environment.name, &variables, Unknown::Stay);
+        variables.insert("CI_ENVIRONMENT_NAME".to_owned(), name);
+    }
+    spec.resource_group = Some(in_text(&group, &variables, Unknown::Stay));
 }
 
 /// Replace `cache:key:files` by a key made of the commits that last changed them.

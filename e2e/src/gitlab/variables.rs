@@ -4,16 +4,16 @@
 //! and `Project#predefined_variables`. The names of before GitLab 9 (`CI_BUILD_…`), which GitLab
 //! 17 dropped, are sent too: configurations from those days still run.
 
-use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use regex::Regex;
 use url::Url;
 
+use super::expand::expand;
 use super::model::{Job, Pipeline, ProjectState, Runner, Variable};
 
 /// The version this server says it is.
 pub(super) const VERSION: (u32, u32, u32) = (19, 3, 0);
-/// A reference to another variable is followed this deep.
-const MAX_DEPTH: usize = 20;
 
 /// What a job's variables are made of.
 pub(super) struct Sources<'a> {
@@ -22,6 +22,8 @@ pub(super) struct Sources<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) job: &'a Job,
     pub(super) runner: Option<&'a Runner>,
+    /// What the jobs whose artifacts it gets reported as `dotenv`.
+    pub(super) reported: &'a [Variable],
 }
 
 /// All variables of a job; a later one of the same name has replaced an earlier one.
@@ -34,6 +36,7 @@ pub(super) fn of_job(sources: &Sources<'_>) -> Vec<Variable> {
     all.extend(runner(sources.runner));
     all.extend(sources.job.spec.variables.iter().cloned());
     all.extend(user());
+    all.extend(sources.reported.iter().cloned());
     all.extend(sources.project.variables.iter().cloned());
     all.extend(sources.pipeline.variables.iter().cloned());
     expand(last_of_each(all))
@@ -76,6 +79,14 @@ pub(super) fn slug(text: &str) -> String {
     dashed.trim_matches('-').to_owned()
 }
 
+/// What several jobs have in common: a name without `1/2` or `: [linux, x86]` at its end.
+fn group_name(name: &str) -> String {
+    static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"([\x08\s:]+((\[.*\])|(\d+[\s:/\\]+\d+))){1,3}\s*$").expect("a pattern")
+    });
+    NUMBERS.replace(name, "").into_owned()
+}
+
 fn persisted(sources: &Sources<'_>) -> Vec<Variable> {
     let Sources {
         url,
@@ -113,18 +124,11 @@ fn persisted(sources: &Sources<'_>) -> Vec<Variable> {
 fn job(sources: &Sources<'_>) -> Vec<Variable> {
     let job = sources.job;
     let spec = &job.spec;
-    let group = match spec.parallel {
-        Some((index, total)) => spec
-            .name
-            .trim_end_matches(&format!(" {index}/{total}"))
-            .to_owned(),
-        None => spec.name.clone(),
-    };
     let total = spec.parallel.map_or(1, |(_, total)| total);
     let mut all = vec![
         Variable::public("CI_JOB_NAME", &spec.name),
         Variable::public("CI_JOB_NAME_SLUG", slug(&spec.name)),
-        Variable::public("CI_JOB_GROUP_NAME", group),
+        Variable::public("CI_JOB_GROUP_NAME", group_name(&spec.name)),
         Variable::public("CI_JOB_STAGE", &spec.stage),
         Variable::public("CI_BUILD_NAME", &spec.name),
         Variable::public("CI_BUILD_STAGE", &spec.stage),
@@ -293,96 +297,21 @@ fn last_of_each(all: Vec<Variable>) -> Vec<Variable> {
     kept
 }
 
-/// Expand the references among variables, as GitLab does before it sends them. Unknown ones, and
-/// those to raw and file variables, stay as they are.
-fn expand(variables: Vec<Variable>) -> Vec<Variable> {
-    let known: BTreeMap<String, Variable> = variables
-        .iter()
-        .map(|variable| (variable.key.clone(), variable.clone()))
-        .collect();
-    variables
-        .into_iter()
-        .map(|variable| Variable {
-            value: expanded(&variable, &known, 0),
-            ..variable
-        })
-        .collect()
-}
-
-fn expanded(variable: &Variable, known: &BTreeMap<String, Variable>, depth: usize) -> String {
-    if variable.raw || depth > MAX_DEPTH || !variable.value.contains('$') {
-        return variable.value.clone();
-    }
-    let mut text = String::new();
-    let mut rest = variable.value.as_str();
-    while let Some(at) = rest.find('$') {
-        text.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let (reference, name) = reference(rest);
-        match name.and_then(|name| known.get(name)) {
-            Some(other) if !other.raw && !other.file && other.key != variable.key => {
-                text.push_str(&expanded(other, known, depth + 1));
-            }
-            _ => text.push_str(reference),
-        }
-        rest = &rest[reference.len()..];
-    }
-    text.push_str(rest);
-    text
-}
-
-/// The reference a text begins with, `$NAME` or `${NAME}`, and the name in it.
-fn reference(text: &str) -> (&str, Option<&str>) {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if text.starts_with("$$") {
-        return (&text[..2], None);
-    }
-    let (open, rest) = match text.strip_prefix("${") {
-        Some(rest) => (2, rest),
-        None => (1, &text[1..]),
-    };
-    let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
-    let close = usize::from(open == 2);
-    if end == 0 || (open == 2 && !rest[end..].starts_with('}')) {
-        return (&text[..1], None);
-    }
-    (&text[..open + end + close], Some(&rest[..end]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn value_of(pairs: &[(&str, &str)], key: &str) -> String {
-        let all = pairs
-            .iter()
-            .map(|(key, value)| Variable::public(*key, *value))
-            .collect();
-        expand(all)
-            .into_iter()
-            .find(|variable| variable.key == key)
-            .unwrap()
-            .value
-    }
-
     #[test]
-    fn references_are_expanded() {
-        let pairs = [
-            ("A", "a"),
-            ("B", "$A-${A}b"),
-            ("C", "<$B>$NONE$"),
-            ("D", "$$A ${A"),
-            ("E", "$E"),
-        ];
-        assert_eq!(value_of(&pairs, "B"), "a-ab");
-        assert_eq!(value_of(&pairs, "C"), "<a-ab>$NONE$");
-        assert_eq!(value_of(&pairs, "D"), "$$A ${A");
-        assert_eq!(value_of(&pairs, "E"), "$E");
-    }
-
-    #[test]
-    fn a_circle_ends() {
-        assert!(value_of(&[("A", "$B"), ("B", "$A")], "A").starts_with('$'));
+    fn jobs_of_one_group_have_its_name() {
+        for (name, group) in [
+            ("test 1/2", "test"),
+            ("test: [linux, x86]", "test"),
+            ("test:a 1/3: [x]", "test:a"),
+            ("test", "test"),
+            ("test 1", "test 1"),
+        ] {
+            assert_eq!(group_name(name), group);
+        }
     }
 
     #[test]

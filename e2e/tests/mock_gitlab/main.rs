@@ -6,6 +6,7 @@
 )]
 
 mod artifacts;
+mod configuration;
 mod coordinator;
 mod git;
 mod people;

@@ -16,8 +16,9 @@ use tokio_util::io::ReaderStream;
 use super::Problem;
 use super::params::{From, Params, job_token};
 use super::updates::not_running;
+use crate::gitlab::dotenv;
 use crate::gitlab::ids::JobId;
-use crate::gitlab::model::Artifact;
+use crate::gitlab::model::{Artifact, Variable};
 use crate::gitlab::record::What;
 use crate::gitlab::server::Server;
 
@@ -72,6 +73,10 @@ pub(super) async fn upload(
         }
     }
     let (filename, path, size) = stored.ok_or_else(|| Problem::bad_request("file is missing"))?;
+    let reported = match kind.as_str() {
+        "dotenv" => dotenv(&path, &format).await?,
+        _ => Vec::new(),
+    };
     let artifact = Artifact {
         kind: kind.clone(),
         format,
@@ -94,9 +99,17 @@ pub(super) async fn upload(
         );
         if let Some(job) = state.jobs.get_mut(&id) {
             job.artifacts.insert(kind, artifact);
+            job.reported_variables.extend(reported);
         }
     });
     Ok((StatusCode::CREATED, Json("201")).into_response())
+}
+
+/// The variables in a report that was just stored.
+async fn dotenv(path: &FilePath, format: &str) -> Result<Vec<Variable>, Problem> {
+    let packed = tokio::fs::read(path).await;
+    let packed = packed.map_err(|error| Problem::internal(&error))?;
+    dotenv::unpack(&packed, format).map_err(|error| Problem::bad_request(error.to_string()))
 }
 
 async fn store(

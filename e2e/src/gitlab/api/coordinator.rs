@@ -154,7 +154,7 @@ fn hand_out(
         state
             .jobs
             .values()
-            .any(|job| job.status == crate::gitlab::Status::Pending && runner.takes(job))
+            .any(|job| job.status == crate::gitlab::Status::Pending && state.may_take(runner, job))
             .then_some(())
     };
     // Looking first keeps those who wait for changes asleep when there is none.

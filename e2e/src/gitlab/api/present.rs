@@ -19,6 +19,7 @@ pub(super) fn project(url: &Url, project: &ProjectState) -> Value {
         "path_with_namespace": project.full_path(),
         "default_branch": project.default_branch,
         "visibility": "private",
+        "shared_runners_enabled": project.instance_runners,
         "created_at": time(Some(project.created_at)),
         "web_url": address.as_str(),
         "http_url_to_repo": format!("{address}.git"),
@@ -58,7 +59,13 @@ pub(super) fn job(url: &Url, state: &State, job: &Job) -> Value {
     let runner = job.runner.and_then(|runner| state.runners.get(&runner));
     let archive = job.artifacts.get("archive");
     let view = views::job(job);
-    let stuck = job.status == Status::Pending && !state.runners.values().any(|r| r.takes(job));
+    let takers = || {
+        state
+            .runners
+            .values()
+            .any(|runner| state.may_take(runner, job))
+    };
+    let stuck = job.status == Status::Pending && !takers();
     json!({
         "id": job.id,
         "name": job.spec.name,

@@ -1,11 +1,12 @@
-//! One job of the configuration, with what it inherits.
+//! One job of the configuration, with what it inherits: one of the pipeline, or several.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::globals::{Globals, Inherit, Takes};
+use super::matrix::Variant;
 use super::read::Node;
 use super::{
-    AllowFailure, ArtifactSpec, CacheSpec, CiError, DEFAULT_TIMEOUT, ImageSpec, JobSpec, Retry,
-    When, duration, parts, rules,
+    AllowFailure, CiError, DEFAULT_TIMEOUT, JobSpec, When, duration, matrix, needs, parts, rules,
 };
 use crate::gitlab::model::Variable;
 
@@ -55,155 +56,151 @@ const KEYWORDS: [&str; 42] = [
     "execution",
 ];
 
-/// Keywords a job takes from `default:`.
-const INHERITED: [&str; 13] = [
-    "image",
-    "services",
-    "before_script",
-    "after_script",
-    "cache",
-    "tags",
-    "artifacts",
-    "retry",
-    "timeout",
-    "interruptible",
-    "hooks",
-    "id_tokens",
-    "identity",
-];
-
-/// What all jobs share.
-pub(super) struct Globals {
-    /// `default:` joined with the keywords that may also stand at the top level.
-    defaults: Map<String, Value>,
-    pub(super) variables: Vec<Variable>,
-}
-
-impl Globals {
-    pub(super) fn read(root: &Map<String, Value>) -> Result<Self, CiError> {
-        let mut defaults = Map::new();
-        for key in [
-            "image",
-            "services",
-            "before_script",
-            "after_script",
-            "cache",
-        ] {
-            if let Some(value) = root.get(key) {
-                defaults.insert(key.to_owned(), value.clone());
-            }
-        }
-        if let Some(value) = root.get("default") {
-            let node = Node::new(value, "default");
-            node.only_keys(&INHERITED)?;
-            for (key, value) in node.mapping()? {
-                defaults.insert(key.clone(), value.clone());
-            }
-        }
-        let variables = match root.get("variables") {
-            Some(value) if !value.is_null() => parts::variables(&Node::new(value, "variables"))?,
-            _ => Vec::new(),
-        };
-        Ok(Self {
-            defaults,
-            variables,
-        })
-    }
-}
-
 /// Read a job: one, or as many as its `parallel` says.
 pub(super) fn read(name: &str, value: &Value, globals: &Globals) -> Result<Vec<JobSpec>, CiError> {
     let place = format!("jobs:{name}");
     let own = Node::new(value, &place);
+    if !own.value.is_object() {
+        return Err(no_script(&own));
+    }
     own.only_keys(&KEYWORDS)?;
-    let with_defaults = inherit(&own, globals)?;
-    let node = Node::new(&with_defaults, &place);
-    let spec = spec(name, &node, globals)?;
-    let Some(count) = parallel(&node)? else {
-        return Ok(vec![spec]);
+    refused(&own)?;
+    let inherit = Inherit::read(&own)?;
+    let with_defaults = inherit.defaults(&own, globals)?;
+    let job = Job {
+        node: Node::new(&with_defaults, &place),
+        inherited: inherit.global_variables(globals),
+        takes: inherit.variables,
     };
-    Ok((1..=count)
-        .map(|index| JobSpec {
-            name: format!("{name} {index}/{count}"),
-            parallel: Some((index, count)),
-            ..spec.clone()
-        })
-        .collect())
+    let Some(variants) = job
+        .node
+        .optional("parallel", |node| matrix::read(name, node))?
+    else {
+        return Ok(vec![job.spec(name, None)?]);
+    };
+    let variants = variants.iter();
+    variants
+        .map(|variant| job.spec(name, Some(variant)))
+        .collect()
 }
 
-fn inherit(own: &Node<'_>, globals: &Globals) -> Result<Value, CiError> {
-    let wanted = own
-        .get("inherit")
-        .and_then(|inherit| inherit.get("default"));
-    let takes = |key: &str| match wanted.as_ref().map(|node| node.value) {
-        None => true,
-        Some(Value::Bool(all)) => *all,
-        Some(Value::Array(keys)) => keys.iter().any(|wanted| wanted == key),
-        Some(_) => false,
-    };
-    let mut joined = own.mapping()?.clone();
-    for (key, value) in &globals.defaults {
-        if takes(key) && !joined.contains_key(key) {
-            joined.insert(key.clone(), value.clone());
+/// What would be left out if it were passed over.
+fn refused(node: &Node<'_>) -> Result<(), CiError> {
+    for (key, problem) in [
+        (
+            "trigger",
+            "is not supported by this server: it starts no downstream pipelines",
+        ),
+        (
+            "run",
+            "is not supported by this server: its jobs have scripts",
+        ),
+    ] {
+        if let Some(value) = node.get(key) {
+            return Err(value.error(problem));
         }
     }
-    Ok(Value::Object(joined))
+    let ruled_out: Vec<&str> = ["only", "except", "start_in"]
+        .into_iter()
+        .filter(|key| node.get("rules").is_some() && node.get(key).is_some())
+        .collect();
+    if !ruled_out.is_empty() {
+        let keys = ruled_out.join(", ");
+        return Err(node.error(format!("config key may not be used with `rules`: {keys}")));
+    }
+    Ok(())
 }
 
-fn spec(name: &str, node: &Node<'_>, globals: &Globals) -> Result<JobSpec, CiError> {
-    let Some(script) = node.get("script") else {
-        return Err(CiError::at(
-            format!("{} config", node.place),
-            "should implement the script:, run:, or trigger: keyword",
-        ));
-    };
-    let lines = |key: &str| node.get(key).map_or(Ok(Vec::new()), |value| value.script());
-    let mut whole = lines("before_script")?;
+fn no_script(node: &Node<'_>) -> CiError {
+    node.error("config should implement the script:, run:, or trigger: keyword")
+}
+
+/// A job with its defaults.
+struct Job<'a> {
+    node: Node<'a>,
+    /// The global variables that it takes.
+    inherited: Vec<Variable>,
+    /// Which of them it takes.
+    takes: Takes,
+}
+
+impl Job<'_> {
+    /// The job, or one of the several that it is.
+    fn spec(&self, name: &str, variant: Option<&Variant>) -> Result<JobSpec, CiError> {
+        let node = &self.node;
+        let when = when(node)?;
+        let own = self.own_variables(variant)?;
+        let spec = JobSpec {
+            name: variant.map_or(name, |variant| &variant.name).to_owned(),
+            stage: stage(node)?,
+            script: script(node)?,
+            after_script: lines(node, "after_script")?,
+            hooks: hooks(node)?,
+            image: node.optional("image", parts::image)?,
+            services: node
+                .optional("services", parts::services)?
+                .unwrap_or_default(),
+            variables: joined(self.inherited.clone(), &own),
+            own_variables: own.into_iter().map(|variable| variable.key).collect(),
+            takes_variables: self.takes.clone(),
+            caches: node.optional("cache", parts::caches)?.unwrap_or_default(),
+            artifacts: node.optional("artifacts", parts::artifacts)?,
+            tags: node.optional("tags", Node::strings)?.unwrap_or_default(),
+            needs: node.optional("needs", |needs| needs::of_variant(name, needs, variant))?,
+            dependencies: node.optional("dependencies", Node::strings)?,
+            allow_failure: allow_failure(node, when)?,
+            when,
+            timeout: timeout(node)?,
+            environment: node.optional("environment", parts::environment)?,
+            retry: node.optional("retry", parts::retry)?.unwrap_or_default(),
+            interruptible: node
+                .optional("interruptible", Node::boolean)?
+                .unwrap_or(false),
+            resource_group: node.optional("resource_group", |group| {
+                let text = group.value.as_str().map(str::to_owned);
+                text.ok_or_else(|| node.error("resource group should be a string"))
+            })?,
+            parallel: variant.map(|variant| (variant.index, variant.total)),
+            rules: node.optional("rules", |node| rules::read(node, rules::Of::Job))?,
+            only: refs(node, "only")?,
+            except: refs(node, "except")?,
+        };
+        needs::holds(node, &spec)?;
+        Ok(spec)
+    }
+
+    /// The job's own variables, overridden by those of the matrix.
+    fn own_variables(&self, variant: Option<&Variant>) -> Result<Vec<Variable>, CiError> {
+        let own = self.node.optional("variables", parts::variables)?;
+        let of_matrix: Vec<_> = variant
+            .into_iter()
+            .flat_map(Variant::as_variables)
+            .collect();
+        Ok(joined(own.unwrap_or_default(), &of_matrix))
+    }
+}
+
+/// Variables, overridden by others.
+fn joined(under: Vec<Variable>, over: &[Variable]) -> Vec<Variable> {
+    let mut all = under;
+    all.retain(|variable| !over.iter().any(|other| other.key == variable.key));
+    all.extend_from_slice(over);
+    all
+}
+
+/// `before_script`, then `script`.
+fn script(node: &Node<'_>) -> Result<Vec<String>, CiError> {
+    let script = node.get("script").ok_or_else(|| no_script(node))?;
+    let mut whole = lines(node, "before_script")?;
     whole.extend(script.script()?);
     if whole.is_empty() {
-        return Err(CiError::at(
-            format!("{}:script", node.place),
-            "config can't be blank",
-        ));
+        return Err(script.error("config can't be blank"));
     }
-    let when = when(node)?;
-    Ok(JobSpec {
-        name: name.to_owned(),
-        stage: stage(node)?,
-        script: whole,
-        after_script: lines("after_script")?,
-        hooks: hooks(node)?,
-        image: node
-            .get("image")
-            .map(|value| parts::image(&value))
-            .transpose()?,
-        services: optional::<Vec<ImageSpec>>(node, "services", parts::services)?
-            .unwrap_or_default(),
-        variables: variables(node, globals)?,
-        caches: optional::<Vec<CacheSpec>>(node, "cache", parts::caches)?.unwrap_or_default(),
-        artifacts: optional::<ArtifactSpec>(node, "artifacts", parts::artifacts)?,
-        tags: optional(node, "tags", Node::strings)?.unwrap_or_default(),
-        needs: optional(node, "needs", parts::needs)?,
-        dependencies: optional(node, "dependencies", Node::strings)?,
-        allow_failure: allow_failure(node, when)?,
-        when,
-        timeout: timeout(node)?,
-        environment: optional(node, "environment", parts::environment)?,
-        retry: optional::<Retry>(node, "retry", parts::retry)?.unwrap_or_default(),
-        interruptible: optional(node, "interruptible", Node::boolean)?.unwrap_or(false),
-        parallel: None,
-        rules: optional(node, "rules", rules::read)?,
-        only: refs(node, "only")?,
-        except: refs(node, "except")?,
-    })
+    Ok(whole)
 }
 
-fn optional<'a, T>(
-    node: &Node<'a>,
-    key: &str,
-    read: impl Fn(&Node<'a>) -> Result<T, CiError>,
-) -> Result<Option<T>, CiError> {
-    node.get(key).map(|value| read(&value)).transpose()
+fn lines(node: &Node<'_>, key: &str) -> Result<Vec<String>, CiError> {
+    Ok(node.optional(key, Node::script)?.unwrap_or_default())
 }
 
 fn stage(node: &Node<'_>) -> Result<String, CiError> {
@@ -214,23 +211,24 @@ fn stage(node: &Node<'_>) -> Result<String, CiError> {
 }
 
 fn when(node: &Node<'_>) -> Result<When, CiError> {
-    node.get("when")
-        .map_or(Ok(When::OnSuccess), |value| word_when(&value))
+    let Some(value) = node.get("when") else {
+        return Ok(When::OnSuccess);
+    };
+    let words = "on_success, on_failure, always, manual, delayed";
+    word_when(&value)
+        .filter(|when| *when != When::Never)
+        .ok_or_else(|| node.error(format!("when should be one of: {words}")))
 }
 
 /// `when:` of a job or a rule.
-pub(super) fn word_when(node: &Node<'_>) -> Result<When, CiError> {
-    Ok(match node.string()?.as_str() {
+pub(super) fn word_when(node: &Node<'_>) -> Option<When> {
+    Some(match node.value.as_str()? {
         "on_success" | "delayed" => When::OnSuccess,
         "on_failure" => When::OnFailure,
         "always" => When::Always,
         "manual" => When::Manual,
         "never" => When::Never,
-        _ => {
-            return Err(node.error(
-                "should be one of: on_success, on_failure, always, manual, delayed, never",
-            ));
-        }
+        _ => return None,
     })
 }
 
@@ -250,27 +248,6 @@ fn timeout(node: &Node<'_>) -> Result<std::time::Duration, CiError> {
     duration::parse(&value.string()?).ok_or_else(|| value.error("config should be a duration"))
 }
 
-fn variables(node: &Node<'_>, globals: &Globals) -> Result<Vec<Variable>, CiError> {
-    let wanted = node
-        .get("inherit")
-        .and_then(|inherit| inherit.get("variables"));
-    let takes = |key: &str| match wanted.as_ref().map(|node| node.value) {
-        None => true,
-        Some(Value::Bool(all)) => *all,
-        Some(Value::Array(keys)) => keys.iter().any(|wanted| wanted == key),
-        Some(_) => false,
-    };
-    let own = optional(node, "variables", parts::variables)?.unwrap_or_default();
-    let mut all: Vec<Variable> = globals
-        .variables
-        .iter()
-        .filter(|variable| takes(&variable.key) && !own.iter().any(|v| v.key == variable.key))
-        .cloned()
-        .collect();
-    all.extend(own);
-    Ok(all)
-}
-
 fn hooks(node: &Node<'_>) -> Result<Vec<(String, Vec<String>)>, CiError> {
     let Some(hooks) = node.get("hooks") else {
         return Ok(Vec::new());
@@ -282,20 +259,6 @@ fn hooks(node: &Node<'_>) -> Result<Vec<(String, Vec<String>)>, CiError> {
         .map(|lines| ("pre_get_sources_script".to_owned(), lines))
         .into_iter()
         .collect())
-}
-
-fn parallel(node: &Node<'_>) -> Result<Option<u64>, CiError> {
-    let Some(value) = node.get("parallel") else {
-        return Ok(None);
-    };
-    if value.value.is_object() {
-        return Err(value.error("matrix is not supported by this server"));
-    }
-    let count = value.integer()?;
-    match u64::try_from(count) {
-        Ok(count @ 1..=200) => Ok(Some(count)),
-        _ => Err(value.error("config should be an integer from 1 to 200")),
-    }
 }
 
 /// `only` and `except` by refs: a list, or `refs:` beneath.

@@ -1,23 +1,45 @@
 //! `.gitlab-ci.yml`: from its text to the jobs of a pipeline.
 //!
-//! The keywords follow the CI/CD YAML reference of GitLab. Keywords that only change what GitLab
-//! shows (`coverage`, `release`, …) are accepted and have no effect; a keyword that GitLab does
-//! not know is an error, as it is there.
+//! The steps are GitLab's: files are included, then `extends` and after it `!reference` resolved,
+//! then jobs read, made several by `parallel`, and held against one another. The keywords follow
+//! the CI/CD YAML reference. Keywords that only change what GitLab shows (`coverage`, `release`,
+//! …) are accepted and have no effect; a keyword that GitLab does not know is an error, as it is
+//! there, and so is one that would do something that this server can't do.
 
+mod auto_cancel;
+mod check;
 mod duration;
+mod expression;
+mod globals;
+mod include;
 mod job;
+mod matrix;
 mod merge;
+mod needs;
 mod parts;
 mod read;
+mod reference;
+mod report;
 mod rules;
+mod spec;
+mod tree;
+mod yaml;
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::model::Variable;
+pub(super) use auto_cancel::{AutoCancel, OnNewCommit};
+pub(super) use check::missing_needs;
 use read::Node;
-pub(super) use rules::{evaluate, wants_pipeline};
+pub(super) use report::Report;
+pub(super) use rules::{Rule, Situation, compared_with, evaluate, wanted};
+pub(super) use spec::{
+    AllowFailure, ArtifactSpec, CacheKey, CacheSpec, Environment, ImageSpec, JobSpec, Need, Retry,
+    When,
+};
+pub(super) use tree::{Tree, is_yaml};
 
 /// The timeout of a job that names none: the default of a GitLab project.
 const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
@@ -66,295 +88,68 @@ pub(super) struct CiConfig {
     pub(super) stages: Vec<String>,
     pub(super) jobs: Vec<JobSpec>,
     /// `workflow: rules`.
-    pub(super) workflow: Option<Vec<rules::Rule>>,
+    pub(super) workflow: Option<Vec<Rule>>,
+    /// `workflow: auto_cancel`.
+    pub(super) auto_cancel: AutoCancel,
     /// Variables of the whole pipeline.
     pub(super) variables: Vec<Variable>,
 }
 
-/// A job as configured.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct JobSpec {
-    pub(super) name: String,
-    pub(super) stage: String,
-    /// `before_script`, then `script`.
-    pub(super) script: Vec<String>,
-    pub(super) after_script: Vec<String>,
-    pub(super) hooks: Vec<(String, Vec<String>)>,
-    pub(super) image: Option<ImageSpec>,
-    pub(super) services: Vec<ImageSpec>,
-    /// Global variables, overridden by the job's own.
-    pub(super) variables: Vec<Variable>,
-    pub(super) caches: Vec<CacheSpec>,
-    pub(super) artifacts: Option<ArtifactSpec>,
-    pub(super) tags: Vec<String>,
-    /// `None`: all jobs of earlier stages.
-    pub(super) needs: Option<Vec<Need>>,
-    /// `None`: the artifacts of all jobs it waits for.
-    pub(super) dependencies: Option<Vec<String>>,
-    pub(super) allow_failure: AllowFailure,
-    pub(super) when: When,
-    pub(super) timeout: Duration,
-    pub(super) environment: Option<Environment>,
-    pub(super) retry: Retry,
-    pub(super) interruptible: bool,
-    /// Its number and the count of all, for `parallel: N`.
-    pub(super) parallel: Option<(u64, u64)>,
-    pub(super) rules: Option<Vec<rules::Rule>>,
-    pub(super) only: Option<Vec<String>>,
-    pub(super) except: Option<Vec<String>>,
-}
-
-/// An image for the job or a service.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct ImageSpec {
-    pub(super) name: String,
-    pub(super) alias: Option<String>,
-    pub(super) entrypoint: Option<Vec<String>>,
-    pub(super) command: Option<Vec<String>>,
-    pub(super) pull_policy: Option<Vec<String>>,
-    pub(super) variables: Vec<Variable>,
-    /// `docker:` and `kubernetes:` options, passed on.
-    pub(super) executor_opts: Map<String, Value>,
-}
-
-/// One cache.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct CacheSpec {
-    pub(super) key: CacheKey,
-    pub(super) untracked: Option<bool>,
-    pub(super) paths: Option<Vec<String>>,
-    pub(super) policy: String,
-    pub(super) when: String,
-    pub(super) unprotect: bool,
-    pub(super) fallback_keys: Vec<String>,
-}
-
-/// A cache's key.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum CacheKey {
-    /// As it is: the runner expands the variables in it.
-    Plain(String),
-    /// From the last commits that changed some files.
-    Files {
-        files: Vec<String>,
-        prefix: Option<String>,
-    },
-}
-
-/// `artifacts:`.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct ArtifactSpec {
-    pub(super) name: Option<String>,
-    pub(super) untracked: Option<bool>,
-    pub(super) paths: Option<Vec<String>>,
-    pub(super) exclude: Option<Vec<String>>,
-    pub(super) when: Option<String>,
-    pub(super) expire_in: Option<String>,
-    /// Type of report and its paths.
-    pub(super) reports: Vec<(String, Vec<String>)>,
-}
-
-/// A job that another one waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Need {
-    pub(super) job: String,
-    pub(super) artifacts: bool,
-    pub(super) optional: bool,
-}
-
-/// `allow_failure:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum AllowFailure {
-    Never,
-    Always,
-    ExitCodes(Vec<i64>),
-}
-
-impl AllowFailure {
-    /// Is a failure with this exit code allowed?
-    pub(super) fn covers(&self, exit_code: Option<i64>) -> bool {
-        match self {
-            Self::Never => false,
-            Self::Always => true,
-            Self::ExitCodes(codes) => exit_code.is_some_and(|code| codes.contains(&code)),
-        }
-    }
-}
-
-/// `when:`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
-    OnSuccess,
-    OnFailure,
-    Always,
-    Manual,
-    Never,
-}
-
-/// `environment:`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Environment {
-    pub(super) name: String,
-    pub(super) url: Option<String>,
-    pub(super) action: String,
-}
-
-/// `retry:`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Retry {
-    pub(super) max: u64,
-    /// Failure reasons; empty: all.
-    pub(super) when: Vec<String>,
-    /// Exit codes; empty: none.
-    pub(super) exit_codes: Vec<i64>,
-}
-
 impl CiConfig {
-    /// Read a configuration.
-    pub(super) fn parse(text: &str) -> Result<Self, CiError> {
-        let root: Value = serde_saphyr::from_str_with_options(text, yaml_options())
-            .map_err(|error| CiError::Syntax(error.to_string()))?;
-        let Value::Object(root) = root else {
-            return Err(CiError::Syntax("Invalid configuration format".to_owned()));
-        };
-        unsupported(text, &root)?;
+    /// Read a configuration. What it includes is looked for in the situation's tree.
+    pub(super) fn read(text: &str, situation: Situation<'_>) -> Result<Self, CiError> {
+        let root = include::expand(yaml::mapping(text)?, situation)?;
+        let root = reference::resolve(&merge::resolve(&root)?)?;
         let stages = stages(&root)?;
-        let globals = job::Globals::read(&root)?;
-        let jobs = merge::resolve(&root, |name| !GLOBAL_KEYWORDS.contains(&name))?;
-        let mut specs = Vec::new();
-        for (name, value) in &jobs {
-            if !name.starts_with('.') {
-                specs.extend(job::read(name, value, &globals)?);
+        let globals = globals::Globals::read(&root)?;
+        let mut jobs = Vec::new();
+        for (name, value) in &root {
+            // A hidden entry may be anything that an anchor or a reference means.
+            if !GLOBAL_KEYWORDS.contains(&name.as_str()) && !name.starts_with('.') {
+                jobs.push((name.as_str(), job::read(name, value, &globals)?));
             }
         }
-        let config = Self {
+        let jobs = needs::by_name_of_each(jobs);
+        check::all(&stages, &jobs)?;
+        let (workflow, auto_cancel) = workflow(&root)?;
+        Ok(Self {
             stages,
-            jobs: specs,
-            workflow: workflow(&root)?,
+            jobs,
+            workflow,
+            auto_cancel,
             variables: globals.variables,
+        })
+    }
+
+    /// Read a configuration that asks nothing about the repository.
+    #[cfg(test)]
+    pub(super) fn parse(text: &str) -> Result<Self, CiError> {
+        let situation = Situation {
+            variables: &std::collections::BTreeMap::new(),
+            tree: &Tree::default(),
+            git_ref: "main",
+            tag: false,
         };
-        config.check()?;
-        Ok(config)
+        Self::read(text, situation)
     }
 
-    /// What can only be seen when all jobs are known.
-    fn check(&self) -> Result<(), CiError> {
-        if self.jobs.is_empty() {
-            return Err(CiError::at(
-                "jobs config",
-                "should contain at least one visible job",
-            ));
-        }
-        let index = |stage: &str| self.stages.iter().position(|known| known == stage);
-        for job in &self.jobs {
-            if index(&job.stage).is_none() {
-                return Err(CiError::at(
-                    format!("{} job:", job.name),
-                    format!(
-                        "chosen stage {} does not exist; available stages are {}",
-                        job.stage,
-                        self.stages.join(", ")
-                    ),
-                ));
-            }
-            for need in job.needs.iter().flatten() {
-                self.check_reference(job, &need.job, "needs", need.optional)?;
-            }
-            for name in job.dependencies.iter().flatten() {
-                self.check_reference(job, name, "depends on", false)?;
-                let other = self.jobs.iter().find(|other| is_named(other, name));
-                if other.is_some_and(|other| index(&other.stage) >= index(&job.stage)) {
-                    return Err(CiError::at(
-                        format!("{} job:", job.name),
-                        format!("dependency {name} is not defined in prior stages"),
-                    ));
-                }
-            }
-        }
-        match self.jobs.iter().find(|job| self.needs_itself(job)) {
-            Some(job) => Err(CiError::at(
-                format!("{} job:", job.name),
-                "The pipeline has circular dependencies",
-            )),
-            None => Ok(()),
-        }
+    /// Everything that it compares with by `changes:compare_to`, each with its job's variables.
+    pub(super) fn compared_with(&self) -> impl Iterator<Item = (&str, &[Variable])> {
+        let of_workflow = compared_with(self.workflow.iter().flatten());
+        let of_workflow = of_workflow.map(|name| (name, self.variables.as_slice()));
+        let of_jobs = self.jobs.iter().flat_map(|job| {
+            let names = compared_with(job.rules.iter().flatten());
+            names.map(|name| (name, job.variables.as_slice()))
+        });
+        of_workflow.chain(of_jobs)
     }
-
-    /// Whether what a job needs, and what that needs and so on, holds the job itself.
-    fn needs_itself(&self, job: &JobSpec) -> bool {
-        let mut seen: Vec<&str> = Vec::new();
-        let mut open: Vec<&JobSpec> = vec![job];
-        while let Some(next) = open.pop() {
-            let needs = next.needs.iter().flatten();
-            for need in needs.flat_map(|need| self.named(&need.job)) {
-                if need.name == job.name {
-                    return true;
-                }
-                if !seen.contains(&need.name.as_str()) {
-                    seen.push(&need.name);
-                    open.push(need);
-                }
-            }
-        }
-        false
-    }
-
-    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a JobSpec> {
-        self.jobs.iter().filter(move |job| is_named(job, name))
-    }
-
-    fn check_reference(
-        &self,
-        job: &JobSpec,
-        name: &str,
-        verb: &str,
-        optional: bool,
-    ) -> Result<(), CiError> {
-        if optional || self.jobs.iter().any(|other| is_named(other, name)) {
-            return Ok(());
-        }
-        Err(CiError::at(
-            format!("{} job:", job.name),
-            format!("{verb} {name}, which is not a job of this pipeline"),
-        ))
-    }
-}
-
-/// Is this the job that another one means by `name`? `parallel` jobs are meant all at once.
-pub(super) fn is_named(job: &JobSpec, name: &str) -> bool {
-    job.name == name
-        || (job.parallel.is_some()
-            && job
-                .name
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(' ')))
-}
-
-/// Like Ruby's YAML, which GitLab uses: `y` is no boolean, and a later key replaces an earlier one.
-fn yaml_options() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        strict_booleans: true,
-        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
-    }
-}
-
-/// What would change the meaning of a file if it were passed over.
-fn unsupported(text: &str, root: &Map<String, Value>) -> Result<(), CiError> {
-    let problem = "is not supported by this server";
-    if text.contains("!reference") {
-        return Err(CiError::at("!reference", problem));
-    }
-    if root.contains_key("include") {
-        return Err(CiError::at("include", problem));
-    }
-    Ok(())
 }
 
 fn stages(root: &Map<String, Value>) -> Result<Vec<String>, CiError> {
     let given = root
         .get("stages")
         .or_else(|| root.get("types"))
-        .map(|value| Node::new(value, "stages config").strings())
+        .map(|value| Node::new(value, "stages").strings())
         .transpose()?;
     let given = given.unwrap_or_else(|| DEFAULT_STAGES.map(str::to_owned).to_vec());
     let mut stages = vec![".pre".to_owned()];
@@ -367,11 +162,15 @@ fn stages(root: &Map<String, Value>) -> Result<Vec<String>, CiError> {
     Ok(stages)
 }
 
-fn workflow(root: &Map<String, Value>) -> Result<Option<Vec<rules::Rule>>, CiError> {
-    root.get("workflow")
-        .and_then(|workflow| workflow.get("rules"))
-        .map(|value| rules::read(&Node::new(value, "workflow:rules")))
-        .transpose()
+fn workflow(root: &Map<String, Value>) -> Result<(Option<Vec<Rule>>, AutoCancel), CiError> {
+    let Some(value) = root.get("workflow") else {
+        return Ok((None, AutoCancel::default()));
+    };
+    let workflow = Node::new(value, "workflow");
+    workflow.only_keys(&["rules", "name", "auto_cancel"])?;
+    let rules = workflow.optional("rules", |node| rules::read(node, rules::Of::Workflow))?;
+    let auto_cancel = workflow.optional("auto_cancel", auto_cancel::read)?;
+    Ok((rules, auto_cancel.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::read::Node;
 use super::{
-    AllowFailure, ArtifactSpec, CacheKey, CacheSpec, CiError, Environment, ImageSpec, Need, Retry,
+    AllowFailure, ArtifactSpec, CacheKey, CacheSpec, CiError, Environment, ImageSpec, Report, Retry,
 };
 use crate::gitlab::model::Variable;
 
@@ -197,17 +197,7 @@ pub(super) fn artifacts(node: &Node<'_>) -> Result<ArtifactSpec, CiError> {
         "access",
         "reports",
     ])?;
-    let mut reports = Vec::new();
-    if let Some(given) = node.get("reports") {
-        for (kind, value) in given.mapping()? {
-            let member = Node::new(value, format!("{}:{kind}", given.place));
-            let paths = match member.get("path") {
-                Some(path) => vec![path.string()?],
-                None => member.string_or_strings()?,
-            };
-            reports.push((kind.clone(), paths));
-        }
-    }
+    let reports = node.optional("reports", reports)?.unwrap_or_default();
     Ok(ArtifactSpec {
         name: node.get("name").map(|value| value.string()).transpose()?,
         untracked: node
@@ -231,32 +221,23 @@ pub(super) fn artifacts(node: &Node<'_>) -> Result<ArtifactSpec, CiError> {
     })
 }
 
-pub(super) fn needs(node: &Node<'_>) -> Result<Vec<Need>, CiError> {
-    let mut needs = Vec::new();
-    for member in node.list()? {
-        if member.value.is_string() {
-            needs.push(Need {
-                job: member.string()?,
-                artifacts: true,
-                optional: false,
-            });
-            continue;
-        }
-        let flag = |name: &str, default: bool| {
-            member
-                .get(name)
-                .map_or(Ok(default), |value| value.boolean())
+/// Kinds of reports and their paths.
+fn reports(node: &Node<'_>) -> Result<Vec<(Report, Vec<String>)>, CiError> {
+    let mut reports = Vec::new();
+    for (name, value) in node.mapping()? {
+        let member = Node::new(value, format!("{}:{name}", node.place));
+        let (name, paths) = if name == "coverage_report" {
+            member.only_keys(&["coverage_format", "path"])?;
+            let format = member.required("coverage_format")?;
+            let format = format.one_of(&["cobertura", "jacoco"])?;
+            (format, vec![member.required("path")?.string()?])
+        } else {
+            (name.clone(), member.string_or_strings()?)
         };
-        needs.push(Need {
-            job: member
-                .get("job")
-                .ok_or_else(|| member.error("config should name a job"))?
-                .string()?,
-            artifacts: flag("artifacts", true)?,
-            optional: flag("optional", false)?,
-        });
+        let unknown = || node.error(format!("config contains unknown keys: {name}"));
+        reports.push((Report::named(&name).ok_or_else(unknown)?, paths));
     }
-    Ok(needs)
+    Ok(reports)
 }
 
 pub(super) fn allow_failure(node: &Node<'_>) -> Result<AllowFailure, CiError> {

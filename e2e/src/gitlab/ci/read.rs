@@ -32,6 +32,29 @@ impl<'a> Node<'a> {
         Some(Node::new(value, format!("{}:{key}", self.place)))
     }
 
+    /// What `read` makes of the value under `key`, if there is one.
+    pub(super) fn optional<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&Node<'a>) -> Result<T, CiError>,
+    ) -> Result<Option<T>, CiError> {
+        self.get(key).map(|value| read(&value)).transpose()
+    }
+
+    /// The value under `key`, which must be there.
+    pub(super) fn required(&self, key: &str) -> Result<Node<'a>, CiError> {
+        let missing = || self.error(format!("config missing required keys: {key}"));
+        self.get(key).ok_or_else(missing)
+    }
+
+    /// The value as a message shows it: a string without its quotes.
+    pub(super) fn shown(&self) -> String {
+        match self.value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// The value as a mapping.
     pub(super) fn mapping(&self) -> Result<&'a Map<String, Value>, CiError> {
         self.value

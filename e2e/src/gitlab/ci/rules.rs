@@ -2,122 +2,316 @@
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
-
+use super::auto_cancel::AutoCancel;
+use super::expression::{Expression, literal_regex};
 use super::read::Node;
-use super::{AllowFailure, CiError, JobSpec, When, job, parts};
+use super::tree::{Tree, has_changed};
+use super::{AllowFailure, CiError, JobSpec, Need, When, auto_cancel, job, needs, parts};
+use crate::gitlab::expand::{Unknown, in_text};
 use crate::gitlab::model::Variable;
 
-/// One rule. `changes` and `exists` are taken as true: this server looks at variables only.
+/// GitLab takes this many patterns a clause.
+const MAX_PATTERNS: usize = 50;
+/// GitLab allows rules nested in lists this deep.
+const MAX_NESTING: usize = 10;
+
+/// Where rules stand decides what they may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Job,
+    Workflow,
+    Include,
+}
+
+impl Of {
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Job => &[
+                "if",
+                "changes",
+                "exists",
+                "when",
+                "start_in",
+                "allow_failure",
+                "variables",
+                "needs",
+                "interruptible",
+            ],
+            Self::Workflow => &[
+                "if",
+                "changes",
+                "exists",
+                "when",
+                "start_in",
+                "allow_failure",
+                "variables",
+                "needs",
+                "auto_cancel",
+            ],
+            Self::Include => &["if", "changes", "exists", "when"],
+        }
+    }
+
+    fn whens(self) -> &'static [When] {
+        match self {
+            Self::Job => &[
+                When::OnSuccess,
+                When::OnFailure,
+                When::Always,
+                When::Never,
+                When::Manual,
+            ],
+            Self::Workflow | Self::Include => &[When::Always, When::Never],
+        }
+    }
+}
+
+/// One rule: it holds when all its clauses do.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::gitlab) struct Rule {
-    condition: Option<String>,
+    condition: Option<Expression>,
+    changes: Option<Changes>,
+    /// Patterns of which one must match a file.
+    exists: Option<Vec<String>>,
     when: Option<When>,
     allow_failure: Option<AllowFailure>,
     variables: Vec<Variable>,
+    pub(super) needs: Option<Vec<Need>>,
+    interruptible: Option<bool>,
+    auto_cancel: Option<AutoCancel>,
 }
 
-/// What the rules say about a job.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::gitlab) struct Verdict {
-    /// `Never`: it does not belong to the pipeline.
-    pub(in crate::gitlab) when: When,
-    pub(in crate::gitlab) allow_failure: AllowFailure,
+/// `changes:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Changes {
+    paths: Vec<String>,
+    /// What is compared with, instead of what was there before the push.
+    compare_to: Option<String>,
+}
+
+/// What rules are held against.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::gitlab) struct Situation<'a> {
+    pub(in crate::gitlab) variables: &'a BTreeMap<String, String>,
+    pub(in crate::gitlab) tree: &'a Tree,
+    pub(in crate::gitlab) git_ref: &'a str,
+    pub(in crate::gitlab) tag: bool,
+}
+
+/// What the rules of the workflow say about a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::gitlab) struct Wanted {
     pub(in crate::gitlab) variables: Vec<Variable>,
+    pub(in crate::gitlab) auto_cancel: Option<AutoCancel>,
 }
 
-pub(super) fn read(node: &Node<'_>) -> Result<Vec<Rule>, CiError> {
+pub(super) fn read(node: &Node<'_>, of: Of) -> Result<Vec<Rule>, CiError> {
     let mut rules = Vec::new();
-    for member in node.list()? {
-        member.only_keys(&[
-            "if",
-            "changes",
-            "exists",
-            "when",
-            "allow_failure",
-            "variables",
-            "needs",
-            "interruptible",
-            "start_in",
-            "auto_cancel",
-        ])?;
-        let condition = member.get("if").map(|value| value.string()).transpose()?;
-        if let Some(text) = &condition {
-            Expression::parse(text)
-                .ok_or_else(|| member.error("if config should be a valid expression"))?;
-        }
-        rules.push(Rule {
-            condition,
-            when: member
-                .get("when")
-                .map(|value| job::word_when(&value))
-                .transpose()?,
-            allow_failure: member
-                .get("allow_failure")
-                .map(|value| parts::allow_failure(&value))
-                .transpose()?,
-            variables: member
-                .get("variables")
-                .map(|value| parts::variables(&value))
-                .transpose()?
-                .unwrap_or_default(),
-        });
-    }
+    collect(node, of, 0, &mut rules)?;
     Ok(rules)
 }
 
-/// Apply a job's rules, or `only` and `except`, to a pipeline with these variables.
+/// Lists in the list come from references.
+fn collect(node: &Node<'_>, of: Of, depth: usize, rules: &mut Vec<Rule>) -> Result<(), CiError> {
+    let wrong = "config should be an array containing hashes and arrays of hashes";
+    let members = node.list().map_err(|_| node.error(wrong))?;
+    for member in members {
+        if member.value.is_array() && depth < MAX_NESTING {
+            collect(&member, of, depth + 1, rules)?;
+        } else if member.value.is_object() {
+            let place = format!("{}:rule", node.place);
+            rules.push(rule(&Node::new(member.value, place), of)?);
+        } else {
+            return Err(node.error(wrong));
+        }
+    }
+    Ok(())
+}
+
+fn rule(node: &Node<'_>, of: Of) -> Result<Rule, CiError> {
+    node.only_keys(of.keys())?;
+    if of == Of::Include
+        && let Some(compared) = node
+            .get("changes")
+            .and_then(|changes| changes.get("compare_to"))
+    {
+        return Err(compared.error("is not supported by this server in include:rules"));
+    }
+    let condition = node.get("if").map(|value| {
+        let text = value.value.as_str();
+        text.and_then(Expression::parse)
+            .ok_or_else(|| node.error("if invalid expression syntax"))
+    });
+    let interruptible = node.optional("interruptible", |value| {
+        value
+            .boolean()
+            .map_err(|_| node.error("interruptible should be a boolean value"))
+    });
+    Ok(Rule {
+        condition: condition.transpose()?,
+        changes: node.optional("changes", changes)?,
+        exists: node.optional("exists", exists)?,
+        when: when(node, of)?,
+        allow_failure: node.optional("allow_failure", parts::allow_failure)?,
+        variables: node
+            .optional("variables", parts::variables)?
+            .unwrap_or_default(),
+        needs: node.optional("needs", needs::read)?,
+        interruptible: interruptible?,
+        auto_cancel: node.optional("auto_cancel", auto_cancel::read)?,
+    })
+}
+
+fn when(node: &Node<'_>, of: Of) -> Result<Option<When>, CiError> {
+    let Some(value) = node.get("when") else {
+        return Ok(None);
+    };
+    job::word_when(&value)
+        .filter(|word| of.whens().contains(word))
+        .map(Some)
+        .ok_or_else(|| node.error(format!("when unknown value: {}", value.shown())))
+}
+
+fn changes(node: &Node<'_>) -> Result<Changes, CiError> {
+    if !node.value.is_object() {
+        let paths = patterns(node)?;
+        return Ok(Changes {
+            paths,
+            compare_to: None,
+        });
+    }
+    node.only_keys(&["paths", "compare_to"])?;
+    Ok(Changes {
+        paths: patterns(&node.required("paths")?)?,
+        compare_to: node.optional("compare_to", Node::string)?,
+    })
+}
+
+fn exists(node: &Node<'_>) -> Result<Vec<String>, CiError> {
+    if node.value.is_string() {
+        return Ok(vec![node.string()?]);
+    }
+    if !node.value.is_object() {
+        return patterns(node);
+    }
+    node.only_keys(&["paths", "project", "ref"])?;
+    if let Some(project) = node.get("project") {
+        return Err(project.error("is not supported by this server: it looks at one project only"));
+    }
+    patterns(&node.required("paths")?)
+}
+
+fn patterns(node: &Node<'_>) -> Result<Vec<String>, CiError> {
+    let patterns = node.strings()?;
+    if patterns.len() > MAX_PATTERNS {
+        let problem = format!("config has too many entries (maximum {MAX_PATTERNS})");
+        return Err(node.error(problem));
+    }
+    Ok(patterns)
+}
+
+/// A job as its rules, or `only` and `except`, leave it; `None`: it does not belong to the
+/// pipeline.
 pub(in crate::gitlab) fn evaluate(
     spec: &JobSpec,
-    variables: &BTreeMap<String, String>,
-    git_ref: &str,
-    tag: bool,
-) -> Verdict {
-    let as_is = || Verdict {
-        when: spec.when,
-        allow_failure: spec.allow_failure.clone(),
-        variables: Vec::new(),
-    };
-    let never = || Verdict {
-        when: When::Never,
-        ..as_is()
-    };
+    situation: Situation<'_>,
+) -> Result<Option<JobSpec>, CiError> {
+    let mut spec = spec.clone();
     if let Some(rules) = &spec.rules {
-        return first(rules, variables).map_or_else(never, |rule| Verdict {
-            when: rule.when.unwrap_or(spec.when),
-            allow_failure: rule
-                .allow_failure
-                .clone()
-                .unwrap_or_else(|| spec.allow_failure.clone()),
-            variables: rule.variables.clone(),
-        });
+        let place = format!("Failed to parse rule for {}:", spec.name);
+        let Some(rule) = first(rules, situation, &place)? else {
+            return Ok(None);
+        };
+        let rule = rule.clone();
+        spec.when = rule.when.unwrap_or(spec.when);
+        spec.allow_failure = rule.allow_failure.unwrap_or(spec.allow_failure);
+        spec.needs = rule.needs.or(spec.needs);
+        spec.interruptible = rule.interruptible.unwrap_or(spec.interruptible);
+        spec.variables
+            .retain(|old| !rule.variables.iter().any(|new| new.key == old.key));
+        spec.variables.extend(rule.variables);
+        return Ok((spec.when != When::Never).then_some(spec));
     }
     let names = |list: &Vec<String>| {
         list.iter()
-            .any(|pattern| matches_ref(pattern, git_ref, tag))
+            .any(|pattern| matches_ref(pattern, situation.git_ref, situation.tag))
     };
-    if spec.only.as_ref().is_some_and(|only| !names(only))
-        || spec.except.as_ref().is_some_and(names)
-    {
-        return never();
-    }
-    as_is()
+    let left_out = spec.only.as_ref().is_some_and(|only| !names(only))
+        || spec.except.as_ref().is_some_and(names);
+    Ok((!left_out).then_some(spec))
 }
 
-/// Does `workflow:rules` want a pipeline?
-pub(in crate::gitlab) fn wants_pipeline(
+/// Do these rules want it at all?
+pub(in crate::gitlab) fn wanted(
     rules: &[Rule],
-    variables: &BTreeMap<String, String>,
-) -> bool {
-    first(rules, variables).is_some_and(|rule| rule.when != Some(When::Never))
+    situation: Situation<'_>,
+    place: &str,
+) -> Result<Option<Wanted>, CiError> {
+    let rule = first(rules, situation, place)?;
+    let rule = rule.filter(|rule| rule.when != Some(When::Never));
+    Ok(rule.map(|rule| Wanted {
+        variables: rule.variables.clone(),
+        auto_cancel: rule.auto_cancel,
+    }))
 }
 
-fn first<'a>(rules: &'a [Rule], variables: &BTreeMap<String, String>) -> Option<&'a Rule> {
-    rules.iter().find(|rule| {
-        rule.condition.as_ref().is_none_or(|condition| {
-            Expression::parse(condition).is_some_and(|expression| expression.holds(variables))
-        })
-    })
+/// The refs that the rules compare with.
+pub(in crate::gitlab) fn compared_with<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+) -> impl Iterator<Item = &'a str> {
+    let changes = rules.into_iter().filter_map(|rule| rule.changes.as_ref());
+    changes.filter_map(|changes| changes.compare_to.as_deref())
+}
+
+/// The first rule all of whose clauses hold.
+fn first<'a>(
+    rules: &'a [Rule],
+    situation: Situation<'_>,
+    place: &str,
+) -> Result<Option<&'a Rule>, CiError> {
+    for rule in rules {
+        if holds(rule, situation, place)? {
+            return Ok(Some(rule));
+        }
+    }
+    Ok(None)
+}
+
+fn holds(rule: &Rule, situation: Situation<'_>, place: &str) -> Result<bool, CiError> {
+    let Situation {
+        variables, tree, ..
+    } = situation;
+    let expanded = |patterns: &[String]| -> Vec<String> {
+        let all = patterns.iter();
+        all.map(|text| in_text(text, variables, Unknown::Stay))
+            .collect()
+    };
+    if rule
+        .condition
+        .as_ref()
+        .is_some_and(|condition| !condition.holds(variables))
+    {
+        return Ok(false);
+    }
+    if let Some(changes) = &rule.changes {
+        let changed = match &changes.compare_to {
+            None => tree.changed.as_deref(),
+            Some(name) => {
+                let name = in_text(name, variables, Unknown::Stay);
+                let since = tree.changed_since.get(&name).and_then(Option::as_deref);
+                let wrong = || CiError::at(place, "rules:changes:compare_to is not a valid ref");
+                Some(since.ok_or_else(wrong)?)
+            }
+        };
+        // Where there is nothing to compare with, everything counts as changed.
+        if changed.is_some_and(|paths| !has_changed(paths, &expanded(&changes.paths))) {
+            return Ok(false);
+        }
+    }
+    Ok(rule
+        .exists
+        .as_ref()
+        .is_none_or(|patterns| tree.has_any(&expanded(patterns))))
 }
 
 fn matches_ref(pattern: &str, git_ref: &str, tag: bool) -> bool {
@@ -129,188 +323,5 @@ fn matches_ref(pattern: &str, git_ref: &str, tag: bool) -> bool {
             Some(regex) => regex.is_match(git_ref),
             None => pattern == git_ref,
         },
-    }
-}
-
-/// `/…/` or `/…/i`.
-fn literal_regex(text: &str) -> Option<Regex> {
-    let rest = text.strip_prefix('/')?;
-    let end = rest.rfind('/')?;
-    let flags = if rest[end + 1..].contains('i') {
-        "(?i)"
-    } else {
-        ""
-    };
-    Regex::new(&format!("{flags}{}", rest[..end].replace("\\/", "/"))).ok()
-}
-
-/// A condition: comparisons joined by `&&` and `||`, with parentheses.
-enum Expression {
-    Or(Vec<Expression>),
-    And(Vec<Expression>),
-    Not(Box<Expression>),
-    Compare(Term, String, Term),
-    Present(Term),
-}
-
-#[derive(Clone)]
-enum Term {
-    Variable(String),
-    Text(String),
-    Pattern(String),
-    Null,
-}
-
-impl Term {
-    fn of(&self, variables: &BTreeMap<String, String>) -> Option<String> {
-        match self {
-            Self::Variable(name) => variables.get(name).cloned(),
-            Self::Text(text) | Self::Pattern(text) => Some(text.clone()),
-            Self::Null => None,
-        }
-    }
-}
-
-impl Expression {
-    fn parse(text: &str) -> Option<Self> {
-        let tokens = tokens(text)?;
-        let mut at = 0;
-        let expression = Self::or(&tokens, &mut at)?;
-        (at == tokens.len()).then_some(expression)
-    }
-
-    fn or(tokens: &[String], at: &mut usize) -> Option<Self> {
-        let mut members = vec![Self::and(tokens, at)?];
-        while tokens.get(*at).is_some_and(|token| token == "||") {
-            *at += 1;
-            members.push(Self::and(tokens, at)?);
-        }
-        Some(Self::Or(members))
-    }
-
-    fn and(tokens: &[String], at: &mut usize) -> Option<Self> {
-        let mut members = vec![Self::factor(tokens, at)?];
-        while tokens.get(*at).is_some_and(|token| token == "&&") {
-            *at += 1;
-            members.push(Self::factor(tokens, at)?);
-        }
-        Some(Self::And(members))
-    }
-
-    fn factor(tokens: &[String], at: &mut usize) -> Option<Self> {
-        let token = tokens.get(*at)?;
-        *at += 1;
-        if token == "!" {
-            return Some(Self::Not(Box::new(Self::factor(tokens, at)?)));
-        }
-        if token == "(" {
-            let inner = Self::or(tokens, at)?;
-            let closes = tokens.get(*at).is_some_and(|token| token == ")");
-            *at += 1;
-            return closes.then_some(inner);
-        }
-        let left = term(token)?;
-        match tokens.get(*at).map(String::as_str) {
-            Some(operator @ ("==" | "!=" | "=~" | "!~")) => {
-                *at += 1;
-                let right = term(tokens.get(*at)?)?;
-                *at += 1;
-                Some(Self::Compare(left, operator.to_owned(), right))
-            }
-            _ => Some(Self::Present(left)),
-        }
-    }
-
-    fn holds(&self, variables: &BTreeMap<String, String>) -> bool {
-        match self {
-            Self::Or(members) => members.iter().any(|member| member.holds(variables)),
-            Self::And(members) => members.iter().all(|member| member.holds(variables)),
-            Self::Not(inner) => !inner.holds(variables),
-            Self::Present(term) => term.of(variables).is_some_and(|text| !text.is_empty()),
-            Self::Compare(left, operator, right) => {
-                let (left, right) = (left.of(variables), right.of(variables));
-                let matches = || match (&left, &right) {
-                    (Some(text), Some(pattern)) => {
-                        literal_regex(pattern).is_some_and(|regex| regex.is_match(text))
-                    }
-                    _ => false,
-                };
-                match operator.as_str() {
-                    "==" => left == right,
-                    "!=" => left != right,
-                    "=~" => matches(),
-                    _ => !matches(),
-                }
-            }
-        }
-    }
-}
-
-fn term(token: &str) -> Option<Term> {
-    if let Some(name) = token.strip_prefix('$') {
-        return Some(Term::Variable(name.trim_matches(['{', '}']).to_owned()));
-    }
-    if token == "null" {
-        return Some(Term::Null);
-    }
-    if token.starts_with('/') {
-        return Some(Term::Pattern(token.to_owned()));
-    }
-    let quote = token
-        .chars()
-        .next()
-        .filter(|quote| matches!(quote, '"' | '\''))?;
-    Some(Term::Text(
-        token.strip_prefix(quote)?.strip_suffix(quote)?.to_owned(),
-    ))
-}
-
-/// Split a condition into its words; `None` if a character fits nowhere.
-fn tokens(text: &str) -> Option<Vec<String>> {
-    let pattern = Regex::new(
-        r#"^\s*(&&|\|\||==|!=|=~|!~|\(|\)|!|null|\$\{?\w+\}?|"[^"]*"|'[^']*'|/(?:\\/|[^/])+/[a-z]*)"#,
-    )
-    .ok()?;
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while !rest.trim().is_empty() {
-        let found = pattern.captures(rest)?;
-        tokens.push(found.get(1)?.as_str().to_owned());
-        rest = &rest[found.get(0)?.end()..];
-    }
-    Some(tokens)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn holds(condition: &str) -> bool {
-        let variables = BTreeMap::from([
-            ("CI_COMMIT_BRANCH".to_owned(), "main".to_owned()),
-            ("EMPTY".to_owned(), String::new()),
-        ]);
-        Expression::parse(condition)
-            .expect("a condition")
-            .holds(&variables)
-    }
-
-    #[test]
-    fn conditions_are_evaluated() {
-        assert!(holds(r#"$CI_COMMIT_BRANCH == "main""#));
-        assert!(!holds(r#"$CI_COMMIT_BRANCH != "main""#));
-        assert!(holds("$CI_COMMIT_BRANCH"));
-        assert!(!holds("$EMPTY"));
-        assert!(holds("$CI_COMMIT_TAG == null"));
-        assert!(holds("$CI_COMMIT_BRANCH =~ /^ma/ && !$CI_COMMIT_TAG"));
-        assert!(holds(r#"$EMPTY || ($CI_COMMIT_BRANCH == "main")"#));
-        assert!(holds("$CI_COMMIT_BRANCH !~ /^feature-/"));
-    }
-
-    #[test]
-    fn nonsense_is_no_condition() {
-        assert!(Expression::parse("CI_COMMIT_BRANCH is main").is_none());
-        assert!(Expression::parse("$A ==").is_none());
-        assert!(Expression::parse("($A").is_none());
     }
 }

@@ -3,3 +3,4 @@
 mod lifecycle;
 mod reports;
 mod scene;
+mod waiting;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::gitlab::ci::CiConfig;
-use crate::gitlab::ids::{JobId, PipelineId, RunnerId};
-use crate::gitlab::lifecycle::NewPipeline;
+use crate::gitlab::ids::{JobId, PipelineId, ProjectId, RunnerId};
+use crate::gitlab::lifecycle::{Content, NewPipeline};
 use crate::gitlab::model::Commit;
 use crate::gitlab::record::{Caller, ViolationKind};
 use crate::gitlab::reports::{Appended, Update};
@@ -15,6 +15,7 @@ use crate::gitlab::state::{NewRunner, State};
 /// A state with one project, one runner and one pipeline.
 pub(super) struct Scene {
     pub(super) state: State,
+    project: ProjectId,
     pub(super) runner: RunnerId,
     pub(super) pipeline: PipelineId,
     pub(super) now: Timestamp,
@@ -31,14 +32,27 @@ impl Scene {
             ..NewRunner::default()
         };
         let (runner, _) = state.add_runner(new);
+        let mut scene = Self {
+            state,
+            project,
+            runner,
+            pipeline: PipelineId(0),
+            now,
+        };
+        scene.pipeline = scene.push(yaml);
+        scene
+    }
+
+    /// Another commit, and its pipeline.
+    pub(super) fn push(&mut self, yaml: &str) -> PipelineId {
         let config = CiConfig::parse(yaml).expect("a configuration");
-        let pipeline = PipelineId(state.next_id());
-        state.add_pipeline(
+        let pipeline = PipelineId(self.state.next_id());
+        self.state.add_pipeline(
             NewPipeline {
                 id: pipeline,
-                project,
+                project: self.project,
                 commit: Commit {
-                    sha: "c0ffee".to_owned(),
+                    sha: format!("c0ffee{pipeline}"),
                     ..Commit::default()
                 },
                 before_sha: String::new(),
@@ -46,17 +60,16 @@ impl Scene {
                 tag: false,
                 source: "push".to_owned(),
                 variables: Vec::new(),
-                content: Ok((config.stages, config.jobs)),
+                content: Ok(Content {
+                    stages: config.stages,
+                    jobs: config.jobs,
+                    auto_cancel: config.auto_cancel,
+                }),
                 skip: false,
             },
-            now,
+            self.now,
         );
-        Self {
-            state,
-            runner,
-            pipeline,
-            now,
-        }
+        pipeline
     }
 
     pub(super) fn caller(address: &str) -> Caller {
