@@ -16,6 +16,7 @@ pub mod gitlab;
 pub mod gitlab_server;
 pub mod hypervisor;
 pub mod images;
+pub mod local_run;
 pub mod poll;
 pub mod push;
 pub mod verbs;

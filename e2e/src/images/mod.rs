@@ -67,9 +67,15 @@ pub const COWSAY: Image = Image {
     folder: "cowsay",
     public: true,
 };
+/// An image whose user is not root.
+pub const NONROOT: Image = Image {
+    name: "nonroot:1",
+    folder: "nonroot",
+    public: false,
+};
 
 /// All of them, in the order of building: the longest builds first.
-pub const ALL: [Image; 5] = [LOCALSTACK, GUEST, HELPER, REGISTRY, COWSAY];
+pub const ALL: [Image; 6] = [LOCALSTACK, GUEST, HELPER, REGISTRY, COWSAY, NONROOT];
 
 /// What happened to an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use url::Url;
 
 use api::Api;
 use follow::Follower;
-pub use publish::publish;
+pub use publish::{publish, publish_commits};
 
 /// How often the jobs are looked at.
 const POLL: Duration = Duration::from_millis(300);

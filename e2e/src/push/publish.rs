@@ -14,6 +14,19 @@ use super::PushError;
 ///
 /// The folder is only read; what its `.gitignore` names stays out.
 pub async fn publish(dir: &Path, repository: &Url, token: &str) -> Result<String, PushError> {
+    let name = dir.file_name().unwrap_or(OsStr::new("files"));
+    let message = format!("Push {}", name.display());
+    publish_commits(dir, repository, token, &[&message]).await
+}
+
+/// The same as several commits, one a message, in one push; returns the last one. All of them
+/// hold the same files.
+pub async fn publish_commits(
+    dir: &Path,
+    repository: &Url,
+    token: &str,
+    messages: &[&str],
+) -> Result<String, PushError> {
     let temporary = tempfile::tempdir().map_err(PushError::Folder)?;
     let own = temporary.path().join("repository.git");
     let git = Git {
@@ -26,7 +39,7 @@ pub async fn publish(dir: &Path, repository: &Url, token: &str) -> Result<String
     let tree = git.run(&["write-tree"]).await?;
     let branch = "+refs/heads/main:refs/remotes/origin/main";
     // The first push has nothing to build upon.
-    let parent = match git
+    let mut head = match git
         .run(&["fetch", "--quiet", repository.as_str(), branch])
         .await
     {
@@ -34,15 +47,14 @@ pub async fn publish(dir: &Path, repository: &Url, token: &str) -> Result<String
         Err(PushError::GitMissing(source)) => return Err(PushError::GitMissing(source)),
         Err(_) => None,
     };
-    let message = format!(
-        "Push {}",
-        dir.file_name().unwrap_or(OsStr::new("files")).display()
-    );
-    let mut commit = vec!["commit-tree", &tree, "-m", &message];
-    if let Some(parent) = &parent {
-        commit.extend(["-p", parent]);
+    for message in messages {
+        let mut commit = vec!["commit-tree", &tree, "-m", message];
+        if let Some(parent) = &head {
+            commit.extend(["-p", parent]);
+        }
+        head = Some(git.run(&commit).await?);
     }
-    let sha = git.run(&commit).await?;
+    let sha = head.unwrap_or_default();
     let target = format!("{sha}:refs/heads/main");
     git.run(&["push", "--quiet", "--force", repository.as_str(), &target])
         .await?;

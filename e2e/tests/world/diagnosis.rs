@@ -53,3 +53,8 @@ pub(crate) fn jobs(gitlab: &MockGitLab) {
         eprintln!("{}", gitlab.trace(job.id));
     }
 }
+
+/// Prints what a program logged.
+pub(crate) fn log(text: &str) {
+    eprintln!("── log\n{text}");
+}

@@ -1,15 +1,11 @@
 //! The cowsay pipeline by `onspot run`: this host is the only worker, and there is no AWS.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
 use onspot_e2e::gitlab::{GitLabOptions, MockGitLab, NewRunner};
-use onspot_e2e::world::{JOB_IMAGE, RUNNER, program};
+use onspot_e2e::local_run::LocalRun;
+use onspot_e2e::world::{JOB_IMAGE, RUNNER};
 use onspot_e2e::{cowsay, engine, images};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
 
 use crate::diagnosis;
 use crate::scene::{green, push_folder};
@@ -36,7 +32,8 @@ async fn proof_run_without_aws() {
         .await
         .expect("containers")
         .len();
-    let mut onspot = run(folder.path(), &gitlab, &token);
+    let onspot = LocalRun::start(folder.path(), &config(&gitlab, &token));
+    let mut onspot = onspot.expect("onspot run");
 
     let cowsay = images::repository().join("fixtures/cowsay");
     let (_, pushed) = push_folder(&gitlab, "cowsay", &cowsay).await;
@@ -45,8 +42,10 @@ async fn proof_run_without_aws() {
             .await;
     if ended.is_err() {
         diagnosis::jobs(&gitlab);
+        diagnosis::log(&onspot.log());
     }
-    end(&mut onspot).await;
+    let status = onspot.end().await.expect("it ends in time");
+    assert!(status.success(), "{status}");
     let pipeline = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 
     let trace = gitlab.trace(pipeline.job("verify").expect("verify").id);
@@ -60,37 +59,12 @@ async fn proof_run_without_aws() {
     assert!(gitlab.violations().is_empty(), "{:?}", gitlab.violations());
 }
 
-/// `onspot run` with a `config.toml`, and no AWS credentials anywhere.
-fn run(folder: &Path, gitlab: &MockGitLab, token: &str) -> Child {
-    let config = folder.join("config.toml");
-    let text = format!(
+/// A runner that runs the cowsay image's jobs.
+fn config(gitlab: &MockGitLab, token: &str) -> String {
+    format!(
         "concurrent = 2\ncheck_interval = 1\n\n[[runners]]\nname = \"laptop\"\nurl = \"{}\"\n\
          token = \"{token}\"\nexecutor = \"docker\"\n\n[runners.docker]\nimage = \"{JOB_IMAGE}\"\n\
          pull_policy = \"if-not-present\"\n",
         gitlab.url(),
-    );
-    std::fs::write(&config, text).expect("config.toml");
-    let mut command = Command::new(program::find().expect("the binary"));
-    command
-        .args(["run", "--config"])
-        .arg(&config)
-        .arg("--data")
-        .arg(folder.join("data"))
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .env("NO_PROXY", "*");
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"] {
-        command.env_remove(name);
-    }
-    command.spawn().expect("onspot run")
-}
-
-/// Ends it as systemd would.
-async fn end(onspot: &mut Child) {
-    let pid = onspot.id().and_then(|id| i32::try_from(id).ok());
-    let pid = pid.and_then(Pid::from_raw).expect("it still runs");
-    kill_process(pid, Signal::TERM).expect("SIGTERM");
-    let status = tokio::time::timeout(Duration::from_secs(30), onspot.wait()).await;
-    let status = status.expect("it ends in time").expect("a status");
-    assert!(status.success(), "{status}");
+    )
 }

@@ -1,0 +1,171 @@
+//! One mock GitLab and one `onspot run` for all fixtures.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use onspot_e2e::gitlab::{
+    GitLabOptions, JobView, MockGitLab, NewRunner, PipelineView, Project, Violation,
+};
+use onspot_e2e::local_run::LocalRun;
+use onspot_e2e::{chain, command, engine, images, push};
+
+use crate::fixture::Fixture;
+use crate::trace;
+use crate::verdict::{Ended, EndedJob};
+
+/// How many jobs run at once.
+const AT_ONCE: u32 = 4;
+/// How long all pipelines together may take.
+const ALL: Duration = Duration::from_mins(10);
+/// How long after a push its pipeline may be made.
+const MADE: Duration = Duration::from_secs(10);
+
+/// A GitLab and a runner.
+pub(crate) struct Host {
+    gitlab: MockGitLab,
+    projects: Vec<Project>,
+    onspot: LocalRun,
+    folder: tempfile::TempDir,
+}
+
+impl Host {
+    /// Makes a project a fixture, and starts the runner.
+    pub(crate) async fn start(fixtures: &[Fixture]) -> Self {
+        let docker = engine::connect().await.expect("a Docker engine");
+        images::ensure_base(&docker, &mut drop)
+            .await
+            .expect("the base image");
+        images::ensure(&docker, &[images::HELPER, images::NONROOT], &mut drop)
+            .await
+            .expect("images");
+        let folder = tempfile::tempdir().expect("a folder");
+        // Jobs' containers reach this host at an address of its own, not at its loopback.
+        let everywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let options = GitLabOptions::new(everywhere, folder.path().join("gitlab"));
+        let gitlab = MockGitLab::serve(options).await.expect("GitLab");
+        let for_all = gitlab.create_runner(NewRunner {
+            run_untagged: true,
+            ..NewRunner::default()
+        });
+        let mut config = format!("concurrent = {AT_ONCE}\ncheck_interval = 1\n");
+        add_runner(&mut config, &gitlab, "all", &for_all, AT_ONCE);
+        let mut projects = Vec::new();
+        for fixture in fixtures {
+            let project = project(&gitlab, fixture).await;
+            if fixture.setup.one_slot {
+                let token = runner_of(&gitlab, &project);
+                add_runner(&mut config, &gitlab, &fixture.name, &token, 1);
+            }
+            projects.push(project);
+        }
+        let onspot = LocalRun::start(folder.path(), &config).expect("onspot run");
+        Self {
+            gitlab,
+            projects,
+            onspot,
+            folder,
+        }
+    }
+
+    /// Pushes all fixtures and waits for their pipelines; what each came to.
+    pub(crate) async fn run(&self, fixtures: &[Fixture]) -> Vec<Ended> {
+        let mut pipelines = Vec::new();
+        for (fixture, project) in fixtures.iter().zip(&self.projects) {
+            pipelines.push(self.push(fixture, project).await);
+        }
+        let deadline = tokio::time::Instant::now() + ALL;
+        let mut ended = Vec::new();
+        for pipeline in pipelines {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let waited = self.gitlab.wait_pipeline(pipeline.id, left).await;
+            let unfinished = waited.err().map(|error| chain(&error));
+            let pipeline = self.gitlab.pipeline(pipeline.id).expect("a pipeline");
+            ended.push(self.ended(pipeline, unfinished));
+        }
+        ended
+    }
+
+    /// Ends the runner; what it did that a runner must not do.
+    pub(crate) async fn end(&mut self) -> Vec<Violation> {
+        let status = self.onspot.end().await;
+        let status = status.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        assert!(status.success(), "{status}\n{}", self.log());
+        self.gitlab.violations()
+    }
+
+    /// The last of what the runner logged.
+    pub(crate) fn log(&self) -> String {
+        command::tail(&self.onspot.log()).to_owned()
+    }
+
+    async fn push(&self, fixture: &Fixture, project: &Project) -> PipelineView {
+        let repository = self.folder.path().join("repositories").join(&fixture.name);
+        let earlier = repository.with_extension("earlier");
+        if fixture.write_earlier(&earlier) {
+            publish(&earlier, project, &["Before [skip ci]"]).await;
+        }
+        fixture.write(&repository);
+        let commits = fixture.setup.history.unwrap_or(1);
+        let sha = publish(&repository, project, &vec![fixture.name.as_str(); commits]).await;
+        let made = self.gitlab.wait_for_commit(&sha, MADE).await;
+        made.unwrap_or_else(|error| panic!("{}: {}", fixture.name, chain(&error)))
+    }
+
+    fn ended(&self, pipeline: PipelineView, unfinished: Option<String>) -> Ended {
+        let job = |job: &JobView| EndedJob {
+            name: job.name.clone(),
+            status: job.status,
+            exit_code: job.exit_code,
+            failure_reason: job.failure_reason.clone(),
+            trace: trace::plain(&self.gitlab.trace(job.id)),
+            took: Duration::from_secs_f64(job.duration_s().unwrap_or_default().max(0.0)),
+        };
+        Ended {
+            status: pipeline.status,
+            yaml_error: pipeline.yaml_error,
+            jobs: pipeline.jobs.iter().map(job).collect(),
+            unfinished,
+        }
+    }
+}
+
+async fn project(gitlab: &MockGitLab, fixture: &Fixture) -> Project {
+    let project = gitlab.create_project(&fixture.name).await;
+    let project = project.expect("a project");
+    for variable in fixture.variables() {
+        gitlab
+            .set_variable(project.id, variable)
+            .expect("a variable");
+    }
+    project
+}
+
+/// A runner for this project's jobs, which no other one takes then.
+fn runner_of(gitlab: &MockGitLab, project: &Project) -> String {
+    gitlab
+        .set_instance_runners(project.id, false)
+        .expect("the project");
+    gitlab.create_runner(NewRunner {
+        run_untagged: true,
+        project: Some(project.id),
+        ..NewRunner::default()
+    })
+}
+
+async fn publish(folder: &Path, project: &Project, messages: &[&str]) -> String {
+    push::publish_commits(folder, &project.http_url, &project.token, messages)
+        .await
+        .unwrap_or_else(|error| panic!("{}: {}", project.path, chain(&error)))
+}
+
+fn add_runner(config: &mut String, gitlab: &MockGitLab, name: &str, token: &str, limit: u32) {
+    let _ = write!(
+        config,
+        "\n[[runners]]\nname = \"{name}\"\nurl = \"{}\"\ntoken = \"{token}\"\nlimit = {limit}\n\
+         executor = \"docker\"\n\n[runners.docker]\nimage = \"{}\"\npull_policy = \"if-not-present\"\n",
+        gitlab.url(),
+        images::BASE,
+    );
+}
