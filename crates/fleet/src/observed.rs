@@ -5,10 +5,13 @@ use aws_sdk_ec2::types::{
     Filter, Instance as Ec2Instance, InstanceLifecycleType, InstanceStateName,
 };
 use jiff::Timestamp;
-use onspot_reconcile::ServiceResultExt;
+use onspot_reconcile::{CallError, ServiceResultExt};
 
 use crate::tagging::from_ec2;
 use crate::{FleetError, Instance, InstanceId, InstanceState, Lifecycle, Pool};
+
+/// Most instances that one `DescribeInstances` is asked for by their ids.
+const DESCRIBE_AT_ONCE: usize = 100;
 
 /// Most instances that one `TerminateInstances` is asked for.
 const TERMINATE_AT_ONCE: usize = 500;
@@ -35,6 +38,62 @@ pub(crate) async fn instances(
         found.extend(described.filter_map(of_ec2));
     }
     Ok(found)
+}
+
+/// What has become of instances, asked for by their ids; `None` for one that EC2 does not know.
+///
+/// Unlike a search by tag this does not depend on what anybody did to the tags.
+pub(crate) async fn by_id(
+    client: &Client,
+    ids: &[InstanceId],
+) -> Result<Vec<(InstanceId, Option<Instance>)>, FleetError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for some in ids.chunks(DESCRIBE_AT_ONCE) {
+        match described(client, some).await {
+            Ok(known) => found.extend(known),
+            // One unknown id makes EC2 refuse all of them.
+            Err(FleetError::Call(error)) if is_unknown(&error) => {
+                for id in some {
+                    match described(client, std::slice::from_ref(id)).await {
+                        Ok(known) => found.extend(known),
+                        Err(FleetError::Call(error)) if is_unknown(&error) => {
+                            found.push((id.clone(), None));
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether EC2 says that there is no such instance; what can't be an id names none either.
+fn is_unknown(error: &CallError) -> bool {
+    matches!(
+        error.code(),
+        Some("InvalidInstanceID.NotFound" | "InvalidInstanceID.Malformed")
+    )
+}
+
+/// Those of `ids` that are in EC2's answer. One that is not was left out without a word: nothing
+/// is known of it then, and nothing is said.
+async fn described(
+    client: &Client,
+    ids: &[InstanceId],
+) -> Result<Vec<(InstanceId, Option<Instance>)>, FleetError> {
+    let wanted = ids.iter().map(|id| id.as_str().to_owned()).collect();
+    let call = client.describe_instances().set_instance_ids(Some(wanted));
+    let answer = call.send().await.calling("DescribeInstances")?;
+    let reservations = answer.reservations.unwrap_or_default();
+    let described = reservations
+        .into_iter()
+        .flat_map(|r| r.instances.unwrap_or_default());
+    let known = described.filter_map(of_ec2);
+    Ok(known
+        .map(|instance| (instance.id.clone(), Some(instance)))
+        .collect())
 }
 
 /// Terminates instances; ones that EC2 does not know are no error.

@@ -76,6 +76,15 @@ impl Ec2Fleet {
         instances(&self.client, filters.into()).await
     }
 
+    /// What has become of these instances, asked for by their ids and not by their tags: `None`
+    /// for one that EC2 does not know. One that EC2 says nothing of is left out.
+    pub async fn by_id(
+        &self,
+        instances: &[InstanceId],
+    ) -> Result<Vec<(InstanceId, Option<Instance>)>, FleetError> {
+        crate::observed::by_id(&self.client, instances).await
+    }
+
     /// Terminates instances. Ones that EC2 does not know any more are no error.
     pub async fn terminate(&self, instances: &[InstanceId]) -> Result<(), FleetError> {
         crate::observed::terminate(&self.client, instances).await

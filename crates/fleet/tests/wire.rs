@@ -8,8 +8,8 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::{BehaviorVersion, Region};
 use onspot_fleet::{
-    Ec2Fleet, FleetError, FleetSpec, InstanceId, InstanceState, LaunchRequest, Launched, Lifecycle,
-    Pool,
+    Ec2Fleet, FleetError, FleetSpec, Instance, InstanceId, InstanceState, LaunchRequest, Launched,
+    Lifecycle, Pool,
 };
 use onspot_reconcile::CallFailure;
 use wiremock::matchers::body_string_contains;
@@ -329,4 +329,42 @@ async fn without_credentials_it_says_how_to_get_some() {
             .hint()
             .is_some_and(|hint| hint.contains("AWS_PROFILE"))
     );
+}
+
+#[tokio::test]
+async fn an_unknown_id_hides_no_other_and_only_its_own_answer_says_that_it_is_unknown() {
+    let server = MockServer::start().await;
+    let unknown = refusal(
+        "InvalidInstanceID.NotFound",
+        "The instance ID 'i-2' does not exist",
+    );
+    Mock::given(body_string_contains("i-2"))
+        .respond_with(unknown)
+        .with_priority(1)
+        .mount(&server)
+        .await;
+    let running = page(&described("i-1", (16, "running")), None);
+    answer(&server, "DescribeInstances", &running).await;
+    let ids = [InstanceId::new("i-1"), InstanceId::new("i-2")];
+    let found = fleet(&server.uri()).by_id(&ids).await.expect("answers");
+    let state = |found: &Option<Instance>| found.as_ref().map(|instance| instance.state);
+    let found: Vec<_> = found
+        .iter()
+        .map(|(id, found)| (id.as_str(), state(found)))
+        .collect();
+    assert_eq!(
+        found,
+        [("i-1", Some(InstanceState::Running)), ("i-2", None)]
+    );
+}
+
+#[tokio::test]
+async fn a_refused_look_by_id_says_nothing_of_anybody() {
+    let server = MockServer::start().await;
+    Mock::given(body_string_contains("DescribeInstances"))
+        .respond_with(refusal("RequestLimitExceeded", "slow down"))
+        .mount(&server)
+        .await;
+    let found = fleet(&server.uri()).by_id(&[InstanceId::new("i-1")]).await;
+    assert!(found.is_err());
 }

@@ -52,6 +52,9 @@ pub struct Purchased {
     pub errors: Vec<PoolError>,
 }
 
+/// An instance that was asked for, and what it is; `None` if there is no such instance.
+pub type LookedUp = (InstanceId, Option<Machine>);
+
 /// Why capacity could not be looked at or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum CapacityError {
@@ -80,6 +83,14 @@ pub enum CapacityError {
 pub trait Capacity: Send + Sync {
     /// All machines there are, and those that ended a short while ago.
     fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>>;
+
+    /// What has become of these instances, asked for one by one: a list of EC2's may lag behind,
+    /// and goes by tags that anybody may edit. `None` for one that is not known; one of which
+    /// nothing is known, not even that, is left out.
+    fn look_up(
+        &self,
+        instances: Vec<InstanceId>,
+    ) -> BoxFuture<'_, Result<Vec<LookedUp>, CapacityError>>;
 
     /// The pools that purchases may use; empty if there are none to choose from.
     fn pools(&self) -> BoxFuture<'_, Result<Vec<Pool>, CapacityError>>;

@@ -6,11 +6,11 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use onspot_fleet::{
-    Ec2Fleet, FleetError, InstanceId, InstanceState, LaunchRequest, Lifecycle, Pool,
+    Ec2Fleet, FleetError, Instance, InstanceId, InstanceState, LaunchRequest, Lifecycle, Pool,
 };
 use onspot_ledger::WorkerId;
 
-use super::{Capacity, CapacityError, Machine, Purchase, Purchased};
+use super::{Capacity, CapacityError, LookedUp, Machine, Purchase, Purchased};
 
 /// How long one call to EC2, the SDK's retries included, may take.
 const CALL_LIMIT: Duration = Duration::from_mins(1);
@@ -34,21 +34,39 @@ impl Ec2Capacity {
     fn worker(&self, instance: &InstanceId) -> WorkerId {
         WorkerId::of(&self.role_id, instance.as_str())
     }
+
+    fn machine(&self, instance: Instance) -> Machine {
+        Machine {
+            worker: self.worker(&instance.id),
+            instance: instance.id,
+            state: instance.state,
+            lifecycle: Some(instance.pool.lifecycle),
+            pool: Some(instance.pool),
+            launched_at: instance.launched_at,
+        }
+    }
 }
 
 impl Capacity for Ec2Capacity {
     fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
         async move {
             let instances = limited("observe", self.fleet.observe()).await?;
-            let machines = instances.into_iter().map(|instance| Machine {
-                worker: self.worker(&instance.id),
-                instance: instance.id,
-                state: instance.state,
-                lifecycle: Some(instance.pool.lifecycle),
-                pool: Some(instance.pool),
-                launched_at: instance.launched_at,
-            });
+            let machines = instances.into_iter().map(|instance| self.machine(instance));
             Ok(machines.collect())
+        }
+        .boxed()
+    }
+
+    fn look_up(
+        &self,
+        instances: Vec<InstanceId>,
+    ) -> BoxFuture<'_, Result<Vec<LookedUp>, CapacityError>> {
+        async move {
+            let found = limited("look up", self.fleet.by_id(&instances)).await?;
+            let found = found.into_iter();
+            Ok(found
+                .map(|(id, instance)| (id, instance.map(|instance| self.machine(instance))))
+                .collect())
         }
         .boxed()
     }

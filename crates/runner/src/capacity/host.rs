@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use onspot_fleet::{InstanceId, InstanceState, Pool};
 use onspot_ledger::WorkerId;
 
-use super::{Capacity, CapacityError, Machine, Purchase, Purchased};
+use super::{Capacity, CapacityError, LookedUp, Machine, Purchase, Purchased};
 
 /// One machine that is always there, is not bought and can't be given back.
 #[derive(Debug, Clone)]
@@ -20,19 +20,36 @@ impl HostCapacity {
     pub fn new(worker: WorkerId, since: Timestamp) -> Self {
         Self { worker, since }
     }
-}
 
-impl Capacity for HostCapacity {
-    fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
-        let machine = Machine {
+    fn machine(&self) -> Machine {
+        Machine {
             instance: InstanceId::new(self.worker.instance()),
             worker: self.worker.clone(),
             state: InstanceState::Running,
             lifecycle: None,
             pool: None,
             launched_at: self.since,
-        };
+        }
+    }
+}
+
+impl Capacity for HostCapacity {
+    fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
+        let machine = self.machine();
         async move { Ok(vec![machine]) }.boxed()
+    }
+
+    fn look_up(
+        &self,
+        instances: Vec<InstanceId>,
+    ) -> BoxFuture<'_, Result<Vec<LookedUp>, CapacityError>> {
+        let this = self.machine();
+        let found = instances.into_iter().map(move |instance| {
+            let known = (instance == this.instance).then(|| this.clone());
+            (instance, known)
+        });
+        let found = found.collect();
+        async move { Ok(found) }.boxed()
     }
 
     fn pools(&self) -> BoxFuture<'_, Result<Vec<Pool>, CapacityError>> {

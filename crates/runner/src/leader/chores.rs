@@ -154,10 +154,10 @@ impl Rounds {
                 // A state without an order is of whatever runner: gone when nobody lists it.
                 let gone = match runner_of(worker) {
                     Some(runner) => match turn.fleets.get(&runner) {
-                        Some(fleet) => fleet.is_gone(worker),
+                        Some(fleet) => self.is_gone(fleet, worker),
                         None => self.memory.silent_for(worker) >= FORGET_STRANGERS,
                     },
-                    None => turn.fleets.values().all(|fleet| fleet.is_gone(worker)),
+                    None => turn.fleets.values().all(|f| self.is_gone(f, worker)),
                 };
                 gone && !turn
                     .snapshot

@@ -1,10 +1,10 @@
 //! What the leader knows of machines: looked at every few seconds, bought, given back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use onspot_fleet::{InstanceId, InstanceState, Lifecycle, Pool, PoolError, Pools};
+use onspot_fleet::{InstanceId, Lifecycle, Pool, PoolError, Pools};
 use onspot_ledger::{RunnerName, WorkerId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -12,15 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::capacity::{Capacity, Machine, Purchase};
 use crate::clock::Clock;
 
-/// After so many looks without it, a machine that EC2 does not list is gone. One look is not
-/// enough: EC2's lists lag behind.
-const LOOKS: u64 = 3;
-
-/// A new machine may be missing from EC2's lists for as many looks.
-const LOOKS_WHEN_NEW: u64 = 15;
-
-/// After so many looks without it, nothing is remembered of a machine.
-const FORGET: u64 = 1000;
+/// How long EC2 has to say that it does not know a machine, which the ledger does not know either,
+/// until nothing is remembered of it: EC2 learns of a new instance a while after its launch.
+const FORGET: Duration = Duration::from_mins(5);
 
 /// How long a machine is not asked to be terminated a second time.
 const TERMINATE_AGAIN: Duration = Duration::from_secs(30);
@@ -41,15 +35,13 @@ pub(crate) struct Fleet {
 
 #[derive(Default)]
 struct Known {
-    /// How many looks were answered, but for extra ones: EC2's lists lag behind by a time, not by
-    /// a number of looks.
-    looks: u64,
-    /// When the last of them was.
-    looked_at: Duration,
+    /// Whether any look was answered yet.
+    looked: bool,
     machines: BTreeMap<WorkerId, Machine>,
-    /// The number of the last look that listed the machine, or of the last one before the ledger
-    /// first named it.
-    listed: HashMap<WorkerId, u64>,
+    /// The workers that the ledger names, as the last round has read it.
+    named: BTreeSet<WorkerId>,
+    /// Since when EC2 says, asked by its id, that there is no such instance.
+    unknown: BTreeMap<WorkerId, Duration>,
     candidates: Vec<Pool>,
     pools: Pools,
     refused: Vec<PoolError>,
@@ -71,26 +63,28 @@ pub(crate) struct FleetSight {
     pub trouble: Option<String>,
     /// Machines that are being bought and have no name yet.
     pub buying: Vec<(u32, Lifecycle)>,
-    looks: u64,
-    listed: HashMap<WorkerId, u64>,
+    looked: bool,
+    unknown: BTreeSet<WorkerId>,
 }
 
 impl FleetSight {
     /// Whether anything is known at all.
     pub(crate) fn was_looked_at(&self) -> bool {
-        self.looks > 0
+        self.looked
     }
 
-    /// Whether the worker's instance is terminated for certain (rule 12).
-    ///
-    /// One that was never heard of is not: a round may take long, and others may have bought it
-    /// since the machines were looked at.
-    pub(crate) fn is_gone(&self, worker: &WorkerId) -> bool {
-        if let Some(machine) = self.machines.get(worker) {
-            return machine.state == InstanceState::Terminated;
-        }
-        let last = self.listed.get(worker);
-        last.is_some_and(|last| self.looks >= last + LOOKS)
+    /// Whether EC2 says that the worker's instance is terminated (rule 12). That it is missing
+    /// from a list says nothing: lists lag behind, and go by tags.
+    pub(crate) fn is_terminated(&self, worker: &WorkerId) -> bool {
+        let machine = self.machines.get(worker);
+        machine.is_some_and(|machine| machine.state.is_gone())
+    }
+
+    /// Whether nothing will be heard of the worker any more: its instance is terminated, or EC2
+    /// does not know it by its id *and* its state has been the same for `takeover`. One without
+    /// the other is no proof.
+    pub(crate) fn is_gone(&self, worker: &WorkerId, silent: Duration, takeover: Duration) -> bool {
+        self.is_terminated(worker) || self.unknown.contains(worker) && silent >= takeover
     }
 }
 
@@ -126,18 +120,14 @@ impl Fleet {
             refused: known.refused.clone(),
             trouble: known.trouble.clone(),
             buying: known.buying.values().copied().collect(),
-            looks: known.looks,
-            listed: known.listed.clone(),
+            looked: known.looked,
+            unknown: known.unknown.keys().cloned().collect(),
         }
     }
 
-    /// Takes in which workers the ledger knows: from now on, looks that miss them count.
-    pub(crate) fn heard_of<'a>(&self, workers: impl Iterator<Item = &'a WorkerId>) {
-        let mut known = self.known();
-        let looks = known.looks;
-        for worker in workers {
-            known.listed.entry(worker.clone()).or_insert(looks);
-        }
+    /// Takes in which workers the ledger names: EC2 is asked about each that its list misses.
+    pub(crate) fn heard_of(&self, workers: BTreeSet<WorkerId>) {
+        self.known().named = workers;
     }
 
     /// Looks every `interval` until stopped.
@@ -150,28 +140,54 @@ impl Fleet {
                 _ = ticks.tick() => {}
                 () = self.look_now.notified() => {}
             }
-            self.look(interval / 2).await;
+            self.look().await;
         }
     }
 
-    /// Looks once. The look counts if the last one that did is at least `apart` ago.
-    async fn look(&self, apart: Duration) {
+    /// Looks once: at the list, and by their ids at those that it misses.
+    async fn look(&self) {
         if self.known().candidates.is_empty() {
             match self.capacity.pools().await {
                 Ok(pools) => self.known().candidates = pools,
                 Err(error) => tracing::warn!(runner = %self.runner, %error, "no list of pools"),
             }
         }
-        match self.capacity.observe().await {
-            Ok(machines) => {
-                if self.known().observed(machines, self.clock.steady(), apart) {
-                    self.wake.notify_one();
-                }
-            }
+        let listed = match self.capacity.observe().await {
+            Ok(listed) => listed,
             Err(error) => {
                 tracing::warn!(runner = %self.runner, %error, "the workers could not be looked at");
+                return;
             }
+        };
+        let missing = self.known().missing(&listed);
+        let found = self.look_up(missing).await;
+        if self.known().observed(listed, found, self.clock.steady()) {
+            self.wake.notify_one();
         }
+    }
+
+    /// What EC2 says of each of these workers' instances; nothing of those that it could not be
+    /// asked about.
+    async fn look_up(&self, workers: Vec<WorkerId>) -> Vec<(WorkerId, Option<Machine>)> {
+        if workers.is_empty() {
+            return Vec::new();
+        }
+        let instances = workers
+            .iter()
+            .map(|worker| InstanceId::new(worker.instance()));
+        let found = match self.capacity.look_up(instances.collect()).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(runner = %self.runner, %error, "missing workers could not be looked up");
+                return Vec::new();
+            }
+        };
+        let mut found: HashMap<InstanceId, Option<Machine>> = found.into_iter().collect();
+        let found = workers.into_iter().filter_map(|worker| {
+            let machine = found.remove(&InstanceId::new(worker.instance()))?;
+            Some((worker, machine))
+        });
+        found.collect()
     }
 
     /// Buys machines in the background, unless the last purchase failed just now.
@@ -224,8 +240,6 @@ impl Fleet {
                     if let Some(pool) = &machine.pool {
                         known.pools.note_launched(pool);
                     }
-                    let listed_until = known.looks + LOOKS_WHEN_NEW;
-                    known.listed.insert(machine.worker.clone(), listed_until);
                     known.machines.insert(machine.worker.clone(), machine);
                 }
                 known.refused = purchased.errors;
@@ -267,32 +281,60 @@ impl Fleet {
 }
 
 impl Known {
-    /// Takes in what EC2 lists. Whether anything changed.
-    fn observed(&mut self, machines: Vec<Machine>, steady: Duration, apart: Duration) -> bool {
-        if self.looks == 0 || steady.saturating_sub(self.looked_at) >= apart {
-            self.looks += 1;
-            self.looked_at = steady;
-        }
-        let looks = self.looks;
-        let listed: BTreeMap<WorkerId, Machine> = machines
+    /// The workers that should be listed and are not. What is terminated stays so.
+    fn missing(&self, listed: &[Machine]) -> Vec<WorkerId> {
+        let listed: HashSet<&WorkerId> = listed.iter().map(|machine| &machine.worker).collect();
+        let over = |worker: &WorkerId| {
+            let machine = self.machines.get(worker);
+            machine.is_some_and(|machine| machine.state.is_gone())
+        };
+        let known: BTreeSet<&WorkerId> = self.machines.keys().chain(&self.named).collect();
+        let missing = known
+            .into_iter()
+            .filter(|worker| !listed.contains(worker) && !over(worker));
+        missing.cloned().collect()
+    }
+
+    /// Takes in what EC2 lists, and what it says of those that the list misses. Whether anything
+    /// changed.
+    fn observed(
+        &mut self,
+        listed: Vec<Machine>,
+        found: Vec<(WorkerId, Option<Machine>)>,
+        steady: Duration,
+    ) -> bool {
+        self.looked = true;
+        let mut next: BTreeMap<WorkerId, Machine> = listed
             .into_iter()
             .map(|machine| (machine.worker.clone(), machine))
             .collect();
-        for worker in listed.keys() {
-            let last = self.listed.entry(worker.clone()).or_default();
-            *last = looks.max(*last);
+        let mut unknown = std::mem::take(&mut self.unknown);
+        let known_before: Vec<WorkerId> = unknown.keys().cloned().collect();
+        unknown.retain(|worker, _| !next.contains_key(worker));
+        for (worker, machine) in found {
+            match machine {
+                // Another runner's: nothing to us, but it is not gone.
+                Some(machine) if machine.worker != worker => drop(unknown.remove(&worker)),
+                Some(machine) => {
+                    unknown.remove(&worker);
+                    next.insert(worker, machine);
+                }
+                None => drop(unknown.entry(worker).or_insert(steady)),
+            }
         }
-        self.listed.retain(|_, last| looks < *last + FORGET);
-        // A machine that is known but not listed stays until enough looks have missed it.
-        let mut next = listed;
+        // A machine that is known and not listed stays until EC2 says what became of it.
         for (worker, machine) in &self.machines {
-            let last = self.listed.get(worker).copied().unwrap_or_default();
-            if !next.contains_key(worker) && looks < last + LOOKS {
+            let forgotten = match unknown.get(worker) {
+                Some(since) => steady.saturating_sub(*since) >= FORGET,
+                None => machine.state.is_gone(),
+            };
+            if !next.contains_key(worker) && (self.named.contains(worker) || !forgotten) {
                 next.insert(worker.clone(), machine.clone());
             }
         }
-        let changed = next != self.machines;
-        self.machines = next;
+        unknown.retain(|worker, _| next.contains_key(worker) || self.named.contains(worker));
+        let changed = next != self.machines || !unknown.keys().eq(known_before.iter());
+        (self.machines, self.unknown) = (next, unknown);
         changed
     }
 }

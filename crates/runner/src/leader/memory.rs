@@ -43,22 +43,19 @@ pub(crate) struct Memory {
 impl Memory {
     /// Takes in what was read, at `steady` on the leader's own clock (rule 10).
     pub(crate) fn see(&mut self, snapshot: &Snapshot, steady: Duration, now: Timestamp) {
-        let workers = || {
-            let states = snapshot.states.keys().chain(snapshot.unreadable.keys());
-            snapshot.orders.keys().chain(states)
-        };
-        self.silence
-            .retain(|worker, _| workers().any(|known| known == worker));
+        // One that has neither order nor state, and only a job, is as silent as can be.
+        let workers = snapshot.workers();
+        self.silence.retain(|worker, _| workers.contains(worker));
         self.silent_for.clear();
-        for worker in workers() {
-            let unreadable = snapshot.unreadable.get(worker);
-            let mark = match snapshot.states.get(worker) {
+        for worker in workers {
+            let unreadable = snapshot.unreadable.get(&worker);
+            let mark = match snapshot.states.get(&worker) {
                 Some(state) => Some(Mark::Read(state.value.boot.clone(), state.value.counter)),
                 None => unreadable.map(|etag| Mark::Unreadable(etag.clone())),
             };
             let watched = self.silence.entry(worker.clone()).or_default();
             self.silent_for
-                .insert(worker.clone(), watched.silent_for(mark, steady));
+                .insert(worker, watched.silent_for(mark, steady));
         }
         self.see_revocations(snapshot, steady);
         let busy = |worker: &WorkerId| {

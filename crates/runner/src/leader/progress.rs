@@ -83,11 +83,15 @@ impl Rounds {
         record: &Record,
         worker: &WorkerId,
     ) -> Judgement {
+        let order = turn.snapshot.orders.get(worker).map(|stored| &stored.value);
+        let state = turn.snapshot.states.get(worker).map(|stored| &stored.value);
+        let gone = turn.fleets.get(&job.runner).is_some_and(|fleet| {
+            // One that EC2 only does not know is taken over as a silent one is, by rule 11,
+            // unless there is no order in which its attempt could be revoked.
+            fleet.is_terminated(worker) || order.is_none() && self.is_gone(fleet, worker)
+        });
         let sight = Sight {
-            gone: turn
-                .fleets
-                .get(&job.runner)
-                .is_some_and(|fleet| fleet.is_gone(worker)),
+            gone,
             silent_for: self.memory.silent_for(worker),
             revoked_for: self.memory.revoked_for(
                 worker,
@@ -97,8 +101,6 @@ impl Rounds {
             ),
             unreadable: turn.snapshot.unreadable.contains_key(worker),
         };
-        let order = turn.snapshot.orders.get(worker).map(|stored| &stored.value);
-        let state = turn.snapshot.states.get(worker).map(|stored| &stored.value);
         judge(
             job.id,
             record,

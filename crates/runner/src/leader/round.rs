@@ -119,8 +119,8 @@ impl Rounds {
         let snapshot = self.reader.read(&*self.context.ledger).await?;
         let now = self.context.clock.now();
         self.memory.see(&snapshot, self.context.clock.steady(), now);
-        for fleet in self.fleets.values() {
-            fleet.heard_of(snapshot.workers().iter());
+        for (name, fleet) in &self.fleets {
+            fleet.heard_of(snapshot.workers_of(name, &fleets));
         }
         let mut turn = Turn {
             snapshot,
@@ -147,6 +147,12 @@ impl Rounds {
                 .any(|machine| machine.state.is_live())
         });
         Ok(machines || !turn.snapshot.records.is_empty() || !turn.snapshot.orders.is_empty())
+    }
+
+    /// Whether nothing will be heard of a worker of this fleet any more.
+    pub(super) fn is_gone(&self, fleet: &FleetSight, worker: &WorkerId) -> bool {
+        let silent = self.memory.silent_for(worker);
+        fleet.is_gone(worker, silent, self.context.timing.takeover)
     }
 
     pub(super) fn seat(&self, runner: &RunnerName) -> Option<&Seat> {
@@ -186,7 +192,7 @@ impl Rounds {
             .filter(|(worker, _, fleet)| {
                 turn.snapshot.states.contains_key(*worker)
                     && !turn.snapshot.orders.contains_key(*worker)
-                    && !fleet.is_gone(worker)
+                    && !fleet.is_terminated(worker)
             })
             .map(|(worker, runner, _)| (worker.clone(), runner.clone()))
             .collect();

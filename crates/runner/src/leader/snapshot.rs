@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use onspot_ledger::key::{JOBS, ORDERS, PAYLOADS, STATES};
 use onspot_ledger::{
-    ETag, Error, JobKey, Key, Ledger, Listed, Order, Record, State, Stored, WorkerId, read,
+    ETag, Error, JobKey, Key, Ledger, Listed, Order, Record, RunnerName, State, Stored, WorkerId,
+    read,
 };
 use serde::de::DeserializeOwned;
+
+use super::fleet::FleetSight;
 
 /// Everything the leader decides by, as it was read in one round.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +32,33 @@ impl Snapshot {
         let assigned = jobs.filter_map(|record| record.value.worker());
         let all = self.orders.keys().chain(states).chain(assigned);
         all.cloned().collect()
+    }
+
+    /// Those of them that a runner's fleet answers for: what it ordered or assigned, what its
+    /// capacity lists, and what nobody else answers for.
+    pub(crate) fn workers_of(
+        &self,
+        runner: &RunnerName,
+        fleets: &BTreeMap<RunnerName, FleetSight>,
+    ) -> BTreeSet<WorkerId> {
+        let assigned: HashMap<&WorkerId, &RunnerName> = self
+            .records
+            .iter()
+            .filter_map(|(job, record)| Some((record.value.worker()?, &job.runner)))
+            .collect();
+        let answers = |worker: &WorkerId| {
+            if let Some(order) = self.orders.get(worker) {
+                return order.value.runner == *runner;
+            }
+            if let Some(of) = assigned.get(worker) {
+                return *of == runner;
+            }
+            let mut listing = fleets.iter();
+            let listed = listing.find(|(_, fleet)| fleet.machines.contains_key(worker));
+            listed.is_none_or(|(name, _)| name == runner)
+        };
+        let workers = self.workers().into_iter();
+        workers.filter(answers).collect()
     }
 }
 

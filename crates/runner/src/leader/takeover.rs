@@ -15,7 +15,8 @@ const MAX_ATTEMPTS: u32 = 5;
 /// What the leader knows of a worker from elsewhere than the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sight {
-    /// EC2 said that the instance is terminated, before the state was read (rule 12).
+    /// The worker does nothing any more: EC2 said that the instance is terminated, before the
+    /// state was read (rule 12), or it is unknown and silent and has no order.
     pub gone: bool,
     /// For how long the state has been the same, by the leader's clock (rule 10).
     pub silent_for: Duration,

@@ -91,7 +91,8 @@ impl Sights<'_> {
     }
 
     fn worker(&self, worker: &WorkerId, fleet: &FleetSight) -> Option<WorkerView> {
-        if fleet.is_gone(worker) {
+        let silent = self.memory.silent_for(worker);
+        if fleet.is_gone(worker, silent, self.context.timing.takeover) {
             return None;
         }
         let machine = fleet.machines.get(worker);

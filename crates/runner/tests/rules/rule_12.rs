@@ -79,3 +79,48 @@ async fn with_it_a_lost_worker_is_replaced_at_once_and_the_trace_says_so() {
     seconds(10).await;
     assert!(world.state("w1").await.is_none() && world.order("w1").await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn with_it_a_worker_that_ec2s_list_misses_keeps_its_job() {
+    for vanishes in [
+        crate::world::Machines::unlist,
+        crate::world::Machines::unknow,
+    ] {
+        let world = World::new();
+        world.log.set_script(1, std::time::Duration::from_mins(20));
+        let (_h1, w1) = world.worker("w1");
+        let a = world.manager("a");
+        world.push_and_start(1, "w1").await;
+        let (_h2, _w2) = world.worker("w2");
+        vanishes(&world.machines, "w1");
+        seconds(300).await;
+        // A new leader never saw it listed at all.
+        a.crash();
+        let _b = world.manager("b");
+        seconds(300).await;
+        let record = world.record(1).await.unwrap().value;
+        assert_eq!(record.attempt, 1);
+        assert!(world.order("w1").await.unwrap().value.runs(1, 1));
+        world.until_cleared(1).await;
+        assert_eq!(world.log.runs_on(1), ["w1"], "nothing is handed on");
+        assert!(!w1.task.is_finished());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_it_a_worker_that_ec2_does_not_know_and_that_is_silent_is_gone() {
+    let world = World::new();
+    let (h1, w1) = world.worker("w1");
+    let _a = world.manager("a");
+    world.push_and_start(1, "w1").await;
+    w1.crash();
+    h1.kill_all();
+    world.machines.unknow("w1");
+    let (_h2, _w2) = world.worker("w2");
+    seconds(170).await;
+    assert_eq!(world.record(1).await.unwrap().value.attempt, 1);
+    world.until_started(1, "w2").await;
+    world.until_cleared(1).await;
+    let gone = async || world.state("w1").await.is_none() && world.order("w1").await.is_none();
+    world.until("nothing is left of w1", gone).await;
+}

@@ -71,6 +71,8 @@ struct Story {
     machines: BTreeMap<String, Inhabited>,
     gates: Vec<(u64, Gate)>,
     booting: Vec<(u64, String)>,
+    /// Machines that EC2 does not list, and until when.
+    unlisted: Vec<(u64, String)>,
     told: Vec<String>,
 }
 
@@ -93,6 +95,7 @@ impl Story {
             machines: BTreeMap::new(),
             gates: Vec::new(),
             booting: Vec::new(),
+            unlisted: Vec::new(),
             told: Vec::new(),
         }
     }
@@ -144,6 +147,9 @@ impl Story {
             }
         }
         self.gates.retain(|(until, _)| *until > now);
+        for (_, name) in self.unlisted.extract_if(.., |(until, _)| *until <= now) {
+            self.world.machines.list_again(&name);
+        }
         self.booting.extend(
             self.world
                 .machines
@@ -222,7 +228,7 @@ impl Story {
 
     fn fault(&mut self, now: u64) {
         let lasts = now + self.dice.random_range(1..400);
-        match self.dice.random_range(0..12) {
+        match self.dice.random_range(0..14) {
             0 => self.crash_manager(now),
             1 | 2 => {
                 let writes = self.dice.random_range(0..4);
@@ -283,6 +289,17 @@ impl Story {
                     self.note(now, &format!("{name}'s calls hang until {lasts}"));
                     let gate = self.machines[&name].agent.line.hold(Op::Any, "");
                     self.gates.push((lasts, gate));
+                }
+            }
+            11 | 12 => {
+                if let Some(name) = self.some_machine() {
+                    self.note(now, &format!("EC2 does not list {name} until {lasts}"));
+                    if self.dice.random_ratio(1, 2) {
+                        self.world.machines.unknow(&name);
+                    } else {
+                        self.world.machines.unlist(&name);
+                    }
+                    self.unlisted.push((lasts, name));
                 }
             }
             _ => {

@@ -3,9 +3,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use onspot_fleet::InstanceState;
 
 use super::*;
-use crate::capacity::{CapacityError, Purchased};
+use crate::capacity::{CapacityError, LookedUp, Purchased};
 
 fn machine(name: &str, state: InstanceState) -> Machine {
     Machine {
@@ -18,28 +19,23 @@ fn machine(name: &str, state: InstanceState) -> Machine {
     }
 }
 
+const TAKEOVER: Duration = Duration::from_mins(3);
+
 fn sight(known: &Known) -> FleetSight {
     FleetSight {
         machines: known.machines.clone(),
-        looks: known.looks,
-        listed: known.listed.clone(),
+        looked: known.looked,
+        unknown: known.unknown.keys().cloned().collect(),
         ..FleetSight::default()
     }
 }
 
-fn look(known: &mut Known, machines: Vec<Machine>) {
-    let later = known.looked_at + Duration::from_secs(5);
-    known.observed(machines, later, Duration::from_secs(2));
-}
-
-#[test]
-fn extra_looks_do_not_count() {
-    let (mut known, stranger) = (Known::default(), WorkerId::of("AROA", "x"));
-    known.listed.insert(stranger.clone(), 0);
-    for _ in 0..10 {
-        known.observed(vec![], Duration::ZERO, Duration::from_secs(2));
-    }
-    assert!(!sight(&known).is_gone(&stranger));
+/// One look: what EC2 lists, and what it says of each of those that its list misses.
+fn look(known: &mut Known, at: u64, listed: &[Machine], by_id: &[(&str, Option<Machine>)]) {
+    let found = by_id
+        .iter()
+        .map(|(name, machine)| (WorkerId::of("AROA", name), machine.clone()));
+    known.observed(listed.to_vec(), found.collect(), Duration::from_secs(at));
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,6 +60,10 @@ impl Capacity for Asked {
         async { Ok(Vec::new()) }.boxed()
     }
 
+    fn look_up(&self, _: Vec<InstanceId>) -> BoxFuture<'_, Result<Vec<LookedUp>, CapacityError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
     fn pools(&self) -> BoxFuture<'_, Result<Vec<Pool>, CapacityError>> {
         async { Ok(Vec::new()) }.boxed()
     }
@@ -79,38 +79,81 @@ impl Capacity for Asked {
 }
 
 #[test]
-fn a_machine_is_gone_when_terminated_or_missed_three_times() {
+fn absence_from_a_list_is_no_end() {
     let mut known = Known::default();
-    let (a, b) = (WorkerId::of("AROA", "a"), WorkerId::of("AROA", "b"));
-    let both = vec![
+    let (a, running) = (
+        WorkerId::of("AROA", "a"),
         machine("a", InstanceState::Running),
-        machine("b", InstanceState::Running),
-    ];
-    look(&mut known, both);
-    assert!(!sight(&known).is_gone(&a));
-    look(&mut known, vec![machine("a", InstanceState::Terminated)]);
-    assert!(sight(&known).is_gone(&a));
-    assert!(!sight(&known).is_gone(&b), "EC2's lists lag behind");
-    look(&mut known, vec![]);
-    assert!(!sight(&known).is_gone(&b));
-    look(&mut known, vec![]);
-    assert!(sight(&known).is_gone(&b));
+    );
+    look(&mut known, 0, std::slice::from_ref(&running), &[]);
+    for second in 1..1000 {
+        assert_eq!(
+            known.missing(&[]),
+            std::slice::from_ref(&a),
+            "it is asked about by its id"
+        );
+        // Now and then EC2 has no answer at all.
+        let answer = [("a", Some(running.clone()))];
+        let answer = if second % 3 == 0 { &answer[..] } else { &[] };
+        look(&mut known, second, &[], answer);
+        assert!(!sight(&known).is_gone(&a, TAKEOVER, TAKEOVER));
+        assert_eq!(sight(&known).machines.get(&a), Some(&running));
+    }
+    let ended = machine("a", InstanceState::Terminated);
+    look(&mut known, 1000, &[], &[("a", Some(ended))]);
+    assert!(sight(&known).is_gone(&a, Duration::ZERO, TAKEOVER));
 }
 
 #[test]
-fn a_worker_that_a_new_leader_never_saw_is_gone_after_three_looks() {
+fn an_unknown_id_is_gone_only_when_it_is_silent_too() {
     let mut known = Known::default();
     let stranger = WorkerId::of("AROA", "x");
-    for _ in 0..3 {
-        look(&mut known, vec![]);
-    }
-    assert!(
-        !sight(&known).is_gone(&stranger),
-        "it may have been bought since"
+    known.named.insert(stranger.clone());
+    assert_eq!(
+        known.missing(&[]),
+        std::slice::from_ref(&stranger),
+        "never seen, but named"
     );
-    known.listed.insert(stranger.clone(), known.looks);
-    for _ in 0..3 {
-        look(&mut known, vec![]);
+    look(&mut known, 5, &[], &[("x", None)]);
+    let almost = Duration::from_secs(179);
+    assert!(!sight(&known).is_gone(&stranger, almost, TAKEOVER));
+    assert!(sight(&known).is_gone(&stranger, TAKEOVER, TAKEOVER));
+    // EC2 knows it after all.
+    let running = machine("x", InstanceState::Running);
+    look(&mut known, 10, &[], &[("x", Some(running))]);
+    assert!(!sight(&known).is_gone(&stranger, TAKEOVER, TAKEOVER));
+}
+
+#[test]
+fn what_shuts_down_may_still_run_and_is_not_gone() {
+    let mut known = Known::default();
+    let leaving = machine("a", InstanceState::ShuttingDown);
+    look(&mut known, 0, &[leaving], &[]);
+    let a = WorkerId::of("AROA", "a");
+    assert!(!sight(&known).is_gone(&a, TAKEOVER, TAKEOVER));
+}
+
+#[test]
+fn a_purchase_that_ec2_never_learns_of_is_forgotten_in_the_end() {
+    let mut known = Known::default();
+    let bought = machine("n", InstanceState::Pending);
+    known.machines.insert(bought.worker.clone(), bought);
+    for second in 0..300 {
+        look(&mut known, second, &[], &[("n", None)]);
+        assert!(!known.machines.is_empty(), "{second} s: it may still boot");
     }
-    assert!(sight(&known).is_gone(&stranger));
+    look(&mut known, 300, &[], &[("n", None)]);
+    assert!(known.machines.is_empty() && known.unknown.is_empty());
+}
+
+#[test]
+fn an_instance_of_another_runner_is_neither_ours_nor_gone() {
+    let mut known = Known::default();
+    let theirs = WorkerId::of("OTHER", "a");
+    known.named.insert(theirs.clone());
+    look(&mut known, 0, &[], &[]);
+    let found = machine("a", InstanceState::Running);
+    known.observed(vec![], vec![(theirs.clone(), Some(found))], Duration::ZERO);
+    assert!(known.machines.is_empty());
+    assert!(!sight(&known).is_gone(&theirs, TAKEOVER, TAKEOVER));
 }

@@ -1,12 +1,13 @@
 //! EC2, as far as the loops see it.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use onspot_fleet::{InstanceId, InstanceState, Pool};
 use onspot_runner::Clock;
-use onspot_runner::capacity::{Capacity, CapacityError, Machine, Purchase, Purchased};
+use onspot_runner::capacity::{Capacity, CapacityError, LookedUp, Machine, Purchase, Purchased};
 
 use super::worker_id;
 
@@ -15,6 +16,10 @@ pub(crate) struct Machines {
     clock: Clock,
     all: Mutex<Vec<Machine>>,
     launched: Mutex<Vec<String>>,
+    /// Those that the list misses.
+    unlisted: Mutex<BTreeSet<String>>,
+    /// Those that are not even known by their ids.
+    unknown: Mutex<BTreeSet<String>>,
 }
 
 impl Machines {
@@ -23,6 +28,8 @@ impl Machines {
             clock,
             all: Mutex::default(),
             launched: Mutex::default(),
+            unlisted: Mutex::default(),
+            unknown: Mutex::default(),
         }
     }
 
@@ -56,6 +63,23 @@ impl Machines {
         }
     }
 
+    /// EC2's list misses a machine: somebody edited its tags, or the list lags behind.
+    pub(crate) fn unlist(&self, instance: &str) {
+        self.unlisted.lock().unwrap().insert(instance.to_owned());
+    }
+
+    /// EC2 knows a machine neither by its tags nor by its id.
+    pub(crate) fn unknow(&self, instance: &str) {
+        self.unlist(instance);
+        self.unknown.lock().unwrap().insert(instance.to_owned());
+    }
+
+    /// EC2 lists and knows a machine again.
+    pub(crate) fn list_again(&self, instance: &str) {
+        self.unlisted.lock().unwrap().remove(instance);
+        self.unknown.lock().unwrap().remove(instance);
+    }
+
     /// The names of machines that were bought and not started yet.
     pub(crate) fn bought(&self) -> Vec<String> {
         std::mem::take(&mut *self.launched.lock().unwrap())
@@ -71,7 +95,33 @@ impl Machines {
 
 impl Capacity for Machines {
     fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
-        async { Ok(self.all.lock().unwrap().clone()) }.boxed()
+        async {
+            let unlisted = self.unlisted.lock().unwrap();
+            let mut machines = self.all.lock().unwrap().clone();
+            machines.retain(|machine| !unlisted.contains(machine.instance.as_str()));
+            Ok(machines)
+        }
+        .boxed()
+    }
+
+    fn look_up(
+        &self,
+        instances: Vec<InstanceId>,
+    ) -> BoxFuture<'_, Result<Vec<LookedUp>, CapacityError>> {
+        async move {
+            let (all, unknown) = (self.all.lock().unwrap(), self.unknown.lock().unwrap());
+            let known = |id: &InstanceId| {
+                let mut all = all.iter();
+                all.find(|machine| machine.instance == *id && !unknown.contains(id.as_str()))
+                    .cloned()
+            };
+            let found = instances.into_iter().map(|id| {
+                let machine = known(&id);
+                (id, machine)
+            });
+            Ok(found.collect())
+        }
+        .boxed()
     }
 
     fn pools(&self) -> BoxFuture<'_, Result<Vec<Pool>, CapacityError>> {
