@@ -187,6 +187,9 @@ impl<H: Host> Course<'_, H> {
         let title = format!("Preparing the {:?} executor", self.host.name());
         let limit = self.run.timeout;
         let began = self.begin("prepare_executor", &title).await;
+        for warning in &self.plan.warnings {
+            self.warn(warning);
+        }
         let prepared = self.control.guard(self.host.prepare(&self.run.trace)).await;
         let result = settle(prepared, limit);
         self.end("prepare_executor", began, &result).await;

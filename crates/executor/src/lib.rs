@@ -17,5 +17,7 @@ pub use docker::{
 };
 pub use error::ExecutorError;
 pub use run::{Event, Executor, JobRun, Outcome, Stop, Swept};
-pub use settings::{DockerSettings, PullPolicy, RunnerSettings, ShellSettings};
+pub use settings::{
+    ContainerService, DockerSettings, PullPolicy, Resources, RunnerSettings, ShellSettings,
+};
 pub use shell::ShellExecutor;

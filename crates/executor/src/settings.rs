@@ -1,8 +1,11 @@
 //! What an executor is told once, for all jobs of a runner.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+mod docker;
+
+pub use docker::{ContainerService, DockerSettings, Resources};
 
 /// What both executors need to know about their runner.
 #[derive(Debug, Clone)]
@@ -29,6 +32,8 @@ pub struct RunnerSettings {
     pub tls_ca_pem: Option<String>,
     /// How long `after_script` may take.
     pub after_script_timeout: Duration,
+    /// Jobs get no `CI_DEBUG_TRACE` and no `CI_DEBUG_SERVICES`: what they print may be secret.
+    pub debug_trace_disabled: bool,
 }
 
 impl RunnerSettings {
@@ -45,6 +50,7 @@ impl RunnerSettings {
             post_build_script: None,
             tls_ca_pem: None,
             after_script_timeout: Duration::from_mins(5),
+            debug_trace_disabled: false,
         }
     }
 }
@@ -77,98 +83,6 @@ impl PullPolicy {
             Self::Always => "always",
             Self::IfNotPresent => "if-not-present",
             Self::Never => "never",
-        }
-    }
-}
-
-/// How jobs run in Docker on this host.
-#[derive(Debug, Clone)]
-pub struct DockerSettings {
-    /// What every executor knows.
-    pub runner: RunnerSettings,
-    /// The Docker engine (`unix:///run/user/1000/docker.sock`); the usual one if absent.
-    pub host: Option<String>,
-    /// The image of jobs that name none.
-    pub image: Option<String>,
-    /// Tried in this order until one gives the image. Never empty.
-    pub pull_policy: Vec<PullPolicy>,
-    /// What a job's own `pull_policy` may be; empty means: what `pull_policy` holds.
-    pub allowed_pull_policies: Vec<PullPolicy>,
-    /// Patterns (`registry.example.com/team/*`) of the images jobs may name; empty means all.
-    pub allowed_images: Vec<String>,
-    /// The same for services.
-    pub allowed_services: Vec<String>,
-    /// Give job containers the host's full authority. A job then owns its worker.
-    pub privileged: bool,
-    /// Further mounts of job containers, `source:target[:mode]`, and bare paths, which become
-    /// volumes that the job and its services share for as long as the job runs.
-    pub volumes: Vec<String>,
-    /// Size of `/dev/shm` in bytes; 0 means Docker's default.
-    pub shm_size: u64,
-    /// `bridge` (the default), `host`, `none` or a network's name.
-    pub network_mode: Option<String>,
-    /// `name:address` lines for `/etc/hosts` of job, service and helper containers.
-    pub extra_hosts: Vec<String>,
-    /// DNS servers.
-    pub dns: Vec<String>,
-    /// DNS search domains.
-    pub dns_search: Vec<String>,
-    /// Limit of memory (`512m`), if any.
-    pub memory: Option<String>,
-    /// Limit of processors (`1.5`), if any.
-    pub cpus: Option<String>,
-    /// Capabilities to add.
-    pub cap_add: Vec<String>,
-    /// Capabilities to drop.
-    pub cap_drop: Vec<String>,
-    /// Docker `--security-opt` values.
-    pub security_opt: Vec<String>,
-    /// The user that job containers run as instead of the image's.
-    pub user: Option<String>,
-    /// The helper's image; built here when it is missing.
-    pub helper_image: String,
-    /// The `onspot` binary to run in the helper: this process's own, usually.
-    pub helper_binary: PathBuf,
-    /// Where slots have their build folders, on the Docker engine's host.
-    pub builds_root: PathBuf,
-    /// Labels of every container, beside the executor's own.
-    pub labels: BTreeMap<String, String>,
-    /// `DOCKER_AUTH_CONFIG` of the runner: registries' credentials as in `~/.docker/config.json`.
-    pub docker_auth_config: Option<String>,
-    /// How long services get to open their ports.
-    pub wait_for_services: Duration,
-}
-
-impl DockerSettings {
-    /// GitLab Runner's defaults: pull always, unprivileged, default bridge.
-    pub fn new(runner: RunnerSettings, helper_binary: PathBuf) -> Self {
-        Self {
-            runner,
-            host: None,
-            image: None,
-            pull_policy: vec![PullPolicy::Always],
-            allowed_pull_policies: Vec::new(),
-            allowed_images: Vec::new(),
-            allowed_services: Vec::new(),
-            privileged: false,
-            volumes: Vec::new(),
-            shm_size: 0,
-            network_mode: None,
-            extra_hosts: Vec::new(),
-            dns: Vec::new(),
-            dns_search: Vec::new(),
-            memory: None,
-            cpus: None,
-            cap_add: Vec::new(),
-            cap_drop: Vec::new(),
-            security_opt: Vec::new(),
-            user: None,
-            helper_image: crate::HELPER_IMAGE.to_owned(),
-            helper_binary,
-            builds_root: PathBuf::from("/var/lib/onspot/builds"),
-            labels: BTreeMap::new(),
-            docker_auth_config: None,
-            wait_for_services: Duration::from_secs(30),
         }
     }
 }

@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use onspot_executor::{DockerSettings, ExecutorError, PullPolicy, RunnerSettings};
+use onspot_executor::{ExecutorError, RunnerSettings};
 use onspot_fleet::{FleetSpec, Lifecycle, Policy};
 use onspot_gitlab::{Client, ClientOptions};
-use onspot_runnerconf::{Docker, ExecutorKind, Runner};
+use onspot_runnerconf::{ExecutorKind, Runner};
 
 use crate::settings::{Timing, WorkerPool};
 use crate::worker::WorkerError;
+
+mod docker;
+
+pub(crate) use docker::docker_settings;
 
 /// GitLab Runner's default of `check_interval`.
 const CHECK_INTERVAL: Duration = Duration::from_secs(3);
@@ -144,86 +148,9 @@ pub(crate) fn runner_settings(
         pre_build_script: runner.pre_build_script.clone(),
         post_build_script: runner.post_build_script.clone(),
         tls_ca_pem: pem.map(|pem| String::from_utf8_lossy(&pem).into_owned()),
+        debug_trace_disabled: runner.debug_trace_disabled,
         ..RunnerSettings::new(runner.name.clone(), runner.url.as_str())
     })
-}
-
-/// How a runner's jobs run in Docker on this host.
-pub(crate) fn docker_settings(
-    runner: &Runner,
-    short_token: &str,
-    helper_binary: PathBuf,
-) -> Result<DockerSettings, SetupError> {
-    let mut settings = DockerSettings::new(runner_settings(runner, short_token)?, helper_binary);
-    let Some(docker) = runner.docker.clone() else {
-        return Ok(settings);
-    };
-    let pull_policy = policies(&docker.pull_policy);
-    if !pull_policy.is_empty() {
-        settings.pull_policy = pull_policy;
-    }
-    settings.allowed_pull_policies = policies(&docker.allowed_pull_policies);
-    if let Ok(seconds) = u64::try_from(docker.wait_for_services_timeout)
-        && seconds > 0
-    {
-        settings.wait_for_services = Duration::from_secs(seconds);
-    }
-    let Docker {
-        host,
-        image,
-        privileged,
-        disable_cache,
-        volumes,
-        shm_size,
-        allowed_images,
-        allowed_services,
-        network_mode,
-        extra_hosts,
-        dns,
-        dns_search,
-        memory,
-        cpus,
-        cap_add,
-        cap_drop,
-        security_opt,
-        user,
-        helper_image,
-        ..
-    } = docker;
-    if let Some(image) = helper_image {
-        settings.helper_image = image;
-    }
-    Ok(DockerSettings {
-        host,
-        image,
-        privileged,
-        // GitLab Runner calls volumes without a source a cache.
-        volumes: volumes
-            .into_iter()
-            .filter(|v| !disable_cache || v.contains(':'))
-            .collect(),
-        shm_size,
-        allowed_images,
-        allowed_services,
-        network_mode,
-        extra_hosts,
-        dns,
-        dns_search,
-        memory,
-        cpus,
-        cap_add,
-        cap_drop,
-        security_opt,
-        user,
-        ..settings
-    })
-}
-
-fn policies(written: &[onspot_runnerconf::PullPolicy]) -> Vec<PullPolicy> {
-    written
-        .iter()
-        .filter_map(|policy| PullPolicy::parse(policy.as_str()))
-        .collect()
 }
 
 /// The scaling policy of a runner whose jobs run on instances that come and go.
@@ -335,18 +262,5 @@ mod tests {
         );
         assert_eq!(policy.idle_time, Duration::from_mins(10));
         assert_eq!(policy.lifecycle, Lifecycle::Spot);
-    }
-
-    #[test]
-    fn docker_settings_are_passed_on() {
-        let runner = runner(
-            "executor = 'docker'\n[runners.docker]\nimage = 'alpine'\nprivileged = true\n\
-             disable_cache = true\nvolumes = ['/cache', '/a:/b']\npull_policy = 'never'\n",
-        );
-        let settings = docker_settings(&runner, "abc", "/onspot".into()).unwrap();
-        assert_eq!(settings.image.as_deref(), Some("alpine"));
-        assert!(settings.privileged);
-        assert_eq!(settings.volumes, ["/a:/b"]);
-        assert_eq!(settings.pull_policy, [PullPolicy::Never]);
     }
 }

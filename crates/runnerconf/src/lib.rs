@@ -15,8 +15,8 @@ pub use ec2_options::{Ec2Options, OptionError};
 pub use error::{ConfigError, ConfigErrorKind, Excerpt, nearest};
 pub use lint::{Warning, lint};
 pub use model::{
-    Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Docker, ExecutorKind, Machine,
-    MachinePeriod, PullPolicy, Runner, S3,
+    Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Containers, Docker, ExecutorKind,
+    Machine, MachinePeriod, PullPolicy, Resources, Runner, S3, Service,
 };
 pub use render::render;
 pub use token::{Secret, TokenError, TokenRef};

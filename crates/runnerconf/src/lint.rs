@@ -135,12 +135,18 @@ fn lint_runner(runner: &Runner, found: &mut Findings) {
 fn lint_docker(runner: &Runner, found: &mut Findings) {
     let Some(docker) = &runner.docker else { return };
     found.unused("[runners.docker]", docker.other.keys());
+    for service in &docker.containers.services {
+        found.unused("[[runners.docker.services]]", service.other.keys());
+    }
     let socket = docker
         .volumes
         .iter()
         .any(|volume| volume.contains("docker.sock"));
-    if docker.privileged || socket {
-        let how = if docker.privileged {
+    let services = docker.containers.services_privileged == Some(true);
+    if docker.privileged || services || socket {
+        let how = if services && !docker.privileged {
+            "services are privileged"
+        } else if docker.privileged {
             "jobs are privileged"
         } else {
             "jobs get Docker's socket"

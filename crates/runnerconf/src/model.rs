@@ -18,7 +18,7 @@ mod machine;
 
 pub use autoscaler::{Autoscaler, AutoscalerPolicy};
 pub use cache::{Cache, CacheType, S3};
-pub use docker::{Docker, PullPolicy};
+pub use docker::{Containers, Docker, PullPolicy, Resources, Service};
 pub use machine::{Machine, MachinePeriod};
 
 /// A whole `config.toml`.
@@ -82,6 +82,12 @@ pub struct Runner {
     pub post_build_script: Option<String>,
     /// A PEM file with the authorities that GitLab's certificate is checked against.
     pub tls_ca_file: Option<PathBuf>,
+    /// Whether jobs get no `CI_DEBUG_TRACE` and no `CI_DEBUG_SERVICES`.
+    pub debug_trace_disabled: bool,
+    /// Whether each slot's containers have a cgroup of their own.
+    pub use_slot_cgroups: bool,
+    /// That cgroup, `${slot}` being the slot's number.
+    pub slot_cgroup_template: Option<String>,
     /// `[runners.docker]`.
     pub docker: Option<Docker>,
     /// `[runners.cache]`.
@@ -268,6 +274,9 @@ impl Runner {
             pre_build_script: None,
             post_build_script: None,
             tls_ca_file: None,
+            debug_trace_disabled: false,
+            use_slot_cgroups: false,
+            slot_cgroup_template: None,
             docker: None,
             cache: None,
             machine: None,
@@ -316,6 +325,9 @@ impl Runner {
             pre_build_script: section.string("pre_build_script")?,
             post_build_script: section.string("post_build_script")?,
             tls_ca_file: section.string("tls-ca-file")?.map(PathBuf::from),
+            debug_trace_disabled: section.boolean("debug_trace_disabled")?.unwrap_or(false),
+            use_slot_cgroups: section.boolean("use_slot_cgroups")?.unwrap_or(false),
+            slot_cgroup_template: section.string("slot_cgroup_template")?,
             docker: section.section("docker")?.map(Docker::read).transpose()?,
             cache: section.section("cache")?.map(Cache::read).transpose()?,
             machine: section.section("machine")?.map(Machine::read).transpose()?,
@@ -356,6 +368,9 @@ impl Runner {
             .as_ref()
             .map(|path| path.display().to_string());
         entries.put_some("tls-ca-file", ca);
+        entries.put_flag("debug_trace_disabled", self.debug_trace_disabled);
+        entries.put_flag("use_slot_cgroups", self.use_slot_cgroups);
+        entries.put_some("slot_cgroup_template", self.slot_cgroup_template.clone());
         entries.put_others(&self.other);
         for (key, section) in [
             ("docker", self.docker.as_ref().map(Docker::entries)),

@@ -1,6 +1,8 @@
 //! Writes a `config.toml` in the shape of 2017: plain values first, then one indented table for
 //! each part of a runner.
 
+use std::collections::BTreeMap;
+
 use toml::Value;
 
 use crate::Config;
@@ -65,6 +67,21 @@ impl Entries {
     pub(crate) fn put_lines(&mut self, key: &str, lines: &[String]) {
         if !lines.is_empty() {
             self.0.push((key.to_owned(), Node::Lines(lines.to_vec())));
+        }
+    }
+
+    /// Writes a table of the user's own keys unless it is empty.
+    pub(crate) fn put_map<V: Clone + Into<Value>>(
+        &mut self,
+        key: &str,
+        map: &BTreeMap<String, V>,
+    ) {
+        if !map.is_empty() {
+            let mut entries = Entries::default();
+            for (name, value) in map {
+                entries.put(name, value.clone());
+            }
+            self.put_section(key, entries);
         }
     }
 

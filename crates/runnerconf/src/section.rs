@@ -1,6 +1,7 @@
 //! Reads TOML tables key by key, with errors that know their line.
 
 mod complaint;
+mod maps;
 mod value;
 
 use std::ops::Range;

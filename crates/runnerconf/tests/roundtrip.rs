@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use onspot_runnerconf::{
-    Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Docker, Ec2Options, ExecutorKind,
-    Machine, MachinePeriod, PullPolicy, Runner, S3, Secret, TokenRef, render,
+    Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Containers, Docker, Ec2Options,
+    ExecutorKind, Machine, MachinePeriod, PullPolicy, Resources, Runner, S3, Secret, Service,
+    TokenRef, render,
 };
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -55,6 +57,54 @@ fn other(keys: &'static [&'static str]) -> impl Strategy<Value = toml::Table> {
         .prop_map(|map| map.into_iter().collect())
 }
 
+fn map() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map(text(), text(), 0..3)
+}
+
+prop_compose! {
+    fn resources()(
+        memory_swap in option::of(text()),
+        cpu_shares in 0..4096_i64,
+        cpuset_cpus in option::of(text()),
+        cgroup_parent in option::of(text()),
+        gpus in option::of(text()),
+    ) -> Resources {
+        Resources { memory_swap, cpu_shares, cpuset_cpus, cgroup_parent, gpus, ..Resources::default() }
+    }
+}
+
+prop_compose! {
+    fn service()(
+        name in text(),
+        alias in option::of(text()),
+        (entrypoint, command, environment) in (texts(), texts(), texts()),
+    ) -> Service {
+        Service { name, alias, entrypoint, command, environment, ..Service::default() }
+    }
+}
+
+prop_compose! {
+    fn containers()(
+        (allowed_privileged_images, allowed_users, devices) in (texts(), texts(), texts()),
+        services_privileged in option::of(any::<bool>()),
+        disable_entrypoint_overwrite: bool,
+        (runtime, userns_mode) in (option::of(text()), option::of(text())),
+        (sysctls, ulimit, tmpfs) in (map(), map(), map()),
+        services_devices in btree_map(text(), texts(), 0..3),
+        oom_score_adjust in -1000..=1000_i32,
+        services_limit in option::of(any::<u32>()),
+        services in vec(service(), 0..3),
+        (job, service) in (resources(), resources()),
+    ) -> Containers {
+        Containers {
+            allowed_privileged_images, allowed_users, devices, services_privileged,
+            disable_entrypoint_overwrite, runtime, userns_mode, sysctls, ulimit, tmpfs,
+            services_devices, oom_score_adjust, services_limit, services, job, service,
+            ..Containers::default()
+        }
+    }
+}
+
 prop_compose! {
     fn docker()(
         image in option::of(text()),
@@ -66,12 +116,13 @@ prop_compose! {
         allowed_pull_policies in vec(select(vec![PullPolicy::Never, PullPolicy::Always]), 0..2),
         network_mode in option::of(text()),
         wait_for_services_timeout in -1..60_i64,
-        other in other(&["tmpfs", "services", "runtime", "gpus"]),
+        containers in containers(),
+        other in other(&["cache_dir", "log_options", "volume_keep"]),
     ) -> Docker {
         Docker {
             image, privileged, disable_cache, volumes, extra_hosts, dns, cap_add, shm_size,
             pull_policy, allowed_pull_policies, network_mode, wait_for_services_timeout, other,
-            ..Docker::default()
+            containers, ..Docker::default()
         }
     }
 }

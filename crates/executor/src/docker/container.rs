@@ -8,8 +8,7 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerCreateBody, ContainerStateStatusEnum, ContainerSummary, HealthConfig, HostConfig,
-    HostConfigLogConfig,
+    ContainerCreateBody, ContainerStateStatusEnum, ContainerSummary, HealthConfig,
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
@@ -20,9 +19,7 @@ use onspot_gitlab::TraceWriter;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::size;
 use crate::error::ExecutorError;
-use crate::settings::DockerSettings;
 
 /// How long a script that is asked to end gets.
 const GRACE: Duration = Duration::from_secs(5);
@@ -30,51 +27,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const END_TRIES: u32 = 2;
 /// How long the engine gets to say that a killed container is dead.
 const DEATH: Duration = Duration::from_secs(20);
-
-/// What all containers of a runner have in common.
-pub(super) fn host_config(settings: &DockerSettings) -> HostConfig {
-    let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-    HostConfig {
-        network_mode: settings
-            .network_mode
-            .clone()
-            .filter(|mode| !mode.is_empty()),
-        extra_hosts: list(&settings.extra_hosts),
-        dns: list(&settings.dns),
-        dns_search: list(&settings.dns_search),
-        // What a job prints goes to its trace, and stays nowhere on this host.
-        log_config: Some(HostConfigLogConfig {
-            typ: Some("none".into()),
-            config: None,
-        }),
-        ..HostConfig::default()
-    }
-}
-
-/// What the containers of jobs and services get besides.
-pub(super) fn job_host_config(settings: &DockerSettings, mut binds: Vec<String>) -> HostConfig {
-    let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-    binds.extend(
-        settings
-            .volumes
-            .iter()
-            .filter(|volume| volume.contains(':'))
-            .cloned(),
-    );
-    HostConfig {
-        binds: Some(binds),
-        privileged: Some(settings.privileged),
-        shm_size: i64::try_from(settings.shm_size)
-            .ok()
-            .filter(|&size| size > 0),
-        memory: settings.memory.as_deref().and_then(size::bytes),
-        nano_cpus: settings.cpus.as_deref().and_then(size::nano_cpus),
-        cap_add: list(&settings.cap_add),
-        cap_drop: list(&settings.cap_drop),
-        security_opt: list(&settings.security_opt),
-        ..host_config(settings)
-    }
-}
 
 /// The image's own health check would only cost time.
 pub(super) fn no_health_check() -> HealthConfig {

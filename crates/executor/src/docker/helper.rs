@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{BuildImageOptionsBuilder, CreateContainerOptionsBuilder};
 use futures::StreamExt;
 use onspot_gitlab::TraceWriter;
 
-use super::{BUILDS_DIR, Inner, container};
+use super::{BUILDS_DIR, Inner, container, host_config};
 use crate::error::ExecutorError;
 use crate::helper::request::Place;
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
@@ -122,11 +122,7 @@ impl Inner {
             labels: Some(self.labels("helper", slot.unwrap_or_default(), None)),
             healthcheck: Some(container::no_health_check()),
             working_dir: Some("/".into()),
-            host_config: Some(HostConfig {
-                binds: Some(binds),
-                security_opt: Some(vec!["no-new-privileges".into()]),
-                ..container::host_config(settings)
-            }),
+            host_config: Some(host_config::of_helper(settings, slot, binds)),
             ..ContainerCreateBody::default()
         };
         let name = format!("onspot-helper-{}", short_id());

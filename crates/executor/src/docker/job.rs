@@ -16,7 +16,9 @@ use tokio_util::task::TaskTracker;
 use super::auth::Logins;
 use super::helper::Helper;
 use super::sweep::remove_networks;
-use super::{Inner, JOB_LABEL, RUNNER_LABEL, SLOT_LABEL, archive, container, volumes};
+use super::{
+    Inner, JOB_LABEL, KIND_LABEL, RUNNER_LABEL, SLOT_LABEL, archive, container, host_config, volumes,
+};
 use crate::error::ExecutorError;
 use crate::helper::request::{Claim, ServiceAddress};
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
@@ -81,9 +83,21 @@ impl<'a> DockerJob<'a> {
         made.map_err(|error| ExecutorError::io("ask the engine")(std::io::Error::other(error)))
     }
 
+    /// The labels of something of this job; the runner's own may hold variables.
     pub(super) fn labels(&self, kind: &str) -> HashMap<String, String> {
-        self.inner
-            .labels(kind, self.run.slot, Some(self.run.payload.id.0))
+        let own = self
+            .inner
+            .labels(kind, self.run.slot, Some(self.run.payload.id.0));
+        let of_runner = &self.inner.settings.labels;
+        let expanded = of_runner
+            .iter()
+            .map(|(key, value)| (key.clone(), self.plan.variables.expand(value)));
+        expanded
+            .chain(
+                own.into_iter()
+                    .filter(|(key, _)| !of_runner.contains_key(key) || is_ours(key)),
+            )
+            .collect()
     }
 
     /// Variables of the job for a container. Only root on this host sees them there.
@@ -100,10 +114,18 @@ impl<'a> DockerJob<'a> {
             .collect()
     }
 
-    pub(super) fn host_config(&self) -> HostConfig {
+    /// The mounts of the job's container and its services: the slot's folder, the job's own
+    /// volumes, and what the settings mount.
+    pub(super) fn binds(&self) -> Vec<String> {
         let mut binds = vec![self.inner.builds_mount(self.run.slot)];
         binds.extend(self.volumes.iter().cloned());
-        let config = container::job_host_config(&self.inner.settings, binds);
+        let mounts = self.inner.settings.volumes.iter();
+        binds.extend(mounts.filter(|volume| volume.contains(':')).cloned());
+        binds
+    }
+
+    /// Puts a container into the network of the job, if it has one.
+    pub(super) fn in_network(&self, config: HostConfig) -> HostConfig {
         match &self.network {
             Some(network) => HostConfig {
                 network_mode: Some(network.clone()),
@@ -113,17 +135,20 @@ impl<'a> DockerJob<'a> {
         }
     }
 
-    fn job_container(&self, plan: &ImagePlan) -> ContainerCreateBody {
+    fn job_container(&self, plan: &ImagePlan) -> Result<ContainerCreateBody, ExecutorError> {
         let settings = &self.inner.settings;
-        let user = Some(plan.user.clone()).filter(|user| !user.is_empty());
-        ContainerCreateBody {
+        let config = host_config::of_job(settings, self.run.slot, self.binds(), plan.privileged)?;
+        Ok(ContainerCreateBody {
             image: Some(plan.name.clone()),
-            hostname: Some(self.hostname()),
+            hostname: Some(match &settings.hostname {
+                Some(name) if !name.is_empty() => name.clone(),
+                _ => self.hostname(),
+            }),
             entrypoint: (!plan.entrypoint.is_empty()).then(|| plan.entrypoint.clone()),
             cmd: Some(script::detection()),
             env: Some(self.environment(|_| true)),
             labels: Some(self.labels("job")),
-            user: user.or_else(|| settings.user.clone()),
+            user: Some(plan.user.clone()).filter(|user| !user.is_empty()),
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
@@ -131,9 +156,9 @@ impl<'a> DockerJob<'a> {
             stdin_once: Some(true),
             tty: Some(false),
             healthcheck: Some(container::no_health_check()),
-            host_config: Some(self.host_config()),
+            host_config: Some(self.in_network(config)),
             ..ContainerCreateBody::default()
-        }
+        })
     }
 
     fn hostname(&self) -> String {
@@ -182,7 +207,10 @@ impl Host for DockerJob<'_> {
         let (job, variables) = (&self.run.payload, &self.plan.variables);
         let settings = &self.inner.settings;
         let image = of_job(job, settings, variables)?;
-        let services = of_services(job, settings, variables)?;
+        let (services, warnings) = of_services(job, settings, variables)?;
+        for warning in image.warnings.iter().chain(&warnings) {
+            trace.warning(warning);
+        }
         trace.info(&format!(
             "Using Docker executor with image {} ...",
             image.name
@@ -216,7 +244,7 @@ impl Host for DockerJob<'_> {
             self.start_service(service, image, trace).await?;
         }
         self.wait_for_services(trace).await?;
-        let body = self.job_container(&image);
+        let body = self.job_container(&image)?;
         let docker = self.inner.docker.clone();
         self.creating = Some(self.making.spawn(async move {
             let created = container::create(&docker, &image.platform, body).await;
@@ -361,6 +389,11 @@ impl DockerJob<'_> {
             _ => tracing::warn!("a job's secrets stay in its slot's folder until the next job"),
         }
     }
+}
+
+/// Whether a label is one that everything is found by again.
+fn is_ours(label: &str) -> bool {
+    [KIND_LABEL, RUNNER_LABEL, SLOT_LABEL, JOB_LABEL].contains(&label)
 }
 
 /// What a task was to make.

@@ -4,6 +4,7 @@ mod archive;
 mod auth;
 mod container;
 mod helper;
+mod host_config;
 mod image;
 mod job;
 mod services;

@@ -9,7 +9,7 @@ use bollard::models::{
 };
 use onspot_gitlab::{TraceWriter, Variable};
 
-use super::container;
+use super::{container, host_config};
 use super::helper::short_id;
 use super::job::DockerJob;
 use crate::error::ExecutorError;
@@ -17,16 +17,15 @@ use crate::helper::request::{ServiceAddress, WaitForServices};
 use crate::helper::{HelperCall, HelperRequest};
 use crate::plan::image::ImagePlan;
 
+/// The option of a bridge that says how large a packet may be.
+const MTU: &str = "com.docker.network.driver.mtu";
+
 impl DockerJob<'_> {
     /// Makes the network that the job shares with its services. Settings that name one of their
     /// own keep it.
     pub(super) async fn make_network(&mut self) -> Result<(), ExecutorError> {
-        let own = self
-            .inner
-            .settings
-            .network_mode
-            .as_deref()
-            .unwrap_or_default();
+        let settings = &self.inner.settings;
+        let own = settings.network_mode.as_deref().unwrap_or_default();
         if !matches!(own, "" | "default" | "bridge") {
             return Ok(());
         }
@@ -36,6 +35,10 @@ impl DockerJob<'_> {
         let request = NetworkCreateRequest {
             name,
             driver: Some("bridge".into()),
+            enable_ipv6: settings.enable_ipv6.then_some(true),
+            options: (settings.network_mtu > 0).then(|| {
+                HashMap::from([(MTU.to_owned(), settings.network_mtu.to_string())])
+            }),
             labels: Some(self.labels("network")),
             ..NetworkCreateRequest::default()
         };
@@ -65,6 +68,13 @@ impl DockerJob<'_> {
                 .map(|(key, value)| format!("{key}={value}")),
         );
         let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+        let config = host_config::of_service(
+            &self.inner.settings,
+            self.run.slot,
+            self.binds(),
+            plan.privileged,
+            &plan.name,
+        )?;
         let body = ContainerCreateBody {
             image: Some(plan.name.clone()),
             entrypoint: list(&plan.entrypoint),
@@ -72,7 +82,7 @@ impl DockerJob<'_> {
             env: Some(env),
             labels: Some(self.labels("service")),
             user: Some(plan.user.clone()).filter(|user| !user.is_empty()),
-            host_config: Some(self.host_config()),
+            host_config: Some(self.in_network(config)),
             networking_config: self.aliases(&plan.aliases),
             ..ContainerCreateBody::default()
         };
@@ -112,7 +122,14 @@ impl DockerJob<'_> {
     }
 
     fn aliases(&self, aliases: &[String]) -> Option<NetworkingConfig> {
-        let network = self.network.clone()?;
+        // Docker answers for names only in networks that somebody has made.
+        let of_runner = self.inner.settings.network_mode.clone();
+        let network = self.network.clone().or_else(|| {
+            of_runner.filter(|mode| {
+                !matches!(mode.as_str(), "" | "default" | "bridge" | "host" | "none")
+                    && !mode.starts_with("container:")
+            })
+        })?;
         let endpoint = EndpointSettings {
             aliases: Some(aliases.to_vec()),
             ..EndpointSettings::default()

@@ -1,31 +1,38 @@
 //! Sizes and shares as `config.toml` writes them.
 
-/// Bytes from Docker's notation: `512m`, `2g`, `1024`.
+/// Bytes from Docker's notation: `512m`, `1.5g`, `1024`.
 pub(super) fn bytes(text: &str) -> Option<i64> {
     let text = text.trim().to_ascii_lowercase();
-    let text = text.strip_suffix('b').unwrap_or(&text);
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor: i64 = match &text[digits.len()..] {
-        "" => 1,
-        "k" | "ki" => 1 << 10,
-        "m" | "mi" => 1 << 20,
-        "g" | "gi" => 1 << 30,
-        "t" | "ti" => 1 << 40,
+    let factor: u128 = match &text[digits.len()..] {
+        "" | "b" => 1,
+        "k" | "kb" | "ki" | "kib" => 1 << 10,
+        "m" | "mb" | "mi" | "mib" => 1 << 20,
+        "g" | "gb" | "gi" | "gib" => 1 << 30,
+        "t" | "tb" | "ti" | "tib" => 1 << 40,
         _ => return None,
     };
-    digits.trim().parse::<i64>().ok()?.checked_mul(factor)
+    let billionths = decimal(digits)?;
+    i64::try_from(billionths.checked_mul(factor)? / BILLION).ok()
 }
 
-/// Billionths of a processor from a decimal number: `1.5`. Read digit by digit, for a share must
-/// not be rounded.
+/// Billionths of a processor from a decimal number: `1.5`.
 pub(super) fn nano_cpus(text: &str) -> Option<i64> {
+    i64::try_from(decimal(text)?).ok()
+}
+
+const BILLION: u128 = 1_000_000_000;
+
+/// Billionths of a decimal number. Read digit by digit, for a share must not be rounded.
+fn decimal(text: &str) -> Option<u128> {
     let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
-    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if fraction.len() > 9 || !digits(fraction) || !digits(whole) || whole.is_empty() {
         return None;
     }
-    let whole: i64 = whole.parse().ok()?;
-    let fraction: i64 = format!("{fraction:0<9}").parse().ok()?;
-    whole.checked_mul(1_000_000_000)?.checked_add(fraction)
+    let whole: u128 = whole.parse().ok()?;
+    let fraction: u128 = format!("{fraction:0<9}").parse().ok()?;
+    whole.checked_mul(BILLION)?.checked_add(fraction)
 }
 
 #[cfg(test)]
@@ -39,7 +46,13 @@ mod tests {
             ("512m", Some(512 << 20)),
             ("2GB", Some(2 << 30)),
             ("1Gi", Some(1 << 30)),
+            ("1.5g", Some(3 << 29)),
+            ("1.5 gib", Some(3 << 29)),
+            ("100b", Some(100)),
             ("lots", None),
+            ("-1", None),
+            ("1.5.0g", None),
+            ("9999999999t", None),
             ("", None),
         ] {
             assert_eq!(bytes(text), expected, "{text}");
@@ -49,6 +62,7 @@ mod tests {
             ("0.5", Some(500_000_000)),
             ("x", None),
             ("1.x", None),
+            ("-1", None),
         ] {
             assert_eq!(nano_cpus(text), expected, "{text}");
         }

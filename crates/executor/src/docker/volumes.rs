@@ -14,12 +14,17 @@ use crate::error::ExecutorError;
 impl DockerJob<'_> {
     /// Makes a volume for each bare path. They are found again, and removed, by their labels.
     pub(super) async fn make_volumes(&mut self) -> Result<(), ExecutorError> {
-        let volumes = self.inner.settings.volumes.clone();
+        let settings = &self.inner.settings;
+        let (volumes, options) = (settings.volumes.clone(), &settings.volume_driver_ops);
+        let driver = settings.volume_driver.clone().filter(|name| !name.is_empty());
         for path in volumes.iter().filter(|volume| !volume.contains(':')) {
             let name = format!("onspot-{}-{}", self.run.payload.id, short_id());
             self.volumes.push(format!("{name}:{path}"));
             let request = VolumeCreateRequest {
                 name: Some(name),
+                driver: driver.clone(),
+                driver_opts: (!options.is_empty())
+                    .then(|| options.clone().into_iter().collect()),
                 labels: Some(self.labels("volume")),
                 ..VolumeCreateRequest::default()
             };

@@ -1,11 +1,11 @@
 //! Which images a job runs in, and whether it may.
 
 use globset::GlobBuilder;
-use onspot_gitlab::Variables;
 use onspot_gitlab::job::{Image, JobPayload};
+use onspot_gitlab::{Variable, Variables};
 
 use crate::error::ExecutorError;
-use crate::settings::{DockerSettings, PullPolicy};
+use crate::settings::{ContainerService, DockerSettings, PullPolicy};
 
 /// One container to start.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,10 @@ pub(crate) struct ImagePlan {
     pub(crate) platform: String,
     /// The user, if it is not the image's.
     pub(crate) user: String,
+    /// Whether it gets the host's full authority.
+    pub(crate) privileged: bool,
+    /// What the job's author should know about it.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// The image of the job itself.
@@ -34,8 +38,9 @@ pub(crate) fn of_job(
     settings: &DockerSettings,
     variables: &Variables,
 ) -> Result<ImagePlan, ExecutorError> {
+    let own = settings.image.as_deref().map(|name| variables.expand(name));
     let given = job.image.clone().or_else(|| {
-        settings.image.as_ref().map(|name| Image {
+        own.as_ref().map(|name| Image {
             name: name.clone(),
             ..Image::default()
         })
@@ -45,36 +50,114 @@ pub(crate) fn of_job(
             "the job names no image and the runner has no default one".into(),
         ));
     };
-    // The runner's own default is allowed whatever the list says.
-    let allowed = if job.image.is_none() {
-        &[][..]
-    } else {
-        &settings.allowed_images
-    };
-    plan(&image, allowed, settings, variables)
+    let name = variables.expand(&image.name);
+    // The runner's own image is allowed whatever the list says, also to a job that names it.
+    if own.as_ref() != Some(&name) {
+        check_allowed(&name, "image", &settings.allowed_images)?;
+    }
+    let mut plan = plan(&image, name, settings, variables)?;
+    plan.user = user(plan.user, settings)?;
+    plan.privileged =
+        settings.privileged && matches_any(&settings.allowed_privileged_images, &plan.name);
+    Ok(plan)
 }
 
-/// The images of its services.
+/// The images of its services, and what the job's author should know about them: first those that
+/// the runner starts for every job. A host name that two of them have belongs to the first, and
+/// one that has no name left is not started, as in GitLab Runner.
 pub(crate) fn of_services(
     job: &JobPayload,
     settings: &DockerSettings,
     variables: &Variables,
-) -> Result<Vec<ImagePlan>, ExecutorError> {
-    job.services
+) -> Result<(Vec<ImagePlan>, Vec<String>), ExecutorError> {
+    let of_runner: Vec<Image> = settings.services.iter().map(service_of_runner).collect();
+    let own: Vec<String> = of_runner
         .iter()
-        .filter(|service| !service.name.is_empty())
-        .map(|service| plan(service, &settings.allowed_services, settings, variables))
-        .collect()
+        .map(|service| variables.expand(&service.name))
+        .collect();
+    let of_job = job.services.iter().filter(|service| !service.name.is_empty());
+    let all: Vec<(&Image, bool)> = of_runner
+        .iter()
+        .map(|service| (service, true))
+        .chain(of_job.map(|service| (service, false)))
+        .collect();
+    if let Some(limit) = settings.services_limit.filter(|&limit| all.len() > limit) {
+        return Err(ExecutorError::NotAllowed(format!(
+            "the job has {} services, this runner allows {limit}",
+            all.len()
+        )));
+    }
+    let privileged = settings.services_privileged.unwrap_or(settings.privileged);
+    let mut plans: Vec<ImagePlan> = Vec::new();
+    let mut warnings = Vec::new();
+    for (service, of_runner) in all {
+        let name = variables.expand(&service.name);
+        if !of_runner && !own.contains(&name) {
+            check_allowed(&name, "service", &settings.allowed_services)?;
+        }
+        let mut plan = plan(service, name, settings, variables)?;
+        plan.privileged =
+            privileged && matches_any(&settings.allowed_privileged_services, &plan.name);
+        warnings.append(&mut plan.warnings);
+        warnings.extend(give_way(&mut plan, &plans));
+        if !plan.aliases.is_empty() {
+            plans.push(plan);
+        }
+    }
+    Ok((plans, warnings))
+}
+
+/// Leaves host names to the services that have them already, and says so.
+fn give_way(plan: &mut ImagePlan, earlier: &[ImagePlan]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let name = &plan.name;
+    plan.aliases.retain(|alias| {
+        let taken = earlier.iter().find(|other| other.aliases.contains(alias));
+        if let Some(other) = taken {
+            warnings.push(format!(
+                "service {name} is not reached as {alias:?}: service {} has that name",
+                other.name
+            ));
+        }
+        taken.is_none()
+    });
+    if plan.aliases.is_empty() {
+        warnings.push(format!(
+            "service {name} is not started: no name is left for it; give it an alias of its own"
+        ));
+    }
+    warnings
+}
+
+fn service_of_runner(service: &ContainerService) -> Image {
+    let variables = service.environment.iter().filter_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        Some(Variable::public(key.trim(), value))
+    });
+    Image {
+        name: service.name.clone(),
+        alias: service.alias.clone(),
+        entrypoint: service.entrypoint.clone(),
+        command: service.command.clone(),
+        variables: variables.map(|variable| Variable { raw: false, ..variable }).collect(),
+        ..Image::default()
+    }
 }
 
 fn plan(
     image: &Image,
-    allowed: &[String],
+    name: String,
     settings: &DockerSettings,
     variables: &Variables,
 ) -> Result<ImagePlan, ExecutorError> {
-    let name = variables.expand(&image.name);
-    check_allowed(&name, allowed, variables)?;
+    let mut warnings = Vec::new();
+    let mut entrypoint = image.entrypoint.clone();
+    if settings.disable_entrypoint_overwrite && !entrypoint.is_empty() {
+        entrypoint.clear();
+        warnings.push(format!(
+            "this runner does not let jobs replace an image's entrypoint: {name} keeps its own"
+        ));
+    }
     let mut aliases = default_aliases(&name);
     for alias in image.aliases() {
         let alias = variables.expand(alias);
@@ -84,7 +167,7 @@ fn plan(
     }
     Ok(ImagePlan {
         pull: policies(image, settings)?,
-        entrypoint: image.entrypoint.clone(),
+        entrypoint,
         command: image.command.clone(),
         variables: image
             .variables
@@ -100,30 +183,55 @@ fn plan(
             .collect(),
         platform: variables.expand(&image.executor_opts.docker.platform),
         user: variables.expand(&image.executor_opts.docker.user),
+        privileged: false,
+        warnings,
         aliases,
         name,
     })
 }
 
-fn check_allowed(
-    name: &str,
-    allowed: &[String],
-    variables: &Variables,
-) -> Result<(), ExecutorError> {
-    let matches = |pattern: &String| {
-        let pattern = variables.expand(pattern);
-        GlobBuilder::new(&pattern)
-            .literal_separator(true)
-            .build()
-            .is_ok_and(|glob| glob.compile_matcher().is_match(name))
+/// The user of a job's container: the runner's own before the job's, and only one that the runner
+/// allows. Nobody has to allow the image's own user.
+fn user(wanted: String, settings: &DockerSettings) -> Result<String, ExecutorError> {
+    let own = settings.user.as_deref().filter(|user| !user.is_empty());
+    let user = own.map_or(wanted, str::to_owned);
+    let allowed: Vec<&str> = if settings.allowed_users.is_empty() {
+        own.into_iter().collect()
+    } else {
+        settings.allowed_users.iter().map(String::as_str).collect()
     };
-    if allowed.is_empty() || allowed.iter().any(matches) {
+    if user.is_empty() || allowed.is_empty() || allowed.contains(&user.as_str()) {
+        return Ok(user);
+    }
+    Err(ExecutorError::NotAllowed(format!(
+        "the user {user:?} is not among those this runner allows: {}",
+        allowed.join(", ")
+    )))
+}
+
+/// Patterns are the runner's owner's alone: no variable of a job has a say in them.
+fn check_allowed(name: &str, what: &str, allowed: &[String]) -> Result<(), ExecutorError> {
+    if matches_any(allowed, name) {
         return Ok(());
     }
     Err(ExecutorError::NotAllowed(format!(
-        "the image {name:?} is not among those this runner allows: {}",
+        "the {what} {name:?} is not among those this runner allows: {}",
         allowed.join(", ")
     )))
+}
+
+/// Whether a list of patterns allows an image; an empty one allows all.
+fn matches_any(patterns: &[String], image: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, image))
+}
+
+/// Whether a pattern (`registry.example.com/team/**`) is one of this image. One that makes no
+/// sense is one of none.
+pub(crate) fn matches(pattern: &str, image: &str) -> bool {
+    GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .build()
+        .is_ok_and(|glob| glob.compile_matcher().is_match(image))
 }
 
 /// The job's own policies if the runner allows them, otherwise the runner's.
@@ -175,24 +283,4 @@ fn default_aliases(image: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn services_are_reached_by_their_images_names() {
-        for (image, expected) in [
-            ("postgres", &["postgres"][..]),
-            ("postgres:11.7", &["postgres"]),
-            (
-                "tutum/wordpress:latest",
-                &["tutum-wordpress", "tutum__wordpress"],
-            ),
-            (
-                "registry.example:5000/a/b@sha256:00",
-                &["registry.example5000-a-b", "registry.example5000__a__b"],
-            ),
-        ] {
-            assert_eq!(default_aliases(image), expected, "{image}");
-        }
-    }
-}
+mod tests;

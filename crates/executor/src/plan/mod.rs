@@ -56,6 +56,8 @@ pub(crate) struct JobPlan {
     pub(crate) steps: Vec<StepPlan>,
     /// What to upload.
     pub(crate) uploads: Vec<UploadPlan>,
+    /// What the job's author should know.
+    pub(crate) warnings: Vec<String>,
     after_script: Vec<String>,
 }
 
@@ -67,7 +69,8 @@ impl JobPlan {
         site: &Site<'_>,
     ) -> Result<Self, ExecutorError> {
         let project = variables::project_path(job)?;
-        let variables = variables::all(job, settings, site, &project);
+        let mut variables = variables::all(job, settings, site, &project);
+        let warnings = variables::without_debugging(&mut variables, settings);
         let place = Place {
             builds: site.builds_dir.into(),
             project,
@@ -84,6 +87,7 @@ impl JobPlan {
                 .step(Step::AFTER_SCRIPT)
                 .map(|step| step.script.clone())
                 .unwrap_or_default(),
+            warnings,
             variables,
             place,
         })

@@ -385,3 +385,22 @@ fn images_are_expanded_and_checked() {
         );
     }
 }
+
+#[test]
+fn no_job_is_traced_where_the_runner_disables_it() {
+    let debug = with_variables(&[("CI_DEBUG_TRACE", "true")]);
+    let allowed = plan(debug.clone());
+    assert!(allowed.steps[0].script.contains("set -x"));
+    let settings = RunnerSettings {
+        debug_trace_disabled: true,
+        ..settings()
+    };
+    let refused = JobPlan::new(&payload(debug), &settings, &SITE).unwrap();
+    assert!(!refused.steps[0].script.contains("set -x"));
+    let after = refused.after_script("success").unwrap();
+    assert!(!after.contains("set -x"));
+    assert_eq!(
+        refused.warnings,
+        ["CI_DEBUG_TRACE: this runner does not allow it"]
+    );
+}

@@ -23,6 +23,24 @@ pub(super) fn all(
     Variables::resolve(weak.chain(job.variables.iter().cloned()).chain(strong))
 }
 
+/// Takes the job's debugging from it where the runner does not allow it, and says so.
+pub(super) fn without_debugging(
+    variables: &mut Variables,
+    settings: &RunnerSettings,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !settings.debug_trace_disabled {
+        return warnings;
+    }
+    for key in ["CI_DEBUG_TRACE", "CI_DEBUG_SERVICES"] {
+        if variables.flag(key) {
+            variables.set(Variable::public(key, "false"));
+            warnings.push(format!("{key}: this runner does not allow it"));
+        }
+    }
+    warnings
+}
+
 /// What GitLab usually sends, for servers that leave it out.
 fn defaults(settings: &RunnerSettings, job: &JobPayload) -> Vec<Variable> {
     let mut list = vec![

@@ -1,5 +1,9 @@
 //! `[runners.docker]`.
 
+mod containers;
+
+pub use containers::{Containers, Resources, Service};
+
 use crate::error::ConfigError;
 use crate::known;
 use crate::render::Entries;
@@ -54,6 +58,8 @@ pub struct Docker {
     pub helper_image: Option<String>,
     /// Seconds that services get to open their ports; 0 means the default of 30, -1 not to wait.
     pub wait_for_services_timeout: i64,
+    /// What containers may do and use besides.
+    pub containers: Containers,
     /// Kept, not used.
     pub other: toml::Table,
 }
@@ -113,6 +119,7 @@ impl Docker {
             user: section.string("user")?,
             helper_image: section.string("helper_image")?,
             wait_for_services_timeout: section.number("wait_for_services_timeout")?.unwrap_or(0),
+            containers: Containers::read(&mut section)?,
             other: section.finish(known::DOCKER)?,
         })
     }
@@ -148,6 +155,7 @@ impl Docker {
         if self.wait_for_services_timeout != 0 {
             entries.put("wait_for_services_timeout", self.wait_for_services_timeout);
         }
+        self.containers.put(&mut entries);
         entries.put_others(&self.other);
         entries
     }

@@ -1,0 +1,281 @@
+//! What the engine is told about a container of the helper, a job or a service: the settings,
+//! turned into the engine's terms. Pure but for the files of seccomp profiles.
+//!
+//! What cannot be turned is an error: a limit that is left out would be a limit that nobody has
+//! set.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{
+    DeviceMapping, DeviceRequest, HostConfig, HostConfigLogConfig, ResourcesUlimits,
+};
+
+use super::size;
+use crate::error::ExecutorError;
+use crate::settings::{DockerSettings, Resources};
+
+/// How many bytes of a service's own words are kept, for the trace if it dies.
+const SERVICE_LOG: &str = "1m";
+
+/// What all containers of a slot have in common. Whoever limits jobs by a runtime or a user
+/// namespace limits the helper too: it runs hooks and git for them.
+fn common(settings: &DockerSettings) -> HostConfig {
+    HostConfig {
+        network_mode: text(settings.network_mode.as_deref()),
+        extra_hosts: list(&settings.extra_hosts),
+        dns: list(&settings.dns),
+        dns_search: list(&settings.dns_search),
+        runtime: text(settings.runtime.as_deref()),
+        userns_mode: text(settings.userns_mode.as_deref()),
+        // What a job prints goes to its trace, and stays nowhere on this host.
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("none".into()),
+            config: None,
+        }),
+        ..HostConfig::default()
+    }
+}
+
+/// Of a helper, for a slot or only to see that it starts.
+pub(super) fn of_helper(
+    settings: &DockerSettings,
+    slot: Option<usize>,
+    binds: Vec<String>,
+) -> HostConfig {
+    let parent = settings.job.cgroup_parent.as_deref();
+    HostConfig {
+        binds: Some(binds),
+        security_opt: Some(vec!["no-new-privileges".into()]),
+        cgroup_parent: text(parent).map(|parent| in_slot(&parent, slot.unwrap_or_default())),
+        ..common(settings)
+    }
+}
+
+/// Of a job's own container.
+pub(super) fn of_job(
+    settings: &DockerSettings,
+    slot: usize,
+    binds: Vec<String>,
+    privileged: bool,
+) -> Result<HostConfig, ExecutorError> {
+    let config = HostConfig {
+        binds: Some(binds),
+        privileged: Some(privileged),
+        tmpfs: map(&settings.tmpfs),
+        cap_add: list(&settings.cap_add),
+        cap_drop: list(&settings.cap_drop),
+        security_opt: security(&settings.security_opt)?,
+        pid_mode: text(settings.pid_mode.as_deref()),
+        ipc_mode: text(settings.ipc_mode.as_deref()),
+        group_add: list(&settings.group_add),
+        sysctls: map(&settings.sysctls),
+        ulimits: ulimits(&settings.ulimits)?,
+        devices: devices(&settings.devices)?,
+        device_cgroup_rules: list(&settings.device_cgroup_rules),
+        oom_kill_disable: settings.oom_kill_disable.then_some(true),
+        oom_score_adj: Some(i64::from(settings.oom_score_adjust)).filter(|&score| score != 0),
+        links: list(&settings.links),
+        volumes_from: list(&settings.volumes_from),
+        volume_driver: text(settings.volume_driver.as_deref()),
+        ..common(settings)
+    };
+    with_resources(config, settings, &settings.job, slot)
+}
+
+/// Of a service from this image.
+pub(super) fn of_service(
+    settings: &DockerSettings,
+    slot: usize,
+    binds: Vec<String>,
+    privileged: bool,
+    image: &str,
+) -> Result<HostConfig, ExecutorError> {
+    let mine = |(pattern, _): &(&String, &Vec<String>)| crate::plan::image::matches(pattern, image);
+    let devices_of = settings.services_devices.iter().filter(mine);
+    let named: Vec<String> = devices_of
+        .flat_map(|(_, devices)| devices.clone())
+        .collect();
+    let config = HostConfig {
+        binds: Some(binds),
+        privileged: Some(privileged),
+        tmpfs: map(&settings.services_tmpfs),
+        security_opt: security(&settings.services_security_opt)?,
+        devices: devices(&named)?,
+        // Kept while it runs: what it says when it dies belongs into the trace.
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".into()),
+            config: Some(HashMap::from([
+                ("max-size".to_owned(), SERVICE_LOG.to_owned()),
+                ("max-file".to_owned(), "2".to_owned()),
+            ])),
+        }),
+        ..common(settings)
+    };
+    with_resources(config, settings, &settings.service, slot)
+}
+
+fn with_resources(
+    config: HostConfig,
+    settings: &DockerSettings,
+    resources: &Resources,
+    slot: usize,
+) -> Result<HostConfig, ExecutorError> {
+    let parent = text(resources.cgroup_parent.as_deref());
+    Ok(HostConfig {
+        shm_size: i64::try_from(settings.shm_size)
+            .ok()
+            .filter(|&size| size > 0),
+        memory: bytes("memory", resources.memory.as_deref())?,
+        memory_swap: bytes("memory_swap", resources.memory_swap.as_deref())?,
+        memory_reservation: bytes("memory_reservation", resources.memory_reservation.as_deref())?,
+        nano_cpus: read("cpus", resources.cpus.as_deref(), size::nano_cpus)?,
+        cpu_shares: Some(resources.cpu_shares).filter(|&shares| shares > 0),
+        cpuset_cpus: text(resources.cpuset_cpus.as_deref()),
+        cpuset_mems: text(resources.cpuset_mems.as_deref()),
+        cgroup_parent: parent.map(|parent| in_slot(&parent, slot)),
+        device_requests: read("gpus", resources.gpus.as_deref(), gpus)?,
+        ..config
+    })
+}
+
+/// A slot's cgroup: `${slot}` and `$slot` are its number.
+fn in_slot(template: &str, slot: usize) -> String {
+    let slot = slot.to_string();
+    template.replace("${slot}", &slot).replace("$slot", &slot)
+}
+
+fn bytes(key: &str, text: Option<&str>) -> Result<Option<i64>, ExecutorError> {
+    read(key, text, size::bytes)
+}
+
+fn read<T>(
+    key: &str,
+    text: Option<&str>,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, ExecutorError> {
+    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    parse(text)
+        .map(Some)
+        .ok_or_else(|| wrong(format!("{key} = {text:?}")))
+}
+
+fn wrong(what: impl std::fmt::Display) -> ExecutorError {
+    ExecutorError::NotAllowed(format!("the runner's configuration can't be used: {what}"))
+}
+
+fn text(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn list(list: &[String]) -> Option<Vec<String>> {
+    (!list.is_empty()).then(|| list.to_vec())
+}
+
+fn map(map: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
+    (!map.is_empty()).then(|| map.clone().into_iter().collect())
+}
+
+/// The engine takes a seccomp profile by its content, the command line and `config.toml` by its
+/// path.
+fn security(options: &[String]) -> Result<Option<Vec<String>>, ExecutorError> {
+    let option = |option: &String| {
+        let path = option
+            .strip_prefix("seccomp=")
+            .filter(|value| !value.starts_with('{') && !matches!(*value, "unconfined" | "builtin"));
+        let Some(path) = path else {
+            return Ok(option.clone());
+        };
+        let profile = std::fs::read(path)
+            .map_err(|error| wrong(format!("the seccomp profile {path}: {error}")))?;
+        let profile: serde_json::Value = serde_json::from_slice(&profile)
+            .map_err(|_| wrong(format!("the seccomp profile {path} is no JSON")))?;
+        Ok(format!("seccomp={profile}"))
+    };
+    let options: Vec<String> = options.iter().map(option).collect::<Result<_, _>>()?;
+    Ok(list(&options))
+}
+
+fn ulimits(
+    limits: &BTreeMap<String, String>,
+) -> Result<Option<Vec<ResourcesUlimits>>, ExecutorError> {
+    let limit = |(name, limit): (&String, &String)| {
+        let (soft, hard) = limit.split_once(':').unwrap_or((limit, limit));
+        let (Ok(soft), Ok(hard)) = (soft.trim().parse(), hard.trim().parse()) else {
+            return Err(wrong(format!("ulimit {name} = {limit:?}")));
+        };
+        Ok(ResourcesUlimits {
+            name: Some(name.clone()),
+            soft: Some(soft),
+            hard: Some(hard),
+        })
+    };
+    let limits: Vec<_> = limits.iter().map(limit).collect::<Result<_, _>>()?;
+    Ok((!limits.is_empty()).then_some(limits))
+}
+
+fn devices(devices: &[String]) -> Result<Option<Vec<DeviceMapping>>, ExecutorError> {
+    let device = |device: &String| {
+        let parts: Vec<&str> = device.split(':').collect();
+        let (host, container, permissions) = match parts.as_slice() {
+            [host] => (*host, *host, "rwm"),
+            [host, container] => (*host, *container, "rwm"),
+            [host, container, permissions] => (*host, *container, *permissions),
+            _ => return Err(wrong(format!("the device {device:?}"))),
+        };
+        Ok(DeviceMapping {
+            path_on_host: Some(host.to_owned()),
+            path_in_container: Some(container.to_owned()),
+            cgroup_permissions: Some(permissions.to_owned()),
+        })
+    };
+    let devices: Vec<_> = devices.iter().map(device).collect::<Result<_, _>>()?;
+    Ok((!devices.is_empty()).then_some(devices))
+}
+
+/// `docker run --gpus`: `all`, a number, or fields such as `device=GPU-1` and `"device=0,1"`.
+fn gpus(text: &str) -> Option<Vec<DeviceRequest>> {
+    let mut request = DeviceRequest {
+        capabilities: Some(vec![vec!["gpu".into()]]),
+        ..DeviceRequest::default()
+    };
+    for field in csv(text)? {
+        let values = |values: &str| values.split(',').map(str::to_owned).collect();
+        match field.split_once('=') {
+            None if field == "all" => request.count = Some(-1),
+            None => request.count = Some(field.parse().ok()?),
+            Some(("count", "all")) => request.count = Some(-1),
+            Some(("count", count)) => request.count = Some(count.parse().ok()?),
+            Some(("device", devices)) => request.device_ids = Some(values(devices)),
+            Some(("driver", driver)) => request.driver = Some(driver.to_owned()),
+            Some(("capabilities", wanted)) => {
+                let gpu = ["gpu".to_owned()];
+                let wanted: Vec<String> = values(wanted);
+                let others = wanted.into_iter().filter(|wanted| wanted != "gpu");
+                request.capabilities = Some(vec![gpu.into_iter().chain(others).collect()]);
+            }
+            Some(_) => return None,
+        }
+    }
+    if request.count.is_none() && request.device_ids.is_none() {
+        request.count = Some(1);
+    }
+    Some(vec![request])
+}
+
+/// Fields between commas, which count for nothing within quotes.
+fn csv(text: &str) -> Option<Vec<String>> {
+    let (mut fields, mut quoted) = (vec![String::new()], false);
+    for character in text.chars() {
+        match character {
+            '"' => quoted = !quoted,
+            ',' if !quoted => fields.push(String::new()),
+            other => fields.last_mut()?.push(other),
+        }
+    }
+    (!quoted && fields.iter().all(|field| !field.is_empty())).then_some(fields)
+}
+
+#[cfg(test)]
+mod tests;

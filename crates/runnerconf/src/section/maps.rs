@@ -1,0 +1,60 @@
+//! Tables whose keys are the user's own.
+
+use std::collections::BTreeMap;
+
+use toml::de::DeValue;
+
+use super::Section;
+use crate::error::ConfigError;
+
+impl Section<'_> {
+    /// A table of strings; an empty one where the key is missing.
+    pub(crate) fn map(
+        &mut self,
+        key: &'static str,
+    ) -> Result<BTreeMap<String, String>, ConfigError> {
+        let Some(section) = self.section(key)? else {
+            return Ok(BTreeMap::new());
+        };
+        let mut map = BTreeMap::new();
+        for (name, value) in section.entries {
+            let (name, span) = (name.into_inner().into_owned(), value.span());
+            match value.into_inner() {
+                DeValue::String(text) => {
+                    map.insert(name, text.into_owned());
+                }
+                other => return Err(self.wrong_type(key, "a table of strings", &other, span)),
+            }
+        }
+        Ok(map)
+    }
+
+    /// A table of lists of strings; an empty one where the key is missing.
+    pub(crate) fn lists(
+        &mut self,
+        key: &'static str,
+    ) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
+        let Some(section) = self.section(key)? else {
+            return Ok(BTreeMap::new());
+        };
+        let expected = "a table of lists of strings";
+        let mut map = BTreeMap::new();
+        for (name, value) in section.entries {
+            let span = value.span();
+            let items = match value.into_inner() {
+                DeValue::Array(items) => items,
+                other => return Err(self.wrong_type(key, expected, &other, span)),
+            };
+            let mut list = Vec::with_capacity(items.len());
+            for item in items {
+                let span = item.span();
+                match item.into_inner() {
+                    DeValue::String(text) => list.push(text.into_owned()),
+                    other => return Err(self.wrong_type(key, expected, &other, span)),
+                }
+            }
+            map.insert(name.into_inner().into_owned(), list);
+        }
+        Ok(map)
+    }
+}
