@@ -71,11 +71,7 @@ impl Entries {
     }
 
     /// Writes a table of the user's own keys unless it is empty.
-    pub(crate) fn put_map<V: Clone + Into<Value>>(
-        &mut self,
-        key: &str,
-        map: &BTreeMap<String, V>,
-    ) {
+    pub(crate) fn put_map<V: Clone + Into<Value>>(&mut self, key: &str, map: &BTreeMap<String, V>) {
         if !map.is_empty() {
             let mut entries = Entries::default();
             for (name, value) in map {

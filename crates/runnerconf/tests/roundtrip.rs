@@ -89,12 +89,12 @@ prop_compose! {
         services_privileged in option::of(any::<bool>()),
         disable_entrypoint_overwrite: bool,
         (runtime, userns_mode) in (option::of(text()), option::of(text())),
-        (sysctls, ulimit, tmpfs) in (map(), map(), map()),
-        services_devices in btree_map(text(), texts(), 0..3),
+        (sysctls, ulimit, tmpfs) in (map().boxed(), map().boxed(), map().boxed()),
+        services_devices in btree_map(text(), texts(), 0..3).boxed(),
         oom_score_adjust in -1000..=1000_i32,
         services_limit in option::of(any::<u32>()),
-        services in vec(service(), 0..3),
-        (job, service) in (resources(), resources()),
+        services in vec(service(), 0..3).boxed(),
+        (job, service) in (resources().boxed(), resources().boxed()),
     ) -> Containers {
         Containers {
             allowed_privileged_images, allowed_users, devices, services_privileged,
@@ -116,8 +116,9 @@ prop_compose! {
         allowed_pull_policies in vec(select(vec![PullPolicy::Never, PullPolicy::Always]), 0..2),
         network_mode in option::of(text()),
         wait_for_services_timeout in -1..60_i64,
-        containers in containers(),
-        other in other(&["cache_dir", "log_options", "volume_keep"]),
+        // Boxed: the strategy of all of them is too large for a test's stack.
+        containers in containers().boxed(),
+        other in other(&["cache_dir", "log_options", "volume_keep"]).boxed(),
     ) -> Docker {
         Docker {
             image, privileged, disable_cache, volumes, extra_hosts, dns, cap_add, shm_size,

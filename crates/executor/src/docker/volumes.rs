@@ -16,15 +16,17 @@ impl DockerJob<'_> {
     pub(super) async fn make_volumes(&mut self) -> Result<(), ExecutorError> {
         let settings = &self.inner.settings;
         let (volumes, options) = (settings.volumes.clone(), &settings.volume_driver_ops);
-        let driver = settings.volume_driver.clone().filter(|name| !name.is_empty());
+        let driver = settings
+            .volume_driver
+            .clone()
+            .filter(|name| !name.is_empty());
         for path in volumes.iter().filter(|volume| !volume.contains(':')) {
             let name = format!("onspot-{}-{}", self.run.payload.id, short_id());
             self.volumes.push(format!("{name}:{path}"));
             let request = VolumeCreateRequest {
                 name: Some(name),
                 driver: driver.clone(),
-                driver_opts: (!options.is_empty())
-                    .then(|| options.clone().into_iter().collect()),
+                driver_opts: (!options.is_empty()).then(|| options.clone().into_iter().collect()),
                 labels: Some(self.labels("volume")),
                 ..VolumeCreateRequest::default()
             };

@@ -8,7 +8,7 @@ use crate::error::ExecutorError;
 use crate::settings::{ContainerService, DockerSettings, PullPolicy};
 
 /// One container to start.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ImagePlan {
     /// The image's name, expanded.
     pub(crate) name: String,
@@ -75,7 +75,10 @@ pub(crate) fn of_services(
         .iter()
         .map(|service| variables.expand(&service.name))
         .collect();
-    let of_job = job.services.iter().filter(|service| !service.name.is_empty());
+    let of_job = job
+        .services
+        .iter()
+        .filter(|service| !service.name.is_empty());
     let all: Vec<(&Image, bool)> = of_runner
         .iter()
         .map(|service| (service, true))
@@ -139,7 +142,12 @@ fn service_of_runner(service: &ContainerService) -> Image {
         alias: service.alias.clone(),
         entrypoint: service.entrypoint.clone(),
         command: service.command.clone(),
-        variables: variables.map(|variable| Variable { raw: false, ..variable }).collect(),
+        variables: variables
+            .map(|variable| Variable {
+                raw: false,
+                ..variable
+            })
+            .collect(),
         ..Image::default()
     }
 }

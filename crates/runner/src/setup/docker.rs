@@ -20,6 +20,10 @@ pub(crate) fn docker_settings(
     let settings = DockerSettings::new(runner_settings(runner, short_token)?, helper_binary);
     let docker = runner.docker.clone().unwrap_or_default();
     let mut settings = of_docker(settings, docker);
+    settings.docker_auth_config = runner.environment.iter().rev().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "DOCKER_AUTH_CONFIG").then(|| value.to_owned())
+    });
     if runner.use_slot_cgroups {
         let template = runner.slot_cgroup_template.as_deref();
         let template = template.filter(|template| !template.is_empty());
@@ -66,9 +70,7 @@ fn of_docker(settings: DockerSettings, docker: Docker) -> DockerSettings {
     let mut settings = of_containers(settings, containers);
     settings.job.memory = memory;
     settings.job.cpus = cpus;
-    if let Some(image) = helper_image {
-        settings.helper_image = image;
-    }
+    settings.helper_image = helper_image.filter(|image| !image.is_empty());
     let pull_policy = policies(&pull_policy);
     if !pull_policy.is_empty() {
         settings.pull_policy = pull_policy;
@@ -112,6 +114,7 @@ fn of_containers(settings: DockerSettings, containers: Containers) -> DockerSett
         services_privileged,
         services_security_opt,
         allowed_users,
+        shared_images,
         disable_entrypoint_overwrite,
         runtime,
         userns_mode,
@@ -147,6 +150,7 @@ fn of_containers(settings: DockerSettings, containers: Containers) -> DockerSett
         services_privileged,
         services_security_opt,
         allowed_users,
+        shared_images,
         disable_entrypoint_overwrite,
         runtime,
         userns_mode,
@@ -251,7 +255,7 @@ mod tests {
             "debug_trace_disabled = true\n[runners.docker]\nprivileged = true\n\
              allowed_privileged_images = ['docker:*']\nallowed_privileged_services = ['d:*']\n\
              services_privileged = false\nservices_security_opt = ['no-new-privileges']\n\
-             allowed_users = ['app']\ndisable_entrypoint_overwrite = true\nruntime = 'runsc'\n\
+             allowed_users = ['app']\nshared_images = ['base/*']\ndisable_entrypoint_overwrite = true\nruntime = 'runsc'\n\
              userns_mode = 'host'\ndevice_cgroup_rules = ['c 1:3 r']\nservices_limit = 2\n\
              cgroup_parent = 'ci'\nservice_memory = '1g'\nmemory = '2g'\ncpus = '1.5'\n\
              [runners.docker.ulimit]\nnofile = '10:20'\n\
@@ -264,6 +268,7 @@ mod tests {
         assert_eq!(settings.services_privileged, Some(false));
         assert_eq!(settings.services_security_opt, ["no-new-privileges"]);
         assert_eq!(settings.allowed_users, ["app"]);
+        assert_eq!(settings.shared_images, ["base/*"]);
         assert!(settings.disable_entrypoint_overwrite);
         assert_eq!(settings.runtime.as_deref(), Some("runsc"));
         assert_eq!(settings.userns_mode.as_deref(), Some("host"));
@@ -278,6 +283,15 @@ mod tests {
         assert_eq!(job.cpus.as_deref(), Some("1.5"));
         assert_eq!(service.memory.as_deref(), Some("1g"));
         assert_eq!(service.cgroup_parent, None);
+    }
+
+    #[test]
+    fn the_runners_registry_logins_are_its_own_also_where_no_job_asks() {
+        let config = r#"{"auths":{}}"#;
+        let settings = settings(&format!(
+            "environment = ['A=b', 'DOCKER_AUTH_CONFIG={config}']\n"
+        ));
+        assert_eq!(settings.docker_auth_config.as_deref(), Some(config));
     }
 
     #[test]

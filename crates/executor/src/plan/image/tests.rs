@@ -123,7 +123,9 @@ fn only_allowed_users_are_taken_and_the_runners_own_comes_first() {
             };
         }
         let planned = of_job(&job, settings, &none());
-        planned.map(|plan| plan.user).map_err(|error| error.to_string())
+        planned
+            .map(|plan| plan.user)
+            .map_err(|error| error.to_string())
     };
     let mut settings = settings(|_| {});
     assert_eq!(user("root", &settings).unwrap(), "root");
@@ -187,7 +189,10 @@ fn a_name_that_two_services_have_is_the_firsts() {
         alias: alias.into(),
         ..image(name)
     };
-    let both = vec![image("postgres:15"), with_alias("postgres:16", "new,postgres")];
+    let both = vec![
+        image("postgres:15"),
+        with_alias("postgres:16", "new,postgres"),
+    ];
     let (plans, warnings) = services(both, &settings(|_| {})).unwrap();
     assert_eq!(plans[0].aliases, ["postgres"]);
     assert_eq!(plans[1].aliases, ["new"]);
@@ -199,5 +204,8 @@ fn a_name_that_two_services_have_is_the_firsts() {
     let both = vec![image("postgres:15"), image("postgres:16")];
     let (plans, warnings) = services(both, &settings(|_| {})).unwrap();
     assert_eq!(plans.len(), 1);
-    assert!(warnings[1].contains("postgres:16 is not started"), "{warnings:?}");
+    assert!(
+        warnings[1].contains("postgres:16 is not started"),
+        "{warnings:?}"
+    );
 }
