@@ -10,9 +10,13 @@ use onspot_gitlab::{FILE_FOLDER, Variables};
 
 use crate::helper::request::Place;
 
+/// The name of the file behind `$GITLAB_ENV`, as in GitLab Runner.
+const ENV_FILE: &str = "gitlab_runner_env";
+
 /// Commands in a shell that ends at the first one that fails; each is shown before it runs.
 pub(crate) fn shell(variables: &Variables, place: &Place, commands: &[String]) -> String {
     let mut body = exports(variables);
+    body.push_str(&of_earlier_scripts(variables, true));
     let _ = writeln!(body, "cd {}", quote(&place.project_dir()));
     // After the variables: they would show their values.
     if variables.flag("CI_DEBUG_TRACE") {
@@ -27,6 +31,8 @@ pub(crate) fn shell(variables: &Variables, place: &Place, commands: &[String]) -
 /// Commands of the helper's own shell, around the check-out.
 pub(crate) fn hook(variables: &Variables, dir: &str, commands: &[String]) -> String {
     let mut body = exports(variables);
+    // Not made here: the job's user may be another one, and has to be able to write to it.
+    body.push_str(&of_earlier_scripts(variables, false));
     let _ = writeln!(body, "cd {}", quote(dir));
     for command in commands {
         body.push_str(&shown(command));
@@ -72,6 +78,39 @@ fn exports(variables: &Variables) -> String {
         let _ = writeln!(text, "export {}={}", variable.key, quote(&value));
     }
     text
+}
+
+/// The file that scripts write `NAME=value` lines to (`$GITLAB_ENV`), for those after them, and
+/// what earlier ones have written. As GitLab Runner reads it: a line is taken as it is, quotes
+/// and all. It wins over the job's variables.
+fn of_earlier_scripts(variables: &Variables, make: bool) -> String {
+    let Some(folder) = variables
+        .get(FILE_FOLDER)
+        .filter(|folder| !folder.is_empty())
+    else {
+        return String::new();
+    };
+    let (folder, file) = (quote(folder), quote(&format!("{folder}/{ENV_FILE}")));
+    // A file that can't be made is no reason to fail a job that does not use it.
+    let make = if make {
+        format!("mkdir -p {folder} 2>/dev/null && touch {file} 2>/dev/null || :\n")
+    } else {
+        String::new()
+    };
+    format!(
+        "export GITLAB_ENV={file}\n\
+         {make}\
+         if [ -r {file} ]; then\n\
+         while read -r onspot_line || [ -n \"$onspot_line\" ]; do\n\
+         case $onspot_line in\n\
+         ''|'#'*) ;;\n\
+         [A-Za-z_]*=*) export \"$onspot_line\" ;;\n\
+         *) echo 'GITLAB_ENV holds a line that is not NAME=value' >&2 ;;\n\
+         esac\n\
+         done <{file}\n\
+         unset onspot_line\n\
+         fi\n"
+    )
 }
 
 /// A command, shown in green as GitLab Runner does: a long one by its first line.

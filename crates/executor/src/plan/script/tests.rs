@@ -158,3 +158,45 @@ proptest! {
         prop_assert_eq!(code, Some(0));
     }
 }
+
+#[test]
+fn what_a_script_writes_to_gitlab_env_later_ones_find_in_their_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = place(dir.path());
+    let folder = dir.path().join("tmp");
+    let variables = Variables::resolve([
+        Variable::public(FILE_FOLDER, folder.to_str().unwrap()),
+        Variable::public("OVERRULED", "by the job"),
+    ]);
+    for name in ["bash", "sh"] {
+        let first = lines(&[
+            "echo \"GREETING=hello there\" >>\"$GITLAB_ENV\"",
+            "printf '\\n# a comment\\nno assignment\\nOVERRULED=\"q\" $HOME' >>\"$GITLAB_ENV\"",
+            "echo \"[${GREETING:-unset}]\"",
+        ]);
+        let ran = run_in(name, &shell(&variables, &place, &first));
+        assert_eq!(ran.code, Some(0), "{name}: {}", ran.output);
+        assert!(ran.output.contains("[unset]"), "{name}: {}", ran.output);
+
+        let second = lines(&["printf '[%s]' \"$GREETING\" \"$OVERRULED\" \"${onspot_line-}\""]);
+        let ran = run_in(name, &shell(&variables, &place, &second));
+        assert_eq!(ran.code, Some(0), "{name}: {}", ran.output);
+        let seen = "[hello there][\"q\" $HOME][]";
+        assert!(ran.output.contains(seen), "{name}: {}", ran.output);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
+#[test]
+fn a_script_that_cannot_have_a_gitlab_env_runs_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = place(dir.path());
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let folder = file.join("below");
+    let variables = Variables::resolve([Variable::public(FILE_FOLDER, folder.to_str().unwrap())]);
+    let script = shell(&variables, &place, &lines(&["echo ran"]));
+    let ran = run_in("sh", &script);
+    assert_eq!(ran.code, Some(0), "{}", ran.output);
+    assert!(ran.output.contains("\nran\n"), "{}", ran.output);
+}
