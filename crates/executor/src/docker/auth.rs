@@ -12,11 +12,15 @@ use serde::Deserialize;
 /// What Docker calls its own hub.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
-/// Known logins, by registry. The first source that knows a registry wins: the job's
+/// Where a login of the runner comes from.
+const OF_RUNNER: &str = "the runner's DOCKER_AUTH_CONFIG";
+
+/// Known logins, by registry or by a path in one (`registry.example/team`). The longest path that
+/// an image is below wins, as with Docker. The first source that knows a path wins: the job's
 /// `DOCKER_AUTH_CONFIG`, the runner's, then what GitLab sent with the job.
 #[derive(Default)]
 pub(super) struct Logins {
-    by_registry: BTreeMap<String, Login>,
+    by_path: BTreeMap<String, Login>,
 }
 
 struct Login {
@@ -50,22 +54,9 @@ impl Logins {
         mut warn: impl FnMut(&str),
     ) -> Self {
         let mut logins = Self::default();
-        let sources = [
-            (
-                "the job's DOCKER_AUTH_CONFIG",
-                variables.get("DOCKER_AUTH_CONFIG"),
-            ),
-            ("the runner's DOCKER_AUTH_CONFIG", of_runner),
-        ];
-        for (source, config) in sources {
-            let Some(config) = config.filter(|config| !config.trim().is_empty()) else {
-                continue;
-            };
-            match serde_json::from_str::<AuthConfig>(config) {
-                Ok(config) => logins.add_config(config, source),
-                Err(_) => warn(&format!("{source} is not the JSON of a docker config.json")),
-            }
-        }
+        let of_job = variables.get("DOCKER_AUTH_CONFIG");
+        logins.add_text(of_job, "the job's DOCKER_AUTH_CONFIG", &mut warn);
+        logins.add_text(of_runner, OF_RUNNER, &mut warn);
         for credentials in job.credentials.iter().filter(|c| c.r#type == "registry") {
             let password = credentials.password.expose().to_owned();
             let username = credentials.username.clone();
@@ -79,6 +70,28 @@ impl Logins {
             );
         }
         logins
+    }
+
+    /// The runner's own.
+    pub(super) fn of_runner(of_runner: Option<&str>, mut warn: impl FnMut(&str)) -> Self {
+        let mut logins = Self::default();
+        logins.add_text(of_runner, OF_RUNNER, &mut warn);
+        logins
+    }
+
+    fn add_text(
+        &mut self,
+        config: Option<&str>,
+        source: &'static str,
+        warn: &mut impl FnMut(&str),
+    ) {
+        let Some(config) = config.filter(|config| !config.trim().is_empty()) else {
+            return;
+        };
+        match serde_json::from_str::<AuthConfig>(config) {
+            Ok(config) => self.add_config(config, source),
+            Err(_) => warn(&format!("{source} is not the JSON of a docker config.json")),
+        }
     }
 
     fn add_config(&mut self, config: AuthConfig, source: &'static str) {
@@ -99,13 +112,19 @@ impl Logins {
     }
 
     fn add(&mut self, registry: &str, login: Login) {
-        self.by_registry.entry(host(registry)).or_insert(login);
+        self.by_path
+            .entry(place_of_login(registry))
+            .or_insert(login);
     }
 
     /// The login for an image, and where it comes from.
     pub(super) fn for_image(&self, image: &str) -> Option<(DockerCredentials, &'static str)> {
-        let registry = registry_of(image);
-        let login = self.by_registry.get(registry)?;
+        let path = place_of_image(image);
+        let above = std::iter::successors(Some(path.as_str()), |path| {
+            path.rsplit_once('/').map(|(above, _)| above)
+        });
+        let login = above.into_iter().find_map(|path| self.by_path.get(path))?;
+        let registry = path.split('/').next().unwrap_or_default();
         let address = if registry == "docker.io" {
             DOCKER_HUB
         } else {
@@ -135,27 +154,53 @@ fn decode(auth: &str) -> Option<(String, String)> {
     ))
 }
 
-/// A registry's name without scheme and path; all names of the hub are one.
-fn host(registry: &str) -> String {
-    let host = registry
-        .split_once("://")
-        .map_or(registry, |(_, rest)| rest);
-    let host = host.split('/').next().unwrap_or_default();
-    match host {
-        "index.docker.io" | "registry-1.docker.io" | "docker.io" | "" => "docker.io".into(),
-        other => other.to_owned(),
+/// What a login is for: a registry, or a path in it. An address with a scheme is the old way to
+/// write a registry; what follows its host (`/v1/`) is no path of images.
+fn place_of_login(address: &str) -> String {
+    let (path, with_scheme) = match address.split_once("://") {
+        Some((_, rest)) => (rest, true),
+        None => (address, false),
+    };
+    let (host, path) = path.split_once('/').unwrap_or((path, ""));
+    let host = registry_name(host);
+    let path = without_tag(path.trim_end_matches('/'));
+    let is_api = matches!(path, "v1" | "v2");
+    if with_scheme || path.is_empty() || is_api {
+        host
+    } else {
+        format!("{host}/{path}")
     }
 }
 
-/// The registry in an image's name: what is before the first slash, if it looks like a host.
-pub(super) fn registry_of(image: &str) -> &str {
-    match image.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => match host {
-            "index.docker.io" => "docker.io",
-            other => other,
-        },
-        _ => "docker.io",
+/// An image's registry and path, without its tag or digest.
+fn place_of_image(image: &str) -> String {
+    let name = without_tag(image.split('@').next().unwrap_or_default());
+    match name.split_once('/') {
+        Some((host, path)) if is_host(host) => format!("{}/{path}", registry_name(host)),
+        _ => format!("docker.io/{name}"),
     }
+}
+
+/// A colon after the last slash begins a tag, one before it a registry's port.
+fn without_tag(name: &str) -> &str {
+    match name.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => path,
+        _ => name,
+    }
+}
+
+/// A registry's name; all names of the hub are one.
+fn registry_name(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    match host.as_str() {
+        "index.docker.io" | "registry-1.docker.io" | "" => "docker.io".into(),
+        _ => host,
+    }
+}
+
+/// Whether what is before an image's first slash is a registry.
+fn is_host(text: &str) -> bool {
+    text.contains(['.', ':']) || text.eq_ignore_ascii_case("localhost")
 }
 
 #[cfg(test)]
@@ -195,6 +240,34 @@ mod tests {
         );
         assert_eq!(user(&logins, "other.example/x").unwrap().0, "runner");
         assert_eq!(user(&logins, "unknown.example/x"), None);
+    }
+
+    #[test]
+    fn a_login_for_a_path_is_for_what_is_below_it() {
+        let config = r#"{"auths":{
+            "registry.example/team":{"username":"team","password":"p"},
+            "registry.example/team/app":{"username":"app","password":"p"},
+            "Registry.Example:5000":{"username":"whole","password":"p"},
+            "docker.io/company":{"username":"company","password":"p"},
+            "https://old.example/v1/":{"username":"old","password":"p"}}}"#;
+        let variables = Variables::resolve([Variable::public("DOCKER_AUTH_CONFIG", config)]);
+        let logins = Logins::of(&JobPayload::default(), &variables, None, |text| {
+            panic!("{text}")
+        });
+        let user = |image: &str| user(&logins, image).map(|(user, _)| user);
+        for (image, expected) in [
+            ("registry.example/team/tool:1", Some("team")),
+            ("registry.example/team/app", Some("app")),
+            ("registry.example/team/app/sub@sha256:00", Some("app")),
+            ("registry.example/teams/tool", None),
+            ("registry.example/other", None),
+            ("registry.example:5000/any/thing:1", Some("whole")),
+            ("company/private", Some("company")),
+            ("alpine", None),
+            ("old.example/x", Some("old")),
+        ] {
+            assert_eq!(user(image).as_deref(), expected, "{image}");
+        }
     }
 
     #[test]
