@@ -148,9 +148,11 @@ pub trait Executor: Send + Sync + 'static {
     /// job, and by a watchdog at the end of a lease.
     fn sweep(&self) -> BoxFuture<'_, Result<Swept, ExecutorError>>;
 
-    /// Makes sure that the slot's helper waits for the next job, so that it costs no time then.
+    /// Makes sure that the slot's helper waits for the next job, so that it costs no time then, if
+    /// as many jobs are to be expected: one, and as many as ran at once lately.
     fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>>;
 
-    /// Removes what waits for a next job, once there will be none.
+    /// Removes everything that was made on this host for this runner, once there will be no more
+    /// jobs and none runs.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

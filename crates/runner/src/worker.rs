@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onspot_executor::Stop;
+use onspot_executor::{Executor, Stop};
 use onspot_ledger::{BootId, Error, Intake, Key, Order, State, Step, Stored, read};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -53,8 +53,12 @@ pub async fn work(
     context: Arc<WorkerContext>,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
+    let executor = Arc::clone(&context.executor);
     let mut agent = tokio::select! {
-        () = shutdown.cancelled() => return Ok(()),
+        () = shutdown.cancelled() => {
+            close(&*executor).await;
+            return Ok(());
+        }
         agent = Agent::start(context) => agent?,
     };
     let mut polls = tokio::time::interval(agent.context.timing.order_poll);
@@ -91,6 +95,16 @@ pub async fn work(
             () = keeper::turns_true(&mut superseded) => {}
             () = lease.ended() => agent.stop_all(Stop::Abort),
         }
+    }
+}
+
+/// Removes what the executor has made, for there will be no more jobs.
+async fn close(executor: &dyn Executor) {
+    if tokio::time::timeout(STOP_LIMIT, executor.close())
+        .await
+        .is_err()
+    {
+        tracing::warn!("not everything could be removed");
     }
 }
 
@@ -324,12 +338,7 @@ impl Agent {
         if tokio::time::timeout(STOP_LIMIT, last).await.is_err() {
             tracing::warn!("the last state could not be written");
         }
-        if tokio::time::timeout(STOP_LIMIT, self.context.executor.close())
-            .await
-            .is_err()
-        {
-            tracing::warn!("not everything could be removed");
-        }
+        close(&*self.context.executor).await;
     }
 
     async fn wait_for_all(&mut self) {

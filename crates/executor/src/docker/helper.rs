@@ -1,18 +1,18 @@
 //! The helper's container: its image, and one kept ready a slot.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{BuildImageOptionsBuilder, CreateContainerOptionsBuilder};
 use futures::StreamExt;
 use onspot_gitlab::TraceWriter;
 
+use super::auth::Logins;
+use super::image::{Asker, reference};
 use super::{BUILDS_DIR, Inner, container, host_config};
 use crate::error::ExecutorError;
 use crate::helper::request::Place;
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
+use crate::plan::image::ImagePlan;
 
 /// The helper's image: git, git-lfs and certificate authorities. The `onspot` binary is mounted.
 pub const HELPER_IMAGE: &str = concat!("onspot-helper:", env!("CARGO_PKG_VERSION"));
@@ -30,56 +30,19 @@ pub(super) struct Helper {
 }
 
 impl Inner {
-    /// The slot's helper: the one that waits, or a new one.
-    pub(super) async fn take_helper(&self, slot: usize) -> Result<Helper, ExecutorError> {
-        let waiting = self.warm.lock().await.remove(&slot);
-        if let Some(helper) = waiting {
-            if container::is_running(&self.docker, &helper.id).await {
-                return Ok(helper);
-            }
+    /// Makes sure, once, that helpers can work here at all, and gives their image.
+    pub(super) async fn prove(&self) -> Result<&str, ExecutorError> {
+        let proven = self.proven.get_or_try_init(|| async {
+            let image = tokio::select! {
+                image = self.ensure_helper_image() => image?,
+                () = self.closed.cancelled() => return Err(ExecutorError::Closed),
+            };
+            let helper = self.start_helper(&image, None).await?;
+            let said_hello = self.say_hello(&helper).await;
             container::remove(&self.docker, &helper.id).await;
-        }
-        self.new_helper(slot).await
-    }
-
-    /// Makes sure that the slot's helper waits.
-    pub(super) async fn warm_up(&self, slot: usize) -> Result<(), ExecutorError> {
-        if self.closed.load(Ordering::SeqCst) || self.warm.lock().await.contains_key(&slot) {
-            return Ok(());
-        }
-        let helper = self.new_helper(slot).await?;
-        let mut warm = self.warm.lock().await;
-        if self.closed.load(Ordering::SeqCst) || warm.contains_key(&slot) {
-            drop(warm);
-            container::remove(&self.docker, &helper.id).await;
-        } else {
-            warm.insert(slot, helper);
-        }
-        Ok(())
-    }
-
-    /// The same while something else goes on.
-    pub(super) fn warm_in_background(self: &Arc<Self>, slot: usize) {
-        let inner = Arc::clone(self);
-        self.warming.spawn(async move {
-            if let Err(error) = inner.warm_up(slot).await {
-                tracing::warn!(slot, %error, "no helper was kept ready");
-            }
+            said_hello.map(|()| image)
         });
-    }
-
-    /// Makes sure, once, that helpers can work here at all.
-    pub(super) async fn prove(&self) -> Result<(), ExecutorError> {
-        self.proven
-            .get_or_try_init(|| async {
-                self.ensure_helper_image().await?;
-                let helper = self.start_helper(None).await?;
-                let said_hello = self.say_hello(&helper).await;
-                container::remove(&self.docker, &helper.id).await;
-                said_hello
-            })
-            .await?;
-        Ok(())
+        proven.await.map(String::as_str)
     }
 
     async fn say_hello(&self, helper: &Helper) -> Result<(), ExecutorError> {
@@ -92,7 +55,8 @@ impl Inner {
             request: HelperRequest::Hello,
         };
         let mut output = Vec::new();
-        let executed = self.exec_helper(&helper.id, &call, |text| output.extend_from_slice(text));
+        let say = |text: &[u8]| output.extend_from_slice(text);
+        let executed = self.exec_helper(&helper.id, &call, &[], say);
         let executed = executed.await?;
         if executed.exit_code == 0 {
             return Ok(());
@@ -102,20 +66,24 @@ impl Inner {
         Err(ExecutorError::HelperBinary { output })
     }
 
-    async fn new_helper(&self, slot: usize) -> Result<Helper, ExecutorError> {
-        self.prove().await?;
-        self.start_helper(Some(slot)).await
+    pub(super) async fn new_helper(&self, slot: usize) -> Result<Helper, ExecutorError> {
+        let image = self.prove().await?;
+        self.start_helper(image, Some(slot)).await
     }
 
     /// Starts a helper, for a slot or only to see that it starts.
-    async fn start_helper(&self, slot: Option<usize>) -> Result<Helper, ExecutorError> {
+    async fn start_helper(
+        &self,
+        image: &str,
+        slot: Option<usize>,
+    ) -> Result<Helper, ExecutorError> {
         let settings = &self.settings;
         let binary = std::path::absolute(&settings.helper_binary)
             .map_err(ExecutorError::io("find the onspot binary"))?;
         let mut binds = vec![format!("{}:{BINARY}:ro", binary.display())];
         binds.extend(slot.map(|slot| self.builds_mount(slot)));
         let body = ContainerCreateBody {
-            image: Some(settings.helper_image.clone()),
+            image: Some(image.to_owned()),
             // The image's own entrypoint has no say.
             entrypoint: Some(vec!["sleep".into()]),
             cmd: Some(vec!["infinity".into()]),
@@ -144,11 +112,11 @@ impl Inner {
         &self,
         helper: &str,
         call: &HelperCall,
+        env: &[String],
         trace: &TraceWriter,
     ) -> Result<HelperAnswer, ExecutorError> {
-        let executed = self
-            .exec_helper(helper, call, |text| trace.write(text))
-            .await?;
+        let say = |text: &[u8]| trace.write(text);
+        let executed = self.exec_helper(helper, call, env, say).await?;
         let failed = |exit_code| ExecutorError::Helper {
             what: call.request.name().to_owned(),
             exit_code,
@@ -163,25 +131,55 @@ impl Inner {
         &self,
         helper: &str,
         call: &HelperCall,
+        env: &[String],
         errors: impl FnMut(&[u8]),
     ) -> Result<container::Executed, ExecutorError> {
         let mut line = serde_json::to_vec(call)
             .map_err(|error| ExecutorError::Payload(format!("the helper's request: {error}")))?;
         line.push(b'\n');
-        container::exec(&self.docker, helper, &[BINARY, "helper"], &line, errors).await
+        let program = container::Program {
+            command: &[BINARY, "helper"],
+            env,
+            input: &line,
+        };
+        container::exec(&self.docker, helper, program, errors).await
     }
 
-    /// Builds the helper's image if the engine does not have it.
-    async fn ensure_helper_image(&self) -> Result<(), ExecutorError> {
-        let image = &self.settings.helper_image;
-        if self.docker.inspect_image(image).await.is_ok() {
-            return Ok(());
+    /// Gets the helper's image: the one that is configured as those of jobs are had, or the
+    /// embedded one, which is built where it is missing, and only ever under its own name.
+    async fn ensure_helper_image(&self) -> Result<String, ExecutorError> {
+        if let Some(name) = &self.settings.helper_image {
+            return self.configured_helper_image(name).await;
         }
-        tracing::info!(
-            image,
-            "building the helper's image: this takes a minute, once"
-        );
-        build(&self.docker, image).await
+        let image = &self.settings.embedded_helper;
+        if self.docker.inspect_image(image).await.is_err() {
+            tracing::info!(
+                image,
+                "building the helper's image: this takes a minute, once"
+            );
+            build(&self.docker, image).await?;
+        }
+        Ok(image.clone())
+    }
+
+    async fn configured_helper_image(&self, name: &str) -> Result<String, ExecutorError> {
+        tracing::info!(image = name, "the helper's image is a configured one");
+        let of_runner = self.settings.docker_auth_config.as_deref();
+        let logins = Logins::of_runner(of_runner, |text| tracing::warn!("{text}"));
+        let plan = ImagePlan {
+            name: name.to_owned(),
+            pull: self.settings.pull_policy.clone(),
+            ..ImagePlan::default()
+        };
+        let asker = Asker {
+            project: None,
+            logins: &logins,
+        };
+        // No job asks for it: there is no trace that it could be told to.
+        let nobody = TraceWriter::detached(&[])
+            .map_err(|error| ExecutorError::Payload(error.to_string()))?;
+        let image = self.ensure_image(&plan, &asker, &nobody).await?;
+        Ok(reference(&plan, &image))
     }
 }
 

@@ -3,24 +3,29 @@
 mod archive;
 mod auth;
 mod container;
+mod demand;
+mod grants;
+mod health;
 mod helper;
 mod host_config;
 mod image;
 mod job;
+mod memory;
 mod services;
 mod size;
 mod sweep;
 mod volumes;
+mod warm;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::drive::{drive, greet, refuse};
@@ -29,8 +34,9 @@ use crate::plan::{JobPlan, Site};
 use crate::run::{Executor, JobRun, Outcome, Swept};
 use crate::settings::{DockerSettings, folder_name};
 
-use self::helper::Helper;
+use self::grants::Grants;
 use self::job::DockerJob;
+use self::warm::Warm;
 
 pub use self::helper::{HELPER_DOCKERFILE, HELPER_IMAGE};
 pub use self::sweep::kill_all;
@@ -61,16 +67,21 @@ pub struct DockerExecutor {
 struct Inner {
     docker: Docker,
     settings: DockerSettings,
-    /// One helper a slot that waits for the next job.
-    warm: Mutex<HashMap<usize, Helper>>,
+    /// The helpers that wait for the next jobs.
+    warm: std::sync::Mutex<Warm>,
     /// Whose files each slot's folder holds. Kept here and not in the folder, where a job could
     /// change it; a worker that has just started knows of none.
     projects: std::sync::Mutex<HashMap<usize, u64>>,
-    /// Set once the helper's image is there and the binary was seen to run in it.
-    proven: OnceCell<()>,
-    closed: AtomicBool,
-    /// Helpers that are being made ready in the background.
-    warming: TaskTracker,
+    /// Who may use which private image.
+    grants: Grants,
+    /// Set once the helper's image is there and the binary was seen to run in it: the image.
+    proven: OnceCell<String>,
+    /// What this host's memory is, once the engine was asked.
+    memory: OnceCell<Option<u64>>,
+    /// Set once there will be no more jobs.
+    closed: CancellationToken,
+    /// What is made beside jobs, or outlives them.
+    making: TaskTracker,
 }
 
 impl DockerExecutor {
@@ -88,23 +99,25 @@ impl DockerExecutor {
         Self {
             inner: Arc::new(Inner {
                 docker,
+                grants: Grants::in_file(settings.private_images.clone()),
                 settings,
-                warm: Mutex::new(HashMap::new()),
+                memory: OnceCell::new(),
+                warm: std::sync::Mutex::default(),
                 projects: std::sync::Mutex::default(),
                 proven: OnceCell::new(),
-                closed: AtomicBool::new(false),
-                warming: TaskTracker::new(),
+                closed: CancellationToken::new(),
+                making: TaskTracker::new(),
             }),
         }
     }
 
-    /// Builds the helper's image if the engine does not have it, and checks that the binary runs
+    /// Gets the helper's image if the engine does not have it, and checks that the binary runs
     /// in it.
     ///
     /// # Errors
     /// If the image cannot be built, or the binary does not run.
     pub async fn prepare(&self) -> Result<(), ExecutorError> {
-        self.inner.prove().await
+        self.inner.prove().await.map(drop)
     }
 }
 
@@ -141,10 +154,13 @@ impl Executor for DockerExecutor {
                 Ok(plan) => plan,
                 Err(error) => return refuse(&run, &error),
             };
+            let busy = inner.busy();
             let mut job = DockerJob::new(Arc::clone(inner), &run, &plan);
             let limit = runner.after_script_timeout;
             let outcome = drive(&mut job, &run, &plan, limit).await;
+            drop(busy);
             inner.warm_in_background(run.slot);
+            inner.cool_down_later();
             outcome
         }
         .boxed()
@@ -152,34 +168,29 @@ impl Executor for DockerExecutor {
 
     fn sweep(&self) -> BoxFuture<'_, Result<Swept, ExecutorError>> {
         async move {
-            self.inner.warm.lock().await.clear();
+            self.inner.forget_helpers();
             sweep::sweep(&self.inner.docker, Some(&self.inner.settings.runner.name)).await
         }
         .boxed()
     }
 
     fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
-        self.inner.warm_up(slot).boxed()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
+        let inner = Arc::clone(&self.inner);
         async move {
-            self.inner.closed.store(true, Ordering::SeqCst);
-            self.inner.warming.close();
-            self.inner.warming.wait().await;
-            let helpers: Vec<Helper> = self
-                .inner
-                .warm
-                .lock()
-                .await
-                .drain()
-                .map(|(_, helper)| helper)
-                .collect();
-            for helper in helpers {
-                container::remove(&self.inner.docker, &helper.id).await;
+            // Made to the end whoever waits for it, so that `close` can remove it.
+            let making = inner.making.clone();
+            match making.spawn(async move { inner.warm_up(slot).await }).await {
+                Ok(made) => made,
+                Err(error) => Err(ExecutorError::io("make a helper ready")(
+                    std::io::Error::other(error),
+                )),
             }
         }
         .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close().boxed()
     }
 }
 
@@ -194,6 +205,22 @@ impl Inner {
             labels.insert(JOB_LABEL.into(), job.to_string());
         }
         labels.into_iter().collect()
+    }
+
+    /// How much memory a job may use where the settings say nothing, in bytes.
+    async fn default_memory(&self) -> Option<u64> {
+        let slots = self.settings.memory_shared_by?;
+        let host = self.memory.get_or_init(|| async {
+            match self.docker.info().await {
+                Ok(info) => info.mem_total.and_then(|total| u64::try_from(total).ok()),
+                Err(error) => {
+                    tracing::warn!(%error, "the engine does not say how much memory there is");
+                    None
+                }
+            }
+        });
+        let share = memory::share((*host.await)?, slots);
+        Some(share).filter(|&share| share > 0)
     }
 
     /// The mount that the slot's containers have in common: its folder on the engine's host.

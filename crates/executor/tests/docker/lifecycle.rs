@@ -1,0 +1,74 @@
+//! What is there before, between and after jobs.
+
+use std::time::Duration;
+
+use onspot_cache::CacheAccess;
+use onspot_executor::{DockerExecutor, Executor, Stop};
+
+use crate::LONG;
+use crate::support::{Bench, job};
+
+/// As many as a large runner has.
+const SLOTS: usize = 12;
+
+/// As a worker does it: all slots are to be warm, and the stop comes at any moment.
+#[tokio::test]
+async fn a_stop_right_after_the_start_leaves_nothing() {
+    for millis in [0, 40, 150, 400, 1000] {
+        let bench = Bench::new(&format!("start-stop-{millis}")).await;
+        let warming: Vec<_> = (0..SLOTS)
+            .map(|slot| {
+                let executor = bench.executor.clone();
+                tokio::spawn(async move { executor.warm(slot).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        bench.executor.close().await;
+        assert_eq!(bench.containers("helper"), 0, "{millis} ms");
+        for warming in warming {
+            let _ = warming.await.unwrap();
+        }
+        assert_eq!(bench.containers("helper"), 0, "{millis} ms, later");
+        // What comes after the end makes nothing any more.
+        let _ = bench.executor.warm(0).await;
+        assert_eq!(bench.containers("helper"), 0, "{millis} ms, too late");
+    }
+}
+
+/// Whoever waits for a helper may be gone before it is there: it is removed all the same.
+#[tokio::test]
+async fn a_helper_that_nobody_waits_for_any_more_is_not_left() {
+    let bench = Bench::new("unwaited").await;
+    let executor = bench.executor.clone();
+    let waiting = tokio::spawn(async move { executor.warm(0).await });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    waiting.abort();
+    bench.executor.close().await;
+    assert_eq!(bench.containers("helper"), 0);
+}
+
+#[tokio::test]
+async fn one_helper_waits_however_many_slots_there_are() {
+    let bench = Bench::new("one-warm").await;
+    for slot in 0..SLOTS {
+        bench.executor.warm(slot).await.unwrap();
+    }
+    assert_eq!(bench.containers("helper"), 1);
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn the_next_start_removes_what_a_killed_one_left() {
+    let bench = Bench::new("killed").await;
+    let mut running = bench.start(job(&["echo begun", "sleep 1000"]), CacheAccess::None, LONG);
+    running.until_trace_holds("\nbegun\n").await;
+    bench.executor.warm(0).await.unwrap();
+    let next = DockerExecutor::connect(bench.settings.clone()).await;
+    let swept = next.unwrap().sweep().await.unwrap();
+    assert_eq!(swept.job_containers, 1);
+    assert!(swept.helpers >= 1);
+    assert_eq!(bench.containers("job") + bench.containers("helper"), 0);
+    running.stop.send_replace(Some(Stop::Abort));
+    running.end(true).await;
+    bench.finish().await;
+}
