@@ -36,7 +36,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
 
 /// What a job gets of onspot's own environment: never its credentials.
-const INHERITED: [&str; 8] = [
+const INHERITED: [&str; 16] = [
     "PATH",
     "HOME",
     "USER",
@@ -45,6 +45,14 @@ const INHERITED: [&str; 8] = [
     "LANG",
     "TMPDIR",
     "SSL_CERT_FILE",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
 ];
 
 /// Runs jobs in a shell of this host.
@@ -186,6 +194,7 @@ impl Host for ShellJob<'_> {
         let mut helper = match self
             .executor
             .command(binary, &self.mark)
+            .envs(self.plan.proxies())
             .arg("helper")
             .spawn()
         {

@@ -104,6 +104,16 @@ impl JobPlan {
         Some(script::shell(&variables, &self.place, &self.after_script))
     }
 
+    /// The variables that say by which proxy the network is reached: transfers of the helper heed
+    /// them as scripts do.
+    pub(crate) fn proxies(&self) -> Vec<(String, String)> {
+        let variables = self.variables.iter();
+        variables
+            .filter(|variable| variables::is_proxy(&variable.key))
+            .map(|variable| (variable.key.clone(), variable.value.clone()))
+            .collect()
+    }
+
     /// Whether a failure of `after_script` changes nothing, as it usually does not.
     pub(crate) fn ignores_after_script(&self) -> bool {
         self.variables

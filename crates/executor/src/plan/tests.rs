@@ -404,3 +404,27 @@ fn no_job_is_traced_where_the_runner_disables_it() {
         ["CI_DEBUG_TRACE: this runner does not allow it"]
     );
 }
+
+#[test]
+fn proxies_of_the_runner_and_of_the_job_are_those_of_the_transfers() {
+    let settings = RunnerSettings {
+        environment: vec![
+            "http_proxy=http://proxy:1".into(),
+            "NO_PROXY=gitlab.example".into(),
+            "TZ=UTC".into(),
+        ],
+        ..settings()
+    };
+    let job = payload(with_variables(&[("HTTPS_PROXY", "http://of-the-job:2")]));
+    let mut proxies = JobPlan::new(&job, &settings, &SITE).unwrap().proxies();
+    proxies.sort();
+    let expected = [
+        ("HTTPS_PROXY", "http://of-the-job:2"),
+        ("NO_PROXY", "gitlab.example"),
+        ("http_proxy", "http://proxy:1"),
+    ];
+    assert_eq!(
+        proxies,
+        expected.map(|(key, value)| (key.into(), value.into()))
+    );
+}

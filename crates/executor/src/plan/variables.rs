@@ -41,6 +41,14 @@ pub(super) fn without_debugging(
     warnings
 }
 
+/// Whether a variable of this name says by which proxy the network is reached. Programs look for
+/// them in small and in capital letters.
+pub(super) fn is_proxy(name: &str) -> bool {
+    ["http_proxy", "https_proxy", "all_proxy", "no_proxy"]
+        .iter()
+        .any(|proxy| name.eq_ignore_ascii_case(proxy))
+}
+
 /// What GitLab usually sends, for servers that leave it out.
 fn defaults(settings: &RunnerSettings, job: &JobPayload) -> Vec<Variable> {
     let mut list = vec![
