@@ -12,7 +12,8 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
 };
 use futures::StreamExt;
 use onspot_gitlab::TraceWriter;
@@ -86,8 +87,15 @@ pub(super) async fn run(
     let ((), read) = tokio::join!(write, read);
     read.map_err(ExecutorError::docker("read the job's output"))?;
     let code = exit_code(docker, id).await?;
-    if code == 137 && was_out_of_memory(docker, id).await {
-        trace.error("the container used more memory than it may and was killed");
+    // The kernel kills one process of many: the shell may well have gone on, and ended otherwise.
+    if code != 0
+        && let Some(had) = out_of_memory(docker, id).await
+    {
+        trace.error(&format!(
+            "the job ran out of memory ({had}), and the kernel killed what used most of it. Use \
+             less of it at once, or give jobs more: a larger limit (memory), a larger instance, \
+             or fewer jobs at once on it"
+        ));
     }
     Ok(code)
 }
@@ -107,14 +115,44 @@ pub(super) async fn exit_code(docker: &Docker, id: &str) -> Result<i32, Executor
     Ok(i32::try_from(code).unwrap_or(-1))
 }
 
-async fn was_out_of_memory(docker: &Docker, id: &str) -> bool {
-    let Ok(container) = docker.inspect_container(id, None).await else {
-        return false;
-    };
-    container
-        .state
-        .and_then(|state| state.oom_killed)
-        .unwrap_or(false)
+/// How much memory a container had, if it ran out of it.
+pub(super) async fn out_of_memory(docker: &Docker, id: &str) -> Option<String> {
+    let container = docker.inspect_container(id, None).await.ok()?;
+    container.state?.oom_killed.filter(|&killed| killed)?;
+    let limit = container.host_config.and_then(|config| config.memory);
+    Some(match limit.and_then(|limit| u64::try_from(limit).ok()) {
+        Some(limit) if limit > 0 => format!("it had {}", super::size::shown(limit)),
+        _ => "it had all that its host could give".to_owned(),
+    })
+}
+
+/// The exit code of a container that runs no more.
+pub(super) async fn died(docker: &Docker, id: &str) -> Option<i32> {
+    let state = docker.inspect_container(id, None).await.ok()?.state?;
+    let over = state.status == Some(ContainerStateStatusEnum::EXITED)
+        || state.status == Some(ContainerStateStatusEnum::DEAD);
+    over.then(|| i32::try_from(state.exit_code.unwrap_or(-1)).unwrap_or(-1))
+}
+
+/// The end of a container's log, both of its outputs, at most so many bytes.
+pub(super) async fn logs(docker: &Docker, id: &str, most: usize) -> Result<Vec<u8>, Error> {
+    let options = LogsOptionsBuilder::default()
+        .stdout(true)
+        .stderr(true)
+        .build();
+    let mut logs = docker.logs(id, Some(options));
+    let mut end = Vec::new();
+    while let Some(chunk) = logs.next().await {
+        end.extend_from_slice(chunk?.as_ref());
+        if end.len() > 2 * most {
+            end.drain(..end.len() - most);
+        }
+    }
+    end.drain(..end.len().saturating_sub(most));
+    if end.last().is_some_and(|&last| last != b'\n') {
+        end.push(b'\n');
+    }
+    Ok(end)
 }
 
 /// Whether a container runs.
@@ -229,12 +267,21 @@ pub(super) struct Executed {
     pub(super) exit_code: i64,
 }
 
-/// Runs a program in a container with some input; what it says on standard error is handed on.
+/// A program to run in a container.
+pub(super) struct Program<'a> {
+    /// It and its arguments.
+    pub(super) command: &'a [&'a str],
+    /// `NAME=value`, besides the container's own.
+    pub(super) env: &'a [String],
+    /// Its standard input.
+    pub(super) input: &'a [u8],
+}
+
+/// Runs a program in a container; what it says on standard error is handed on.
 pub(super) async fn exec(
     docker: &Docker,
     id: &str,
-    command: &[&str],
-    input: &[u8],
+    program: Program<'_>,
     mut errors: impl FnMut(&[u8]),
 ) -> Result<Executed, ExecutorError> {
     let failed = |error| ExecutorError::docker("call the helper")(error);
@@ -242,7 +289,8 @@ pub(super) async fn exec(
         attach_stdin: Some(true),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        cmd: Some(command.to_vec()),
+        cmd: Some(program.command.to_vec()),
+        env: Some(program.env.iter().map(String::as_str).collect()),
         ..CreateExecOptions::default()
     };
     let exec = docker.create_exec(id, options).await.map_err(failed)?;
@@ -258,7 +306,7 @@ pub(super) async fn exec(
         });
     };
     let write = async {
-        let _ = stdin.write_all(input).await;
+        let _ = stdin.write_all(program.input).await;
         let _ = stdin.flush().await;
         // Kept open until the program has ended: some engines end the whole exchange when one
         // side of it is closed.

@@ -4,17 +4,16 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, ImageInspect, NetworkConnectRequest,
-    NetworkCreateRequest, NetworkingConfig,
+    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, NetworkCreateRequest,
+    NetworkingConfig,
 };
 use onspot_gitlab::{TraceWriter, Variable};
 
-use super::{container, host_config};
+use super::health::Service;
 use super::helper::short_id;
 use super::job::DockerJob;
+use super::{container, host_config};
 use crate::error::ExecutorError;
-use crate::helper::request::{ServiceAddress, WaitForServices};
-use crate::helper::{HelperCall, HelperRequest};
 use crate::plan::image::ImagePlan;
 
 /// The option of a bridge that says how large a packet may be.
@@ -36,9 +35,8 @@ impl DockerJob<'_> {
             name,
             driver: Some("bridge".into()),
             enable_ipv6: settings.enable_ipv6.then_some(true),
-            options: (settings.network_mtu > 0).then(|| {
-                HashMap::from([(MTU.to_owned(), settings.network_mtu.to_string())])
-            }),
+            options: (settings.network_mtu > 0)
+                .then(|| HashMap::from([(MTU.to_owned(), settings.network_mtu.to_string())])),
             labels: Some(self.labels("network")),
             ..NetworkCreateRequest::default()
         };
@@ -53,7 +51,7 @@ impl DockerJob<'_> {
     pub(super) async fn start_service(
         &mut self,
         plan: &ImagePlan,
-        image: &ImageInspect,
+        image: &str,
         trace: &TraceWriter,
     ) -> Result<(), ExecutorError> {
         trace.info(&format!(
@@ -61,31 +59,7 @@ impl DockerJob<'_> {
             plan.name,
             plan.aliases.join(", ")
         ));
-        let mut env = self.environment(|variable| self.is_for_services(variable));
-        env.extend(
-            plan.variables
-                .iter()
-                .map(|(key, value)| format!("{key}={value}")),
-        );
-        let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-        let config = host_config::of_service(
-            &self.inner.settings,
-            self.run.slot,
-            self.binds(),
-            plan.privileged,
-            &plan.name,
-        )?;
-        let body = ContainerCreateBody {
-            image: Some(plan.name.clone()),
-            entrypoint: list(&plan.entrypoint),
-            cmd: list(&plan.command),
-            env: Some(env),
-            labels: Some(self.labels("service")),
-            user: Some(plan.user.clone()).filter(|user| !user.is_empty()),
-            host_config: Some(self.in_network(config)),
-            networking_config: self.aliases(&plan.aliases),
-            ..ContainerCreateBody::default()
-        };
+        let body = self.service_container(plan, image)?;
         let (docker, platform) = (self.inner.docker.clone(), plan.platform.clone());
         let created = self
             .made(async move { container::create(&docker, &platform, body).await })
@@ -94,16 +68,49 @@ impl DockerJob<'_> {
             "create service {}",
             plan.name
         )))?;
-        self.services.push(id.clone());
+        self.services.push(Service::new(id.clone(), &plan.name));
         let started = self.inner.docker.start_container(&id, None).await;
         started.map_err(ExecutorError::docker(format!(
             "start service {}",
             plan.name
         )))?;
-        if let Some(address) = self.address(&id, plan, image).await {
-            self.addresses.push(address);
+        let inspected = self.inner.docker.inspect_container(&id, None).await;
+        let inspected = inspected.map_err(ExecutorError::docker(format!(
+            "look at service {}",
+            plan.name
+        )))?;
+        if let Some(service) = self.services.last_mut() {
+            service.ports = ports(&inspected, &plan.name)?;
+            service.address = address(inspected);
         }
         Ok(())
+    }
+
+    fn service_container(
+        &self,
+        plan: &ImagePlan,
+        image: &str,
+    ) -> Result<ContainerCreateBody, ExecutorError> {
+        let mut env = self.environment(|variable| self.is_for_services(variable));
+        env.extend(
+            plan.variables
+                .iter()
+                .map(|(key, value)| format!("{key}={value}")),
+        );
+        let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+        let (settings, limits) = (&self.inner.settings, self.limits(plan.privileged));
+        let config = host_config::of_service(settings, limits, self.binds(), &plan.name)?;
+        Ok(ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: list(&plan.entrypoint),
+            cmd: list(&plan.command),
+            env: Some(env),
+            labels: Some(self.labels("service")),
+            user: Some(plan.user.clone()).filter(|user| !user.is_empty()),
+            host_config: Some(self.in_network(config)),
+            networking_config: self.aliases(&plan.aliases),
+            ..ContainerCreateBody::default()
+        })
     }
 
     /// Whether services get a variable. Their images are somebody else's code: secrets are not for
@@ -138,59 +145,76 @@ impl DockerJob<'_> {
             endpoints_config: Some(HashMap::from([(network, endpoint)])),
         })
     }
+}
 
-    /// Where a service should answer, if its image says so.
-    async fn address(
-        &self,
-        id: &str,
-        plan: &ImagePlan,
-        image: &ImageInspect,
-    ) -> Option<ServiceAddress> {
-        let exposed = image.config.as_ref()?.exposed_ports.as_ref()?;
-        let mut ports: Vec<u16> = exposed
-            .iter()
-            .filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok())
-            .collect();
-        ports.sort_unstable();
-        let container = self.inner.docker.inspect_container(id, None).await.ok()?;
-        let networks = container.network_settings?.networks?;
-        let address = networks.values().find_map(|network| {
-            network
-                .ip_address
-                .clone()
-                .filter(|address| !address.is_empty())
+/// The most ports that are tried, the lowest ones.
+const MOST_PORTS: usize = 20;
+
+/// The ports at which a service should answer: the one that `HEALTHCHECK_TCP_PORT` names, or those
+/// that its image exposes.
+fn ports(container: &ContainerInspectResponse, name: &str) -> Result<Vec<u16>, ExecutorError> {
+    let Some(config) = &container.config else {
+        return Ok(Vec::new());
+    };
+    let named = config.env.iter().flatten().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        key.eq_ignore_ascii_case("HEALTHCHECK_TCP_PORT")
+            .then_some(value)
+    });
+    if let Some(port) = named {
+        let port = port.trim().parse().map_err(|_| {
+            ExecutorError::NotAllowed(format!(
+                "HEALTHCHECK_TCP_PORT of service {name} is {port:?}, which is no port"
+            ))
         })?;
-        (!ports.is_empty()).then(|| ServiceAddress {
-            name: plan.name.clone(),
-            address,
-            ports,
-        })
+        return Ok(vec![port]);
+    }
+    let exposed = config.exposed_ports.iter().flatten();
+    let mut ports: Vec<u16> = exposed
+        .filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok())
+        .collect();
+    ports.sort_unstable();
+    ports.truncate(MOST_PORTS);
+    Ok(ports)
+}
+
+/// Where a running service is.
+fn address(container: ContainerInspectResponse) -> Option<String> {
+    let networks = container.network_settings?.networks?;
+    networks
+        .into_values()
+        .find_map(|network| network.ip_address.filter(|address| !address.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::ContainerConfig;
+
+    use super::*;
+
+    fn of(env: &[&str], exposed: &[&str]) -> Result<Vec<u16>, String> {
+        let list = |list: &[&str]| Some(list.iter().map(|&text| text.to_owned()).collect());
+        let container = ContainerInspectResponse {
+            config: Some(ContainerConfig {
+                env: list(env),
+                exposed_ports: list(exposed),
+                ..ContainerConfig::default()
+            }),
+            ..ContainerInspectResponse::default()
+        };
+        ports(&container, "db").map_err(|error| error.to_string())
     }
 
-    /// Waits until the services take connections. The helper does it, from within their network.
-    pub(super) async fn wait_for_services(&self, trace: &TraceWriter) -> Result<(), ExecutorError> {
-        let limit = self.inner.settings.wait_for_services;
-        let (Some(helper), false) = (&self.helper, self.addresses.is_empty() || limit.is_zero())
-        else {
-            return Ok(());
-        };
-        if let Some(network) = &self.network {
-            let request = NetworkConnectRequest {
-                container: helper.id.clone(),
-                ..NetworkConnectRequest::default()
-            };
-            let connected = self.inner.docker.connect_network(network, request).await;
-            connected.map_err(ExecutorError::docker("join the job's network"))?;
-        }
-        trace.info("Waiting for services to be up and running...");
-        let request = WaitForServices {
-            seconds: limit.as_secs(),
-            services: self.addresses.clone(),
-        };
-        let call = HelperCall {
-            place: self.plan.place.clone(),
-            request: HelperRequest::WaitForServices(request),
-        };
-        self.inner.ask(&helper.id, &call, trace).await.map(drop)
+    #[test]
+    fn the_port_that_a_healthcheck_names_is_waited_for() {
+        let exposed = ["6379/tcp", "80/tcp", "53/udp"];
+        assert_eq!(of(&["A=b"], &exposed).unwrap(), [80, 6379]);
+        let named = of(&["A=b", "Healthcheck_TCP_port=5432"], &exposed);
+        assert_eq!(named.unwrap(), [5432]);
+        let wrong = of(&["HEALTHCHECK_TCP_PORT=pg"], &exposed).unwrap_err();
+        assert!(wrong.contains("db is \"pg\", which is no port"), "{wrong}");
+        let many: Vec<String> = (1000..2000).map(|port| format!("{port}/tcp")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(of(&[], &many).unwrap().len(), MOST_PORTS);
     }
 }

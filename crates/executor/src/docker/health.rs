@@ -1,0 +1,172 @@
+//! Whether a job's services came up, and what they logged if they did not.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::NetworkConnectRequest;
+use futures::future::join_all;
+use onspot_gitlab::TraceWriter;
+use tokio::time::sleep;
+
+use super::container;
+use super::helper::Helper;
+use super::job::DockerJob;
+use crate::error::ExecutorError;
+use crate::helper::request::{ServiceAddress, WaitForServices};
+use crate::helper::{HelperCall, HelperRequest};
+
+/// How much of the log of a service is shown: its end.
+const SHOWN: usize = 64 << 10;
+
+/// How much longer the helper looks than it is waited for, so that it has no say in the limit.
+const LONGER: Duration = Duration::from_secs(10);
+
+/// A service that was started.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) id: String,
+    /// Its image, for people.
+    name: String,
+    pub(super) ports: Vec<u16>,
+    /// Its address, if it had one when it was started.
+    pub(super) address: Option<String>,
+    /// Whether its log is in the trace already.
+    told: AtomicBool,
+}
+
+impl Service {
+    pub(super) fn new(id: String, image: &str) -> Self {
+        Self {
+            id,
+            name: image.to_owned(),
+            ports: Vec::new(),
+            address: None,
+            told: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells what became of it and shows its log, once.
+    async fn tell(&self, docker: &Docker, what: &str, trace: &TraceWriter) {
+        if self.told.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        trace.warning(&format!(
+            "service {} {what}: it probably didn't start properly. Its log:",
+            self.name
+        ));
+        match container::logs(docker, &self.id, SHOWN).await {
+            Ok(log) if log.is_empty() => trace.info("(it is empty)"),
+            Ok(log) => trace.write(&log),
+            Err(error) => trace.warning(&format!("it can't be read: {error}")),
+        }
+        trace.line("*********");
+    }
+}
+
+/// What came of waiting for a service.
+enum Came {
+    Up,
+    Died(i32),
+    NotInTime,
+}
+
+impl DockerJob<'_> {
+    /// Waits until the services take connections. The helper tries it, from within their network.
+    /// One that does not come up gets a warning, with its log: the job will notice by itself if it
+    /// needs it.
+    pub(super) async fn wait_for_services(&self, trace: &TraceWriter) -> Result<(), ExecutorError> {
+        let limit = self.inner.settings.wait_for_services;
+        let expected: Vec<&Service> = self
+            .services
+            .iter()
+            .filter(|service| !service.ports.is_empty())
+            .collect();
+        let (Some(helper), false) = (&self.helper, expected.is_empty() || limit.is_zero()) else {
+            return Ok(());
+        };
+        if let Some(network) = &self.network {
+            let request = NetworkConnectRequest {
+                container: helper.id.clone(),
+                ..NetworkConnectRequest::default()
+            };
+            let connected = self.inner.docker.connect_network(network, request).await;
+            connected.map_err(ExecutorError::docker("join the job's network"))?;
+        }
+        trace.info(&format!(
+            "Waiting for services to be up and running (timeout {} seconds)...",
+            limit.as_secs()
+        ));
+        let waits = expected.iter().map(|service| async {
+            match self.wait_for(service, helper, trace).await? {
+                Came::Up => {}
+                Came::Died(code) => {
+                    let what = self.death(service, code).await;
+                    service.tell(&self.inner.docker, &what, trace).await;
+                }
+                Came::NotInTime => {
+                    let ports: Vec<String> = service.ports.iter().map(u16::to_string).collect();
+                    let (ports, seconds) = (ports.join(", "), limit.as_secs());
+                    let what = format!("has not opened port {ports} after {seconds} s");
+                    service.tell(&self.inner.docker, &what, trace).await;
+                }
+            }
+            Ok(())
+        });
+        join_all(waits).await.into_iter().collect()
+    }
+
+    async fn wait_for(
+        &self,
+        service: &Service,
+        helper: &Helper,
+        trace: &TraceWriter,
+    ) -> Result<Came, ExecutorError> {
+        let limit = self.inner.settings.wait_for_services;
+        let up = async {
+            // Without an address it is dead already, or in a network where it can't be looked for.
+            let Some(address) = service.address.clone() else {
+                return std::future::pending().await;
+            };
+            let request = WaitForServices {
+                seconds: (limit + LONGER).as_secs(),
+                services: vec![ServiceAddress {
+                    name: service.name.clone(),
+                    address,
+                    ports: service.ports.clone(),
+                }],
+            };
+            let call = HelperCall {
+                place: self.plan.place.clone(),
+                request: HelperRequest::WaitForServices(request),
+            };
+            self.ask(&helper.id, &call, trace).await
+        };
+        tokio::select! {
+            answer = up => answer.map(|_| Came::Up),
+            code = container::exit_code(&self.inner.docker, &service.id) => code.map(Came::Died),
+            () = sleep(limit) => Ok(Came::NotInTime),
+        }
+    }
+
+    /// Tells of the services that have died since, if any: often that is why a script fails.
+    pub(super) async fn tell_of_the_dead(&self, trace: &TraceWriter) {
+        let docker = &self.inner.docker;
+        let looks = self.services.iter().map(|service| async move {
+            if let Some(code) = container::died(docker, &service.id).await
+                && code != 0
+            {
+                let what = self.death(service, code).await;
+                service.tell(docker, &what, trace).await;
+            }
+        });
+        join_all(looks).await;
+    }
+
+    async fn death(&self, service: &Service, code: i32) -> String {
+        match container::out_of_memory(&self.inner.docker, &service.id).await {
+            Some(had) => format!("ran out of memory ({had}) and was killed"),
+            None => format!("ended with exit code {code}"),
+        }
+    }
+}
