@@ -52,7 +52,7 @@ pub async fn run_worker(
         () = shutdown.cancelled() => return Ok(()),
     };
     let executor = tokio::select! {
-        executor = docker(&runner, &context.helper_binary) => executor?,
+        executor = docker(&runner, settings.slots, &context.helper_binary) => executor?,
         () = shutdown.cancelled() => return Ok(()),
     };
     let cache = cache_of(&settings, &runner, context.s3);
@@ -100,9 +100,15 @@ async fn instance_id(imds: &Imds) -> String {
 }
 
 /// Docker may come up after this service does.
-async fn docker(runner: &Runner, binary: &std::path::Path) -> Result<impl Executor, SetupError> {
+async fn docker(
+    runner: &Runner,
+    slots: u32,
+    binary: &std::path::Path,
+) -> Result<impl Executor, SetupError> {
     // The payloads carry what depends on the runner's token.
-    let settings = docker_settings(runner, "", binary.to_owned())?;
+    let mut settings = docker_settings(runner, "", binary.to_owned())?;
+    // The machine is there for jobs alone, and one of them must not take it down with it.
+    settings.memory_shared_by = Some(usize::try_from(slots).unwrap_or(usize::MAX));
     let begun = tokio::time::Instant::now();
     loop {
         match DockerExecutor::connect(settings.clone()).await {

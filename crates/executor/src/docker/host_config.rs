@@ -14,8 +14,22 @@ use super::size;
 use crate::error::ExecutorError;
 use crate::settings::{DockerSettings, Resources};
 
-/// How many bytes of a service's own words are kept, for the trace if it dies.
+/// How many bytes of the log of a service are kept, for the trace if it dies.
 const SERVICE_LOG: &str = "1m";
+
+/// How readily the kernel is to kill a job's processes when its host has no memory left: before
+/// onspot, Docker and the helper, whose loss would be that of all jobs.
+const OOM_SCORE: i64 = 500;
+
+/// What one container of a job gets of its host, besides what the settings say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) slot: usize,
+    /// Whether it gets the host's full authority.
+    pub(super) privileged: bool,
+    /// How much memory it may use where the settings say nothing, in bytes.
+    pub(super) memory: Option<u64>,
+}
 
 /// What all containers of a slot have in common. Whoever limits jobs by a runtime or a user
 /// namespace limits the helper too: it runs hooks and git for them.
@@ -54,13 +68,12 @@ pub(super) fn of_helper(
 /// Of a job's own container.
 pub(super) fn of_job(
     settings: &DockerSettings,
-    slot: usize,
+    limits: Limits,
     binds: Vec<String>,
-    privileged: bool,
 ) -> Result<HostConfig, ExecutorError> {
     let config = HostConfig {
         binds: Some(binds),
-        privileged: Some(privileged),
+        privileged: Some(limits.privileged),
         tmpfs: map(&settings.tmpfs),
         cap_add: list(&settings.cap_add),
         cap_drop: list(&settings.cap_drop),
@@ -73,21 +86,23 @@ pub(super) fn of_job(
         devices: devices(&settings.devices)?,
         device_cgroup_rules: list(&settings.device_cgroup_rules),
         oom_kill_disable: settings.oom_kill_disable.then_some(true),
-        oom_score_adj: Some(i64::from(settings.oom_score_adjust)).filter(|&score| score != 0),
+        oom_score_adj: Some(match settings.oom_score_adjust {
+            0 => OOM_SCORE,
+            score => score.into(),
+        }),
         links: list(&settings.links),
         volumes_from: list(&settings.volumes_from),
         volume_driver: text(settings.volume_driver.as_deref()),
         ..common(settings)
     };
-    with_resources(config, settings, &settings.job, slot)
+    with_resources(config, settings, &settings.job, limits)
 }
 
 /// Of a service from this image.
 pub(super) fn of_service(
     settings: &DockerSettings,
-    slot: usize,
+    limits: Limits,
     binds: Vec<String>,
-    privileged: bool,
     image: &str,
 ) -> Result<HostConfig, ExecutorError> {
     let mine = |(pattern, _): &(&String, &Vec<String>)| crate::plan::image::matches(pattern, image);
@@ -97,11 +112,12 @@ pub(super) fn of_service(
         .collect();
     let config = HostConfig {
         binds: Some(binds),
-        privileged: Some(privileged),
+        privileged: Some(limits.privileged),
         tmpfs: map(&settings.services_tmpfs),
         security_opt: security(&settings.services_security_opt)?,
         devices: devices(&named)?,
-        // Kept while it runs: what it says when it dies belongs into the trace.
+        oom_score_adj: Some(OOM_SCORE),
+        // Kept while it runs: its log belongs into the trace if it dies.
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".into()),
             config: Some(HashMap::from([
@@ -111,28 +127,35 @@ pub(super) fn of_service(
         }),
         ..common(settings)
     };
-    with_resources(config, settings, &settings.service, slot)
+    with_resources(config, settings, &settings.service, limits)
 }
 
 fn with_resources(
     config: HostConfig,
     settings: &DockerSettings,
     resources: &Resources,
-    slot: usize,
+    limits: Limits,
 ) -> Result<HostConfig, ExecutorError> {
     let parent = text(resources.cgroup_parent.as_deref());
     Ok(HostConfig {
         shm_size: i64::try_from(settings.shm_size)
             .ok()
             .filter(|&size| size > 0),
-        memory: bytes("memory", resources.memory.as_deref())?,
+        // A limit of 0 is Docker's way to say that there is none.
+        memory: match bytes("memory", resources.memory.as_deref())? {
+            None => limits.memory.and_then(|share| i64::try_from(share).ok()),
+            configured => configured,
+        },
         memory_swap: bytes("memory_swap", resources.memory_swap.as_deref())?,
-        memory_reservation: bytes("memory_reservation", resources.memory_reservation.as_deref())?,
+        memory_reservation: bytes(
+            "memory_reservation",
+            resources.memory_reservation.as_deref(),
+        )?,
         nano_cpus: read("cpus", resources.cpus.as_deref(), size::nano_cpus)?,
         cpu_shares: Some(resources.cpu_shares).filter(|&shares| shares > 0),
         cpuset_cpus: text(resources.cpuset_cpus.as_deref()),
         cpuset_mems: text(resources.cpuset_mems.as_deref()),
-        cgroup_parent: parent.map(|parent| in_slot(&parent, slot)),
+        cgroup_parent: parent.map(|parent| in_slot(&parent, limits.slot)),
         device_requests: read("gpus", resources.gpus.as_deref(), gpus)?,
         ..config
     })
@@ -180,7 +203,7 @@ fn map(map: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
 /// The engine takes a seccomp profile by its content, the command line and `config.toml` by its
 /// path.
 fn security(options: &[String]) -> Result<Option<Vec<String>>, ExecutorError> {
-    let option = |option: &String| {
+    let option = |option: &String| -> Result<String, ExecutorError> {
         let path = option
             .strip_prefix("seccomp=")
             .filter(|value| !value.starts_with('{') && !matches!(*value, "unconfined" | "builtin"));

@@ -21,6 +21,20 @@ pub(super) fn nano_cpus(text: &str) -> Option<i64> {
     i64::try_from(decimal(text)?).ok()
 }
 
+/// A size for people: `1.5 GiB`.
+pub(super) fn shown(bytes: u64) -> String {
+    let (unit, name) = if bytes >= 1 << 30 {
+        (1_u64 << 30, "GiB")
+    } else {
+        (1 << 20, "MiB")
+    };
+    let tenths = bytes.saturating_mul(10) / unit;
+    match tenths % 10 {
+        0 => format!("{} {name}", tenths / 10),
+        tenth => format!("{}.{tenth} {name}", tenths / 10),
+    }
+}
+
 const BILLION: u128 = 1_000_000_000;
 
 /// Billionths of a decimal number. Read digit by digit, for a share must not be rounded.
@@ -38,6 +52,12 @@ fn decimal(text: &str) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_shown_as_people_say_them() {
+        let sizes = [64 << 20, 3 << 29, 4 << 30, (1 << 30) - 1].map(shown);
+        assert_eq!(sizes, ["64 MiB", "1.5 GiB", "4 GiB", "1023.9 MiB"]);
+    }
 
     #[test]
     fn dockers_notations_are_understood() {

@@ -4,7 +4,18 @@ use super::*;
 use crate::settings::RunnerSettings;
 
 fn settings() -> DockerSettings {
-    DockerSettings::new(RunnerSettings::new("r", "http://gitlab.example"), PathBuf::new())
+    DockerSettings::new(
+        RunnerSettings::new("r", "http://gitlab.example"),
+        PathBuf::new(),
+    )
+}
+
+const fn limits(privileged: bool) -> Limits {
+    Limits {
+        slot: 3,
+        privileged,
+        memory: None,
+    }
 }
 
 fn message(error: &ExecutorError) -> String {
@@ -20,8 +31,8 @@ fn a_sandbox_holds_for_the_helper_the_job_and_its_services() {
     settings.job.cgroup_parent = Some("ci/slot-${slot}".into());
     let all = [
         of_helper(&settings, Some(3), vec![]),
-        of_job(&settings, 3, vec![], false).unwrap(),
-        of_service(&settings, 3, vec![], false, "postgres").unwrap(),
+        of_job(&settings, limits(false), vec![]).unwrap(),
+        of_service(&settings, limits(false), vec![], "postgres").unwrap(),
     ];
     for config in &all {
         assert_eq!(config.runtime.as_deref(), Some("runsc"));
@@ -40,13 +51,12 @@ fn what_jobs_may_do_is_not_what_services_may_do() {
     settings.cap_add = vec!["NET_ADMIN".into()];
     settings.devices = vec!["/dev/kvm".into(), "/dev/a:/dev/b:r".into()];
     settings.device_cgroup_rules = vec!["c 188:* rmw".into()];
-    settings.services_devices =
-        BTreeMap::from([("android/*".into(), vec!["/dev/bus".into()])]);
+    settings.services_devices = BTreeMap::from([("android/*".into(), vec!["/dev/bus".into()])]);
     settings.sysctls = BTreeMap::from([("net.core.somaxconn".into(), "1024".into())]);
     settings.ulimits = BTreeMap::from([("nofile".into(), "10:20".into())]);
     settings.job.memory = Some("1.5g".into());
     settings.service.memory = Some("64m".into());
-    let job = of_job(&settings, 0, vec![], true).unwrap();
+    let job = of_job(&settings, limits(true), vec![]).unwrap();
     assert_eq!(job.security_opt, Some(vec!["apparmor=jobs".to_owned()]));
     assert_eq!((job.privileged, job.memory), (Some(true), Some(3 << 29)));
     assert_eq!(job.cap_add, Some(vec!["NET_ADMIN".to_owned()]));
@@ -60,21 +70,30 @@ fn what_jobs_may_do_is_not_what_services_may_do() {
         device("/dev/a", "/dev/b", "r"),
     ];
     assert_eq!(job.devices, Some(devices));
-    assert_eq!(job.device_cgroup_rules, Some(vec!["c 188:* rmw".to_owned()]));
+    assert_eq!(
+        job.device_cgroup_rules,
+        Some(vec!["c 188:* rmw".to_owned()])
+    );
     let limit = job.ulimits.unwrap().remove(0);
     assert_eq!((limit.soft, limit.hard), (Some(10), Some(20)));
     assert!(job.sysctls.is_some());
 
-    let service = of_service(&settings, 0, vec![], false, "postgres").unwrap();
+    let service = of_service(&settings, limits(false), vec![], "postgres").unwrap();
     assert_eq!(
         service.security_opt,
         Some(vec!["apparmor=services".to_owned()])
     );
-    assert_eq!((service.privileged, service.memory), (Some(false), Some(64 << 20)));
+    assert_eq!(
+        (service.privileged, service.memory),
+        (Some(false), Some(64 << 20))
+    );
     assert_eq!((service.cap_add, service.devices), (None, None));
     assert_eq!((service.sysctls, service.ulimits), (None, None));
-    let android = of_service(&settings, 0, vec![], false, "android/emulator").unwrap();
-    assert_eq!(android.devices, Some(vec![device("/dev/bus", "/dev/bus", "rwm")]));
+    let android = of_service(&settings, limits(false), vec![], "android/emulator").unwrap();
+    assert_eq!(
+        android.devices,
+        Some(vec![device("/dev/bus", "/dev/bus", "rwm")])
+    );
 }
 
 #[test]
@@ -101,7 +120,7 @@ fn a_limit_that_cannot_be_read_is_an_error() {
     for (change, expected) in changes {
         let mut settings = settings();
         change(&mut settings);
-        let error = of_job(&settings, 0, vec![], false).unwrap_err();
+        let error = of_job(&settings, limits(false), vec![]).unwrap_err();
         assert!(message(&error).contains(expected), "{error}");
     }
 }
@@ -116,7 +135,7 @@ fn a_seccomp_profile_is_handed_over_by_its_content() {
         format!("seccomp={}", path.display()),
         "seccomp=unconfined".into(),
     ];
-    let job = of_job(&settings, 0, vec![], false).unwrap();
+    let job = of_job(&settings, limits(false), vec![]).unwrap();
     assert_eq!(
         job.security_opt.unwrap(),
         [
@@ -125,7 +144,7 @@ fn a_seccomp_profile_is_handed_over_by_its_content() {
         ]
     );
     std::fs::write(&path, "no json").unwrap();
-    let error = of_job(&settings, 0, vec![], false).unwrap_err();
+    let error = of_job(&settings, limits(false), vec![]).unwrap_err();
     assert!(message(&error).contains("is no JSON"), "{error}");
 }
 
@@ -142,4 +161,23 @@ fn graphics_processors_are_asked_for_as_docker_does() {
     assert_eq!(able.capabilities, Some(capabilities));
     assert_eq!(request("some"), None);
     assert_eq!(request("speed=9"), None);
+}
+
+#[test]
+fn a_share_of_the_hosts_memory_is_the_limit_where_nothing_else_is_set() {
+    let mut settings = settings();
+    let shared = Limits {
+        memory: Some(700 << 20),
+        ..limits(false)
+    };
+    let memory = |settings: &DockerSettings| {
+        let job = of_job(settings, shared, vec![]).unwrap();
+        let service = of_service(settings, shared, vec![], "postgres").unwrap();
+        assert_eq!(job.oom_score_adj, Some(OOM_SCORE));
+        (job.memory, service.memory)
+    };
+    assert_eq!(memory(&settings), (Some(700 << 20), Some(700 << 20)));
+    settings.job.memory = Some("2g".into());
+    settings.service.memory = Some("0".into());
+    assert_eq!(memory(&settings), (Some(2 << 30), Some(0)));
 }

@@ -1,0 +1,64 @@
+//! Jobs that eat all memory.
+
+use onspot_executor::Outcome;
+
+use crate::support::{Bench, job};
+
+/// Whatever reads a line without end keeps all of it.
+const EATER: &str = "tail /dev/zero";
+
+#[tokio::test]
+async fn a_job_that_runs_out_of_memory_is_told_so_and_the_next_one_runs() {
+    let bench = Bench::with("memory", "http://127.0.0.1:9", |settings| {
+        settings.job.memory = Some("32m".into());
+        // Where there is swap, the job would go on there.
+        settings.job.memory_swap = Some("32m".into());
+    })
+    .await;
+    let ended = bench.run(job(&[EATER, "echo never"])).await;
+    let Outcome::Failed { exit_code, .. } = ended.outcome else {
+        panic!("{}", ended.trace);
+    };
+    assert_eq!(exit_code, Some(137), "{}", ended.trace);
+    let told = "the job ran out of memory (it had 32 MiB)";
+    assert!(ended.trace.contains(told), "{}", ended.trace);
+    assert!(!ended.trace.contains("\nnever\n"), "{}", ended.trace);
+
+    // A shell that goes on ends with an exit code of its own.
+    let ended = bench.run(job(&["tail /dev/zero || exit 3"])).await;
+    assert!(ended.trace.contains(told), "{}", ended.trace);
+    assert!(ended.trace.contains("exit code 3"), "{}", ended.trace);
+
+    let next = bench.run(job(&["echo fine"])).await;
+    assert_eq!(next.outcome, Outcome::Success, "{}", next.trace);
+    assert!(!next.trace.contains("out of memory"), "{}", next.trace);
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn jobs_share_the_memory_of_a_worker_where_nothing_is_configured() {
+    let limit = "cat /sys/fs/cgroup/memory.max 2>/dev/null || \
+                 cat /sys/fs/cgroup/memory/memory.limit_in_bytes";
+    let read = format!(
+        "echo \"limit=$({limit})=\"; awk '/MemTotal/ {{ print \"host=\" $2 \"=\" }}' /proc/meminfo"
+    );
+    let value = |trace: &str, key: &str| -> u64 {
+        let found = trace.lines().find_map(|line| {
+            let value = line.strip_prefix(key)?.strip_suffix('=')?;
+            value.parse().ok()
+        });
+        found.unwrap_or_else(|| panic!("no {key} in {trace}"))
+    };
+    let bench = Bench::with("memory-share", "http://127.0.0.1:9", |settings| {
+        settings.memory_shared_by = Some(4);
+    })
+    .await;
+    let shared = bench.run(job(&[&read])).await;
+    let (limit, host) = (
+        value(&shared.trace, "limit="),
+        value(&shared.trace, "host="),
+    );
+    assert!(limit < host * 1024 / 4, "{limit} of {host} KiB");
+    assert!(limit > host * 1024 / 9, "{limit} of {host} KiB");
+    bench.finish().await;
+}
