@@ -56,6 +56,9 @@ pub enum ExecutorError {
     /// Processes of the job do not die.
     #[error("some of the job's processes do not end")]
     Unkillable,
+    /// The executor was closed: it runs no more jobs.
+    #[error("no more jobs are run here")]
+    Closed,
     /// A file or process of this host.
     #[error("{action}: {source}")]
     Io {
@@ -79,6 +82,13 @@ impl ExecutorError {
         match self {
             Self::NoEngine { .. } => Some(
                 "install and start Docker, and make sure that `docker version` works for this user"
+                    .into(),
+            ),
+            Self::Image { tried, .. } if is_rate_limit(tried) => Some(
+                "the registry counts pulls, and too many came from this address: set \
+                 registry_mirrors to a mirror of your own, give the runner a login of the registry \
+                 (DOCKER_AUTH_CONFIG in its environment), or let it keep images with pull_policy = \
+                 \"if-not-present\""
                     .into(),
             ),
             Self::Image { .. } => Some(
@@ -115,10 +125,42 @@ impl ExecutorError {
     }
 }
 
+/// Whether a registry refuses because of how much was asked of it. Docker Hub says
+/// `toomanyrequests`, others the number that HTTP has for it.
+fn is_rate_limit(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["toomanyrequests", "too many requests", "rate limit"]
+        .iter()
+        .any(|sign| text.contains(sign))
+}
+
 /// The engine's own words, without the client's wrapping.
 fn docker_message(error: &bollard::errors::Error) -> String {
     match error {
         bollard::errors::Error::DockerResponseServerError { message, .. } => message.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_that_counts_pulls_gets_words_and_what_to_set() {
+        let failed = |tried: &str| ExecutorError::Image {
+            image: "alpine".into(),
+            tried: tried.into(),
+        };
+        let refused = failed(
+            "always: toomanyrequests: You have reached your unauthenticated pull rate limit.",
+        );
+        let hint = refused.hint().unwrap();
+        for text in ["registry_mirrors", "DOCKER_AUTH_CONFIG", "if-not-present"] {
+            assert!(hint.contains(text), "{hint}");
+        }
+        assert_eq!(refused.failure_reason(), FailureReason::ImagePullFailure);
+        let other = failed("always: manifest unknown").hint().unwrap();
+        assert!(!other.contains("registry_mirrors"), "{other}");
     }
 }

@@ -243,6 +243,7 @@ async fn executor_of(
     }
     let mut settings = docker_settings(runner, short_token, options.helper_binary.clone())?;
     settings.builds_root = builds_root;
+    settings.private_images = options.data.join("private-images.json");
     let executor = DockerExecutor::connect(settings)
         .await
         .map_err(SetupError::Host)?;

@@ -8,28 +8,28 @@ use onspot_gitlab::TraceWriter;
 use super::Inner;
 use super::auth::Logins;
 use crate::error::ExecutorError;
-use crate::plan::image::ImagePlan;
+use crate::plan::image::{ImagePlan, matches};
 use crate::settings::PullPolicy;
+
+/// Who asks for an image.
+pub(super) struct Asker<'a> {
+    /// The job's project; none where the runner itself asks.
+    pub(super) project: Option<u64>,
+    /// The logins it may use.
+    pub(super) logins: &'a Logins,
+}
 
 impl Inner {
     /// Makes sure that an image is there, by the first policy that gives it.
     pub(super) async fn ensure_image(
         &self,
         plan: &ImagePlan,
-        logins: &Logins,
+        asker: &Asker<'_>,
         trace: &TraceWriter,
     ) -> Result<ImageInspect, ExecutorError> {
         let mut tried = Vec::new();
         for (index, &policy) in plan.pull.iter().enumerate() {
-            let result = match policy {
-                PullPolicy::Always => self.pull(plan, logins, trace).await,
-                PullPolicy::IfNotPresent => match self.local(plan).await {
-                    Ok(image) => Ok(image),
-                    Err(_) => self.pull(plan, logins, trace).await,
-                },
-                PullPolicy::Never => self.local(plan).await,
-            };
-            match result {
+            match self.by_policy(policy, plan, asker, trace).await {
                 Ok(image) => {
                     describe(plan, &image, trace);
                     return Ok(image);
@@ -48,6 +48,36 @@ impl Inner {
         })
     }
 
+    async fn by_policy(
+        &self,
+        policy: PullPolicy,
+        plan: &ImagePlan,
+        asker: &Asker<'_>,
+        trace: &TraceWriter,
+    ) -> Result<ImageInspect, String> {
+        // What a digest names can't have changed: to ask for it again would only be counted.
+        let local = match policy {
+            PullPolicy::Always if !is_pinned(&plan.name) => None,
+            _ => self.local(plan).await.ok(),
+        };
+        match local {
+            Some(image) if self.may_use(&image, plan, asker) => Ok(image),
+            Some(_) if policy == PullPolicy::Never => {
+                Err("on this host, but it was pulled with a login of another project".to_owned())
+            }
+            None if policy == PullPolicy::Never => Err("not on this host".to_owned()),
+            Some(_) => {
+                trace.info(&format!(
+                    "{} is on this host, pulled with a login of another project: asking the \
+                     registry whether this job may have it",
+                    plan.name
+                ));
+                self.pull(plan, asker, trace).await
+            }
+            None => self.pull(plan, asker, trace).await,
+        }
+    }
+
     async fn local(&self, plan: &ImagePlan) -> Result<ImageInspect, String> {
         self.docker
             .inspect_image(&plan.name)
@@ -55,13 +85,22 @@ impl Inner {
             .map_err(|_| "not on this host".to_owned())
     }
 
+    fn may_use(&self, image: &ImageInspect, plan: &ImagePlan, asker: &Asker<'_>) -> bool {
+        let login = asker.logins.for_image(&plan.name);
+        let login = login.as_ref().map(|(login, _)| login);
+        let shared = &self.settings.shared_images;
+        let id = image.id.as_deref().unwrap_or_default();
+        shared.iter().any(|pattern| matches(pattern, &plan.name))
+            || self.grants.allow(id, asker.project, login)
+    }
+
     async fn pull(
         &self,
         plan: &ImagePlan,
-        logins: &Logins,
+        asker: &Asker<'_>,
         trace: &TraceWriter,
     ) -> Result<ImageInspect, String> {
-        let login = logins.for_image(&plan.name);
+        let login = asker.logins.for_image(&plan.name);
         if let Some((_, source)) = &login {
             trace.info(&format!(
                 "Authenticating to the registry with a login from {source}"
@@ -77,9 +116,8 @@ impl Inner {
             options = options.platform(&plan.platform);
         }
         let credentials = login.map(|(credentials, _)| credentials);
-        let mut pull = self
-            .docker
-            .create_image(Some(options.build()), None, credentials);
+        let options = Some(options.build());
+        let mut pull = self.docker.create_image(options, None, credentials.clone());
         while let Some(step) = pull.next().await {
             step.map_err(|error| match error {
                 bollard::errors::Error::DockerResponseServerError { message, .. } => message,
@@ -87,8 +125,25 @@ impl Inner {
                 other => other.to_string(),
             })?;
         }
-        self.local(plan).await
+        let image = self.local(plan).await?;
+        let id = image.id.as_deref().unwrap_or_default();
+        self.grants.pulled(id, asker.project, credentials.as_ref());
+        Ok(image)
     }
+}
+
+/// What a container is made from: the very image that was looked at, whatever its name stands for
+/// meanwhile. An image of another platform is found by its name only.
+pub(super) fn reference(plan: &ImagePlan, image: &ImageInspect) -> String {
+    match &image.id {
+        Some(id) if plan.platform.is_empty() => id.clone(),
+        _ => plan.name.clone(),
+    }
+}
+
+/// Whether an image is named by its content.
+fn is_pinned(image: &str) -> bool {
+    image.contains("@sha256:") || image.starts_with("sha256:")
 }
 
 fn describe(plan: &ImagePlan, image: &ImageInspect, trace: &TraceWriter) {

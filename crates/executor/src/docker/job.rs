@@ -14,13 +14,17 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::auth::Logins;
+use super::health::Service;
 use super::helper::Helper;
+use super::host_config::Limits;
+use super::image::{Asker, reference};
 use super::sweep::remove_networks;
 use super::{
-    Inner, JOB_LABEL, KIND_LABEL, RUNNER_LABEL, SLOT_LABEL, archive, container, host_config, volumes,
+    Inner, JOB_LABEL, KIND_LABEL, RUNNER_LABEL, SLOT_LABEL, archive, container, host_config,
+    volumes,
 };
 use crate::error::ExecutorError;
-use crate::helper::request::{Claim, ServiceAddress};
+use crate::helper::request::Claim;
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
 use crate::host::Host;
 use crate::plan::image::{ImagePlan, of_job, of_services};
@@ -40,11 +44,12 @@ pub(super) struct DockerJob<'a> {
     pub(super) helper: Option<Helper>,
     /// The helper on its way: taken or made while the images are pulled.
     taking: Option<JoinHandle<Result<Helper, ExecutorError>>>,
+    /// How much memory each of its containers may use where the settings say nothing.
+    memory: Option<u64>,
     pub(super) network: Option<String>,
-    pub(super) services: Vec<String>,
+    pub(super) services: Vec<Service>,
     /// Mounts of the job's own volumes.
     pub(super) volumes: Vec<String>,
-    pub(super) addresses: Vec<ServiceAddress>,
     /// The job's container on its way: made while the sources are fetched.
     creating: Option<JoinHandle<Result<String, ExecutorError>>>,
     container: Option<String>,
@@ -62,10 +67,10 @@ impl<'a> DockerJob<'a> {
             plan,
             helper: None,
             taking: None,
+            memory: None,
             network: None,
             services: Vec::new(),
             volumes: Vec::new(),
-            addresses: Vec::new(),
             creating: None,
             container: None,
             making: TaskTracker::new(),
@@ -124,6 +129,15 @@ impl<'a> DockerJob<'a> {
         binds
     }
 
+    /// What a container of this job gets of its host.
+    pub(super) fn limits(&self, privileged: bool) -> Limits {
+        Limits {
+            slot: self.run.slot,
+            privileged,
+            memory: self.memory,
+        }
+    }
+
     /// Puts a container into the network of the job, if it has one.
     pub(super) fn in_network(&self, config: HostConfig) -> HostConfig {
         match &self.network {
@@ -135,11 +149,16 @@ impl<'a> DockerJob<'a> {
         }
     }
 
-    fn job_container(&self, plan: &ImagePlan) -> Result<ContainerCreateBody, ExecutorError> {
+    fn job_container(
+        &self,
+        plan: &ImagePlan,
+        image: Option<&String>,
+    ) -> Result<ContainerCreateBody, ExecutorError> {
         let settings = &self.inner.settings;
-        let config = host_config::of_job(settings, self.run.slot, self.binds(), plan.privileged)?;
+        let limits = self.limits(plan.privileged);
+        let config = host_config::of_job(settings, limits, self.binds())?;
         Ok(ContainerCreateBody {
-            image: Some(plan.name.clone()),
+            image: image.cloned(),
             hostname: Some(match &settings.hostname {
                 Some(name) if !name.is_empty() => name.clone(),
                 _ => self.hostname(),
@@ -190,6 +209,20 @@ impl<'a> DockerJob<'a> {
         Ok(())
     }
 
+    /// Asks a helper for something, in the name of this job.
+    pub(super) async fn ask(
+        &self,
+        helper: &str,
+        call: &HelperCall,
+        trace: &TraceWriter,
+    ) -> Result<HelperAnswer, ExecutorError> {
+        let proxies = self.plan.proxies().into_iter();
+        let env: Vec<String> = proxies
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        self.inner.ask(helper, call, &env, trace).await
+    }
+
     fn helper(&self) -> Result<&Helper, ExecutorError> {
         self.helper.as_ref().ok_or_else(|| ExecutorError::Helper {
             what: "start".into(),
@@ -218,33 +251,39 @@ impl Host for DockerJob<'_> {
         let of_runner = settings.docker_auth_config.as_deref();
         let logins = Logins::of(job, variables, of_runner, |text| trace.warning(text));
         let (inner, slot) = (Arc::clone(&self.inner), self.run.slot);
-        let taking = tokio::spawn(async move { inner.take_helper(slot).await });
+        let made = async move { inner.take_helper(slot).await };
+        let taking = self.inner.making.spawn(made);
         // Kept where the clean-up finds it, should this be dropped before it is there.
         let taking = self.taking.insert(taking);
         let inner = Arc::clone(&self.inner);
-        let images = async {
-            let mut service_images = Vec::new();
-            for service in &services {
-                service_images.push(inner.ensure_image(service, &logins, trace).await?);
-            }
-            inner.ensure_image(&image, &logins, trace).await?;
-            Ok::<_, ExecutorError>(service_images)
+        let asker = Asker {
+            project: Some(job.job_info.project_id),
+            logins: &logins,
         };
-        let (helper, service_images) = tokio::join!(taking, images);
+        let images = async {
+            let mut found = Vec::new();
+            for image in services.iter().chain([&image]) {
+                let inspected = inner.ensure_image(image, &asker, trace).await?;
+                found.push(reference(image, &inspected));
+            }
+            Ok::<_, ExecutorError>(found)
+        };
+        let (helper, images) = tokio::join!(taking, images);
         self.taking = None;
         self.helper = Some(joined(helper, "start the helper")?);
-        let service_images = service_images?;
+        let images = images?;
+        self.memory = self.inner.default_memory().await;
         // Before anything of the job runs, its services included.
         self.claim(trace).await?;
         self.make_volumes().await?;
         if !services.is_empty() {
             self.make_network().await?;
         }
-        for (service, image) in services.iter().zip(&service_images) {
+        for (service, image) in services.iter().zip(&images) {
             self.start_service(service, image, trace).await?;
         }
         self.wait_for_services(trace).await?;
-        let body = self.job_container(&image)?;
+        let body = self.job_container(&image, images.last())?;
         let docker = self.inner.docker.clone();
         self.creating = Some(self.making.spawn(async move {
             let created = container::create(&docker, &image.platform, body).await;
@@ -258,7 +297,7 @@ impl Host for DockerJob<'_> {
         call: &HelperCall,
         trace: &TraceWriter,
     ) -> Result<HelperAnswer, ExecutorError> {
-        let answer = self.inner.ask(&self.helper()?.id, call, trace).await?;
+        let answer = self.ask(&self.helper()?.id, call, trace).await?;
         if matches!(call.request, HelperRequest::CleanUp) {
             self.secrets.store(false, Ordering::SeqCst);
         }
@@ -283,7 +322,9 @@ impl Host for DockerJob<'_> {
             return Err(ExecutorError::Payload("the job has no container".into()));
         };
         // The second script (after_script) finds the container as the first one left it.
-        container::run(&self.inner.docker, id, script, trace).await
+        let code = container::run(&self.inner.docker, id, script, trace).await?;
+        self.tell_of_the_dead(trace).await;
+        Ok(code)
     }
 
     async fn stop_script(&self) {
@@ -293,7 +334,8 @@ impl Host for DockerJob<'_> {
     }
 
     async fn end_scripts(&self) -> Result<(), ExecutorError> {
-        let all = self.container.iter().chain(&self.services);
+        let services = self.services.iter().map(|service| &service.id);
+        let all = self.container.iter().chain(services);
         let ended = join_all(all.map(|id| container::end(&self.inner.docker, id))).await;
         ended.into_iter().collect()
     }
@@ -350,7 +392,7 @@ impl DockerJob<'_> {
             return;
         };
         let inner = Arc::clone(&self.inner);
-        self.inner.warming.spawn(async move {
+        self.inner.making.spawn(async move {
             if let Ok(Ok(helper)) = taking.await {
                 container::remove(&inner.docker, &helper.id).await;
             }
@@ -383,7 +425,7 @@ impl DockerJob<'_> {
             request: HelperRequest::CleanUp,
         };
         // Not into the trace: it may be somebody else's by now.
-        let removed = self.inner.exec_helper(&helper.id, &call, |_| {});
+        let removed = self.inner.exec_helper(&helper.id, &call, &[], |_| {});
         match timeout(SECRETS, removed).await {
             Ok(Ok(executed)) if executed.exit_code == 0 => {}
             _ => tracing::warn!("a job's secrets stay in its slot's folder until the next job"),

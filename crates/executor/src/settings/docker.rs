@@ -110,12 +110,21 @@ pub struct DockerSettings {
     pub oom_kill_disable: bool,
     /// How readily the kernel kills job containers when the host has no memory left.
     pub oom_score_adjust: i32,
-    /// The helper's image; built here when it is missing.
-    pub helper_image: String,
+    /// The slots that share this host's memory where `job.memory` says nothing; no limit then if
+    /// absent.
+    pub memory_shared_by: Option<usize>,
+    /// The helper's image, had as jobs' images are; the embedded one if absent.
+    pub helper_image: Option<String>,
+    /// What the embedded image is called on this host; built here when it is missing.
+    pub embedded_helper: String,
     /// The `onspot` binary to run in the helper: this process's own, usually.
     pub helper_binary: PathBuf,
     /// Where slots have their build folders, on the Docker engine's host.
     pub builds_root: PathBuf,
+    /// The file that says who pulled which private image, for all runners of this host.
+    pub private_images: PathBuf,
+    /// Patterns of private images that all jobs may use once they are on this host.
+    pub shared_images: Vec<String>,
     /// Labels of every container, beside the executor's own.
     pub labels: BTreeMap<String, String>,
     /// `DOCKER_AUTH_CONFIG` of the runner: registries' credentials as in `~/.docker/config.json`.
@@ -215,9 +224,13 @@ impl DockerSettings {
             device_cgroup_rules: Vec::new(),
             oom_kill_disable: false,
             oom_score_adjust: 0,
-            helper_image: crate::HELPER_IMAGE.to_owned(),
+            memory_shared_by: None,
+            helper_image: None,
+            embedded_helper: crate::HELPER_IMAGE.to_owned(),
             helper_binary,
             builds_root: PathBuf::from("/var/lib/onspot/builds"),
+            private_images: PathBuf::from("/var/lib/onspot/private-images.json"),
+            shared_images: Vec::new(),
             labels: BTreeMap::new(),
             docker_auth_config: None,
             wait_for_services: Duration::from_secs(30),

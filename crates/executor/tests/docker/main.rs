@@ -1,6 +1,11 @@
 //! Whole jobs on a real Docker engine.
 
+mod images;
 mod isolation;
+mod lifecycle;
+mod memory;
+mod proxy;
+mod services;
 mod support;
 
 use std::time::{Duration, Instant};
@@ -68,6 +73,23 @@ async fn a_script_runs_in_one_shell_and_after_script_in_another() {
         ]
     );
     assert_eq!(bench.containers("job"), 0);
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_script_writes_to_gitlab_env_after_script_finds() {
+    let bench = Bench::new("gitlab-env").await;
+    let writes = [
+        "echo \"GREETING=hello there\" >>\"$GITLAB_ENV\"",
+        "echo done",
+    ];
+    let payload = with_after_script(job(&writes), "echo \"[$GREETING]\"");
+    let ended = bench.run(payload).await;
+    assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+    assert!(ended.trace.contains("\n[hello there]\n"), "{}", ended.trace);
+    // And no job after it.
+    let next = bench.run(job(&["echo \"[${GREETING-unset}]\""])).await;
+    assert!(next.trace.contains("\n[unset]\n"), "{}", next.trace);
     bench.finish().await;
 }
 
@@ -327,7 +349,7 @@ async fn a_missing_helper_image_is_built() {
     let bench = Bench::new("helper-image").await;
     let image = format!("onspot-helper:test-{}", std::process::id());
     let mut settings = bench.settings.clone();
-    settings.helper_image.clone_from(&image);
+    settings.embedded_helper.clone_from(&image);
     let executor = DockerExecutor::connect(settings).await.unwrap();
     let prepared = executor.prepare().await;
     let removed = std::process::Command::new("docker")
@@ -335,6 +357,34 @@ async fn a_missing_helper_image_is_built() {
         .output();
     assert!(prepared.is_ok(), "{prepared:?}");
     assert!(removed.unwrap().status.success());
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_configured_helper_image_is_had_by_its_policy_and_never_built() {
+    let bench = Bench::new("own-helper").await;
+    let mut settings = bench.settings.clone();
+    settings.helper_image = Some(onspot_executor::HELPER_IMAGE.to_owned());
+    settings.pull_policy = vec![onspot_executor::PullPolicy::Never];
+    let executor = DockerExecutor::connect(settings.clone()).await.unwrap();
+    executor.prepare().await.unwrap();
+
+    let missing = format!("127.0.0.1:9/own-helper:{}", std::process::id());
+    settings.helper_image = Some(missing.clone());
+    settings.pull_policy = vec![onspot_executor::PullPolicy::IfNotPresent];
+    let executor = DockerExecutor::connect(settings).await.unwrap();
+    let error = executor.prepare().await.unwrap_err();
+    assert!(matches!(error, ExecutorError::Image { .. }), "{error}");
+    let tried = error.to_string();
+    assert!(tried.contains("if-not-present: "), "{tried}");
+    assert!(
+        !tried.contains("not on this host"),
+        "it was pulled: {tried}"
+    );
+    let found = std::process::Command::new("docker")
+        .args(["image", "inspect", &missing])
+        .output();
+    assert!(!found.unwrap().status.success(), "nothing got its name");
     bench.finish().await;
 }
 

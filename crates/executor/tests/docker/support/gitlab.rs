@@ -78,7 +78,7 @@ impl Drop for GitLab {
 
 /// The address of this host on Docker's default bridge: the first of its subnet, for some engines
 /// do not name the gateway.
-fn bridge_address() -> String {
+pub(crate) fn bridge_address() -> String {
     let output = Command::new("docker")
         .args([
             "network",

@@ -8,6 +8,7 @@
 
 pub(crate) mod ghost;
 pub(crate) mod gitlab;
+pub(crate) mod registry;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -75,6 +76,7 @@ impl Bench {
         settings.runner.short_token = "abcdefghi".into();
         settings.pull_policy = vec![PullPolicy::IfNotPresent];
         settings.builds_root = dir.path().join("builds");
+        settings.private_images = dir.path().join("private-images.json");
         adjust(&mut settings);
         let executor = DockerExecutor::connect(settings.clone()).await.expect(
             "these tests need a Docker engine: install and start one, \
