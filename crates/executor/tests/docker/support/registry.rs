@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -14,11 +14,15 @@ use axum::routing::any;
 use base64::Engine;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 
 use super::IMAGE;
 
 const PASSWORD: &str = "open-sesame";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// The image is built once: it is the same whatever it is called.
+static SAVED: OnceCell<(Vec<u8>, BTreeMap<String, Vec<u8>>)> = OnceCell::const_new();
 
 pub(crate) struct Registry {
     /// The image's name, registry and tag included.
@@ -30,7 +34,7 @@ pub(crate) struct Registry {
 
 struct Shared {
     manifest: Vec<u8>,
-    blobs: Mutex<BTreeMap<String, Vec<u8>>>,
+    blobs: BTreeMap<String, Vec<u8>>,
     is_private: AtomicBool,
     is_exhausted: AtomicBool,
     manifests_given: AtomicUsize,
@@ -42,10 +46,10 @@ impl Registry {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let image = format!("{address}/team/private:1");
-        let (manifest, blobs) = saved(&image, dir);
+        let (manifest, blobs) = SAVED.get_or_init(|| async { saved(dir) }).await.clone();
         let shared = Arc::new(Shared {
             manifest,
-            blobs: Mutex::new(blobs),
+            blobs,
             is_private: AtomicBool::new(true),
             is_exhausted: AtomicBool::new(false),
             manifests_given: AtomicUsize::new(0),
@@ -112,7 +116,8 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// Builds an image, and takes it apart into its manifest and blobs. It is not left on this host.
-fn saved(image: &str, dir: &Path) -> (Vec<u8>, BTreeMap<String, Vec<u8>>) {
+fn saved(dir: &Path) -> (Vec<u8>, BTreeMap<String, Vec<u8>>) {
+    let image = &format!("onspot-test-private:{}", std::process::id());
     let dockerfile = format!("FROM {IMAGE}\nLABEL private={image}\n");
     std::fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
     let folder = dir.to_str().unwrap();
@@ -193,10 +198,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             .body(Body::from(shared.manifest.clone()))
             .unwrap();
     }
-    let blob = path.rsplit_once("/blobs/").and_then(|(_, digest)| {
-        let blobs = shared.blobs.lock().unwrap();
-        blobs.get(digest).cloned()
-    });
+    let blob = path
+        .rsplit_once("/blobs/")
+        .and_then(|(_, digest)| shared.blobs.get(digest).cloned());
     match blob {
         Some(blob) => response.body(Body::from(blob)).unwrap(),
         None if path == "/v2/" => response.body(Body::from("{}")).unwrap(),
