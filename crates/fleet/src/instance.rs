@@ -67,6 +67,13 @@ pub struct Pool {
 /// Stands for the part of a pool that AWS did not name.
 pub(crate) const UNKNOWN: &str = "?";
 
+impl Pool {
+    /// Whether AWS named all of it.
+    pub(crate) fn is_known(&self) -> bool {
+        self.instance_type != UNKNOWN && self.zone != UNKNOWN
+    }
+}
+
 impl fmt::Display for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod console;
 mod error;
 mod everything;
 pub mod group;
@@ -7,17 +8,23 @@ mod image;
 mod instance;
 mod observed;
 mod policy;
+mod refusal;
+mod strays;
 mod tagging;
 pub mod template;
 mod workers;
 
+pub use console::{console, tail};
 pub use error::FleetError;
 pub use everything::{instances, terminate, terminate_all, termination_plan};
 pub use image::{Image, image, newest_image};
 pub use instance::{Instance, InstanceId, InstanceState, Lifecycle, Pool};
 pub use policy::{
-    Action, DRY_FOR, Demand, Policy, Pools, Reason, View, WorkerState, WorkerView, decide,
+    Action, BootHalt, Boots, DRY_FOR, Demand, Extent, FailedBoot, Policy, Pools, Reason, Refused,
+    View, WorkerState, WorkerView, decide,
 };
+pub use refusal::{LaunchFailure, Refusal, prices_in, quota_name};
+pub use strays::strays;
 pub use workers::{
     Ec2Fleet, FleetSpec, LaunchRequest, Launched, LaunchedInstance, PoolError, WORKER,
 };

@@ -16,6 +16,22 @@ const DESCRIBE_AT_ONCE: usize = 100;
 /// Most instances that one `TerminateInstances` is asked for.
 const TERMINATE_AT_ONCE: usize = 500;
 
+/// Matches instances that have not ended.
+pub(crate) fn not_ended() -> Filter {
+    let states = [
+        InstanceStateName::Pending,
+        InstanceStateName::Running,
+        InstanceStateName::Stopping,
+        InstanceStateName::Stopped,
+        InstanceStateName::ShuttingDown,
+    ];
+    let names = states.map(|state| state.as_str().to_owned());
+    Filter::builder()
+        .name("instance-state-name")
+        .set_values(Some(names.into()))
+        .build()
+}
+
 /// All instances that match `filters`, over all pages.
 pub(crate) async fn instances(
     client: &Client,

@@ -1,5 +1,6 @@
 //! How many workers there should be: one pure function, [`decide()`].
 
+mod boots;
 mod decide;
 mod pools;
 
@@ -8,8 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use boots::{BootHalt, Boots, FailedBoot};
 pub use decide::decide;
-pub use pools::{DRY_FOR, Pools};
+pub use pools::{DRY_FOR, Extent, Pools, Refused};
 
 use crate::{InstanceId, Lifecycle, Pool};
 
@@ -101,6 +103,8 @@ pub enum WorkerState {
         /// How many jobs it still has.
         jobs: u32,
     },
+    /// EC2 ends its instance: it is no capacity any more, and counts against no limit.
+    Ending,
 }
 
 /// A worker as the policy sees it. Only live ones are given to [`decide()`].
@@ -129,16 +133,27 @@ pub struct View {
     pub pools: Pools,
     /// The pools that launches may use; empty if unknown, then none counts as dry.
     pub candidates: Vec<Pool>,
+    /// What is known of the latest boots.
+    pub boots: Boots,
 }
 
 /// Why an instance is terminated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// It was drained and has no job any more.
     Drained,
     /// It was launched and never reported.
     NeverReported,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Drained => "it has finished and is not needed",
+            Self::NeverReported => "it was launched and never reported",
+        })
+    }
 }
 
 /// What to do.

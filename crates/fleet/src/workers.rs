@@ -2,7 +2,7 @@
 
 mod launch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Filter;
@@ -10,7 +10,7 @@ use onspot_reconcile::{ROLE, RUNNER, STACK, ServiceResultExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use crate::observed::instances;
+use crate::observed::{instances, not_ended};
 use crate::{FleetError, Instance, InstanceId, Lifecycle, Pool};
 
 pub use launch::{LaunchRequest, Launched, LaunchedInstance, PoolError};
@@ -59,8 +59,8 @@ impl Ec2Fleet {
         &self.spec
     }
 
-    /// All workers of the runner that EC2 lists, terminated ones included: they stay listed
-    /// for about an hour and say why they ended.
+    /// All workers of the runner that EC2 lists and that have not ended. Those that have stay
+    /// listed for about an hour, and of short jobs there are many.
     pub async fn observe(&self) -> Result<Vec<Instance>, FleetError> {
         let tags = [
             (STACK, self.spec.stack.as_str()),
@@ -73,7 +73,9 @@ impl Ec2Fleet {
                 .values(value)
                 .build()
         });
-        instances(&self.client, filters.into()).await
+        let mut filters = Vec::from(filters);
+        filters.push(not_ended());
+        instances(&self.client, filters).await
     }
 
     /// What has become of these instances, asked for by their ids and not by their tags: `None`
@@ -90,24 +92,34 @@ impl Ec2Fleet {
         crate::observed::terminate(&self.client, instances).await
     }
 
-    /// The end of what the instance wrote to its console, for the diagnosis of one that
-    /// never reported. EC2 has it only some time after boot.
+    /// What the instance wrote to its console, for the diagnosis of one that never reported;
+    /// `None` when EC2 has nothing yet.
     pub async fn console(&self, instance: &InstanceId) -> Result<Option<String>, FleetError> {
-        use base64::Engine as _;
+        crate::console::console(&self.client, instance).await
+    }
 
-        let answer = self
-            .client
-            .get_console_output()
-            .instance_id(instance.as_str())
+    /// The number of the launch template's version that launches use: another one means that
+    /// workers are made from something else.
+    pub async fn template_version(&self) -> Result<i64, FleetError> {
+        let call = self.client.describe_launch_templates();
+        let answer = call
+            .launch_template_names(&self.spec.launch_template)
             .send()
-            .await;
-        let output = answer.calling("GetConsoleOutput")?.output;
-        let decoded = output.and_then(|text| {
-            base64::engine::general_purpose::STANDARD
-                .decode(text.replace(['\n', '\r'], ""))
-                .ok()
-        });
-        Ok(decoded.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+            .await
+            .calling("DescribeLaunchTemplates")?;
+        let templates = answer.launch_templates.unwrap_or_default();
+        let version = templates
+            .into_iter()
+            .find_map(|template| template.default_version_number);
+        version.ok_or_else(|| FleetError::NoTemplate {
+            template: self.spec.launch_template.clone(),
+        })
+    }
+
+    /// The workers of the stack whose runner is none of `runners`.
+    pub async fn strays(&self, runners: &BTreeSet<&str>) -> Result<Vec<Instance>, FleetError> {
+        let workers = crate::instances(&self.client, &self.spec.stack, Some(WORKER)).await?;
+        Ok(crate::strays(runners, &workers))
     }
 
     /// The pools that launches of `lifecycle` may use.

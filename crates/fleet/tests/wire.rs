@@ -8,10 +8,10 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::{BehaviorVersion, Region};
 use onspot_fleet::{
-    Ec2Fleet, FleetError, FleetSpec, Instance, InstanceId, InstanceState, LaunchRequest, Launched,
-    Lifecycle, Pool,
+    Ec2Fleet, FleetError, FleetSpec, Image, Instance, InstanceId, InstanceState, LaunchFailure,
+    LaunchRequest, Launched, Lifecycle, Pool, Refusal, template,
 };
-use onspot_reconcile::CallFailure;
+use onspot_reconcile::{CallFailure, Tags};
 use wiremock::matchers::body_string_contains;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -155,7 +155,7 @@ async fn a_launch_says_what_came_and_why_not_more() {
     assert_eq!(launched.instances[0].pool, pool("m6i.large", "eu-west-1b"));
     let error = &launched.errors[0];
     assert_eq!(error.pool, pool("c6i.large", "eu-west-1a"));
-    assert!(error.is_capacity() && !error.is_quota());
+    assert_eq!(error.refusal(), Refusal::Capacity);
     assert_eq!(
         error.to_string(),
         "c6i.large in eu-west-1a (spot): There is no Spot capacity available that matches your \
@@ -367,4 +367,131 @@ async fn a_refused_look_by_id_says_nothing_of_anybody() {
         .await;
     let found = fleet(&server.uri()).by_id(&[InstanceId::new("i-1")]).await;
     assert!(found.is_err());
+}
+
+#[tokio::test]
+async fn a_repeated_launch_is_the_same_request_with_the_same_token() {
+    let server = MockServer::start().await;
+    let fault = "<Response><Errors><Error><Code>InternalError</Code>\
+                 <Message>An internal error has occurred</Message></Error></Errors>\
+                 <RequestID>1</RequestID></Response>";
+    Mock::given(body_string_contains("Action=CreateFleet&"))
+        .respond_with(ResponseTemplate::new(500).set_body_string(fault))
+        .up_to_n_times(1)
+        .with_priority(1)
+        .mount(&server)
+        .await;
+    answer(&server, "DescribeSubnets", SUBNETS).await;
+    answer(&server, "CreateFleet", FLEET).await;
+    let fleet = fleet(&server.uri());
+    let dry = request(vec![pool("c6i.large", "eu-west-1a")]);
+    let error = fleet.launch(dry.clone()).await.expect_err("no answer");
+    assert_eq!(error.launch_failure(), LaunchFailure::Unknown);
+    fleet.launch(dry).await.expect("a launch");
+    let sent = server.received_requests().await.expect("recorded requests");
+    let launches: Vec<&[u8]> = sent
+        .iter()
+        .map(|request| request.body.as_slice())
+        .filter(|body| body.starts_with(b"Action=CreateFleet&"))
+        .collect();
+    let token = b"ClientToken=job-7-1";
+    assert_eq!(launches.len(), 2);
+    assert!(launches[0].windows(token.len()).any(|part| part == token));
+    assert_eq!(launches[0], launches[1]);
+}
+
+#[tokio::test]
+async fn a_failed_call_says_whether_something_may_have_been_launched() {
+    for (code, failure) in [
+        (
+            "UnauthorizedOperation",
+            LaunchFailure::Refused(Refusal::Configuration),
+        ),
+        (
+            "InvalidLaunchTemplateName.NotFoundException",
+            LaunchFailure::Refused(Refusal::Configuration),
+        ),
+        (
+            "MaxFleetCountExceeded",
+            LaunchFailure::Refused(Refusal::Limit),
+        ),
+        (
+            "RequestLimitExceeded",
+            LaunchFailure::Refused(Refusal::Throttled),
+        ),
+        ("IdempotentParameterMismatch", LaunchFailure::TokenUsed),
+        ("ServiceUnavailable", LaunchFailure::Unknown),
+    ] {
+        let server = MockServer::start().await;
+        answer(&server, "DescribeSubnets", SUBNETS).await;
+        Mock::given(body_string_contains("Action=CreateFleet&"))
+            .respond_with(refusal(code, "no"))
+            .mount(&server)
+            .await;
+        let launch = fleet(&server.uri()).launch(request(Vec::new())).await;
+        let error = launch.expect_err("a refusal");
+        assert_eq!(error.launch_failure(), failure, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_asks_for_instances_that_have_not_ended() {
+    let server = MockServer::start().await;
+    answer(&server, "DescribeInstances", &page("", None)).await;
+    fleet(&server.uri()).observe().await.expect("a look");
+    let sent = server.received_requests().await.expect("recorded requests");
+    let body = String::from_utf8(sent[0].body.clone()).expect("text");
+    assert!(body.contains("instance-state-name"), "{body}");
+    assert!(
+        body.contains("shutting-down") && !body.contains("=terminated"),
+        "{body}"
+    );
+}
+
+#[tokio::test]
+async fn everything_that_a_launch_template_makes_is_tagged_in_the_call_that_makes_it() {
+    let server = MockServer::start().await;
+    let made = r#"<CreateLaunchTemplateResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
+        <launchTemplate><launchTemplateId>lt-1</launchTemplateId></launchTemplate>
+        </CreateLaunchTemplateResponse>"#;
+    answer(&server, "CreateLaunchTemplate", made).await;
+    let spec = template::TemplateSpec {
+        stack: "ci".to_owned(),
+        name: "onspot-ci-a".to_owned(),
+        role: "worker".to_owned(),
+        runner: Some("a".to_owned()),
+        image: Image {
+            id: "ami-1".to_owned(),
+            name: "al2023".to_owned(),
+            architecture: "x86_64".to_owned(),
+            root_device: "/dev/xvda".to_owned(),
+            root_gb: 8,
+        },
+        instance_type: None,
+        disk_gb: None,
+        instance_profile: "p".to_owned(),
+        security_group: "sg-1".to_owned(),
+        user_data: String::new(),
+        tags: Tags::new().with("cost-center", "42"),
+    };
+    let plan = template::diff(&[spec], &std::collections::BTreeMap::new()).expect("a plan");
+    let (events, _seen) = tokio::sync::mpsc::unbounded_channel();
+    template::apply(&client(&server.uri()), &plan, &events)
+        .await
+        .expect("a template");
+    let sent = server.received_requests().await.expect("recorded requests");
+    let pairs: Vec<_> = url::form_urlencoded::parse(&sent[0].body)
+        .into_owned()
+        .collect();
+    for kind in ["instance", "volume", "network-interface", "launch-template"] {
+        let (key, _) = pairs
+            .iter()
+            .find(|(key, value)| value == kind && key.ends_with("ResourceType"))
+            .unwrap_or_else(|| panic!("{kind} is not tagged"));
+        let prefix = key.trim_end_matches("ResourceType");
+        let tagged = pairs
+            .iter()
+            .any(|(key, value)| key.starts_with(prefix) && value == "cost-center");
+        assert!(tagged, "{kind} lacks the organisation's tag");
+    }
 }

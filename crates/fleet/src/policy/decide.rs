@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, Demand, Policy, Reason, View, WorkerState, WorkerView};
-use crate::Lifecycle;
+use crate::{Lifecycle, Pool, Refusal};
 
 #[cfg(test)]
 mod tests;
@@ -56,8 +56,8 @@ struct Supply {
 impl Supply {
     fn count(policy: &Policy, view: &View, now: Timestamp) -> Self {
         let mut supply = Self::default();
-        for worker in &view.workers {
-            // Terminated ones count until EC2 says that they are gone: the limit is also
+        for worker in view.workers.iter().filter(|worker| counts(worker)) {
+            // Ones that were asked to end count until EC2 says that they do: the limit is also
             // about the account's quota.
             supply.instances += 1;
             if is_lost(policy, worker, now) {
@@ -66,7 +66,7 @@ impl Supply {
             match worker.state {
                 WorkerState::Launching | WorkerState::Booting => supply.coming += 1,
                 WorkerState::Busy { .. } => supply.busy += 1,
-                WorkerState::Idle { .. } | WorkerState::Draining { .. } => {}
+                WorkerState::Idle { .. } | WorkerState::Draining { .. } | WorkerState::Ending => {}
             }
             let free = free_places(policy, worker);
             match worker.lifecycle {
@@ -116,9 +116,15 @@ fn launches(
     wanted: &Wanted,
     now: Timestamp,
 ) -> Vec<Action> {
+    if view.boots.halted(now).is_some() {
+        return Vec::new();
+    }
     let mut room = policy.limit.saturating_sub(supply.instances);
     if policy.max_growth > 0 {
         room = room.min(policy.max_growth.saturating_sub(supply.coming));
+    }
+    if view.boots.are_doubtful() {
+        room = room.min(1_u32.saturating_sub(supply.coming));
     }
     let mut take = |places: u32| {
         let count = places.div_ceil(capacity(policy)).min(room);
@@ -156,18 +162,38 @@ fn usable_lifecycle(
     let waited = policy
         .on_demand_after
         .is_some_and(|after| demand.longest_wait >= after);
-    let fallback = demand.waiting > 0 && waited && has_pool(view, Lifecycle::OnDemand, now);
+    let fallback = demand.waiting > 0
+        && waited
+        && are_dry(view, policy.lifecycle, now)
+        && has_pool(view, Lifecycle::OnDemand, now);
     fallback.then_some(Lifecycle::OnDemand)
 }
 
-/// Whether some pool of this lifecycle may have capacity.
+/// Whether something may be launched of this lifecycle.
 fn has_pool(view: &View, lifecycle: Lifecycle, now: Timestamp) -> bool {
-    let mut pools = view
-        .candidates
+    let mut pools = pools_of(view, lifecycle).peekable();
+    view.pools.halted(lifecycle, now).is_none()
+        && (pools.peek().is_none() || pools.any(|pool| !view.pools.is_out(pool, now)))
+}
+
+/// Whether it is capacity that is missing, in every pool that could have any: not permission, not
+/// a quota, not money. Only then is something dearer a way out.
+fn are_dry(view: &View, lifecycle: Lifecycle, now: Timestamp) -> bool {
+    if let Some(halted) = view.pools.halted(lifecycle, now) {
+        return halted.refusal == Refusal::Capacity;
+    }
+    let refusals = pools_of(view, lifecycle)
+        .map(|pool| view.pools.why_out(pool, now).map(|refused| refused.refusal));
+    let of_use: Vec<_> = refusals
+        .filter(|why| *why != Some(Refusal::NotOffered) && *why != Some(Refusal::Configuration))
+        .collect();
+    !of_use.is_empty() && of_use.iter().all(|why| *why == Some(Refusal::Capacity))
+}
+
+fn pools_of(view: &View, lifecycle: Lifecycle) -> impl Iterator<Item = &Pool> {
+    view.candidates
         .iter()
-        .filter(|pool| pool.lifecycle == lifecycle)
-        .peekable();
-    pools.peek().is_none() || pools.any(|pool| !view.pools.is_dry(pool, now))
+        .filter(move |pool| pool.lifecycle == lifecycle)
 }
 
 /// Idle workers that are used up, above the limit, or idle for too long and not needed.
@@ -197,7 +223,8 @@ fn drains(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<
         .map(|(worker, _)| free_places(policy, worker))
         .sum();
     let mut spare = places.saturating_sub(needed);
-    let mut above_limit = view.workers.len().saturating_sub(policy.limit as usize);
+    let counted = view.workers.iter().filter(|worker| counts(worker)).count();
+    let mut above_limit = counted.saturating_sub(policy.limit as usize);
     let idle_time = SignedDuration::try_from(policy.idle_time).unwrap_or(SignedDuration::MAX);
 
     let not_needed = idle.into_iter().filter(|(worker, idle_for)| {
@@ -225,12 +252,17 @@ fn free_places(policy: &Policy, worker: &WorkerView) -> u32 {
             capacity(policy)
         }
         WorkerState::Busy { free, .. } => free,
-        WorkerState::Draining { .. } => 0,
+        WorkerState::Draining { .. } | WorkerState::Ending => 0,
     };
     match policy.max_uses {
         0 => free,
         max => free.min(max.saturating_sub(worker.uses)),
     }
+}
+
+/// Whether a worker counts against the limit.
+fn counts(worker: &WorkerView) -> bool {
+    worker.state != WorkerState::Ending
 }
 
 /// Whether a worker has had as many jobs as it may.

@@ -1,30 +1,59 @@
-//! A memory of pools that had no capacity, so that they are not asked again at once.
-
-use std::collections::BTreeMap;
+//! A memory of what EC2 refused, so that it is not asked for again at once.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Pool, PoolError};
+use crate::{Lifecycle, Pool, PoolError, Refusal};
 
 /// How long a pool without capacity is left alone.
 pub const DRY_FOR: SignedDuration = SignedDuration::from_mins(3);
-/// How long a pool is left alone that failed for another reason, such as throttling.
-const FAILED_FOR: SignedDuration = SignedDuration::from_secs(30);
+/// How long a pool is left alone whose zone does not have the type.
+const NOT_OFFERED_FOR: SignedDuration = SignedDuration::from_hours(1);
+/// After this much more time nothing is remembered of a refusal, not even how often it came.
+const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
-/// What is known about pools. A plain value: who keeps it decides where it lives.
+/// What is known of pools, and of launches as a whole. A plain value: who keeps it decides where
+/// it lives.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pools {
-    dry: Vec<Dry>,
+    refused: Vec<Refused>,
 }
 
-/// A pool that gave nothing.
+/// Something that EC2 refused to launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Dry {
-    pool: Pool,
+pub struct Refused {
+    /// What it was.
+    pub what: Extent,
+    /// Why, in our words.
+    pub refusal: Refusal,
+    /// EC2's error code, for example `InsufficientInstanceCapacity`.
+    pub code: String,
+    /// EC2's message.
+    pub message: String,
+    /// Until when it is not asked for again.
+    pub until: Timestamp,
     since: Timestamp,
-    until: Timestamp,
-    code: String,
+    /// How often in a row.
+    times: u32,
+}
+
+/// How far a refusal goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Extent {
+    /// One pool.
+    Pool(Pool),
+    /// All launches that are paid for like this.
+    All(Lifecycle),
+}
+
+impl Extent {
+    fn lifecycle(&self) -> Lifecycle {
+        match self {
+            Self::Pool(pool) => pool.lifecycle,
+            Self::All(lifecycle) => *lifecycle,
+        }
+    }
 }
 
 impl Pools {
@@ -33,54 +62,160 @@ impl Pools {
         Self::default()
     }
 
-    /// Remembers a launch error: for three minutes if the pool has no capacity, for half a
-    /// minute if it failed otherwise. What is too old to matter is forgotten.
+    /// Remembers that a pool gave nothing. What is too old to matter is forgotten.
     pub fn note(&mut self, error: &PoolError, now: Timestamp) {
-        self.dry
-            .retain(|dry| dry.lasts(now) && dry.pool != error.pool);
-        let lasting = if error.is_capacity() {
-            DRY_FOR
+        let what = if error.pool.is_known() {
+            Extent::Pool(error.pool.clone())
         } else {
-            FAILED_FOR
+            Extent::All(error.pool.lifecycle)
         };
-        self.dry.push(Dry {
-            pool: error.pool.clone(),
+        let refusal = error.refusal();
+        self.remember(what, refusal, &error.code, &error.message, now);
+    }
+
+    /// Remembers that a call failed that was to launch instances of this lifecycle. What is wrong
+    /// with the configuration is wrong with it for all.
+    pub fn note_call(
+        &mut self,
+        lifecycle: Lifecycle,
+        refusal: Refusal,
+        code: &str,
+        message: &str,
+        now: Timestamp,
+    ) {
+        let all = [Lifecycle::Spot, Lifecycle::OnDemand];
+        let wrong = refusal == Refusal::Configuration;
+        for each in all.into_iter().filter(|each| wrong || *each == lifecycle) {
+            self.remember(Extent::All(each), refusal, code, message, now);
+        }
+    }
+
+    fn remember(
+        &mut self,
+        what: Extent,
+        refusal: Refusal,
+        code: &str,
+        message: &str,
+        now: Timestamp,
+    ) {
+        let before = self
+            .refused
+            .iter()
+            .find(|old| old.what == what && old.refusal == refusal && old.since <= now);
+        let times = before.map_or(0, |old| old.times).saturating_add(1);
+        self.refused.retain(|old| {
+            let forgotten = old.until.saturating_add(FORGET_AFTER);
+            old.since <= now && old.what != what && forgotten.is_ok_and(|at| now < at)
+        });
+        self.refused.push(Refused {
+            what,
+            refusal,
+            code: code.to_owned(),
+            message: message.to_owned(),
             since: now,
-            until: now.saturating_add(lasting).unwrap_or(Timestamp::MAX),
-            code: error.code.clone(),
+            until: now
+                .saturating_add(pause(refusal, times))
+                .unwrap_or(Timestamp::MAX),
+            times,
         });
     }
 
     /// Remembers that a pool had capacity after all.
     pub fn note_launched(&mut self, pool: &Pool) {
-        self.dry.retain(|dry| dry.pool != *pool);
+        let all = Extent::All(pool.lifecycle);
+        self.refused
+            .retain(|old| old.what != all && !matches!(&old.what, Extent::Pool(of) if of == pool));
     }
 
-    /// Whether `pool` failed so recently that it should be left alone.
-    pub fn is_dry(&self, pool: &Pool, now: Timestamp) -> bool {
-        self.dry
-            .iter()
-            .any(|dry| dry.pool == *pool && dry.lasts(now))
+    /// Forgets what was wrong with the configuration: it has changed.
+    pub fn note_new_configuration(&mut self) {
+        let stays = |old: &Refused| {
+            !matches!(
+                old.refusal,
+                Refusal::Configuration | Refusal::NotOffered | Refusal::Price
+            )
+        };
+        self.refused.retain(stays);
     }
 
-    /// The pools to leave alone now, with EC2's error code.
-    pub fn dry(&self, now: Timestamp) -> BTreeMap<&Pool, &str> {
-        let lasting = self.dry.iter().filter(|dry| dry.lasts(now));
-        lasting.map(|dry| (&dry.pool, dry.code.as_str())).collect()
+    /// Whether `pool` failed so recently that it should be left alone, by itself or with all of
+    /// its lifecycle.
+    pub fn is_out(&self, pool: &Pool, now: Timestamp) -> bool {
+        self.why_out(pool, now).is_some()
+    }
+
+    /// Why `pool` is left alone, if it is.
+    pub fn why_out(&self, pool: &Pool, now: Timestamp) -> Option<&Refused> {
+        self.now(now).find(|refused| match &refused.what {
+            Extent::Pool(of) => of == pool,
+            Extent::All(lifecycle) => *lifecycle == pool.lifecycle,
+        })
+    }
+
+    /// Why nothing of this lifecycle is launched, whatever the pool.
+    pub fn halted(&self, lifecycle: Lifecycle, now: Timestamp) -> Option<&Refused> {
+        self.now(now)
+            .find(|refused| refused.what == Extent::All(lifecycle))
+    }
+
+    /// The pools to leave alone now.
+    pub fn out(&self, now: Timestamp) -> impl Iterator<Item = &Pool> {
+        self.now(now).filter_map(|refused| match &refused.what {
+            Extent::Pool(pool) => Some(pool),
+            Extent::All(_) => None,
+        })
+    }
+
+    /// Whether something is wrong with the configuration of launches.
+    pub fn is_misconfigured(&self, now: Timestamp) -> bool {
+        self.now(now)
+            .any(|refused| refused.refusal == Refusal::Configuration)
+    }
+
+    /// All that is refused now to instances of this lifecycle.
+    pub fn refused(&self, lifecycle: Lifecycle, now: Timestamp) -> impl Iterator<Item = &Refused> {
+        self.now(now)
+            .filter(move |refused| refused.what.lifecycle() == lifecycle)
+    }
+
+    fn now(&self, now: Timestamp) -> impl Iterator<Item = &Refused> {
+        self.refused.iter().filter(move |old| old.lasts(now))
     }
 }
 
-impl Dry {
+impl Refused {
     /// Whether the memory still counts. A clock that was set back does not extend it.
     fn lasts(&self, now: Timestamp) -> bool {
         self.since <= now && now < self.until
     }
 }
 
+/// How long what was refused `times` times in a row is left alone.
+fn pause(refusal: Refusal, times: u32) -> SignedDuration {
+    let doubling = |first: SignedDuration, longest: SignedDuration| {
+        let factor = 2_i32.saturating_pow(times.saturating_sub(1).min(16));
+        first
+            .checked_mul(factor)
+            .map_or(longest, |pause| pause.min(longest))
+    };
+    match refusal {
+        // Spot prices change as slowly as capacity does.
+        Refusal::Capacity | Refusal::Price => DRY_FOR,
+        Refusal::NotOffered => NOT_OFFERED_FOR,
+        Refusal::Limit => doubling(SignedDuration::from_mins(1), SignedDuration::from_mins(15)),
+        Refusal::Throttled | Refusal::Fault => {
+            doubling(SignedDuration::from_secs(15), SignedDuration::from_mins(5))
+        }
+        // Somebody has to do something, and may not be able to tell us.
+        Refusal::Configuration => {
+            doubling(SignedDuration::from_mins(10), SignedDuration::from_hours(1))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Lifecycle;
 
     const START: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -108,27 +243,76 @@ mod tests {
     fn a_dry_pool_is_left_alone_for_three_minutes() {
         let mut pools = Pools::new();
         pools.note(&error("a", "InsufficientInstanceCapacity"), START);
-        assert!(pools.is_dry(&pool("a"), after(0)));
-        assert!(pools.is_dry(&pool("a"), after(179)));
-        assert!(!pools.is_dry(&pool("a"), after(180)));
-        assert!(!pools.is_dry(&pool("b"), after(0)));
+        assert!(pools.is_out(&pool("a"), after(0)));
+        assert!(pools.is_out(&pool("a"), after(179)));
+        assert!(!pools.is_out(&pool("a"), after(180)));
+        assert!(!pools.is_out(&pool("b"), after(0)));
     }
 
     #[test]
-    fn any_other_failure_keeps_it_away_for_a_moment() {
+    fn a_limit_that_stays_is_asked_for_ever_more_rarely() {
         let mut pools = Pools::new();
-        pools.note(&error("a", "RequestLimitExceeded"), START);
-        assert!(pools.is_dry(&pool("a"), after(29)));
-        assert!(!pools.is_dry(&pool("a"), after(30)));
+        let mut now = START;
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            pools.note(&error("a", "MaxSpotInstanceCountExceeded"), now);
+            let until = pools.why_out(&pool("a"), now).map(|refused| refused.until);
+            let until = until.expect("it is left alone");
+            pauses.push(now.duration_until(until).as_secs());
+            now = until;
+        }
+        assert_eq!(pauses, [60, 120, 240, 480, 900, 900]);
+        pools.note_launched(&pool("a"));
+        pools.note(&error("a", "MaxSpotInstanceCountExceeded"), now);
+        assert!(!pools.is_out(&pool("a"), now + SignedDuration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_type_that_a_zone_lacks_takes_only_that_pool_out_and_for_long() {
+        let mut pools = Pools::new();
+        pools.note(&error("a", "Unsupported"), START);
+        assert!(pools.is_out(&pool("a"), after(3599)));
+        assert!(!pools.is_out(&pool("b"), after(1)));
+        assert_eq!(pools.halted(Lifecycle::Spot, after(1)), None);
+    }
+
+    #[test]
+    fn a_wrong_configuration_stops_spot_and_on_demand_and_a_new_one_starts_them_again() {
+        let mut pools = Pools::new();
+        let (code, message) = ("InvalidAMIID.NotFound", "no such image");
+        pools.note_call(
+            Lifecycle::Spot,
+            Refusal::Configuration,
+            code,
+            message,
+            START,
+        );
+        for lifecycle in [Lifecycle::Spot, Lifecycle::OnDemand] {
+            let halted = pools.halted(lifecycle, after(599)).expect("it is halted");
+            assert_eq!(halted.refusal, Refusal::Configuration);
+        }
+        assert!(pools.is_out(&pool("a"), after(1)));
+        pools.note_new_configuration();
+        assert_eq!(pools.halted(Lifecycle::Spot, after(1)), None);
+    }
+
+    #[test]
+    fn a_throttled_call_keeps_its_own_lifecycle_waiting_for_a_moment() {
+        let mut pools = Pools::new();
+        let (code, message) = ("RequestLimitExceeded", "slow down");
+        pools.note_call(Lifecycle::Spot, Refusal::Throttled, code, message, START);
+        assert!(pools.halted(Lifecycle::Spot, after(14)).is_some());
+        assert!(pools.halted(Lifecycle::Spot, after(15)).is_none());
+        assert!(pools.halted(Lifecycle::OnDemand, after(1)).is_none());
     }
 
     #[test]
     fn a_launch_or_a_clock_set_back_ends_the_memory() {
         let mut pools = Pools::new();
         pools.note(&error("a", "UnfulfillableCapacity"), START);
-        assert!(!pools.is_dry(&pool("a"), after(-1)));
+        assert!(!pools.is_out(&pool("a"), after(-1)));
         pools.note_launched(&pool("a"));
-        assert!(!pools.is_dry(&pool("a"), after(1)));
+        assert!(!pools.is_out(&pool("a"), after(1)));
     }
 
     #[test]
@@ -138,8 +322,8 @@ mod tests {
             let zone = ["a", "b", "c"][usize::try_from(second % 3).unwrap()];
             pools.note(&error(zone, "InsufficientInstanceCapacity"), after(second));
         }
-        assert_eq!(pools.dry(after(1000)).len(), 3);
-        pools.note(&error("d", "InsufficientInstanceCapacity"), after(5000));
-        assert_eq!(pools.dry.len(), 1);
+        assert_eq!(pools.out(after(1000)).count(), 3);
+        pools.note(&error("d", "InsufficientInstanceCapacity"), after(9000));
+        assert_eq!(pools.refused.len(), 1);
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{Ec2Fleet, WORKER};
 use crate::instance::UNKNOWN;
 use crate::tagging::tag_specification;
-use crate::{FleetError, InstanceId, Lifecycle, Pool};
+use crate::{FleetError, InstanceId, Lifecycle, Pool, Refusal};
 
 /// Most overrides that `CreateFleet` accepts.
 const MAX_OVERRIDES: usize = 300;
@@ -66,35 +66,9 @@ pub struct PoolError {
 }
 
 impl PoolError {
-    /// Whether the pool has no capacity for now, or none for this account, so that another
-    /// pool should be tried.
-    pub fn is_capacity(&self) -> bool {
-        self.is_quota()
-            || matches!(
-                self.code.as_str(),
-                "InsufficientInstanceCapacity"
-                    | "InsufficientCapacity"
-                    | "InsufficientCapacityOnHost"
-                    | "InsufficientFreeAddressesInSubnet"
-                    | "InsufficientHostCapacity"
-                    | "ReservationCapacityExceeded"
-                    | "SpotMaxPriceTooLow"
-                    | "UnfulfillableCapacity"
-                    | "Unsupported"
-            )
-    }
-
-    /// Whether it is the account's quota that is used up.
-    pub fn is_quota(&self) -> bool {
-        matches!(
-            self.code.as_str(),
-            "InstanceLimitExceeded"
-                | "MaxFleetCountExceeded"
-                | "MaxSpotFleetRequestCountExceeded"
-                | "MaxSpotInstanceCountExceeded"
-                | "TargetCapacityLimitExceededException"
-                | "VcpuLimitExceeded"
-        )
+    /// What that means for the next launch.
+    pub fn refusal(&self) -> Refusal {
+        Refusal::of(&self.code, &self.message)
     }
 }
 
