@@ -25,7 +25,7 @@ pub const CONTENT: &str = "onspot:content";
 
 /// Raised when [`apply()`] makes something else of the same [`TemplateSpec`], so that
 /// existing templates get a new version.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// The longest user-data that EC2 accepts, in bytes before it is encoded.
 const MAX_USER_DATA: usize = 16 * 1024;
 

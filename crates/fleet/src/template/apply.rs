@@ -123,7 +123,10 @@ fn data(spec: &TemplateSpec) -> RequestLaunchTemplateData {
         .name(&spec.instance_profile)
         .build();
     let tags = spec.instance_tags();
-    // No tags for spot requests: with them EC2 refuses the same template for on-demand.
+    // Everything that comes with an instance gets the tags: an organisation may forbid to make
+    // what has none. But not spot requests: with their tags EC2 refuses the same template for
+    // on-demand ("You cannot specify tags for Spot instances requests if there are no Spot
+    // instances requests being created").
     RequestLaunchTemplateData::builder()
         .image_id(&spec.image.id)
         .set_instance_type(spec.instance_type.as_deref().map(InstanceType::from))
@@ -135,6 +138,7 @@ fn data(spec: &TemplateSpec) -> RequestLaunchTemplateData {
         .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
         .tag_specifications(template_tags(ResourceType::Instance, &tags))
         .tag_specifications(template_tags(ResourceType::Volume, &tags))
+        .tag_specifications(template_tags(ResourceType::NetworkInterface, &tags))
         .build()
 }
 
