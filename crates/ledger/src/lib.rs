@@ -13,6 +13,7 @@ mod record;
 mod s3;
 mod state;
 mod store;
+mod work;
 
 pub use error::Error;
 pub use ids::{BootId, JobKey, ManagerId, RunnerName, WorkerId};
@@ -29,3 +30,4 @@ pub use record::{
 pub use s3::{DEFAULT_PREFIX, S3Ledger};
 pub use state::{Attempt, AttemptPhase, Intake, Interruption, State, Step};
 pub use store::{Answer, Condition, ETag, Ledger, Listed, Put};
+pub use work::has_work;

@@ -1,8 +1,6 @@
 //! Why a manager does not report, from the outside: what Auto Scaling says, what EC2 says, and
 //! the end of the console.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use onspot_fleet::group::MANAGER;
 use onspot_fleet::{Instance, InstanceState};
 
@@ -28,8 +26,9 @@ pub(crate) async fn of_managers(clients: &Clients, names: &Names) -> Vec<String>
         lines.push(state_of(manager));
     }
     if let Some(newest) = managers.first() {
-        let console = console(clients, newest.id.as_str()).await;
-        match tail(&console) {
+        let console = onspot_fleet::console(&clients.ec2, &newest.id).await;
+        let console = console.ok().flatten().unwrap_or_default();
+        match onspot_fleet::tail(&console, TAIL) {
             tail if tail.is_empty() => lines.push("its console is empty so far".to_owned()),
             tail => {
                 lines.push(format!("the end of the console of {}:", newest.id));
@@ -70,54 +69,4 @@ async fn failed_activities(clients: &Clients, group: &str) -> Vec<String> {
     failed
         .map(|message| format!("Auto Scaling: {message}"))
         .collect()
-}
-
-/// What an instance wrote to its console; empty when EC2 has nothing yet.
-pub(crate) async fn console(clients: &Clients, instance: &str) -> String {
-    // The latest output is there for Nitro instances only; for others there is the first.
-    for latest in [true, false] {
-        let call = clients
-            .ec2
-            .get_console_output()
-            .instance_id(instance)
-            .latest(latest);
-        if let Ok(answer) = call.send().await
-            && let Some(output) = answer.output
-        {
-            let bytes = STANDARD
-                .decode(output.trim())
-                .unwrap_or_else(|_| output.into_bytes());
-            return String::from_utf8_lossy(&bytes).into_owned();
-        }
-    }
-    String::new()
-}
-
-/// The last lines, and before them the ones that the boot script marked as failed.
-fn tail(console: &str) -> Vec<&str> {
-    let lines: Vec<_> = console
-        .lines()
-        .map(str::trim_end)
-        .filter(|l| !l.is_empty())
-        .collect();
-    let cut = lines.len().saturating_sub(TAIL);
-    let failed = lines[..cut]
-        .iter()
-        .filter(|line| line.contains("onspot boot: FAILED"));
-    failed.chain(&lines[cut..]).copied().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_failure_is_shown_even_if_much_follows() {
-        let mut console = "boot\nonspot boot: FAILED with status 1 at line 9: get\n".to_owned();
-        console.push_str(&"noise\r\n\n".repeat(50));
-        let tail = tail(&console);
-        assert_eq!(tail.len(), TAIL + 1);
-        assert!(tail[0].contains("FAILED"));
-        assert_eq!(tail[1], "noise");
-    }
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use onspot_fleet::{Instance, InstanceId, InstanceState, WORKER, instances};
-use onspot_ledger::{Ledger, Overview, Phase, State, Watched, WorkerId};
+use onspot_fleet::{Instance, InstanceId, WORKER, instances};
+use onspot_ledger::{Ledger, Overview, Watched, WorkerId};
 use onspot_reconcile::{EventSender, Step};
 use tokio::time::{Instant, sleep};
 
@@ -20,23 +20,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// The workers among `instances` whose runner `spec` does not have. Pure.
 pub(crate) fn strays(spec: &Spec, instances: &[Instance]) -> Vec<Instance> {
     let known: BTreeSet<&str> = spec.runners.iter().map(|r| r.name.as_str()).collect();
-    let billed = |state: InstanceState| {
-        !matches!(
-            state,
-            InstanceState::ShuttingDown | InstanceState::Terminated
-        )
-    };
-    instances
-        .iter()
-        .filter(|instance| instance.tags.role() == Some(WORKER) && billed(instance.state))
-        .filter(|instance| {
-            instance
-                .tags
-                .runner()
-                .is_none_or(|name| !known.contains(name))
-        })
-        .cloned()
-        .collect()
+    onspot_fleet::strays(&known, instances)
 }
 
 /// Terminates strays as soon as their jobs are over, and waits for that for `patience`.
@@ -141,19 +125,12 @@ impl Watch {
         if watched.silent_for(counter, self.since.elapsed()) > self.takeover {
             return false;
         }
-        let known = |id: u64| state.is_some_and(|state| state.jobs.contains_key(&id));
-        let on_its_way = seen.records.iter().any(|(job, record)| {
-            let id = job.rsplit('/').next().and_then(|id| id.parse().ok());
-            matches!(&record.phase, Phase::Assigned { worker } if of_instance(worker))
-                && id.is_some_and(|id| !known(id))
+        let records = seen.records.iter().filter_map(|(job, record)| {
+            let id = job.rsplit('/').next()?;
+            Some((id.parse().ok()?, record))
         });
-        on_its_way || state.is_some_and(has_jobs)
+        onspot_ledger::has_work(instance.id.as_str(), &seen.states, records)
     }
-}
-
-/// Whether the worker says that some job of its is not over.
-fn has_jobs(state: &State) -> bool {
-    state.jobs.values().any(|attempt| !attempt.phase.is_over())
 }
 
 #[cfg(test)]

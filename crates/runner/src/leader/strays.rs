@@ -1,0 +1,146 @@
+//! Workers of runners that nobody has any more: ended by whoever leads, once their jobs are over.
+//!
+//! `onspot up` ends them as well, when it is what removes a runner. This is for those that it left
+//! because they were busy, for instances that came late, and for tags that somebody has edited.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use onspot_fleet::{Instance, InstanceId};
+use onspot_ledger::{RunnerName, has_work};
+use tokio_util::sync::CancellationToken;
+
+use super::chain;
+use super::round::{Rounds, Turn};
+use crate::capacity::Capacity;
+use crate::clock::Clock;
+
+/// Between two looks for strays.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
+/// For how long one must have been a stray: another manager may know more, and lead soon.
+const GRACE: Duration = Duration::from_mins(15);
+
+/// The strays of a stack.
+pub(super) struct Strays {
+    capacity: Option<Arc<dyn Capacity>>,
+    runners: Vec<RunnerName>,
+    clock: Clock,
+    /// Each with when it was seen first.
+    seen: Mutex<BTreeMap<InstanceId, Duration>>,
+}
+
+impl Strays {
+    /// Looks by way of `capacity`, which may be any runner's: what is looked for has none.
+    pub(super) fn new(
+        capacity: Option<Arc<dyn Capacity>>,
+        runners: Vec<RunnerName>,
+        clock: Clock,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            capacity,
+            runners,
+            clock,
+            seen: Mutex::default(),
+        })
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Duration>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks every few minutes until stopped.
+    pub(super) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let Some(capacity) = self.capacity.clone() else {
+            return;
+        };
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            match capacity.strays(self.runners.clone()).await {
+                Ok(found) => self.see(&found, self.clock.steady()),
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "no look for stray workers");
+                }
+            }
+        }
+    }
+
+    fn see(&self, found: &[Instance], steady: Duration) {
+        let mut seen = self.seen();
+        seen.retain(|known, _| found.iter().any(|instance| instance.id == *known));
+        for instance in found {
+            seen.entry(instance.id.clone()).or_insert(steady);
+        }
+    }
+
+    /// Those that have been strays for long enough.
+    fn old(&self, steady: Duration) -> Vec<InstanceId> {
+        let seen = self.seen();
+        let old = seen
+            .iter()
+            .filter(|(_, since)| steady.saturating_sub(**since) >= GRACE);
+        old.map(|(instance, _)| instance.clone()).collect()
+    }
+
+    /// Ends instances in the background. One that stays is seen again, and ended after another
+    /// time of grace.
+    fn end(self: &Arc<Self>, instances: Vec<InstanceId>) {
+        let Some(capacity) = self.capacity.clone().filter(|_| !instances.is_empty()) else {
+            return;
+        };
+        tracing::warn!(?instances, "terminating workers that belong to no runner");
+        self.seen().retain(|known, _| !instances.contains(known));
+        tokio::spawn(async move {
+            if let Err(error) = capacity.terminate(instances).await {
+                tracing::warn!(error = %chain(&error), "stray workers could not be terminated");
+            }
+        });
+    }
+}
+
+impl Rounds {
+    /// Ends strays that have nothing to do any more.
+    pub(super) fn end_strays(&self, turn: &Turn) {
+        let old = self.strays.old(self.context.clock.steady()).into_iter();
+        let idle = old
+            .filter(|instance| !self.belongs(turn, instance) && !self.is_at_work(turn, instance));
+        self.strays.end(idle.collect());
+    }
+
+    /// Whether the ledger, or a look by id, says that it is a worker of a runner of ours, whatever
+    /// its tags say.
+    fn belongs(&self, turn: &Turn, instance: &InstanceId) -> bool {
+        let ordered = turn.snapshot.orders.iter().any(|(worker, order)| {
+            worker.instance() == instance.as_str()
+                && self.context.runners.contains_key(&order.value.runner)
+        });
+        let listed = turn.fleets.values().any(|fleet| {
+            let mut machines = fleet.machines.values();
+            machines.any(|machine| machine.instance == *instance)
+        });
+        ordered || listed
+    }
+
+    fn is_at_work(&self, turn: &Turn, instance: &InstanceId) -> bool {
+        let states = &turn.snapshot.states;
+        let mut workers = states.keys().chain(turn.snapshot.unreadable.keys());
+        let worker = workers.find(|worker| worker.instance() == instance.as_str());
+        // After so much silence it has lost its lease, and has killed its jobs itself.
+        if worker.is_some_and(|w| self.memory.silent_for(w) >= self.context.timing.takeover) {
+            return false;
+        }
+        // What it says can't be read, but it is alive.
+        if worker.is_some_and(|worker| turn.snapshot.unreadable.contains_key(worker)) {
+            return true;
+        }
+        let states = states.iter().map(|(worker, state)| (worker, &state.value));
+        let records = turn.snapshot.records.iter();
+        let records = records.map(|(job, record)| (job.id, &record.value));
+        has_work(instance.as_str(), states, records)
+    }
+}
