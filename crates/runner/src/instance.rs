@@ -15,7 +15,7 @@ use crate::coordinator::GitLabJobs;
 use crate::imds::Imds;
 use crate::settings::WorkerSettings;
 use crate::setup::{SetupError, client_on, docker_settings, log_limit};
-use crate::worker::{CachePlace, WorkerContext, watch_for_interruption, work};
+use crate::worker::{CachePlace, WorkEnd, WorkerContext, watch_for_interruption, work};
 
 /// Between two tries to reach what a booting instance may not have yet.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -36,24 +36,24 @@ pub struct InstanceContext {
     pub helper_binary: PathBuf,
 }
 
-/// Runs jobs until `shutdown`.
+/// Runs jobs until `shutdown`, or until the machine is to be ended.
 ///
 /// # Errors
 /// If jobs can't be run on this host, or another agent has taken over.
 pub async fn run_worker(
     context: InstanceContext,
     shutdown: CancellationToken,
-) -> Result<(), SetupError> {
+) -> Result<WorkEnd, SetupError> {
     let settings = context.settings;
     let runner = runner_of(&settings)?;
     let clock = Clock::system();
     let instance = tokio::select! {
         instance = instance_id(&context.imds) => instance,
-        () = shutdown.cancelled() => return Ok(()),
+        () = shutdown.cancelled() => return Ok(WorkEnd::Stopped),
     };
     let executor = tokio::select! {
         executor = docker(&runner, settings.slots, &context.helper_binary) => executor?,
-        () = shutdown.cancelled() => return Ok(()),
+        () = shutdown.cancelled() => return Ok(WorkEnd::Stopped),
     };
     let cache = cache_of(&settings, &runner, context.s3);
     let (tell, interruption) = watch::channel(None);
@@ -74,6 +74,7 @@ pub async fn run_worker(
         lease_file: Some(settings.lease_file),
         interruption,
         milestones,
+        ends_itself: true,
         timing: settings.timing,
     };
     Ok(work(Arc::new(worker), shutdown).await?)

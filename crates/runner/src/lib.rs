@@ -18,4 +18,4 @@ pub use instance::{InstanceContext, run_worker};
 pub use local::{LocalOptions, run_local};
 pub use manager::{ManagerContext, run_manager};
 pub use setup::{SetupError, fleet_spec};
-pub use worker::watchdog;
+pub use worker::{Retirement, WorkEnd, watchdog};

@@ -102,6 +102,7 @@ pub async fn run_local(
             lease_file: None,
             interruption: watch::channel(None).1,
             milestones: Vec::new(),
+            ends_itself: false,
         });
     }
     let leader = Arc::new(LeaderContext {

@@ -18,15 +18,18 @@ mod keeper;
 mod lease;
 mod orders;
 mod result;
+mod retire;
 
 pub use cache::CachePlace;
-pub use context::{WorkerContext, WorkerError};
+pub use context::{WorkEnd, WorkerContext, WorkerError};
 pub use interruption::watch_for_interruption;
 pub use lease::{LeaseFileError, watchdog};
+pub use retire::Retirement;
 
 use job::{AttemptJob, Ended};
 use keeper::Keeper;
 use orders::{Present, Todo};
+use retire::Listener;
 
 /// How long a stopping worker waits for its jobs to be killed and given up.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -46,20 +49,28 @@ pub(crate) struct Agent {
     tasks: JoinSet<(u64, Ended)>,
     /// The jobs were given up because the machine will be taken away.
     gave_up: bool,
+    listener: Listener,
+    /// Why nothing more is taken, and the machine ends when what runs has ended.
+    retiring: Option<Retirement>,
 }
 
-/// Runs jobs until `shutdown`; then gives them up, so that others can take them at once.
+/// Runs jobs until `shutdown`; then gives them up, so that others can take them at once. Ends by
+/// itself when the worker is of no use any more.
 pub async fn work(
     context: Arc<WorkerContext>,
     shutdown: CancellationToken,
-) -> Result<(), WorkerError> {
+) -> Result<WorkEnd, WorkerError> {
     let executor = Arc::clone(&context.executor);
+    let patience = context.ends_itself.then_some(context.timing.leaderless);
     let mut agent = tokio::select! {
         () = shutdown.cancelled() => {
             close(&*executor).await;
-            return Ok(());
+            return Ok(WorkEnd::Stopped);
         }
         agent = Agent::start(context) => agent?,
+        () = tokio::time::sleep(patience.unwrap_or_default()), if patience.is_some() => {
+            return Ok(WorkEnd::Retired(Retirement::NoLeader(patience.unwrap_or_default())));
+        }
     };
     let mut polls = tokio::time::interval(agent.context.timing.order_poll);
     polls.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -71,7 +82,7 @@ pub async fn work(
         tokio::select! {
             () = shutdown.cancelled() => {
                 agent.give_everything_up("its worker was stopped").await;
-                return Ok(());
+                return Ok(WorkEnd::Stopped);
             }
             () = keeper::turns_true(&mut superseded) => {
                 agent.stop_all(Stop::Abort);
@@ -88,12 +99,15 @@ pub async fn work(
         }
         // A ledger that hangs must not keep the agent from what is more urgent.
         tokio::select! {
-            read = agent.follow_order() => if let Err(error) = read {
+            read = agent.look_around() => if let Err(error) = read {
                 tracing::warn!(%error, "the order could not be read");
             },
             () = shutdown.cancelled() => {}
             () = keeper::turns_true(&mut superseded) => {}
             () = lease.ended() => agent.stop_all(Stop::Abort),
+        }
+        if let Some(why) = agent.retires().await {
+            return Ok(WorkEnd::Retired(why));
         }
     }
 }
@@ -137,12 +151,15 @@ impl Agent {
         state.milestones.extend(context.milestones.iter().cloned());
         state.milestones.push(Step::new("agent", now));
         let keeper = Keeper::start(&context, state, stored);
+        let listener = Listener::new(context.clock.steady());
         let mut agent = Self {
             context,
             keeper,
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
             gave_up: false,
+            listener,
+            retiring: None,
         };
         let mut superseded = agent.keeper.superseded();
         tokio::select! {
@@ -189,6 +206,17 @@ impl Agent {
         }
     }
 
+    /// Follows the order, and hears whether somebody leads.
+    async fn look_around(&mut self) -> Result<(), Error> {
+        let followed = self.follow_order().await;
+        if self.context.ends_itself {
+            let (timing, steady) = (&self.context.timing, self.context.clock.steady());
+            let ledger = &*self.context.ledger;
+            self.listener.look(ledger, timing, steady).await;
+        }
+        followed
+    }
+
     /// Reads the order and does what it says.
     pub(crate) async fn follow_order(&mut self) -> Result<(), Error> {
         let key = Key::order(&self.context.id);
@@ -207,6 +235,7 @@ impl Agent {
             slots: usize::try_from(self.context.slots).unwrap_or(usize::MAX),
             lease: self.keeper.lease_holds(),
             max_builds: self.context.max_builds,
+            retiring: self.retiring.is_some(),
         };
         let state = self.keeper.state();
         for todo in orders::todo(&order, &state, &present) {
@@ -226,7 +255,11 @@ impl Agent {
     /// Forgets what the order has forgotten, and says how the intake stands.
     fn keep_up(&self, order: &Order, state: &State) {
         let held: Vec<u64> = self.running.keys().copied().collect();
-        let intake = orders::intake(order, state, self.context.max_builds, &held);
+        let intake = if self.retiring.is_some() {
+            orders::closed(state, &held)
+        } else {
+            orders::intake(order, state, self.context.max_builds, &held)
+        };
         let mut next = state.clone();
         next.forget_released(order, |job| held.contains(&job));
         if next.jobs.len() != state.jobs.len() || intake != state.intake {
@@ -328,6 +361,30 @@ impl Agent {
                 tracing::warn!(slot, %error, "no warm helper");
             }
         });
+    }
+
+    /// Why the worker goes, once it has nothing to do any more and that is stored: nobody gives
+    /// it a job then.
+    async fn retires(&mut self) -> Option<Retirement> {
+        if !self.context.ends_itself {
+            return None;
+        }
+        let held: Vec<u64> = self.running.keys().copied().collect();
+        let idle = orders::closed(&self.keeper.state(), &held) == Intake::Drained;
+        if self.retiring.is_none() {
+            let (timing, steady) = (&self.context.timing, self.context.clock.steady());
+            self.retiring = self.listener.verdict(timing, !idle, steady);
+            let why = self.retiring?;
+            tracing::warn!(%why, "nothing more is taken, and the machine ends");
+        }
+        if !idle {
+            return None;
+        }
+        let last = self.keeper.store(|state| state.intake = Intake::Drained);
+        if tokio::time::timeout(STOP_LIMIT, last).await.is_err() {
+            tracing::warn!("the last state could not be written");
+        }
+        self.retiring
     }
 
     async fn give_everything_up(&mut self, why: &str) {

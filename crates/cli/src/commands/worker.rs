@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use onspot_ledger::{DEFAULT_PREFIX, S3Ledger};
 use onspot_runner::settings::WorkerSettings;
-use onspot_runner::{InstanceContext, run_worker};
+use onspot_runner::{InstanceContext, Retirement, WorkEnd, run_worker};
+use tokio_util::sync::CancellationToken;
 
 use super::run::this_binary;
 use crate::cli::Worker;
@@ -30,6 +31,31 @@ pub(crate) async fn worker(args: &Worker) -> Result<(), Failure> {
         imds: instance.imds.clone(),
         helper_binary: this_binary()?,
     };
-    let work = |shutdown| async { run_worker(context, shutdown).await.map_err(Failure::from) };
+    let work = |shutdown: CancellationToken| async move {
+        match run_worker(context, shutdown.clone()).await? {
+            WorkEnd::Stopped => Ok(()),
+            WorkEnd::Retired(why) => end_machine(why, &shutdown).await,
+        }
+    };
     instance.serve(logs, work).await
+}
+
+/// Turns the machine off, which for EC2 is the end of the instance: launch templates say so, and
+/// one-time spot instances know nothing else. Ends when systemd stops this service on the way.
+async fn end_machine(why: Retirement, shutdown: &CancellationToken) -> Result<(), Failure> {
+    tracing::warn!(%why, "this worker ends its machine");
+    let off = tokio::process::Command::new("systemctl")
+        .args(["poweroff", "--no-block"])
+        .status()
+        .await;
+    match off {
+        Ok(status) if status.success() => {
+            shutdown.cancelled().await;
+            Ok(())
+        }
+        Ok(status) => Err(Failure::new(format!(
+            "the machine can't be turned off: systemctl poweroff ended with {status}"
+        ))),
+        Err(error) => Err(Failure::caused("the machine can't be turned off", error)),
+    }
 }

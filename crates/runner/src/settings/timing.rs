@@ -44,6 +44,13 @@ pub struct Timing {
     /// A worker that did not write its state this long after its launch is replaced.
     #[serde(with = "friendly")]
     pub boot: Duration,
+    /// A worker without jobs that has heard no leader for this long ends itself, so that nobody
+    /// pays for what a lost manager has left.
+    #[serde(with = "friendly")]
+    pub leaderless: Duration,
+    /// A worker whose machine has run for this long takes no more jobs and ends itself.
+    #[serde(with = "friendly")]
+    pub max_age: Duration,
 }
 
 impl Default for Timing {
@@ -60,6 +67,8 @@ impl Default for Timing {
             give_up: Duration::from_secs(25),
             waiting_probe: Duration::from_secs(10),
             boot: Duration::from_mins(10),
+            leaderless: Duration::from_mins(15),
+            max_age: Duration::from_hours(7 * 24),
         }
     }
 }
@@ -88,6 +97,16 @@ impl Timing {
                 ("lease", self.lease),
                 ("takeover", self.takeover),
                 "or two workers may run one job",
+            ),
+            (
+                ("leader", self.leader * 2),
+                ("leaderless", self.leaderless),
+                "twice over, or workers end while another manager takes the lead",
+            ),
+            (
+                ("boot", self.boot),
+                ("max_age", self.max_age),
+                "or no worker ever takes a job",
             ),
         ];
         let zero = ("zero", Duration::ZERO);
@@ -149,6 +168,16 @@ mod tests {
                 .to_string()
                 .starts_with("lease = 200s must be shorter")
         );
+    }
+
+    #[test]
+    fn workers_that_do_not_wait_for_the_next_leader_are_refused() {
+        let timing = Timing {
+            leaderless: Duration::from_secs(20),
+            ..Timing::default()
+        };
+        let error = timing.check().unwrap_err().to_string();
+        assert!(error.contains("leaderless"), "{error}");
     }
 
     #[test]

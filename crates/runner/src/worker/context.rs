@@ -7,7 +7,7 @@ use onspot_executor::Executor;
 use onspot_ledger::{Interruption, Ledger, Step, WorkerId};
 use tokio::sync::watch;
 
-use super::CachePlace;
+use super::{CachePlace, Retirement};
 use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 use crate::settings::Timing;
@@ -40,6 +40,17 @@ pub struct WorkerContext {
     pub interruption: watch::Receiver<Option<Interruption>>,
     /// What the machine reached before this process started.
     pub milestones: Vec<Step>,
+    /// Whether the machine is there for this worker alone, so that it ends when nobody needs it.
+    pub ends_itself: bool,
+}
+
+/// How a worker's loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkEnd {
+    /// It was told to.
+    Stopped,
+    /// The worker goes for good: its machine is to be ended.
+    Retired(Retirement),
 }
 
 /// Why a worker can't go on.

@@ -15,6 +15,8 @@ pub(crate) struct Present {
     pub lease: bool,
     /// After how many attempts nothing more is taken; 0 means never.
     pub max_builds: u32,
+    /// Whether the worker will end itself.
+    pub retiring: bool,
 }
 
 /// Something to do about one job.
@@ -49,7 +51,7 @@ pub(crate) fn todo(order: &Order, state: &State, present: &Present) -> Vec<Todo>
             todo.push(Todo::Cancel { job });
         }
     }
-    if !takes_new(order, state, present.max_builds) || !present.lease {
+    if !takes_new(order, state, present.max_builds) || !present.lease || present.retiring {
         return todo;
     }
     let mut free = present.slots.saturating_sub(present.running.len());
@@ -80,6 +82,11 @@ pub(crate) fn intake(order: &Order, state: &State, max_builds: u32, running: &[u
     if takes_new(order, state, max_builds) {
         return Intake::Open;
     }
+    closed(state, running)
+}
+
+/// How the intake stands of a worker that takes nothing new.
+pub(crate) fn closed(state: &State, running: &[u64]) -> Intake {
     let unfinished = state.jobs.values().any(|attempt| !attempt.phase.is_over());
     if unfinished || !running.is_empty() {
         Intake::Draining
@@ -126,6 +133,7 @@ mod tests {
             slots: 2,
             lease: true,
             max_builds: 0,
+            retiring: false,
         }
     }
 
@@ -173,6 +181,11 @@ mod tests {
             ..present(&[])
         };
         assert_eq!(todo(&asked, &state(), &no_lease), []);
+        let retiring = Present {
+            retiring: true,
+            ..present(&[])
+        };
+        assert_eq!(todo(&asked, &state(), &retiring), []);
         let mut used = state();
         used.uses = 3;
         let last = Present {

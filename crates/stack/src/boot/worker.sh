@@ -1,5 +1,7 @@
 
 trap 'failed $? "$BASH_COMMAND"' ERR
+# A boot that hangs ends as well, even if no manager is there to see it.
+systemd-run --unit=onspot-boot-limit --on-active=45min systemctl poweroff >/dev/null 2>&1 || true
 need curl curl
 need openssl openssl
 # Everything that is fetched comes at once.
@@ -62,4 +64,5 @@ wait "$program"
 chmod 0755 "$BIN/onspot"
 @AWAIT_HELPER@
 systemctl enable --now --no-block onspot-watchdog.service onspot-worker.service
+systemctl stop onspot-boot-limit.timer >/dev/null 2>&1 || true
 say "worker started"

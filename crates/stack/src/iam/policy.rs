@@ -76,6 +76,8 @@ pub fn worker_policy(grant: WorkerGrant<'_>) -> Value {
                 format!("{objects}/run/order/{me}"),
                 format!("{objects}/run/payload/{me}/*"),
             ])),
+            // Whether anybody leads: one that is left alone ends itself.
+            allow("Leader", ["s3:GetObject"], json!(format!("{objects}/run/leader"))),
             allow("OwnState", ["s3:GetObject", "s3:PutObject"], json!(
                 format!("{objects}/run/state/{me}")
             )),
@@ -152,9 +154,11 @@ fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
     );
     let role = format!("aws:ResourceTag/{ROLE}");
     let made = ec2(&["fleet", "instance", "volume"]);
+    let tagged_at_launch = ec2(&["fleet", "instance", "volume", "network-interface"]);
     let ours = ec2(&["launch-template", "subnet", "security-group"]);
-    // What comes and goes with an instance and gets no tags of its own; and images, which are
-    // somebody else's: no account in their ARN.
+    // What comes and goes with an instance: its tags come from the launch template, if at all, and
+    // whether those count as the request's is nowhere promised. And images, which are somebody
+    // else's: no account in their ARN.
     let mut untagged = ec2(&["network-interface", "spot-instances-request"]);
     let image = |kind| format!("arn:{}:ec2:{region}::{kind}/*", partition(region));
     untagged.extend(["image", "snapshot"].map(image));
@@ -169,7 +173,11 @@ fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
         ),
         allow("LaunchUntagged", launch, json!(untagged)),
         with_condition(
-            allow("TagWhatIsLaunched", ["ec2:CreateTags"], json!(made)),
+            allow(
+                "TagWhatIsLaunched",
+                ["ec2:CreateTags"],
+                json!(tagged_at_launch),
+            ),
             json!({ "StringEquals": {
                 &requested: stack,
                 "ec2:CreateAction": ["CreateFleet", "RunInstances"],
@@ -187,7 +195,11 @@ fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
         with_condition(
             allow(
                 "Look",
-                ["ec2:DescribeInstances", "ec2:DescribeSubnets"],
+                [
+                    "ec2:DescribeInstances",
+                    "ec2:DescribeLaunchTemplates",
+                    "ec2:DescribeSubnets",
+                ],
                 json!("*"),
             ),
             json!({ "StringEquals": { "aws:RequestedRegion": region } }),
