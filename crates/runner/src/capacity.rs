@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use onspot_fleet::{FleetError, InstanceId, InstanceState, Lifecycle, Pool, PoolError};
-use onspot_ledger::WorkerId;
+use onspot_fleet::{
+    FleetError, Instance, InstanceId, InstanceState, LaunchFailure, Lifecycle, Pool, PoolError,
+};
+use onspot_ledger::{RunnerName, WorkerId};
 
 mod ec2;
 mod host;
@@ -28,6 +31,8 @@ pub struct Machine {
     pub pool: Option<Pool>,
     /// When it was launched.
     pub launched_at: Timestamp,
+    /// Why it ended, in EC2's words, for example `Server.SpotInstanceTermination`.
+    pub reason: Option<String>,
 }
 
 /// What to launch.
@@ -77,6 +82,31 @@ pub enum CapacityError {
     },
 }
 
+impl CapacityError {
+    /// What a launch that failed with this means.
+    pub fn launch_failure(&self) -> LaunchFailure {
+        match self {
+            Self::Ec2 { source, .. } => source.launch_failure(),
+            Self::Timeout { .. } => LaunchFailure::Unknown,
+        }
+    }
+
+    /// EC2's error code, or nothing if it has none, and what it says.
+    pub fn code_and_message(&self) -> (String, String) {
+        match self {
+            Self::Ec2 {
+                source: FleetError::Call(call),
+                ..
+            } => (
+                call.code().unwrap_or_default().to_owned(),
+                call.message().to_owned(),
+            ),
+            Self::Ec2 { source, .. } => (String::new(), source.to_string()),
+            Self::Timeout { .. } => (String::new(), self.to_string()),
+        }
+    }
+}
+
 /// Where the workers of one `[[runners]]` come from.
 ///
 /// Two implementations: [`Ec2Capacity`], and [`HostCapacity`] for one host without AWS.
@@ -100,4 +130,19 @@ pub trait Capacity: Send + Sync {
 
     /// Gives machines back. Ones that are gone are no error.
     fn terminate(&self, instances: Vec<InstanceId>) -> BoxFuture<'_, Result<(), CapacityError>>;
+
+    /// What a machine wrote to its console, for the diagnosis of one that never reported.
+    fn console(&self, _: InstanceId) -> BoxFuture<'_, Result<Option<String>, CapacityError>> {
+        async { Ok(None) }.boxed()
+    }
+
+    /// The version of what machines are made from, where there are versions.
+    fn template_version(&self) -> BoxFuture<'_, Result<Option<i64>, CapacityError>> {
+        async { Ok(None) }.boxed()
+    }
+
+    /// Instances of the same stack that are workers of none of `runners`, where there may be any.
+    fn strays(&self, _: Vec<RunnerName>) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
 }

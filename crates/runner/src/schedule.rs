@@ -6,18 +6,20 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use onspot_fleet::{InstanceId, Lifecycle};
+use onspot_fleet::{InstanceId, Lifecycle, Reason};
 use onspot_ledger::{JobKey, RunnerName, WorkerId};
 
 mod explain;
 mod fleet;
 mod intake;
+mod obstacle;
 mod place;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use intake::intake;
+pub(crate) use obstacle::obstacle;
 pub use view::{JobView, Place, RunnerView, Stage, View, WorkerView};
 
 /// Something to do.
@@ -64,8 +66,8 @@ pub enum Action {
         runner: RunnerName,
         /// The instance.
         instance: InstanceId,
-        /// Why, for people.
-        why: &'static str,
+        /// Why.
+        reason: Reason,
     },
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use onspot_fleet::{
     Ec2Fleet, FleetError, Instance, InstanceId, InstanceState, LaunchRequest, Lifecycle, Pool,
 };
-use onspot_ledger::WorkerId;
+use onspot_ledger::{RunnerName, WorkerId};
 
 use super::{Capacity, CapacityError, LookedUp, Machine, Purchase, Purchased};
 
@@ -43,6 +43,7 @@ impl Ec2Capacity {
             lifecycle: Some(instance.pool.lifecycle),
             pool: Some(instance.pool),
             launched_at: instance.launched_at,
+            reason: instance.reason,
         }
     }
 }
@@ -97,6 +98,7 @@ impl Capacity for Ec2Capacity {
                 lifecycle: Some(instance.pool.lifecycle),
                 pool: Some(instance.pool),
                 launched_at,
+                reason: None,
             });
             Ok(Purchased {
                 machines: machines.collect(),
@@ -108,6 +110,29 @@ impl Capacity for Ec2Capacity {
 
     fn terminate(&self, instances: Vec<InstanceId>) -> BoxFuture<'_, Result<(), CapacityError>> {
         async move { limited("terminate", self.fleet.terminate(&instances)).await }.boxed()
+    }
+
+    fn console(
+        &self,
+        instance: InstanceId,
+    ) -> BoxFuture<'_, Result<Option<String>, CapacityError>> {
+        async move { limited("read the console of", self.fleet.console(&instance)).await }.boxed()
+    }
+
+    fn template_version(&self) -> BoxFuture<'_, Result<Option<i64>, CapacityError>> {
+        let version = limited("look at the template of", self.fleet.template_version());
+        async move { version.await.map(Some) }.boxed()
+    }
+
+    fn strays(
+        &self,
+        runners: Vec<RunnerName>,
+    ) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
+        async move {
+            let runners = runners.iter().map(RunnerName::as_str).collect();
+            limited("look for stray", self.fleet.strays(&runners)).await
+        }
+        .boxed()
     }
 }
 

@@ -29,6 +29,7 @@ impl HostCapacity {
             lifecycle: None,
             pool: None,
             launched_at: self.since,
+            reason: None,
         }
     }
 }

@@ -4,23 +4,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use onspot_fleet::{InstanceId, Lifecycle, Pool, PoolError, Pools};
+use onspot_fleet::{Boots, InstanceId, Lifecycle, Pool, Pools};
 use onspot_ledger::{RunnerName, WorkerId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::capacity::{Capacity, Machine, Purchase};
+use crate::capacity::{Capacity, Machine};
 use crate::clock::Clock;
+
+mod boots;
+mod buying;
+
+use buying::Purchases;
 
 /// How long EC2 has to say that it does not know a machine, which the ledger does not know either,
 /// until nothing is remembered of it: EC2 learns of a new instance a while after its launch.
 const FORGET: Duration = Duration::from_mins(5);
-
-/// How long a machine is not asked to be terminated a second time.
-const TERMINATE_AGAIN: Duration = Duration::from_secs(30);
-
-/// How long a failed purchase keeps the next one waiting.
-const BUY_AGAIN: Duration = Duration::from_secs(10);
 
 /// The machines of one `[[runners]]`, shared between the looking, the buying and the rounds.
 pub(crate) struct Fleet {
@@ -31,6 +30,8 @@ pub(crate) struct Fleet {
     /// Asks for a look before the next one is due.
     look_now: Notify,
     known: Mutex<Known>,
+    /// Cancelled when this manager leads no more.
+    over: CancellationToken,
 }
 
 #[derive(Default)]
@@ -44,13 +45,17 @@ struct Known {
     unknown: BTreeMap<WorkerId, Duration>,
     candidates: Vec<Pool>,
     pools: Pools,
-    refused: Vec<PoolError>,
-    trouble: Option<String>,
-    /// Purchases on their way, by token.
-    buying: BTreeMap<String, (u32, Lifecycle)>,
+    boots: Boots,
+    /// The workers that have ever reported, as the last round has read it; `None` before one has.
+    reported: Option<BTreeSet<WorkerId>>,
+    /// The version of the launch template that was seen last, and when that was.
+    template: Option<i64>,
+    template_looked_at: Option<Duration>,
+    purchases: Purchases,
     not_before: Duration,
-    bought: u64,
     terminated: HashMap<InstanceId, Duration>,
+    /// Machines that the next call gives back.
+    ending: Vec<InstanceId>,
 }
 
 /// What a round sees of the machines.
@@ -59,8 +64,9 @@ pub(crate) struct FleetSight {
     pub machines: BTreeMap<WorkerId, Machine>,
     pub candidates: Vec<Pool>,
     pub pools: Pools,
-    pub refused: Vec<PoolError>,
-    pub trouble: Option<String>,
+    pub boots: Boots,
+    /// Whether a purchase had no answer yet, and may have been made or not.
+    pub in_doubt: bool,
     /// Machines that are being bought and have no name yet.
     pub buying: Vec<(u32, Lifecycle)>,
     looked: bool,
@@ -102,6 +108,7 @@ impl Fleet {
             wake,
             look_now: Notify::new(),
             known: Mutex::default(),
+            over: CancellationToken::new(),
         })
     }
 
@@ -117,9 +124,9 @@ impl Fleet {
             machines: known.machines.clone(),
             candidates: known.candidates.clone(),
             pools: known.pools.clone(),
-            refused: known.refused.clone(),
-            trouble: known.trouble.clone(),
-            buying: known.buying.values().copied().collect(),
+            boots: known.boots.clone(),
+            in_doubt: known.purchases.in_doubt(),
+            buying: known.purchases.on_their_way(),
             looked: known.looked,
             unknown: known.unknown.keys().cloned().collect(),
         }
@@ -136,11 +143,15 @@ impl Fleet {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => {
+                    self.over.cancel();
+                    return;
+                }
                 _ = ticks.tick() => {}
                 () = self.look_now.notified() => {}
             }
             self.look().await;
+            self.look_at_template().await;
         }
     }
 
@@ -161,9 +172,13 @@ impl Fleet {
         };
         let missing = self.known().missing(&listed);
         let found = self.look_up(missing).await;
+        let seen = found.iter().filter_map(|(_, machine)| machine.clone());
+        let seen: Vec<Machine> = listed.iter().cloned().chain(seen).collect();
+        let ended = self.known().ended_unheard(&seen);
         if self.known().observed(listed, found, self.clock.steady()) {
             self.wake.notify_one();
         }
+        self.look_into(ended).await;
     }
 
     /// What EC2 says of each of these workers' instances; nothing of those that it could not be
@@ -188,95 +203,6 @@ impl Fleet {
             Some((worker, machine))
         });
         found.collect()
-    }
-
-    /// Buys machines in the background, unless the last purchase failed just now.
-    pub(crate) fn launch(self: &Arc<Self>, count: u32, lifecycle: Lifecycle, term: u64) {
-        let purchase = {
-            let mut known = self.known();
-            if self.clock.steady() < known.not_before {
-                return;
-            }
-            known.bought += 1;
-            let token = format!(
-                "onspot-{term}-{}-{}",
-                known.bought,
-                uuid::Uuid::new_v4().simple()
-            );
-            known.buying.insert(token.clone(), (count, lifecycle));
-            let dry = known.pools.dry(self.clock.now());
-            let avoid = dry.keys().map(|pool| (*pool).clone()).collect();
-            Purchase {
-                count,
-                lifecycle,
-                token,
-                avoid,
-            }
-        };
-        tracing::info!(runner = %self.runner, count, %lifecycle, "launching workers");
-        let fleet = Arc::clone(self);
-        tokio::spawn(async move { fleet.buy(purchase).await });
-    }
-
-    async fn buy(&self, purchase: Purchase) {
-        let token = purchase.token.clone();
-        let result = self.capacity.launch(purchase).await;
-        let (now, steady) = (self.clock.now(), self.clock.steady());
-        let mut known = self.known();
-        known.buying.remove(&token);
-        match result {
-            Ok(purchased) => {
-                known.trouble = None;
-                for error in &purchased.errors {
-                    tracing::warn!(runner = %self.runner, pool = %error.pool, code = error.code,
-                        "EC2 has no capacity");
-                    known.pools.note(error, now);
-                }
-                if purchased.machines.is_empty() {
-                    known.not_before = steady + BUY_AGAIN;
-                }
-                for machine in purchased.machines {
-                    tracing::info!(runner = %self.runner, worker = %machine.instance, "launched");
-                    if let Some(pool) = &machine.pool {
-                        known.pools.note_launched(pool);
-                    }
-                    known.machines.insert(machine.worker.clone(), machine);
-                }
-                known.refused = purchased.errors;
-            }
-            Err(error) => {
-                tracing::warn!(runner = %self.runner, error = %chain(&error), "launch failed");
-                known.trouble = Some(chain(&error));
-                known.not_before = steady + BUY_AGAIN;
-            }
-        }
-        drop(known);
-        self.wake.notify_one();
-    }
-
-    /// Gives machines back in the background.
-    pub(crate) fn terminate(self: &Arc<Self>, instance: InstanceId, why: &'static str) {
-        let now = self.clock.steady();
-        {
-            let mut known = self.known();
-            known
-                .terminated
-                .retain(|_, asked| now.saturating_sub(*asked) < TERMINATE_AGAIN);
-            // The time of the first request stands, or there would never be a second one.
-            if known.terminated.contains_key(&instance) {
-                return;
-            }
-            known.terminated.insert(instance.clone(), now);
-        }
-        tracing::info!(runner = %self.runner, worker = %instance, why, "terminating");
-        let fleet = Arc::clone(self);
-        tokio::spawn(async move {
-            if let Err(error) = fleet.capacity.terminate(vec![instance.clone()]).await {
-                tracing::warn!(worker = %instance, %error, "could not be terminated yet");
-                fleet.known().terminated.remove(&instance);
-            }
-            fleet.look_now.notify_one();
-        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onspot_fleet::InstanceId;
+use onspot_fleet::{InstanceId, Reason};
 use onspot_ledger::{
     Event, JobKey, Key, Order, Phase, Record, Step, Verdict, WorkPayload, WorkerId, WrongPhase,
     create, read,
@@ -225,10 +225,14 @@ impl Rounds {
             Action::Terminate {
                 runner,
                 instance,
-                why,
+                reason,
             } => {
                 if let Some(fleet) = self.fleets.get(&runner) {
-                    fleet.terminate(instance, why);
+                    let why = reason.to_string();
+                    match reason {
+                        Reason::NeverReported => fleet.never_reported(instance, &why),
+                        Reason::Drained => fleet.terminate(instance, &why),
+                    }
                 }
             }
         }

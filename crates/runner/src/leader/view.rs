@@ -44,8 +44,8 @@ impl Sights<'_> {
             workers,
             pools: fleet.pools.clone(),
             candidates: fleet.candidates.clone(),
-            refused: fleet.refused.clone(),
-            trouble: fleet.trouble.clone(),
+            boots: fleet.boots.clone(),
+            in_doubt: fleet.in_doubt,
         }
     }
 
@@ -114,8 +114,11 @@ impl Sights<'_> {
             (Some(InstanceState::Pending | InstanceState::Running) | None, Some(state)) => {
                 self.reporting(worker, state)
             }
-            // EC2 takes it away already.
-            (Some(_), _) => Stage::Leaving {
+            (Some(InstanceState::ShuttingDown | InstanceState::Terminated), _) => Stage::Ending {
+                jobs: self.assigned(worker),
+            },
+            // Somebody stops it: it may come back, and counts until it is terminated.
+            (Some(InstanceState::Stopping | InstanceState::Stopped), _) => Stage::Leaving {
                 jobs: self.assigned(worker),
                 losing: true,
                 done: false,

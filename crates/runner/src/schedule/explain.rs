@@ -7,6 +7,7 @@ use onspot_fleet::{Lifecycle, Pool};
 use onspot_ledger::{JobKey, WorkerId};
 
 use super::Action;
+use super::obstacle::{all_out, none_left, obstacles};
 use super::place::waiting;
 use super::view::{JobView, RunnerView, Stage, WorkerView, count};
 
@@ -41,19 +42,15 @@ fn reason(runner: &RunnerView, job: &JobView, capacity: &[Action], now: Timestam
     } else {
         policy.lifecycle
     };
-    let mut parts = Vec::new();
-    if let Some(trouble) = &runner.trouble {
-        parts.push(format!("EC2 refused the last launch: {trouble}."));
-    } else if !runner.refused.is_empty() {
-        parts.push(refusals(runner));
-    }
+    let mut parts = obstacles(runner, kind, now);
     let coming: Vec<&WorkerView> = runner
         .workers
         .iter()
         .filter(|w| is_coming(w, job))
         .collect();
     let launched: u32 = capacity.iter().map(|action| launches(action, job)).sum();
-    let total = count(runner.workers.iter());
+    let counted = runner.workers.iter();
+    let total = count(counted.filter(|w| !matches!(w.stage, Stage::Ending { .. })));
     if let Some(worker) = coming.first() {
         parts.push(coming_text(worker, coming.len()));
     } else if launched > 0 {
@@ -64,9 +61,9 @@ fn reason(runner: &RunnerView, job: &JobView, capacity: &[Action], now: Timestam
             machines(total, kind),
             policy.limit
         ));
-    } else if all_dry(runner, kind, now) {
-        parts.push(format!("Every {kind} pool is dry for now."));
-    } else {
+    } else if all_out(runner, kind, now) {
+        parts.push(none_left(runner, kind, now));
+    } else if parts.is_empty() {
         parts.push("No worker is free.".to_owned());
     }
     format!("Waiting for a worker. {}", parts.join(" "))
@@ -105,24 +102,4 @@ fn launches(action: &Action, job: &JobView) -> u32 {
 fn machines(count: u32, kind: Lifecycle) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {kind} instance{plural}")
-}
-
-fn refusals(runner: &RunnerView) -> String {
-    let mut pools: Vec<String> = runner
-        .refused
-        .iter()
-        .map(|error| format!("{}: {}", error.pool, error.code))
-        .collect();
-    pools.sort_unstable();
-    pools.dedup();
-    format!("EC2 has nothing in {}.", pools.join(", "))
-}
-
-fn all_dry(runner: &RunnerView, kind: Lifecycle, now: Timestamp) -> bool {
-    let mut pools = runner
-        .candidates
-        .iter()
-        .filter(|pool| pool.lifecycle == kind)
-        .peekable();
-    pools.peek().is_some() && pools.all(|pool| runner.pools.is_dry(pool, now))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use onspot_fleet::{Action as Scale, Demand, Lifecycle, Reason, WorkerState, decide};
+use onspot_fleet::{Action as Scale, Demand, Lifecycle, WorkerState, decide};
 use onspot_ledger::WorkerId;
 
 use super::Action;
@@ -30,6 +30,7 @@ pub(super) fn actions(
             .collect(),
         pools: runner.pools.clone(),
         candidates: runner.candidates.clone(),
+        boots: runner.boots.clone(),
     };
     let named = |instance: &onspot_fleet::InstanceId| {
         runner
@@ -51,10 +52,7 @@ pub(super) fn actions(
             Scale::Terminate { instance, reason } => Some(Action::Terminate {
                 runner: runner.name.clone(),
                 instance,
-                why: match reason {
-                    Reason::Drained => "it has finished and is not needed",
-                    Reason::NeverReported => "it was launched and never reported",
-                },
+                reason,
             }),
         })
         .collect()
@@ -96,7 +94,8 @@ fn losing_jobs(worker: &WorkerView) -> u32 {
     match worker.stage {
         Stage::Leaving {
             jobs, losing: true, ..
-        } => jobs,
+        }
+        | Stage::Ending { jobs } => jobs,
         _ => 0,
     }
 }
@@ -117,6 +116,7 @@ fn worker_view(worker: &WorkerView, placed: &BTreeMap<u64, WorkerId>) -> onspot_
             jobs: jobs + new,
             free: free.saturating_sub(new),
         },
+        Stage::Ending { .. } => WorkerState::Ending,
         // The policy terminates whoever drains and has no job: not before the worker said so.
         Stage::Leaving { jobs, done, .. } => WorkerState::Draining {
             jobs: if done { jobs } else { jobs.max(1) },

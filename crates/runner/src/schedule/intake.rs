@@ -45,17 +45,20 @@ fn room_of(runner: &RunnerView) -> u32 {
 fn places(runner: &RunnerView) -> u32 {
     let here = runner.workers.iter().map(|worker| match &worker.stage {
         Stage::Ready { free, jobs, .. } => free + jobs,
-        Stage::Leaving { jobs, .. } => *jobs,
+        Stage::Leaving { jobs, .. } | Stage::Ending { jobs } => *jobs,
         Stage::Launching | Stage::Booting => 0,
     });
     let here: u32 = here.sum();
     let Some(policy) = &runner.policy else {
         return here;
     };
-    let gone = runner
-        .workers
-        .iter()
-        .filter(|w| !matches!(w.stage, Stage::Launching | Stage::Booting));
-    let more = policy.limit.saturating_sub(count(gone));
+    // Those that count against the limit and give no new places.
+    let counted = runner.workers.iter().filter(|w| {
+        !matches!(
+            w.stage,
+            Stage::Launching | Stage::Booting | Stage::Ending { .. }
+        )
+    });
+    let more = policy.limit.saturating_sub(count(counted));
     here + more.saturating_mul(policy.capacity_per_instance.max(1))
 }

@@ -113,7 +113,9 @@ fn scaled(runner: &RunnerView) -> Vec<String> {
             count, lifecycle, ..
         } => Some(format!("launch {count} {lifecycle}")),
         Action::Drain { worker } => Some(format!("drain {}", worker.instance())),
-        Action::Terminate { instance, why, .. } => Some(format!("terminate {instance}: {why}")),
+        Action::Terminate {
+            instance, reason, ..
+        } => Some(format!("terminate {instance}: {reason}")),
         Action::Assign { .. } | Action::Fail { .. } | Action::Explain { .. } => None,
     });
     told.collect()
@@ -226,6 +228,34 @@ fn a_worker_that_is_taken_away_is_replaced_once() {
         runner.workers.push(on_demand(worker("b", stage)));
         assert_eq!(scaled(&runner), [""; 0]);
     }
+}
+
+#[test]
+fn an_instance_that_is_shutting_down_takes_nobodys_place() {
+    let busy = ["a", "b"].map(|name| worker(name, ready(0, 1)));
+    let mut runner = runner(busy.into(), vec![job(1)]);
+    runner.workers.push(worker("c", Stage::Ending { jobs: 0 }));
+    assert_eq!(scaled(&runner), ["launch 1 spot"]);
+    // Nor does GitLab get to see it: there is room for one job more than wait already.
+    runner.jobs.clear();
+    let view = View {
+        concurrent: 100,
+        runners: vec![runner],
+    };
+    assert_eq!(intake(&view).into_values().sum::<u32>(), 1);
+}
+
+#[test]
+fn the_jobs_of_an_instance_that_is_shutting_down_want_another_place() {
+    let with = JobView {
+        place: Place::With(WorkerId::of("AROA", "a")),
+        ..job(1)
+    };
+    let ending = worker("a", Stage::Ending { jobs: 1 });
+    assert_eq!(
+        scaled(&runner(vec![ending], vec![with])),
+        ["launch 1 on-demand"]
+    );
 }
 
 #[test]

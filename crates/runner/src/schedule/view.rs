@@ -1,7 +1,7 @@
 //! What the schedule looks at.
 
 use jiff::Timestamp;
-use onspot_fleet::{InstanceId, Lifecycle, Policy, Pool, PoolError, Pools};
+use onspot_fleet::{Boots, InstanceId, Lifecycle, Policy, Pool, Pools};
 use onspot_ledger::{RunnerName, WorkerId};
 
 /// Everything the schedule looks at.
@@ -36,10 +36,10 @@ pub struct RunnerView {
     pub pools: Pools,
     /// The pools that purchases may use.
     pub candidates: Vec<Pool>,
-    /// What the last purchase failed with, if it did.
-    pub refused: Vec<PoolError>,
-    /// Why the last call to buy failed as a whole, if it did.
-    pub trouble: Option<String>,
+    /// What is known of the latest boots.
+    pub boots: Boots,
+    /// Whether a purchase had no answer yet.
+    pub in_doubt: bool,
 }
 
 /// A job that is not over.
@@ -112,6 +112,11 @@ pub enum Stage {
         /// Whether the instance may go now.
         done: bool,
     },
+    /// EC2 ends its instance already: it is no capacity any more.
+    Ending {
+        /// The jobs that are still its own, and will have to be run elsewhere.
+        jobs: u32,
+    },
 }
 
 impl RunnerView {
@@ -128,8 +133,8 @@ impl RunnerView {
             workers: Vec::new(),
             pools: Pools::new(),
             candidates: Vec::new(),
-            refused: Vec::new(),
-            trouble: None,
+            boots: Boots::default(),
+            in_doubt: false,
         }
     }
 

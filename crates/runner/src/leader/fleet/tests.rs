@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use onspot_fleet::InstanceState;
 
 use super::*;
-use crate::capacity::{CapacityError, LookedUp, Purchased};
+use crate::capacity::{CapacityError, LookedUp, Purchase, Purchased};
 
 fn machine(name: &str, state: InstanceState) -> Machine {
     Machine {
@@ -16,6 +16,7 @@ fn machine(name: &str, state: InstanceState) -> Machine {
         lifecycle: Some(Lifecycle::Spot),
         pool: None,
         launched_at: Timestamp::UNIX_EPOCH,
+        reason: None,
     }
 }
 

@@ -1,0 +1,158 @@
+//! Workers that were launched and never reported: what they had to say, and when to stop.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onspot_fleet::InstanceId;
+use onspot_ledger::WorkerId;
+
+use super::{Fleet, Known, chain};
+use crate::capacity::Machine;
+
+/// How much of a console is kept, in lines.
+const TAIL: usize = 10;
+
+/// How often it is looked whether workers are made from something else now, while nothing is
+/// launched because of what they are made from.
+const LOOK_AT_TEMPLATE: Duration = Duration::from_secs(30);
+
+/// Ends that say nothing about what a worker is made from: AWS takes spot instances back, and
+/// people end what is theirs.
+const OTHER_ENDS: &[&str] = &[
+    "Client.UserInitiatedShutdown",
+    "Server.InsufficientInstanceCapacity",
+    "Server.ScheduledStop",
+    "Server.SpotInstanceShutdown",
+    "Server.SpotInstanceTermination",
+];
+
+impl Fleet {
+    /// Takes in which workers have ever reported.
+    pub(crate) fn reported(&self, workers: BTreeSet<WorkerId>) {
+        let mut known = self.known();
+        let launches: Vec<_> = workers
+            .iter()
+            .filter_map(|worker| known.machines.get(worker))
+            .map(|machine| machine.launched_at)
+            .collect();
+        for launched_at in launches {
+            known.boots.note_reported(launched_at);
+        }
+        known.reported = Some(workers);
+    }
+
+    /// Gives back a machine whose worker did not report in its time, once its console is read.
+    pub(crate) fn never_reported(self: &Arc<Self>, instance: InstanceId, why: &str) {
+        let counts = {
+            let mut known = self.known();
+            if !known.is_new_end(&instance, self.clock.steady()) {
+                return;
+            }
+            let machine = known
+                .machines
+                .values()
+                .find(|machine| machine.instance == instance);
+            let launched_at = machine.map_or_else(|| self.clock.now(), |found| found.launched_at);
+            let now = self.clock.now();
+            known.boots.note_lost(&instance, launched_at, now)
+        };
+        tracing::warn!(runner = %self.runner, worker = %instance, why, "terminating");
+        let fleet = Arc::clone(self);
+        tokio::spawn(async move {
+            if counts {
+                fleet.read_console(&instance).await;
+            }
+            fleet.end(instance);
+        });
+    }
+
+    /// Looks into machines that ended before their workers ever reported.
+    pub(super) async fn look_into(&self, ended: Vec<Machine>) {
+        for machine in ended {
+            let now = self.clock.now();
+            let (instance, launched_at) = (&machine.instance, machine.launched_at);
+            if self.known().boots.note_lost(instance, launched_at, now) {
+                let reason = machine.reason.as_deref().unwrap_or("no reason given");
+                tracing::warn!(runner = %self.runner, worker = %instance, reason,
+                    "it ended before it ever reported");
+                self.read_console(instance).await;
+            }
+        }
+    }
+
+    async fn read_console(&self, instance: &InstanceId) {
+        let console = match self.capacity.console(instance.clone()).await {
+            Ok(console) => console.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(worker = %instance, error = %chain(&error), "no console");
+                String::new()
+            }
+        };
+        let tail = onspot_fleet::tail(&console, TAIL);
+        for line in &tail {
+            tracing::warn!(runner = %self.runner, worker = %instance, line, "console");
+        }
+        self.known().boots.note_console(instance, tail);
+        self.wake.notify_one();
+    }
+
+    /// While it matters, looks whether workers are made from something else now.
+    pub(super) async fn look_at_template(&self) {
+        let steady = self.clock.steady();
+        {
+            let mut known = self.known();
+            let matters =
+                known.boots.are_doubtful() || known.pools.is_misconfigured(self.clock.now());
+            let last = known.template_looked_at;
+            let due = last.is_none_or(|last| steady.saturating_sub(last) >= LOOK_AT_TEMPLATE);
+            if !matters || !due {
+                return;
+            }
+            known.template_looked_at = Some(steady);
+        }
+        match self.capacity.template_version().await {
+            Ok(version) => self.take_in_template(version),
+            Err(error) => {
+                tracing::warn!(runner = %self.runner, error = %chain(&error),
+                    "the launch template could not be looked at");
+            }
+        }
+    }
+
+    fn take_in_template(&self, version: Option<i64>) {
+        let mut known = self.known();
+        let before = std::mem::replace(&mut known.template, version);
+        if before.is_some() && before != version {
+            tracing::info!(runner = %self.runner, ?version,
+                "workers are made from a new version of the launch template: launching again");
+            known.boots.note_new_configuration();
+            known.pools.note_new_configuration();
+            drop(known);
+            self.wake.notify_one();
+        }
+    }
+}
+
+impl Known {
+    /// The machines that lived at the last look, have ended by themselves since, and whose
+    /// workers never reported.
+    pub(super) fn ended_unheard(&self, now: &[Machine]) -> Vec<Machine> {
+        let Some(reported) = &self.reported else {
+            return Vec::new();
+        };
+        let other = |machine: &Machine| {
+            let reason = machine.reason.as_deref();
+            reason.is_some_and(|reason| OTHER_ENDS.contains(&reason))
+        };
+        let ended = now.iter().filter(|machine| {
+            let before = self.machines.get(&machine.worker);
+            !machine.state.is_live()
+                && before.is_some_and(|before| before.state.is_live())
+                && !reported.contains(&machine.worker)
+                && !self.terminated.contains_key(&machine.instance)
+                && !other(machine)
+        });
+        ended.cloned().collect()
+    }
+}

@@ -1,0 +1,233 @@
+//! Buying and giving back: what is begun is carried through, and nothing is bought twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onspot_fleet::{InstanceId, LaunchFailure, Lifecycle};
+
+use super::{Fleet, Known, chain};
+use crate::capacity::{CapacityError, Purchase, Purchased};
+
+/// How long an answer without any instance keeps the next purchase waiting.
+const BUY_AGAIN: Duration = Duration::from_secs(10);
+
+/// Between two tries of a purchase that had no answer: the first pause, and the longest.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
+
+/// How long a purchase without answer is asked for again. What it launched all the same is listed
+/// by then, by its tags.
+const ASK_UNTIL: Duration = Duration::from_mins(15);
+
+/// How long a machine is not asked to be terminated a second time.
+const TERMINATE_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long machines to be given back are collected for one call.
+const COLLECT: Duration = Duration::from_millis(50);
+
+/// Purchases whose outcome is not known, by their tokens.
+#[derive(Debug, Default)]
+pub(super) struct Purchases {
+    open: BTreeMap<String, Open>,
+    made: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    count: u32,
+    lifecycle: Lifecycle,
+    /// It had no answer: it may have been made or not.
+    in_doubt: bool,
+}
+
+impl Purchases {
+    /// A new decision, with a token of its own. None while another one is in doubt: it may give
+    /// what is wanted already.
+    fn decide(&mut self, count: u32, lifecycle: Lifecycle, term: u64) -> Option<String> {
+        if self.in_doubt() {
+            return None;
+        }
+        self.made += 1;
+        let unique = uuid::Uuid::new_v4();
+        let token = format!("onspot-{term}-{}-{}", self.made, unique.simple());
+        let open = Open {
+            count,
+            lifecycle,
+            in_doubt: false,
+        };
+        self.open.insert(token.clone(), open);
+        Some(token)
+    }
+
+    pub(super) fn in_doubt(&self) -> bool {
+        self.open.values().any(|open| open.in_doubt)
+    }
+
+    /// How many machines of which kind are on their way.
+    pub(super) fn on_their_way(&self) -> Vec<(u32, Lifecycle)> {
+        let open = self.open.values();
+        open.map(|open| (open.count, open.lifecycle)).collect()
+    }
+}
+
+/// What became of one try of a purchase.
+fn is_unknown(result: &Result<Purchased, CapacityError>) -> bool {
+    let failure = result.as_ref().err().map(CapacityError::launch_failure);
+    failure == Some(LaunchFailure::Unknown)
+}
+
+impl Fleet {
+    /// Buys machines in the background, unless the last purchase gave nothing just now.
+    pub(crate) fn launch(self: &Arc<Self>, count: u32, lifecycle: Lifecycle, term: u64) {
+        let purchase = {
+            let mut known = self.known();
+            if self.clock.steady() < known.not_before {
+                return;
+            }
+            let Some(token) = known.purchases.decide(count, lifecycle, term) else {
+                return;
+            };
+            Purchase {
+                count,
+                lifecycle,
+                token,
+                avoid: known.pools.out(self.clock.now()).cloned().collect(),
+            }
+        };
+        tracing::info!(runner = %self.runner, count, %lifecycle, "launching workers");
+        let fleet = Arc::clone(self);
+        tokio::spawn(async move { fleet.buy(purchase).await });
+    }
+
+    /// Asks until there is an answer: with the same token and the same words, so that EC2 takes
+    /// all of it for one request, of which it makes one launch.
+    async fn buy(&self, purchase: Purchase) {
+        let begun = self.clock.steady();
+        let (mut pause, longest) = ASK_AGAIN;
+        loop {
+            let result = self.capacity.launch(purchase.clone()).await;
+            let waited = self.clock.steady().saturating_sub(begun);
+            if !is_unknown(&result) || waited >= ASK_UNTIL {
+                self.settle(&purchase, result);
+                return;
+            }
+            if let Err(error) = result {
+                tracing::warn!(runner = %self.runner, error = %chain(&error), token = purchase.token,
+                    "a launch had no answer: it is asked for again");
+            }
+            self.doubt(&purchase.token);
+            tokio::select! {
+                // The next leader finds what was launched by its tags.
+                () = self.over.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    fn doubt(&self, token: &str) {
+        let mut known = self.known();
+        if let Some(open) = known.purchases.open.get_mut(token) {
+            open.in_doubt = true;
+        }
+        drop(known);
+        self.wake.notify_one();
+    }
+
+    /// Takes in how a purchase ended.
+    fn settle(&self, purchase: &Purchase, result: Result<Purchased, CapacityError>) {
+        let steady = self.clock.steady();
+        let mut known = self.known();
+        known.purchases.open.remove(&purchase.token);
+        match result {
+            Ok(purchased) => {
+                if purchased.machines.is_empty() {
+                    known.not_before = steady + BUY_AGAIN;
+                }
+                self.take_in(&mut known, purchased);
+            }
+            Err(error) => {
+                tracing::warn!(runner = %self.runner, error = %chain(&error), "launch failed");
+                known.not_before = steady + BUY_AGAIN;
+                if let LaunchFailure::Refused(refusal) = error.launch_failure() {
+                    let (code, message) = error.code_and_message();
+                    known.pools.note_call(
+                        purchase.lifecycle,
+                        refusal,
+                        &code,
+                        &message,
+                        self.clock.now(),
+                    );
+                }
+            }
+        }
+        drop(known);
+        // What an earlier try has launched is not in this answer.
+        self.look_now.notify_one();
+        self.wake.notify_one();
+    }
+
+    fn take_in(&self, known: &mut Known, purchased: Purchased) {
+        for error in &purchased.errors {
+            tracing::warn!(runner = %self.runner, pool = %error.pool, code = error.code,
+                message = error.message, refusal = ?error.refusal(), "EC2 launched nothing there");
+            known.pools.note(error, self.clock.now());
+        }
+        for machine in purchased.machines {
+            tracing::info!(runner = %self.runner, worker = %machine.instance, "launched");
+            if let Some(pool) = &machine.pool {
+                known.pools.note_launched(pool);
+            }
+            known.machines.insert(machine.worker.clone(), machine);
+        }
+    }
+
+    /// Gives machines back in the background; those of one round go in one call.
+    pub(crate) fn terminate(self: &Arc<Self>, instance: InstanceId, why: &str) {
+        if !self.known().is_new_end(&instance, self.clock.steady()) {
+            return;
+        }
+        tracing::info!(runner = %self.runner, worker = %instance, why, "terminating");
+        self.end(instance);
+    }
+
+    pub(super) fn end(self: &Arc<Self>, instance: InstanceId) {
+        let mut known = self.known();
+        known.ending.push(instance);
+        if known.ending.len() > 1 {
+            return;
+        }
+        drop(known);
+        let fleet = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(COLLECT).await;
+            let instances = std::mem::take(&mut fleet.known().ending);
+            if let Err(error) = fleet.capacity.terminate(instances.clone()).await {
+                tracing::warn!(runner = %fleet.runner, error = %chain(&error), ?instances,
+                    "could not be terminated yet");
+                let mut known = fleet.known();
+                for instance in &instances {
+                    known.terminated.remove(instance);
+                }
+            }
+            fleet.look_now.notify_one();
+        });
+    }
+}
+
+impl Known {
+    /// Notes that a machine is to end. Whether that was not asked for just now.
+    pub(super) fn is_new_end(&mut self, instance: &InstanceId, now: Duration) -> bool {
+        self.terminated
+            .retain(|_, asked| now.saturating_sub(*asked) < TERMINATE_AGAIN);
+        // The time of the first request stands, or there would never be a second one.
+        if self.terminated.contains_key(instance) {
+            return false;
+        }
+        self.terminated.insert(instance.clone(), now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;
