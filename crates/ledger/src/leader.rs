@@ -25,6 +25,10 @@ pub struct Leader {
     /// How each `[[runners]]` stands with GitLab.
     #[serde(default)]
     pub runners: BTreeMap<RunnerName, Greeting>,
+    /// What keeps each `[[runners]]` from launching workers, for people; nothing where nothing
+    /// does.
+    #[serde(default)]
+    pub launches: BTreeMap<RunnerName, String>,
 }
 
 /// How a `[[runners]]` stands with its GitLab.
@@ -46,6 +50,7 @@ impl Leader {
             since: now,
             version: version.to_owned(),
             runners: BTreeMap::new(),
+            launches: BTreeMap::new(),
         }
     }
 
@@ -59,6 +64,7 @@ impl Leader {
             since: now,
             version: version.to_owned(),
             runners: self.runners.clone(),
+            launches: BTreeMap::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use onspot_fleet::Policy;
 use onspot_ledger::{Ledger, ManagerId, RunnerName};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +26,7 @@ mod poll;
 mod progress;
 mod round;
 mod snapshot;
+mod strays;
 mod takeover;
 mod tell;
 mod trace;
@@ -33,7 +34,7 @@ mod view;
 
 pub(crate) use fleet::chain;
 
-use election::{Election, Lead};
+use election::{Election, Lead, News};
 use fleet::Fleet;
 use greet::Greeter;
 use permits::Permits;
@@ -108,7 +109,14 @@ pub async fn lead(context: Arc<LeaderContext>, shutdown: CancellationToken) {
                 continue;
             }
         }
-        match election.step(&*context.ledger, &greeter.greetings()).await {
+        let obstacles = office
+            .as_ref()
+            .map(|office| office.obstacles.borrow().clone());
+        let news = News {
+            greetings: greeter.greetings(),
+            launches: obstacles.unwrap_or_default(),
+        };
+        match election.step(&*context.ledger, &news).await {
             Lead::Mine if office.is_none() => {
                 let term = election.term().unwrap_or_default();
                 office = Some(Office::open(&context, term, Arc::clone(&wake), &intake));
@@ -133,6 +141,8 @@ pub async fn lead(context: Arc<LeaderContext>, shutdown: CancellationToken) {
 /// Everything that only a leader does, in tasks that end when this is dropped.
 struct Office {
     stop: CancellationToken,
+    /// What keeps each runner from launching workers.
+    obstacles: watch::Receiver<BTreeMap<RunnerName, String>>,
     rounds: JoinHandle<()>,
 }
 
@@ -182,8 +192,13 @@ impl Office {
                 ));
             }
         }
-        let rounds = Rounds::new(Arc::clone(context), term, fleets, permits, wake);
+        let (tell, obstacles) = watch::channel(BTreeMap::new());
+        let rounds = Rounds::new(Arc::clone(context), term, fleets, permits, wake, tell);
         let rounds = tokio::spawn(rounds.run(stop.clone()));
-        Self { stop, rounds }
+        Self {
+            stop,
+            obstacles,
+            rounds,
+        }
     }
 }

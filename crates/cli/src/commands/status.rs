@@ -105,6 +105,10 @@ fn leader(ledger: &Overview, now: Timestamp) -> String {
         };
         let _ = writeln!(text, "runner {runner}: {said}");
     }
+    for (runner, why) in &leader.launches {
+        let why = why.trim_end().replace('\n', "\n  ");
+        let _ = writeln!(text, "runner {runner} launches no workers: {why}");
+    }
     text
 }
 

@@ -33,6 +33,15 @@ struct Held {
     renewed: Duration,
 }
 
+/// What the leader says with each renewal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    /// How each runner stands with GitLab.
+    pub greetings: BTreeMap<RunnerName, Greeting>,
+    /// What keeps each runner from launching workers.
+    pub launches: BTreeMap<RunnerName, String>,
+}
+
 /// What one step of the election came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lead {
@@ -61,13 +70,9 @@ impl Election {
     }
 
     /// Tries to take the lead, or to keep it. To be called every third of the lead's time.
-    pub(crate) async fn step(
-        &mut self,
-        ledger: &dyn Ledger,
-        greetings: &BTreeMap<RunnerName, Greeting>,
-    ) -> Lead {
+    pub(crate) async fn step(&mut self, ledger: &dyn Ledger, news: &News) -> Lead {
         let result = match self.held.take() {
-            Some(held) => self.renew(ledger, held, greetings).await,
+            Some(held) => self.renew(ledger, held, news).await,
             None => self.watch(ledger).await,
         };
         if let Err(error) = result {
@@ -91,15 +96,11 @@ impl Election {
         }
     }
 
-    async fn renew(
-        &mut self,
-        ledger: &dyn Ledger,
-        held: Held,
-        greetings: &BTreeMap<RunnerName, Greeting>,
-    ) -> Result<(), Error> {
+    async fn renew(&mut self, ledger: &dyn Ledger, held: Held, news: &News) -> Result<(), Error> {
         let sent_at = self.clock.steady();
         let next = Leader {
-            runners: greetings.clone(),
+            runners: news.greetings.clone(),
+            launches: news.launches.clone(),
             ..held.stored.value.clone()
         };
         let written = self.write(ledger, &held.stored, next).await;
@@ -193,7 +194,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_leader_is_replaced_after_15_s_on_the_watchers_clock() {
-        let (ledger, none) = (MemoryLedger::new(), BTreeMap::new());
+        let (ledger, none) = (MemoryLedger::new(), News::default());
         let (mut a, mut b) = (election("a"), election("b"));
         assert_eq!(a.step(&ledger, &none).await, Lead::Mine);
         seconds(14).await;
@@ -216,7 +217,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_leader_that_renews_keeps_the_lead_and_one_that_steps_down_frees_it_at_once() {
-        let (ledger, none) = (MemoryLedger::new(), BTreeMap::new());
+        let (ledger, none) = (MemoryLedger::new(), News::default());
         let (mut a, mut b) = (election("a"), election("b"));
         for _ in 0..10 {
             assert_eq!(a.step(&ledger, &none).await, Lead::Mine);

@@ -8,18 +8,19 @@ use jiff::Timestamp;
 use onspot_ledger::{
     Error, JobKey, Key, Order, Record, RunnerName, Stored, WorkerId, create, replace,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::{Fleet, FleetSight};
 use super::memory::Memory;
 use super::permits::Permits;
 use super::snapshot::{Reader, Snapshot};
+use super::strays::Strays;
 use super::tell::Tellers;
 use super::trace::WaitingRoom;
 use super::view::Sights;
 use super::{LeaderContext, Seat, chain};
-use crate::schedule::{Action, View, intake, schedule};
+use crate::schedule::{Action, View, intake, obstacle, schedule};
 
 /// How long after a round that failed the next one begins.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
@@ -48,6 +49,9 @@ pub(crate) struct Rounds {
     pub(super) memory: Memory,
     pub(super) waiting: WaitingRoom,
     pub(super) tellers: Tellers,
+    pub(super) strays: Arc<Strays>,
+    /// Tells what keeps each runner from launching workers.
+    obstacles: watch::Sender<BTreeMap<RunnerName, String>>,
 }
 
 /// What one round works on.
@@ -64,11 +68,18 @@ impl Rounds {
         fleets: BTreeMap<RunnerName, Arc<Fleet>>,
         permits: Permits,
         wake: Arc<Notify>,
+        obstacles: watch::Sender<BTreeMap<RunnerName, String>>,
     ) -> Self {
         let probe = context.timing.waiting_probe;
         let waiting = WaitingRoom::new(Arc::clone(&context.ledger), probe, Arc::clone(&wake));
         let tellers = Tellers::new(Arc::clone(&context.ledger), Arc::clone(&wake));
         let (reader, memory) = (Reader::default(), Memory::default());
+        let any = context.runners.values().next();
+        let strays = Strays::new(
+            any.map(|seat| Arc::clone(&seat.capacity)),
+            context.runners.keys().cloned().collect(),
+            context.clock.clone(),
+        );
         Self {
             context,
             term,
@@ -79,11 +90,14 @@ impl Rounds {
             memory,
             waiting,
             tellers,
+            strays,
+            obstacles,
         }
     }
 
     /// Goes round after round until stopped.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        tokio::spawn(Arc::clone(&self.strays).watch(stop.clone()));
         loop {
             let pause = match self.turn().await {
                 Ok(true) => self.context.timing.round,
@@ -121,6 +135,8 @@ impl Rounds {
         self.memory.see(&snapshot, self.context.clock.steady(), now);
         for (name, fleet) in &self.fleets {
             fleet.heard_of(snapshot.workers_of(name, &fleets));
+            let reported = snapshot.states.keys().chain(snapshot.unreadable.keys());
+            fleet.reported(reported.cloned().collect());
         }
         let mut turn = Turn {
             snapshot,
@@ -131,7 +147,9 @@ impl Rounds {
         self.bear_orders(&mut turn).await?;
         self.progress(&mut turn).await?;
         self.tidy(&mut turn).await?;
+        self.end_strays(&turn);
         let view = self.view(&turn, asking);
+        self.tell_obstacles(&view, now);
         let actions = schedule(&view, now);
         self.waiting
             .dismiss(actions.iter().filter_map(Action::takes_over));
@@ -153,6 +171,18 @@ impl Rounds {
     pub(super) fn is_gone(&self, fleet: &FleetSight, worker: &WorkerId) -> bool {
         let silent = self.memory.silent_for(worker);
         fleet.is_gone(worker, silent, self.context.timing.takeover)
+    }
+
+    fn tell_obstacles(&self, view: &View, now: Timestamp) {
+        let runners = view.runners.iter();
+        let found: BTreeMap<_, _> = runners
+            .filter_map(|runner| Some((runner.name.clone(), obstacle(runner, now)?)))
+            .collect();
+        self.obstacles.send_if_modified(|known| {
+            let changed = *known != found;
+            *known = found;
+            changed
+        });
     }
 
     pub(super) fn seat(&self, runner: &RunnerName) -> Option<&Seat> {

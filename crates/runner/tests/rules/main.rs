@@ -9,7 +9,9 @@
     reason = "a world that can't be set up is a failed test, in helpers as well"
 )]
 
+mod capacity;
 mod leader;
+mod left_alone;
 mod rule_01;
 mod rule_02;
 mod rule_03;

@@ -105,6 +105,22 @@ fn a_stack_at_work() {
 }
 
 #[test]
+fn what_keeps_workers_from_being_launched_is_said() {
+    let mut leading = Leader::first(&ManagerId::new("i-0cccc/1f"), "0.1.0", before(300));
+    let why = "Nothing is launched. The console of i-1 ended with:\n  FAILED\n".to_owned();
+    leading.launches.insert(RunnerName::new("a"), why);
+    let overview = Overview {
+        leader: Some(leading),
+        ..Overview::default()
+    };
+    insta::assert_snapshot!(leader(&overview, now()), @r"
+    leader: i-0cccc/1f for 5m, term 1, onspot 0.1.0
+    runner a launches no workers: Nothing is launched. The console of i-1 ended with:
+        FAILED
+    ");
+}
+
+#[test]
 fn ages_have_one_or_two_parts() {
     for (seconds, expected) in [
         (-5, "0s"),

@@ -5,7 +5,9 @@ use std::sync::Mutex;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use onspot_fleet::{InstanceId, InstanceState, Pool};
+use onspot_fleet::{Instance, InstanceId, InstanceState, Lifecycle, Pool};
+use onspot_ledger::RunnerName;
+use onspot_reconcile::Tags;
 use onspot_runner::Clock;
 use onspot_runner::capacity::{Capacity, CapacityError, LookedUp, Machine, Purchase, Purchased};
 
@@ -16,6 +18,8 @@ pub(crate) struct Machines {
     clock: Clock,
     all: Mutex<Vec<Machine>>,
     launched: Mutex<Vec<String>>,
+    strays: Mutex<Vec<String>>,
+    ended: Mutex<Vec<String>>,
     /// Those that the list misses.
     unlisted: Mutex<BTreeSet<String>>,
     /// Those that are not even known by their ids.
@@ -28,6 +32,8 @@ impl Machines {
             clock,
             all: Mutex::default(),
             launched: Mutex::default(),
+            strays: Mutex::default(),
+            ended: Mutex::default(),
             unlisted: Mutex::default(),
             unknown: Mutex::default(),
         }
@@ -42,7 +48,18 @@ impl Machines {
             lifecycle: None,
             pool: None,
             launched_at: self.clock.now(),
+            reason: None,
         });
+    }
+
+    /// A machine of the stack runs that has the tag of no runner.
+    pub(crate) fn add_stray(&self, instance: &str) {
+        self.strays.lock().unwrap().push(instance.to_owned());
+    }
+
+    /// The names of the machines that were ended.
+    pub(crate) fn ended(&self) -> Vec<String> {
+        self.ended.lock().unwrap().clone()
     }
 
     /// EC2 says that a machine runs.
@@ -50,6 +67,15 @@ impl Machines {
         for machine in self.all.lock().unwrap().iter_mut() {
             if machine.instance.as_str() == instance {
                 machine.state = InstanceState::Running;
+            }
+        }
+    }
+
+    /// EC2 says that a machine is being terminated.
+    pub(crate) fn shut_down(&self, instance: &str) {
+        for machine in self.all.lock().unwrap().iter_mut() {
+            if machine.instance.as_str() == instance {
+                machine.state = InstanceState::ShuttingDown;
             }
         }
     }
@@ -141,6 +167,7 @@ impl Capacity for Machines {
                     lifecycle: Some(purchase.lifecycle),
                     pool: None,
                     launched_at: self.clock.now(),
+                    reason: None,
                 });
                 bought.extend(machines.last().cloned());
                 self.launched.lock().unwrap().push(name);
@@ -157,9 +184,29 @@ impl Capacity for Machines {
         async move {
             for instance in instances {
                 self.end(instance.as_str());
+                self.ended.lock().unwrap().push(instance.to_string());
             }
             Ok(())
         }
         .boxed()
+    }
+
+    fn strays(&self, _: Vec<RunnerName>) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
+        let names = self.strays.lock().unwrap().clone();
+        let strays = names.iter().map(|name| Instance {
+            id: InstanceId::new(name),
+            pool: Pool {
+                instance_type: "m6i.large".to_owned(),
+                zone: "eu-1a".to_owned(),
+                lifecycle: Lifecycle::Spot,
+            },
+            state: InstanceState::Running,
+            launched_at: self.clock.now(),
+            reason: None,
+            private_ip: None,
+            tags: Tags::new(),
+        });
+        let strays = strays.collect();
+        async move { Ok(strays) }.boxed()
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) timing: Timing,
     pub(crate) policy: Option<Policy>,
+    /// Whether workers end themselves when nobody needs them.
+    pub(crate) ends_itself: bool,
 }
 
 /// A manager or an agent, by the lines through which it acts.
@@ -95,6 +97,7 @@ impl World {
             clock,
             timing: Timing::default(),
             policy: None,
+            ends_itself: false,
         }
     }
 
@@ -173,6 +176,7 @@ impl World {
             lease_file,
             interruption: watch::channel(None).1,
             milestones: Vec::new(),
+            ends_itself: self.ends_itself,
         };
         let shutdown = CancellationToken::new();
         let work = work(Arc::new(context), shutdown.clone());
