@@ -4,6 +4,7 @@ mod images;
 mod isolation;
 mod lifecycle;
 mod memory;
+mod nonroot;
 mod proxy;
 mod services;
 mod support;
