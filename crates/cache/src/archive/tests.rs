@@ -346,8 +346,8 @@ fn an_archive_that_is_broken_halfway_changes_nothing() {
     for (format, create) in FORMATS {
         let folders = Folders::new();
         for number in 0..20 {
-            let noise: Vec<u8> = (0..200_000_u32)
-                .map(|i| (i.wrapping_mul(2_654_435_761 + number) >> 13) as u8)
+            let noise: Vec<u8> = (0..50_000_u32)
+                .flat_map(|i| i.wrapping_mul(2_654_435_761 + number).to_be_bytes())
                 .collect();
             fs::write(folders.path(&format!("from/{number}")), noise).unwrap();
         }

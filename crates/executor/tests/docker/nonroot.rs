@@ -1,5 +1,10 @@
 //! Images whose user is not root.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 
