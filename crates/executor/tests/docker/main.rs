@@ -84,10 +84,16 @@ async fn what_a_script_writes_to_gitlab_env_after_script_finds() {
         "echo \"GREETING=hello there\" >>\"$GITLAB_ENV\"",
         "echo done",
     ];
-    let payload = with_after_script(job(&writes), "echo \"[$GREETING]\"");
-    let ended = bench.run(payload).await;
-    assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
-    assert!(ended.trace.contains("\n[hello there]\n"), "{}", ended.trace);
+    let mut payload = with_after_script(job(&writes), "echo \"[$GREETING]\"");
+    for user in ["", "1000"] {
+        if let Some(image) = &mut payload.image {
+            image.executor_opts.docker.user = user.into();
+        }
+        let ended = bench.run(payload.clone()).await;
+        assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+        let found = "\n[hello there]\n";
+        assert!(ended.trace.contains(found), "{user}: {}", ended.trace);
+    }
     // And no job after it.
     let next = bench.run(job(&["echo \"[${GREETING-unset}]\""])).await;
     assert!(next.trace.contains("\n[unset]\n"), "{}", next.trace);
