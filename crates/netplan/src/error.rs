@@ -133,14 +133,18 @@ impl NetplanError {
             }
             Self::HostBits { network, .. } => format!("write {network}"),
             Self::Reserved { .. } => "choose another range, for example 10.0.0.0/16".into(),
-            Self::NoZone => "name one in network.zones, or leave it out for the first".into(),
+            Self::NoZone => "name one in network.zones, or leave it out for up to three".into(),
             Self::UnknownZone { .. } => "write it as AWS does, for example eu-west-1a".into(),
             Self::ZonesCollide { .. } => "leave one of them out".into(),
             Self::RangeChanged { existing, .. } => {
                 format!("keep {existing}, or take the stack down first")
             }
             Self::Ambiguous { .. } => {
-                "delete the one that is not used, or take the stack down: that removes all".into()
+                "two `up` at once may have made them. `onspot down` removes all of them, and the next \
+                 `onspot up` makes one. To keep one instead, see which has the instances (aws ec2 \
+                 describe-instances --filters Name=tag-key,Values=onspot:stack) and delete the others \
+                 with all that is in them"
+                    .into()
             }
             Self::TooSlow { .. } => "run the same command again: it goes on from here".into(),
             Self::NatFailed { .. } => "run the same command again: it makes another one".into(),

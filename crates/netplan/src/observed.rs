@@ -1,6 +1,6 @@
 //! What is there: everything tagged with the stack's name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Tag};
@@ -150,6 +150,20 @@ impl Observed {
     /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
         self.ids().next().is_none()
+    }
+
+    /// The zones that there are subnets in.
+    pub fn zones(&self) -> BTreeSet<String> {
+        let roles = self
+            .subnets
+            .iter()
+            .filter_map(|subnet| subnet.role.as_ref());
+        roles
+            .filter_map(|role| match role {
+                Role::Subnet(_, zone) => Some(zone.clone()),
+                _ => None,
+            })
+            .collect()
     }
 
     /// The ids of all parts whose role is known.

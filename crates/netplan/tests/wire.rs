@@ -178,6 +178,112 @@ async fn who_is_in_a_zone_that_goes_is_told() {
     );
 }
 
+/// Answers every call that makes a network.
+async fn making() -> MockServer {
+    server(&[
+        ("CreateVpc", "<vpc><vpcId>vpc-1</vpcId></vpc>"),
+        (
+            "CreateInternetGateway",
+            "<internetGateway><internetGatewayId>igw-1</internetGatewayId></internetGateway>",
+        ),
+        (
+            "CreateSubnet",
+            "<subnet><subnetId>subnet-1</subnetId></subnet>",
+        ),
+        ("AllocateAddress", "<allocationId>eipalloc-1</allocationId>"),
+        (
+            "CreateNatGateway",
+            "<natGateway><natGatewayId>nat-1</natGatewayId></natGateway>",
+        ),
+        (
+            "DescribeNatGateways",
+            "<natGatewaySet><item><natGatewayId>nat-1</natGatewayId><state>available</state>
+             </item></natGatewaySet>",
+        ),
+        (
+            "CreateRouteTable",
+            "<routeTable><routeTableId>rtb-1</routeTableId></routeTable>",
+        ),
+        (
+            "CreateVpcEndpoint",
+            "<vpcEndpoint><vpcEndpointId>vpce-1</vpcEndpointId></vpcEndpoint>",
+        ),
+        ("CreateSecurityGroup", "<groupId>sg-1</groupId>"),
+    ])
+    .await
+}
+
+/// The requests for an action, as they went over the wire.
+async fn sent(server: &MockServer, action: &str) -> Vec<String> {
+    let requests = server.received_requests().await.expect("recorded requests");
+    let bodies = requests
+        .iter()
+        .map(|request| String::from_utf8_lossy(&request.body).into_owned());
+    bodies
+        .filter(|body| body.starts_with(&format!("Action={action}")))
+        .collect()
+}
+
+async fn make_network(server: &MockServer) {
+    let spec = NetworkSpec::new("ci", "eu-west-1", ["eu-west-1a", "eu-west-1b"]);
+    let wanted = desired(&spec).expect("a network");
+    let plan = diff(&wanted, &onspot_netplan::Observed::default()).expect("a plan");
+    let (events, _nobody_listens) = event_channel();
+    onspot_netplan::apply(&client(&server.uri()), &plan, &events)
+        .await
+        .expect("a network");
+}
+
+#[tokio::test]
+async fn every_part_is_tagged_in_the_call_that_makes_it() {
+    let server = making().await;
+    make_network(&server).await;
+    let mut makings = sent(&server, "Create").await;
+    makings.extend(sent(&server, "Allocate").await);
+    // A route is a part of its table and takes no tags.
+    makings.retain(|body| !body.starts_with("Action=CreateRoute&"));
+    assert_eq!(makings.len(), 13, "{makings:#?}");
+    for body in makings {
+        assert!(
+            body.contains("TagSpecification.1.ResourceType=") && body.contains("onspot%3Astack"),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_request_makes_nothing_twice() {
+    let server = making().await;
+    for (action, code) in [
+        ("CreateNatGateway", "InvalidSubnetID.NotFound"),
+        ("CreateRouteTable", "InvalidVpcID.NotFound"),
+        ("CreateVpcEndpoint", "InvalidVpcId.NotFound"),
+    ] {
+        let unknown = format!(
+            "<Response><Errors><Error><Code>{code}</Code><Message>no such thing yet</Message>
+             </Error></Errors><RequestID>1</RequestID></Response>"
+        );
+        Mock::given(body_string_contains(format!("Action={action}")))
+            .respond_with(ResponseTemplate::new(400).set_body_string(unknown))
+            .up_to_n_times(1)
+            .with_priority(1)
+            .mount(&server)
+            .await;
+    }
+    make_network(&server).await;
+    let token = |body: &String| {
+        let pairs = body.split('&').filter_map(|pair| pair.split_once('='));
+        let mut tokens = pairs.filter(|(key, _)| *key == "ClientToken");
+        tokens.next().map(|(_, token)| token.to_owned())
+    };
+    for action in ["CreateNatGateway", "CreateRouteTable", "CreateVpcEndpoint"] {
+        let bodies = sent(&server, action).await;
+        let tokens: Vec<_> = bodies.iter().map(token).collect();
+        assert!(tokens[0].is_some(), "{action}: {bodies:?}");
+        assert_eq!(tokens[0], tokens[1], "{action}: {bodies:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_keeps_ec2s_words() {
     let server = MockServer::start().await;

@@ -122,6 +122,7 @@ impl Applier<'_> {
         let subnet = self.id(&Role::Subnet(Tier::Public, zone.to_owned()))?;
         let address = self.id(&Role::NatAddress)?;
         let tags = self.tags(ResourceType::Natgateway, &Role::NatGateway)?;
+        let token = token();
         // A gateway that was replaced may hold the address a little longer.
         let held = |error: &CallError| error.code() == Some("Resource.AlreadyAssociated");
         let created = LETTING_GO.retry(
@@ -133,6 +134,7 @@ impl Applier<'_> {
                     .subnet_id(subnet)
                     .allocation_id(address);
                 call.tag_specifications(tags.clone())
+                    .client_token(&token)
                     .send()
                     .await
                     .calling("CreateNatGateway")
@@ -166,12 +168,14 @@ impl Applier<'_> {
     pub(super) async fn create_routes(&self, tier: Tier) -> Result<String, NetplanError> {
         let vpc = self.id(&Role::Vpc)?;
         let tags = self.tags(ResourceType::RouteTable, &Role::Routes(tier))?;
+        let token = token();
         let answer = settled(async || {
             let call = self
                 .ec2
                 .create_route_table()
                 .vpc_id(vpc)
-                .tag_specifications(tags.clone());
+                .tag_specifications(tags.clone())
+                .client_token(&token);
             call.send().await.calling("CreateRouteTable")
         })
         .await?;
@@ -246,6 +250,7 @@ impl Applier<'_> {
         let service = format!("com.amazonaws.{}.s3", self.desired()?.spec.region);
         let tables = self.route_tables(&[Tier::Public, Tier::Private])?;
         let tags = self.tags(ResourceType::VpcEndpoint, &Role::S3Endpoint)?;
+        let token = token();
         let answer = settled(async || {
             let call = self
                 .ec2
@@ -255,6 +260,7 @@ impl Applier<'_> {
             let call = call.vpc_endpoint_type(VpcEndpointType::Gateway);
             let call = call.set_route_table_ids(Some(tables.clone()));
             call.tag_specifications(tags.clone())
+                .client_token(&token)
                 .send()
                 .await
                 .calling("CreateVpcEndpoint")
@@ -357,6 +363,13 @@ impl Applier<'_> {
             .set_tags(Some(tags))
             .build())
     }
+}
+
+/// What tells EC2 that a repeated request is the same one, where EC2 takes such a thing: one whose
+/// answer was lost makes nothing twice. Chosen anew for each decision, as EC2 answers with what the
+/// first one made, also when that has been deleted since.
+fn token() -> String {
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// A repeated call finds its work done.

@@ -351,6 +351,71 @@ fn two_of_the_same_are_named_and_not_guessed() {
 }
 
 #[test]
+fn two_networks_of_one_stack_are_both_removed() {
+    let wish = spec(&["a", "b"], Nat::Gateway);
+    let mut cloud = built(&wish);
+    // Another `up` saw nothing there and has made everything as well.
+    let plan = diff(&wish, &Observed::default()).unwrap();
+    let mut other = Cloud {
+        count: 100,
+        ..Cloud::default()
+    };
+    other.run(&plan, usize::MAX);
+    let (ours, theirs) = (&mut cloud.observed, other.observed);
+    ours.vpcs.extend(theirs.vpcs);
+    ours.gateways.extend(theirs.gateways);
+    ours.subnets.extend(theirs.subnets);
+    ours.nats.extend(theirs.nats);
+    ours.addresses.extend(theirs.addresses);
+    ours.routes.extend(theirs.routes);
+    ours.endpoints.extend(theirs.endpoints);
+    ours.groups.extend(theirs.groups);
+    let error = diff(&wish, &cloud.observed).unwrap_err();
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .contains("`onspot down` removes all of them")
+    );
+    cloud.run(&teardown(&cloud.observed), usize::MAX);
+    assert!(cloud.observed.is_empty(), "left: {:?}", cloud.observed);
+}
+
+#[test]
+fn a_stack_in_one_zone_comes_into_three_and_moves_nothing() {
+    let mut cloud = built(&spec(&["b"], Nat::Gateway));
+    let before = cloud.observed.clone();
+    let wish = spec(&["a", "b", "c"], Nat::Gateway);
+    let plan = diff(&wish, &cloud.observed).unwrap();
+    let summary = plan.plan().summary();
+    assert_eq!((summary.create, summary.delete), (4, 0), "{}", plan.plan());
+    cloud.run(&plan, usize::MAX);
+    let now = &cloud.observed;
+    assert_eq!(
+        (&now.nats, &now.addresses),
+        (&before.nats, &before.addresses)
+    );
+    assert!(
+        before
+            .subnets
+            .iter()
+            .all(|subnet| now.subnets.contains(subnet))
+    );
+    let network = now.network().unwrap();
+    assert_eq!(network.instance_subnets().len(), 3);
+    let private = now
+        .routes
+        .iter()
+        .find(|t| t.role == Some(Role::Routes(Tier::Private)));
+    assert_eq!(
+        private.unwrap().state.subnets.len(),
+        3,
+        "all reach the one NAT gateway"
+    );
+    assert!(diff(&wish, now).unwrap().is_empty());
+}
+
+#[test]
 fn instances_go_where_they_reach_the_internet() {
     let zone = |nat| {
         let network = built(&spec(&["a"], nat)).observed.network().unwrap();
