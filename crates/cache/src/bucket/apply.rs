@@ -11,7 +11,9 @@ use aws_sdk_s3::types::{
     ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag, Tagging,
 };
 use aws_smithy_types::error::operation::BuildError;
-use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt, Step};
+use onspot_reconcile::{
+    CallError, CallFailure, EventSender, Patience, ServiceResultExt, Step, Tags,
+};
 
 use super::delete::delete;
 use super::{Action, BucketError, BucketPlan, BucketSpec, ExpiryRule};
@@ -77,23 +79,30 @@ async fn act(
     }
 }
 
+/// Makes the bucket with its tags in the same call, as an organisation may demand. Who may not do
+/// that, or asks a look-alike that does not know it, makes it without: the tags are set next.
 async fn create(s3: &Client, spec: &BucketSpec) -> Result<(), BucketError> {
-    let elsewhere = spec.region != REGION_WITHOUT_CONSTRAINT;
-    let location = elsewhere.then(|| {
-        let region = BucketLocationConstraint::from(spec.region.as_str());
-        CreateBucketConfiguration::builder()
-            .location_constraint(region)
-            .build()
-    });
+    let tags = sdk_tags(&spec.all_tags()).map_err(|source| unbuilt(spec, source))?;
     // A bucket of this name that was just removed is in the way for a while.
     let worth_it = |error: &CallError| error.code() == Some("OperationAborted");
-    let made = SETTLING
-        .retry(worth_it, async || {
-            let call = s3.create_bucket().bucket(&spec.name);
-            let call = call.set_create_bucket_configuration(location.clone());
-            call.send().await.calling("CreateBucket")
-        })
-        .await;
+    let try_to = async |tags: Option<Vec<Tag>>| {
+        let configuration = configuration(spec, tags);
+        SETTLING
+            .retry(worth_it, async || {
+                let call = s3.create_bucket().bucket(&spec.name);
+                let call = call.set_create_bucket_configuration(configuration.clone());
+                call.send().await.calling("CreateBucket")
+            })
+            .await
+    };
+    let without = |error: &CallError| {
+        error.failure() == CallFailure::Denied
+            || matches!(error.code(), Some("MalformedXML" | "NotImplemented"))
+    };
+    let made = match try_to(Some(tags)).await {
+        Err(error) if without(&error) => try_to(None).await,
+        made => made,
+    };
     match made {
         Err(error) if error.code() == Some("BucketAlreadyExists") => Err(BucketError::Foreign {
             name: spec.name.clone(),
@@ -103,16 +112,29 @@ async fn create(s3: &Client, spec: &BucketSpec) -> Result<(), BucketError> {
     }
 }
 
+fn configuration(spec: &BucketSpec, tags: Option<Vec<Tag>>) -> Option<CreateBucketConfiguration> {
+    let elsewhere = spec.region != REGION_WITHOUT_CONSTRAINT;
+    let location = elsewhere.then(|| BucketLocationConstraint::from(spec.region.as_str()));
+    (location.is_some() || tags.is_some()).then(|| {
+        CreateBucketConfiguration::builder()
+            .set_location_constraint(location)
+            .set_tags(tags)
+            .build()
+    })
+}
+
+fn sdk_tags(tags: &Tags) -> Result<Vec<Tag>, BuildError> {
+    let tags = tags.iter();
+    tags.map(|(key, value)| Tag::builder().key(key).value(value).build())
+        .collect()
+}
+
 /// Sets the tags; those that somebody else gave the bucket stay.
 async fn tag(s3: &Client, plan: &BucketPlan) -> Result<(), BucketError> {
     let spec = &plan.spec;
     let mut tags = plan.tags.clone();
     tags.extend(spec.all_tags().iter());
-    let tags: Result<Vec<Tag>, BuildError> = tags
-        .iter()
-        .map(|(key, value)| Tag::builder().key(key).value(value).build())
-        .collect();
-    let tags = tags.and_then(|tags| Tagging::builder().set_tag_set(Some(tags)).build());
+    let tags = sdk_tags(&tags).and_then(|tags| Tagging::builder().set_tag_set(Some(tags)).build());
     let tags = tags.map_err(|source| unbuilt(spec, source))?;
     settled(async || {
         let call = s3
