@@ -3,6 +3,7 @@
 mod boots;
 mod decide;
 mod pools;
+mod renew;
 
 use std::time::Duration;
 
@@ -122,6 +123,9 @@ pub struct WorkerView {
     pub lifecycle: Lifecycle,
     /// Where it came from, if known.
     pub pool: Option<Pool>,
+    /// Whether it was launched from something else than is launched now.
+    #[serde(default)]
+    pub outdated: bool,
 }
 
 /// All that the policy looks at beside the demand.
@@ -167,7 +171,7 @@ pub enum Action {
         /// How they are paid for.
         lifecycle: Lifecycle,
     },
-    /// Give an idle worker no more jobs, so that it can be terminated.
+    /// Give a worker no more jobs, so that it can be terminated: an idle one, or an outdated one.
     Drain {
         /// The worker's instance.
         instance: InstanceId,

@@ -1,10 +1,12 @@
 //! Launch templates: what an instance of the stack is made of.
 //!
-//! Whether a template is as wanted is seen from a hash of its content, kept as the
-//! description of its version: the content itself is not comparable, as EC2 adds defaults.
+//! Whether a template is as wanted is seen from its parts, which are compared one by one, and from a
+//! hash of all that it was made from, kept as the description of its version: the hash tells of what
+//! EC2 does not show, the parts of what was edited by hand.
 
 mod apply;
 mod observe;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +18,9 @@ use sha2::{Digest, Sha256};
 
 pub use apply::apply;
 pub use observe::observe;
+pub use parts::Parts;
+
+pub(crate) use parts::instance_tags;
 
 use crate::{FleetError, Image};
 
@@ -151,6 +156,15 @@ pub struct Version {
     pub image: Option<String>,
     /// The instance type that it names.
     pub instance_type: Option<String>,
+    /// What it is really made of.
+    pub parts: Parts,
+}
+
+impl Version {
+    /// Whether it is what `spec` asks for: made from that, and not edited since.
+    fn is_of(&self, spec: &TemplateSpec) -> bool {
+        self.content.as_ref() == Some(&spec.content()) && self.parts == Parts::wanted(spec)
+    }
 }
 
 /// A template that is there.
@@ -251,7 +265,7 @@ fn diff_one(spec: &TemplateSpec, state: &TemplateState) -> (Change, Action) {
         latest,
     } = state;
     let content = spec.content();
-    if default.content.as_ref() == Some(&content) {
+    if default.is_of(spec) {
         return (
             Change::keep("launch template", &spec.name).with_id(id),
             Action::Keep,
@@ -266,8 +280,14 @@ fn diff_one(spec: &TemplateSpec, state: &TemplateState) -> (Change, Action) {
         let (old, new) = (default.instance_type.as_ref(), spec.instance_type.as_ref());
         change = change.changing("instance type", or_none(old), or_none(new));
     }
-    let change = change.changing("content", old, content.short());
-    let action = if latest.content.as_ref() == Some(&content) {
+    let change = if default.content.as_ref() == Some(&content) {
+        // What is not named above: somebody has edited it.
+        let edited = Parts::wanted(spec).differing(&default.parts);
+        change.changing("edited by hand", edited.join(", "), "as designed")
+    } else {
+        change.changing("content", old, content.short())
+    };
+    let action = if latest.is_of(spec) {
         Action::UseVersion {
             id: id.clone(),
             number: latest.number,

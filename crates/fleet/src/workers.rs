@@ -1,6 +1,7 @@
 //! Workers: launched by `CreateFleet` of type `instant`, found by their tags, terminated.
 
 mod launch;
+mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Filter;
 use onspot_reconcile::{ROLE, RUNNER, STACK, ServiceResultExt};
 use serde::{Deserialize, Serialize};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::observed::{instances, not_ended};
 use crate::{FleetError, Instance, InstanceId, Lifecycle, Pool};
@@ -42,6 +43,8 @@ pub struct Ec2Fleet {
     spec: FleetSpec,
     /// Subnet to zone; asked for once, as a subnet never moves.
     zones: OnceCell<BTreeMap<String, String>>,
+    /// What workers are launched from.
+    template: Mutex<template::Known>,
 }
 
 impl Ec2Fleet {
@@ -51,6 +54,7 @@ impl Ec2Fleet {
             client,
             spec,
             zones: OnceCell::new(),
+            template: Mutex::default(),
         }
     }
 
@@ -85,6 +89,17 @@ impl Ec2Fleet {
         instances: &[InstanceId],
     ) -> Result<Vec<(InstanceId, Option<Instance>)>, FleetError> {
         crate::observed::by_id(&self.client, instances).await
+    }
+
+    /// The workers among these that were launched from another content of the launch template
+    /// than launches use now: from an older version, or from one that was edited by hand.
+    pub async fn outdated(
+        &self,
+        instances: &[Instance],
+    ) -> Result<BTreeSet<InstanceId>, FleetError> {
+        let mut known = self.template.lock().await;
+        let template = &self.spec.launch_template;
+        known.outdated(&self.client, template, instances).await
     }
 
     /// Terminates instances. Ones that EC2 does not know any more are no error.

@@ -2,6 +2,8 @@
 
 #[path = "wire/group.rs"]
 mod group;
+#[path = "wire/versions.rs"]
+mod versions;
 
 use aws_credential_types::Credentials;
 use aws_sdk_ec2::Client;

@@ -33,6 +33,8 @@ pub struct Machine {
     pub launched_at: Timestamp,
     /// Why it ended, in EC2's words, for example `Server.SpotInstanceTermination`.
     pub reason: Option<String>,
+    /// Whether it was launched from something else than is launched now.
+    pub outdated: bool,
 }
 
 /// What to launch.

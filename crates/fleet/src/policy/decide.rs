@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, Demand, Policy, Reason, View, WorkerState, WorkerView};
+use super::{Action, Demand, Policy, Reason, View, WorkerState, WorkerView, renew};
 use crate::{Lifecycle, Pool, Refusal};
 
 #[cfg(test)]
@@ -10,8 +10,8 @@ mod tests;
 
 /// What to do now to serve `demand` within `policy`.
 ///
-/// It never lets the number of workers exceed the limit by a launch, never drains a worker
-/// that has jobs, and terminates only drained workers and those that never reported. It
+/// It never lets the number of workers exceed the limit by a launch, drains a worker that has
+/// jobs only if it is outdated, and terminates only drained workers and those that never reported. It
 /// keeps no memory: called again with the same values it answers the same, so what it
 /// asked for must show in the next `view`.
 pub fn decide(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<Action> {
@@ -35,6 +35,8 @@ pub fn decide(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> 
     let wanted = Wanted::of(policy, demand, &supply);
     actions.extend(launches(policy, demand, view, &supply, &wanted, now));
     actions.extend(drains(policy, demand, view, now));
+    let renewed = renew::drains(view, &actions);
+    actions.extend(renewed);
     actions
 }
 

@@ -64,6 +64,7 @@ async fn create(ec2: &Client, spec: &TemplateSpec) -> Result<String, FleetError>
         .create_launch_template()
         .launch_template_name(&spec.name)
         .version_description(description(&spec.content()))
+        .client_token(token())
         .launch_template_data(data(spec))
         .tag_specifications(tag_specification(
             ResourceType::LaunchTemplate,
@@ -84,6 +85,7 @@ async fn create(ec2: &Client, spec: &TemplateSpec) -> Result<String, FleetError>
 async fn add_version(ec2: &Client, id: &str, spec: &TemplateSpec) -> Result<i64, FleetError> {
     let call = ec2.create_launch_template_version().launch_template_id(id);
     let call = call.version_description(description(&spec.content()));
+    let call = call.client_token(token());
     let answer = call.launch_template_data(data(spec)).send().await;
     let version = answer
         .calling("CreateLaunchTemplateVersion")?
@@ -116,9 +118,15 @@ async fn delete(ec2: &Client, id: &str) -> Result<Option<String>, FleetError> {
     }
 }
 
+/// What tells EC2 that a request which is sent again is the same one. Chosen anew for each
+/// decision: EC2 answers with what the first one made, also when that has been deleted since.
+fn token() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
 /// The template's content in EC2's terms. Whoever changes it raises
 /// [`FORMAT`](super::FORMAT).
-fn data(spec: &TemplateSpec) -> RequestLaunchTemplateData {
+pub(super) fn data(spec: &TemplateSpec) -> RequestLaunchTemplateData {
     let profile = LaunchTemplateIamInstanceProfileSpecificationRequest::builder()
         .name(&spec.instance_profile)
         .build();

@@ -6,7 +6,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, LaunchTemplateVersion};
 use onspot_reconcile::{STACK, ServiceResultExt};
 
-use super::{CONTENT, Content, TemplateState, Version};
+use super::{CONTENT, Content, Parts, TemplateState, Version};
 use crate::FleetError;
 
 /// All launch templates of the stack, by name.
@@ -73,6 +73,7 @@ fn of_ec2(version: &LaunchTemplateVersion) -> Version {
         content: version.version_description.as_deref().and_then(content_of),
         image: data.and_then(|data| data.image_id.clone()),
         instance_type: data.and_then(|data| Some(data.instance_type.as_ref()?.as_str().to_owned())),
+        parts: data.map(Parts::found).unwrap_or_default(),
     }
 }
 

@@ -30,6 +30,7 @@ fn version(number: i64, spec: &TemplateSpec) -> Version {
         content: Some(spec.content()),
         image: Some(spec.image.id.clone()),
         instance_type: spec.instance_type.clone(),
+        parts: Parts::wanted(spec),
     }
 }
 

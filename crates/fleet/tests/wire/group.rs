@@ -144,6 +144,17 @@ async fn a_group_is_made_after_the_end_of_the_one_before() {
         .await
         .expect("the group");
     assert_eq!(count(&server, "CreateAutoScalingGroup").await, 2);
+    let sent = server.received_requests().await.expect("recorded requests");
+    let made = sent
+        .iter()
+        .map(|request| String::from_utf8_lossy(&request.body).into_owned())
+        .filter(|body| body.starts_with("Action=CreateAutoScalingGroup&"));
+    for body in made {
+        assert!(
+            body.contains("onspot%3Astack") && body.contains("PropagateAtLaunch=true"),
+            "{body}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Workers on EC2, by way of `onspot_fleet`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -31,6 +32,18 @@ impl Ec2Capacity {
         }
     }
 
+    /// Without an answer nobody is outdated: renewing is never urgent.
+    async fn outdated(&self, instances: &[Instance]) -> BTreeSet<InstanceId> {
+        match limited("compare", self.fleet.outdated(instances)).await {
+            Ok(outdated) => outdated,
+            Err(error) => {
+                let error = crate::leader::chain(&error);
+                tracing::warn!(error, "outdated workers are not replaced for now");
+                BTreeSet::new()
+            }
+        }
+    }
+
     fn worker(&self, instance: &InstanceId) -> WorkerId {
         WorkerId::of(&self.role_id, instance.as_str())
     }
@@ -44,6 +57,7 @@ impl Ec2Capacity {
             pool: Some(instance.pool),
             launched_at: instance.launched_at,
             reason: instance.reason,
+            outdated: false,
         }
     }
 }
@@ -52,7 +66,11 @@ impl Capacity for Ec2Capacity {
     fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
         async move {
             let instances = limited("observe", self.fleet.observe()).await?;
-            let machines = instances.into_iter().map(|instance| self.machine(instance));
+            let outdated = self.outdated(&instances).await;
+            let machines = instances.into_iter().map(|instance| Machine {
+                outdated: outdated.contains(&instance.id),
+                ..self.machine(instance)
+            });
             Ok(machines.collect())
         }
         .boxed()
@@ -99,6 +117,7 @@ impl Capacity for Ec2Capacity {
                 pool: Some(instance.pool),
                 launched_at,
                 reason: None,
+                outdated: false,
             });
             Ok(Purchased {
                 machines: machines.collect(),

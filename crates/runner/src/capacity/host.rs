@@ -30,6 +30,7 @@ impl HostCapacity {
             pool: None,
             launched_at: self.since,
             reason: None,
+            outdated: false,
         }
     }
 }

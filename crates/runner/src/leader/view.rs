@@ -132,6 +132,7 @@ impl Sights<'_> {
             pool: machine.and_then(|machine| machine.pool.clone()),
             launched_at: machine.map_or(self.now, |machine| machine.launched_at),
             uses: state.map_or(0, |state| state.uses) + self.not_accepted(worker, state),
+            outdated: machine.is_some_and(|machine| machine.outdated),
         })
     }
 
@@ -215,6 +216,7 @@ impl Sights<'_> {
                 pool: None,
                 launched_at: self.now,
                 uses: 0,
+                outdated: false,
             })
             .collect()
     }

@@ -129,5 +129,6 @@ fn worker_view(worker: &WorkerView, placed: &BTreeMap<u64, WorkerId>) -> onspot_
         uses: worker.uses + new,
         lifecycle: worker.lifecycle.unwrap_or(Lifecycle::OnDemand),
         pool: worker.pool.clone(),
+        outdated: worker.outdated,
     }
 }

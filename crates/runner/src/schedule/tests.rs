@@ -62,6 +62,7 @@ fn worker(name: &str, stage: Stage) -> WorkerView {
         pool: None,
         launched_at: at(900),
         uses: 0,
+        outdated: false,
     }
 }
 

@@ -85,6 +85,8 @@ pub struct WorkerView {
     pub launched_at: Timestamp,
     /// Attempts that it was given in its life, the present ones among them.
     pub uses: u32,
+    /// Whether it was launched from something else than is launched now.
+    pub outdated: bool,
 }
 
 /// How far a worker is.

@@ -198,6 +198,7 @@ fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
                 [
                     "ec2:DescribeInstances",
                     "ec2:DescribeLaunchTemplates",
+                    "ec2:DescribeLaunchTemplateVersions",
                     "ec2:DescribeSubnets",
                 ],
                 json!("*"),

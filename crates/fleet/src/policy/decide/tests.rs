@@ -24,6 +24,7 @@ fn worker(id: u32, state: WorkerState) -> WorkerView {
         uses: 0,
         lifecycle: Lifecycle::Spot,
         pool: None,
+        outdated: false,
     }
 }
 

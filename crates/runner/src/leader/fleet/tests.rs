@@ -17,6 +17,7 @@ fn machine(name: &str, state: InstanceState) -> Machine {
         pool: None,
         launched_at: Timestamp::UNIX_EPOCH,
         reason: None,
+        outdated: false,
     }
 }
 

@@ -49,6 +49,7 @@ impl Machines {
             pool: None,
             launched_at: self.clock.now(),
             reason: None,
+            outdated: false,
         });
     }
 
@@ -168,6 +169,7 @@ impl Capacity for Machines {
                     pool: None,
                     launched_at: self.clock.now(),
                     reason: None,
+                    outdated: false,
                 });
                 bought.extend(machines.last().cloned());
                 self.launched.lock().unwrap().push(name);

@@ -1,0 +1,102 @@
+//! What a version of a template is really made of, as far as onspot says anything about it.
+//!
+//! The version's description holds the hash of what onspot made, and a copy that was edited by hand
+//! holds it too: so the parts themselves are compared.
+
+use aws_sdk_ec2::types::{ResourceType, ResponseLaunchTemplateData};
+use onspot_reconcile::Tags;
+use serde::{Deserialize, Serialize};
+
+use super::TemplateSpec;
+use super::apply::data;
+use crate::tagging::from_ec2;
+
+/// The parts by name, each as a text that is compared and nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts(Vec<(String, String)>);
+
+/// The parts of a request's or an answer's data: the SDK has a type for each, with the same names.
+macro_rules! parts {
+    ($data:expr, $tags:expr) => {{
+        let data = $data;
+        let volume = data.block_device_mappings().first();
+        let disk = volume.and_then(|volume| volume.ebs());
+        let metadata = data.metadata_options();
+        let profile = data.iam_instance_profile();
+        let behavior = data.instance_initiated_shutdown_behavior();
+        Self::named([
+            ("image", text(data.image_id())),
+            ("instance type", word(data.instance_type())),
+            ("instance profile", text(profile.and_then(|p| p.name()))),
+            ("security groups", data.security_group_ids().join(", ")),
+            ("user data", text(data.user_data())),
+            ("root device", text(volume.and_then(|v| v.device_name()))),
+            ("disk size", value(disk.and_then(|disk| disk.volume_size()))),
+            ("disk type", word(disk.and_then(|disk| disk.volume_type()))),
+            ("encryption", value(disk.and_then(|disk| disk.encrypted()))),
+            (
+                "metadata sessions",
+                word(metadata.and_then(|m| m.http_tokens())),
+            ),
+            (
+                "metadata hops",
+                value(metadata.and_then(|m| m.http_put_response_hop_limit())),
+            ),
+            ("shutdown", word(behavior)),
+            ("key pair", text(data.key_name())),
+            ("instance tags", written($tags)),
+        ])
+    }};
+}
+
+impl Parts {
+    /// The parts of what onspot makes of `spec`.
+    pub fn wanted(spec: &TemplateSpec) -> Self {
+        parts!(&data(spec), &spec.instance_tags())
+    }
+
+    /// The parts of a version that is there.
+    pub fn found(data: &ResponseLaunchTemplateData) -> Self {
+        parts!(data, &instance_tags(data))
+    }
+
+    /// The names of the parts in which the two differ.
+    pub fn differing(&self, other: &Self) -> Vec<String> {
+        let pairs = self.0.iter().zip(&other.0);
+        let different = pairs.filter(|(mine, theirs)| mine != theirs);
+        different.map(|((name, _), _)| name.clone()).collect()
+    }
+
+    fn named<const N: usize>(parts: [(&str, String); N]) -> Self {
+        let parts = parts.into_iter();
+        Self(
+            parts
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        )
+    }
+}
+
+/// The tags that instances of a version get.
+pub(crate) fn instance_tags(data: &ResponseLaunchTemplateData) -> Tags {
+    let mut kinds = data.tag_specifications().iter();
+    let of_instances = kinds.find(|tags| tags.resource_type() == Some(&ResourceType::Instance));
+    from_ec2(of_instances.and_then(|tags| tags.tags.clone()))
+}
+
+fn text(text: Option<&str>) -> String {
+    text.unwrap_or_default().to_owned()
+}
+
+fn word<T: AsRef<str>>(word: Option<&T>) -> String {
+    text(word.map(AsRef::as_ref))
+}
+
+fn value<T: ToString>(value: Option<T>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn written(tags: &Tags) -> String {
+    let pairs = tags.iter().map(|(key, value)| format!("{key}={value}"));
+    pairs.collect::<Vec<_>>().join("\n")
+}
