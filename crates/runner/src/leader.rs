@@ -25,6 +25,7 @@ mod permits;
 mod poll;
 mod progress;
 mod round;
+mod settle;
 mod snapshot;
 mod strays;
 mod takeover;
@@ -33,6 +34,7 @@ mod trace;
 mod view;
 
 pub(crate) use fleet::chain;
+pub use settle::{Coordinators, Settled, Settling, Untold};
 
 use election::{Election, Lead, News};
 use fleet::Fleet;

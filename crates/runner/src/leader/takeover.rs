@@ -192,7 +192,7 @@ fn in_its_hands(
 
 /// What is left of an attempt on a worker that does nothing more about it: a result to use, or
 /// whether the script may have begun.
-fn after_the_end(mine: Option<&Attempt>) -> Result<Judgement, bool> {
+pub(super) fn after_the_end(mine: Option<&Attempt>) -> Result<Judgement, bool> {
     let Some(Attempt { phase, steps, .. }) = mine else {
         return Err(false);
     };

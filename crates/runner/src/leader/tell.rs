@@ -115,7 +115,7 @@ async fn payload(ledger: &dyn Ledger, key: &JobKey) -> Option<JobPayload> {
 }
 
 /// Says in the trace how the job ended and why. The verdict is told even if that fails.
-async fn write_end(
+pub(super) async fn write_end(
     coordinator: &dyn Coordinator,
     payload: &JobPayload,
     verdict: &Verdict,

@@ -29,4 +29,5 @@ mod rule_14;
 mod rule_15;
 mod rule_16;
 mod simulation;
+mod taken_down;
 mod world;
