@@ -69,7 +69,12 @@ impl Clients {
         Ok(Self::new(&config, region, endpoint.cloned(), account))
     }
 
-    fn new(config: &SdkConfig, region: String, endpoint: Option<Url>, account: String) -> Self {
+    pub(crate) fn new(
+        config: &SdkConfig,
+        region: String,
+        endpoint: Option<Url>,
+        account: String,
+    ) -> Self {
         Self {
             ec2: aws_sdk_ec2::Client::new(config),
             autoscaling: aws_sdk_autoscaling::Client::new(config),

@@ -123,6 +123,18 @@ pub enum Error {
         /// What is known about why, for people, one line each.
         diagnosis: Vec<String>,
     },
+    /// Somebody else is changing the stack.
+    #[error("the stack is being changed by {holder}")]
+    Locked {
+        /// Who, and since when.
+        holder: String,
+    },
+    /// Somebody else took the stack's lock meanwhile, or it could not be kept.
+    #[error("the stack's lock was lost{}", to(holder.as_deref()))]
+    LockLost {
+        /// Who has it now, if that is known.
+        holder: Option<String>,
+    },
     /// AWS's answer lacks what it always has.
     #[error("the answer to {operation} lacks {what}")]
     Incomplete {
@@ -164,9 +176,20 @@ impl Error {
                     .to_owned()
             }
             Self::NoHello { diagnosis, .. } => diagnosis.join("\n"),
+            Self::Locked { .. } => "run the same command again once that has ended; a lock whose \
+                                    holder is gone is taken over by itself after 30 s"
+                .to_owned(),
+            Self::LockLost { .. } => {
+                "this host slept or was cut off: run the same command again, it goes on from here"
+                    .to_owned()
+            }
             Self::BootScript { .. } => "use fewer or shorter runners, or another stack".to_owned(),
             _ => return None,
         };
         Some(hint)
     }
+}
+
+fn to(holder: Option<&str>) -> String {
+    holder.map_or(String::new(), |holder| format!(" to {holder}"))
 }

@@ -113,6 +113,14 @@ pub(crate) fn bucket_spec(clients: &Clients, names: &Names) -> BucketSpec {
     }
 }
 
+/// The bucket as it should be.
+pub(crate) fn wanted_bucket(spec: &Spec, clients: &Clients, names: &Names) -> BucketSpec {
+    BucketSpec {
+        cache_days: spec.cache.expire_days,
+        ..bucket_spec(clients, names)
+    }
+}
+
 /// The managers' group as far as names go: enough to take it down.
 pub(crate) fn group_to_end(names: &Names) -> GroupSpec {
     GroupSpec {
@@ -157,10 +165,7 @@ impl Foundation {
         network.cidr = spec.network.cidr;
         network.nat = spec.network.nat.into();
         let network = onspot_netplan::desired(&network)?;
-        let bucket = BucketSpec {
-            cache_days: spec.cache.expire_days,
-            ..bucket_spec(clients, names)
-        };
+        let bucket = wanted_bucket(spec, clients, names);
         let log_group = LogGroupSpec {
             name: names.log_group(),
             retention_days: spec.logs.retention_days,
@@ -229,21 +234,19 @@ impl Foundation {
         })
     }
 
-    /// Removes all of it at once.
-    pub(crate) async fn destroy(
+    /// Removes all of it at once, but for the bucket: the stack's lock is in there.
+    pub(crate) async fn destroy_all_but_the_bucket(
         &self,
         clients: &Clients,
         events: &EventSender,
     ) -> Result<(), Error> {
-        let (network, bucket, roles, tokens, log_group) = tokio::join!(
+        let (network, roles, tokens, log_group) = tokio::join!(
             onspot_netplan::destroy(&clients.ec2, &self.network, events),
-            bucket::destroy(&clients.s3, &self.bucket, events),
             iam::destroy(&clients.iam, &self.iam, events),
             parameters::apply(&clients.ssm, &self.tokens, events),
             log_group::apply(&clients.logs, &self.log_group, events),
         );
         network?;
-        bucket?;
         roles?;
         tokens?;
         log_group?;

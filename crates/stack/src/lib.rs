@@ -13,6 +13,7 @@ mod hello;
 pub mod iam;
 mod images;
 mod instances;
+mod lock;
 mod log_group;
 mod logs;
 pub mod names;
@@ -31,7 +32,7 @@ mod upload;
 
 pub use artifacts::{Artifacts, HelperImage};
 pub use clients::{Clients, partition, s3, sdk_config};
-pub use down::{down, plan_down};
+pub use down::{DownOptions, Removed, down, plan_down};
 pub use error::Error;
 pub use logs::{LogLine, LogOptions, follow, read_logs};
 pub use outputs::Outputs;

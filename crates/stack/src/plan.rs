@@ -19,9 +19,9 @@ pub async fn plan(spec: &Spec, clients: &Clients, options: &UpOptions) -> Result
     let names = Names::new(&spec.name, clients.region())?;
     let artifacts = Artifacts::load(spec, &options.binary, options.helper.as_deref())?;
     let tokens = prepare::tokens(spec, clients, &names).await?;
-    let zones = prepare::zones(spec, clients).await?;
     let images = Images::resolve(clients, spec).await?;
     let observed = graph::observe(clients, &names).await?;
+    let zones = prepare::zones(spec, clients, &observed.network).await?;
     let parameters = prepare::parameters_of(&tokens);
     let foundation = Foundation::diff(spec, clients, &names, &zones, &parameters, &observed)?;
     let bucket = names.bucket(clients.account());

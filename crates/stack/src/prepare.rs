@@ -1,6 +1,7 @@
 //! What is found out before anything is made: names, zones, tokens, and whether GitLab takes them.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client as Ec2;
 use aws_sdk_ec2::types::{AvailabilityZoneState, Filter, LocationType};
@@ -90,37 +91,82 @@ pub(crate) async fn verify(tokens: &[Token<'_>], events: &EventSender) -> Result
     Ok(())
 }
 
-/// The zones that `spec` names, or the region's first one that has the managers' type.
-pub(crate) async fn zones(spec: &Spec, clients: &Clients) -> Result<Vec<String>, Error> {
+/// The most zones that are taken where the file names none.
+const ZONES: usize = 3;
+
+/// The types of instances that each zone has.
+type Offers = BTreeMap<String, BTreeSet<String>>;
+
+/// The zones that `spec` names, or up to three that have the managers' type and the workers'.
+/// Those that `network` is in already are taken first, so that nothing moves.
+pub(crate) async fn zones(
+    spec: &Spec,
+    clients: &Clients,
+    network: &onspot_netplan::Observed,
+) -> Result<Vec<String>, Error> {
     if !spec.network.zones.is_empty() {
         return Ok(spec.network.zones.clone());
     }
-    let instance_type = &spec.manager.instance_type;
-    let (available, offering) = tokio::try_join!(
-        available_zones(&clients.ec2),
-        offering_zones(&clients.ec2, instance_type),
-    )?;
+    let manager = &spec.manager.instance_type;
+    let workers = spec.runners.iter().map(|runner| &runner.workers);
+    let types: BTreeSet<String> = workers
+        .flat_map(|workers| &workers.instance_types)
+        .chain([manager])
+        .cloned()
+        .collect();
+    let (available, offers) =
+        tokio::try_join!(available_zones(&clients.ec2), offers(&clients.ec2, types))?;
     // Not every look-alike of AWS knows who offers what.
-    let known = offering.filter(|zones| clients.endpoint().is_none() || !zones.is_empty());
-    let first = first_zone(available, known.as_ref()).ok_or_else(|| match known {
-        None => Error::Incomplete {
+    let known = offers.filter(|offers| {
+        clients.endpoint().is_none() || offers.values().any(|types| types.contains(manager))
+    });
+    let zones = choose(spec, available, known.as_ref(), &network.zones());
+    match (zones.is_empty(), known) {
+        (false, _) => Ok(zones),
+        (true, None) => Err(Error::Incomplete {
             operation: "DescribeAvailabilityZones",
             what: "a zone that is available",
-        },
-        Some(_) => Error::NotOffered {
-            instance_type: instance_type.clone(),
+        }),
+        (true, Some(_)) => Err(Error::NotOffered {
+            instance_type: manager.clone(),
             region: clients.region().to_owned(),
-        },
-    })?;
-    Ok(vec![first])
+        }),
+    }
 }
 
-/// The first of the zones, of those that offer what is needed where that is known.
-fn first_zone(available: Vec<String>, offering: Option<&BTreeSet<String>>) -> Option<String> {
-    available
-        .into_iter()
-        .filter(|zone| offering.is_none_or(|offering| offering.contains(zone)))
-        .min()
+/// The zones to be in, in order. Pure.
+///
+/// Managers go into each of them, so each must have their type. Of those, the ones with the most
+/// of the workers' types, as each of these is a pool of its own in each zone.
+fn choose(
+    spec: &Spec,
+    available: Vec<String>,
+    offers: Option<&Offers>,
+    there: &BTreeSet<String>,
+) -> Vec<String> {
+    let has = |zone: &String, instance_type: &String| {
+        offers.is_none_or(|offers| {
+            let types = offers.get(zone);
+            types.is_some_and(|types| types.contains(instance_type))
+        })
+    };
+    let types_of = |zone: &String, runner: &Runner| {
+        let types = runner.workers.instance_types.iter();
+        types.filter(|of_worker| has(zone, of_worker)).count()
+    };
+    let mut zones = available;
+    zones.retain(|zone| has(zone, &spec.manager.instance_type));
+    let serves_all = |zone: &String| spec.runners.iter().all(|r| types_of(zone, r) > 0);
+    if zones.iter().any(serves_all) {
+        zones.retain(serves_all);
+    }
+    zones.sort_by_cached_key(|zone| {
+        let types: usize = spec.runners.iter().map(|r| types_of(zone, r)).sum();
+        (!there.contains(zone), Reverse(types), zone.clone())
+    });
+    zones.truncate(ZONES);
+    zones.sort();
+    zones
 }
 
 async fn available_zones(ec2: &Ec2) -> Result<Vec<String>, Error> {
@@ -146,50 +192,112 @@ async fn available_zones(ec2: &Ec2) -> Result<Vec<String>, Error> {
     Ok(available.filter_map(|zone| zone.zone_name).collect())
 }
 
-/// The zones that have this type of instance; `None` where the endpoint cannot say.
-async fn offering_zones(ec2: &Ec2, instance_type: &str) -> Result<Option<BTreeSet<String>>, Error> {
-    let of_type = Filter::builder()
+/// Which of these types each zone has; `None` where the endpoint cannot say.
+async fn offers(ec2: &Ec2, types: BTreeSet<String>) -> Result<Option<Offers>, Error> {
+    let of_types = Filter::builder()
         .name("instance-type")
-        .values(instance_type)
+        .set_values(Some(types.into_iter().collect()))
         .build();
-    let answer = ec2
+    let mut pages = ec2
         .describe_instance_type_offerings()
         .location_type(LocationType::AvailabilityZone)
-        .filters(of_type)
-        .send()
-        .await;
-    match answer.calling("DescribeInstanceTypeOfferings") {
-        Ok(answer) => {
-            let offerings = answer.instance_type_offerings.unwrap_or_default();
-            let zones = offerings
-                .into_iter()
-                .filter_map(|offering| offering.location);
-            Ok(Some(zones.collect()))
+        .filters(of_types)
+        .into_paginator()
+        .send();
+    let mut found = Offers::new();
+    while let Some(page) = pages.next().await {
+        let offerings = match page.calling("DescribeInstanceTypeOfferings") {
+            Ok(page) => page.instance_type_offerings.unwrap_or_default(),
+            // It is only for a better choice: who may not ask, or asks something that does not
+            // know the call, gets the first zones.
+            Err(error) if error.code().is_some() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        for offering in offerings {
+            if let (Some(zone), Some(instance_type)) = (offering.location, offering.instance_type) {
+                let types = found.entry(zone).or_default();
+                types.insert(instance_type.as_str().to_owned());
+            }
         }
-        // It is only for a better choice: who may not ask, or asks something that does not know
-        // the call, gets the first zone.
-        Err(error) if error.code().is_some() => Ok(None),
-        Err(error) => Err(error.into()),
     }
+    Ok(Some(found))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn spec(workers: &str) -> Spec {
+        let text = format!(
+            "[[runners]]\nname = 'a'\nurl = 'https://gitlab.com'\ntoken = 'glrt-x'\n\
+             [runners.workers]\ninstance_types = {workers}\n"
+        );
+        Spec::parse(&text, "onspot.toml").unwrap()
+    }
+
+    fn offers(zones: &[(&str, &[&str])]) -> Offers {
+        let owned = |types: &[&str]| types.iter().map(|of| (*of).to_owned()).collect();
+        let zones = zones.iter();
+        zones
+            .map(|(zone, types)| ((*zone).to_owned(), owned(types)))
+            .collect()
+    }
+
+    fn chosen(spec: &Spec, offers: Option<&Offers>, there: &[&str]) -> Vec<String> {
+        let available = ["e", "d", "c", "b", "a"].map(|letter| format!("us-east-1{letter}"));
+        let there = there.iter().map(|zone| (*zone).to_owned()).collect();
+        choose(spec, available.into(), offers, &there)
+    }
+
     #[test]
-    fn a_zone_without_the_managers_type_is_passed_over() {
-        let zones = || ["us-east-1e", "us-east-1b", "us-east-1a"].map(str::to_owned);
-        let offering = |zones: &[&str]| -> BTreeSet<String> {
-            zones.iter().map(|zone| (*zone).to_owned()).collect()
-        };
-        let first = |known: Option<&[&str]>| {
-            let known = known.map(offering);
-            first_zone(zones().into(), known.as_ref())
-        };
-        assert_eq!(first(None).as_deref(), Some("us-east-1a"));
-        let some: &[&str] = &["us-east-1b", "us-east-1c"];
-        assert_eq!(first(Some(some)).as_deref(), Some("us-east-1b"));
-        assert_eq!(first(Some(&[])), None);
+    fn up_to_three_zones_are_taken_and_each_has_the_types() {
+        let spec = spec("['m7i.large', 'm6i.large']");
+        assert_eq!(
+            chosen(&spec, None, &[]),
+            ["us-east-1a", "us-east-1b", "us-east-1c"]
+        );
+        let known = offers(&[
+            ("us-east-1a", &["m7i.large", "m6i.large"]),
+            ("us-east-1b", &["t3.micro", "m6i.large"]),
+            ("us-east-1c", &["t3.micro"]),
+            ("us-east-1d", &["t3.micro", "m6i.large", "m7i.large"]),
+            ("us-east-1e", &["t3.micro", "m7i.large"]),
+        ]);
+        assert_eq!(
+            chosen(&spec, Some(&known), &[]),
+            ["us-east-1b", "us-east-1d", "us-east-1e"],
+            "a lacks the managers' type, c the workers'"
+        );
+        let none = offers(&[("us-east-1a", &["m7i.large"])]);
+        assert!(chosen(&spec, Some(&none), &[]).is_empty());
+    }
+
+    #[test]
+    fn a_stack_stays_in_its_zones_and_gets_others_beside_them() {
+        let spec = spec("['m7i.large', 'm6i.large']");
+        assert_eq!(
+            chosen(&spec, None, &["us-east-1e"]),
+            ["us-east-1a", "us-east-1b", "us-east-1e"]
+        );
+        let known = offers(&[
+            ("us-east-1a", &["t3.micro", "m6i.large", "m7i.large"]),
+            ("us-east-1b", &["t3.micro", "m6i.large", "m7i.large"]),
+            ("us-east-1c", &["t3.micro", "m6i.large", "m7i.large"]),
+            ("us-east-1d", &["t3.micro", "m6i.large"]),
+        ]);
+        assert_eq!(
+            chosen(&spec, Some(&known), &["us-east-1d"]),
+            ["us-east-1a", "us-east-1b", "us-east-1d"]
+        );
+    }
+
+    #[test]
+    fn who_sets_nothing_has_at_least_six_pools() {
+        let text = "[[runners]]\nname = 'a'\nurl = 'https://gitlab.com'\ntoken = 'glrt-x'\n";
+        let spec = Spec::parse(text, "onspot.toml").unwrap();
+        assert!(
+            spec.runners[0].workers.instance_types.len() >= 6,
+            "in any one zone"
+        );
     }
 }

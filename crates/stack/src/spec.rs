@@ -24,6 +24,9 @@ pub use types::{Nat, PullPolicy};
 
 use crate::names::slug;
 
+/// With fewer pools, spot capacity is a matter of luck.
+const FEW_POOLS: usize = 6;
+
 /// A whole stack, as `onspot.toml` describes it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -78,8 +81,9 @@ pub struct Network {
     /// subnets in each of eight zones.
     #[schemars(with = "String")]
     pub cidr: Ipv4Net,
-    /// The availability zones, for example `["eu-west-1a", "eu-west-1b"]`; if empty, the region's
-    /// first one that has the manager's instance type.
+    /// The availability zones, for example `["eu-west-1a", "eu-west-1b"]`; if empty, up to three
+    /// that have the manager's instance type and the workers'. Managers and workers are in all of
+    /// them; the NAT gateway is in one.
     pub zones: Vec<String>,
     /// How the private subnets reach the internet.
     pub nat: Nat,
@@ -228,6 +232,14 @@ impl Spec {
                     }
                 ));
             }
+            let pools = self.pools_at_most(runner);
+            if runner.workers.spot && pools < FEW_POOLS {
+                notes.push(format!(
+                    "{:?} has {pools} pools of spot capacity at most (types × zones), which run dry \
+                     together: name more `instance_types`",
+                    runner.name
+                ));
+            }
             if runner.token.is_plain() {
                 notes.push(format!(
                     "the token of {:?} stands in the file: prefer env:, file: or ssm:",
@@ -236,6 +248,18 @@ impl Spec {
             }
         }
         notes
+    }
+}
+
+impl Spec {
+    /// How many pools a runner's workers may come from; up to three zones are taken where none is
+    /// named.
+    fn pools_at_most(&self, runner: &Runner) -> usize {
+        let zones = match self.network.zones.len() {
+            0 => 3,
+            named => named,
+        };
+        zones * runner.workers.instance_types.len()
     }
 }
 

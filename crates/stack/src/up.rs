@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use onspot_cache::bucket;
 use onspot_fleet::group::{self, GroupState};
 use onspot_fleet::template;
 use onspot_reconcile::{EventSender, Plan};
@@ -13,7 +14,9 @@ use crate::graph::{self, Foundation, Ground};
 use crate::hello::{self, Hello};
 use crate::images::Images;
 use crate::instances::Ingredients;
+use crate::lock::{self, Held, Holder};
 use crate::names::Names;
+use crate::parameters::TokenParameter;
 use crate::spec::{Runner, Spec};
 use crate::{Clients, Error, Outputs, prepare, tidy, upload};
 
@@ -58,52 +61,112 @@ pub async fn up(
     if options.verify {
         prepare::verify(&tokens, events).await?;
     }
-    let zones = prepare::zones(spec, clients).await?;
     let images = Images::resolve(clients, spec).await?;
-    let observed = graph::observe(clients, &names).await?;
-    let parameters = prepare::parameters_of(&tokens);
-    let foundation = Foundation::diff(spec, clients, &names, &zones, &parameters, &observed)?;
-
-    let mut changes = foundation.plan();
-    let ground = foundation.apply(clients, events).await?;
-    let bucket = names.bucket(clients.account());
-    let uploads = upload::plan(&clients.s3, &bucket, &artifacts).await?;
-    changes.merge(uploads.plan());
-    upload::apply(&clients.s3, &uploads, events).await?;
-
-    let ingredients = Ingredients {
+    let (made, lock) = locked(spec, clients, &names, options.patience, events).await?;
+    let building = Building {
         spec,
         clients,
         names: &names,
         artifacts: &artifacts,
         images: &images,
-        network: &ground.network,
-        role_ids: &ground.role_ids,
-    };
-    let hello = Hello::before(clients, &bucket).await?;
-    let changed = instances(&ingredients, &observed, events, &mut changes).await?;
-    hello::wait(
-        &hello,
-        spec,
-        clients,
-        &names,
-        changed,
-        options.patience,
+        parameters: prepare::parameters_of(&tokens),
+        patience: options.patience,
         events,
-    )
-    .await?;
-    let leftovers = foundation.leftovers();
-    let patience = options.patience;
-    let tidied = tidy::tidy(spec, clients, &names, leftovers, patience, events).await?;
-    changes.merge(tidied.plan);
-    Ok(outputs(
-        spec,
-        &names,
-        &ground,
-        bucket,
-        changes,
-        tidied.notes,
-    ))
+    };
+    lock.during(Box::pin(building.build(made))).await
+}
+
+/// How often a bucket that somebody else removes meanwhile is made anew.
+const BUCKET_TRIES: usize = 3;
+
+/// The lock of the stack, and what was made for it: it is in the bucket, which therefore comes
+/// first. Making a bucket twice at once makes one, as its name is derived from the stack's.
+async fn locked(
+    spec: &Spec,
+    clients: &Clients,
+    names: &Names,
+    patience: Duration,
+    events: &EventSender,
+) -> Result<(Plan, Held), Error> {
+    let wanted = graph::wanted_bucket(spec, clients, names);
+    let is_there = async || -> Result<bool, Error> {
+        Ok(bucket::observe(&clients.s3, &wanted).await?.is_some())
+    };
+    let mut made = Plan::default();
+    for _ in 0..BUCKET_TRIES {
+        if !is_there().await? {
+            let creation = bucket::diff(&wanted, None)?;
+            bucket::apply(&clients.s3, &creation, events).await?;
+            made = creation.plan();
+        }
+        let store = lock::store(clients, &wanted.name);
+        match lock::take(store, Holder::new("up"), patience, events).await {
+            // A `down` that was waited for has taken the bucket away.
+            Err(Error::Ledger(_)) if !is_there().await? => {}
+            taken => return Ok((made, taken?)),
+        }
+    }
+    Err(Error::Locked {
+        holder: "somebody who removes its bucket".to_owned(),
+    })
+}
+
+/// What a stack is brought up from, once all of it was checked.
+struct Building<'a> {
+    spec: &'a Spec,
+    clients: &'a Clients,
+    names: &'a Names,
+    artifacts: &'a Artifacts,
+    images: &'a Images,
+    parameters: Vec<TokenParameter>,
+    patience: Duration,
+    events: &'a EventSender,
+}
+
+impl Building<'_> {
+    /// Makes what is missing beside what was `made` for the lock.
+    async fn build(&self, made: Plan) -> Result<Outputs, Error> {
+        let Self {
+            spec,
+            clients,
+            names,
+            artifacts,
+            images,
+            patience,
+            events,
+            ..
+        } = *self;
+        let observed = graph::observe(clients, names).await?;
+        let zones = prepare::zones(spec, clients, &observed.network).await?;
+        let foundation =
+            Foundation::diff(spec, clients, names, &zones, &self.parameters, &observed)?;
+
+        let mut changes = made;
+        changes.merge(foundation.plan());
+        let ground = foundation.apply(clients, events).await?;
+        let bucket = names.bucket(clients.account());
+        let uploads = upload::plan(&clients.s3, &bucket, artifacts).await?;
+        changes.merge(uploads.plan());
+        upload::apply(&clients.s3, &uploads, events).await?;
+
+        let ingredients = Ingredients {
+            spec,
+            clients,
+            names,
+            artifacts,
+            images,
+            network: &ground.network,
+            role_ids: &ground.role_ids,
+        };
+        let hello = Hello::before(clients, &bucket).await?;
+        let changed = instances(&ingredients, &observed, events, &mut changes).await?;
+        hello::wait(&hello, spec, clients, names, changed, patience, events).await?;
+        let leftovers = foundation.leftovers();
+        let tidied = tidy::tidy(spec, clients, names, leftovers, patience, events).await?;
+        changes.merge(tidied.plan);
+        let notes = tidied.notes;
+        Ok(outputs(spec, names, &ground, bucket, changes, notes))
+    }
 }
 
 fn outputs(

@@ -1,7 +1,9 @@
 //! `onspot down`: removes the stack and all it made.
 
+use std::fmt::Write as _;
+
 use onspot_reconcile::Plan;
-use onspot_stack::{Clients, Spec};
+use onspot_stack::{Clients, DownOptions, Spec};
 use serde::Serialize;
 
 use crate::cli::{Down, Global};
@@ -15,6 +17,8 @@ struct Removed<'a> {
     event: &'static str,
     stack: &'a str,
     plan: &'a Plan,
+    /// What a person should know beside that.
+    notes: &'a [String],
 }
 
 /// Says what goes, asks, and removes it.
@@ -34,17 +38,28 @@ pub(crate) async fn down(args: &Down, global: Global) -> Result<(), Failure> {
                 event: "plan",
                 stack,
                 plan: &plan,
+                notes: &[],
             },
             || format!("stack {stack} in {}\n\n{plan}\n", clients.region()),
         )?;
         if !plan.is_empty()
-            && !confirm::confirmed("Remove all this, cache and logs with it?").await?
+            && !confirm::confirmed(
+                "Remove all this, cache and logs with it, and end the jobs that still run?",
+            )
+            .await?
         {
             return Err(Failure::new("nothing was removed, as you said"));
         }
     }
     let (events, shown) = progress::show(global);
-    let removed = Box::pin(onspot_stack::down(stack, &clients, &events)).await;
+    let runners = spec.runners.iter();
+    let options = DownOptions {
+        gitlabs: runners
+            .map(|runner| (runner.name.clone(), runner.url.clone()))
+            .collect(),
+        ..DownOptions::default()
+    };
+    let removed = Box::pin(onspot_stack::down(stack, &clients, &options, &events)).await;
     drop(events);
     shown.finished().await;
     let removed = removed?;
@@ -52,16 +67,24 @@ pub(crate) async fn down(args: &Down, global: Global) -> Result<(), Failure> {
         &Removed {
             event: "down",
             stack,
-            plan: &removed,
+            plan: &removed.plan,
+            notes: &removed.notes,
         },
-        || {
-            let count = removed.acting().count();
-            match count {
-                0 => format!("there is no stack {stack} in {}\n", clients.region()),
-                // Who was asked has seen the list.
-                _ if !args.yes => format!("stack {stack} is gone: {count} resources\n"),
-                _ => format!("{removed}\nstack {stack} is gone: {count} resources\n"),
-            }
-        },
+        || text(stack, clients.region(), &removed, args.yes),
     )
+}
+
+/// For people; who was asked has seen the list.
+fn text(stack: &str, region: &str, removed: &onspot_stack::Removed, unasked: bool) -> String {
+    let onspot_stack::Removed { plan, notes } = removed;
+    let mut text = match plan.acting().count() {
+        0 => format!("there is no stack {stack} in {region}\n"),
+        count if unasked => format!("{plan}\nstack {stack} is gone: {count} resources\n"),
+        count => format!("stack {stack} is gone: {count} resources\n"),
+    };
+    for note in notes {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
 }

@@ -65,12 +65,8 @@ impl<H: Host> Course<'_, H> {
             }
         }
         if !candidates.is_empty() {
-            let attempts = self.plan.restore_attempts;
-            self.call(HelperRequest::RestoreCache(RestoreCache {
-                candidates,
-                attempts,
-            }))
-            .await?;
+            self.call(HelperRequest::RestoreCache(RestoreCache { candidates }))
+                .await?;
         }
         Ok(())
     }
@@ -224,12 +220,12 @@ impl<H: Host> Course<'_, H> {
         };
         match self.late_section(name, title, work).await {
             Err(End::Failed {
-                reason: reason @ (FailureReason::ScriptFailure | FailureReason::RunnerSystemFailure),
-                exit_code,
+                reason: FailureReason::RunnerSystemFailure,
                 message,
+                ..
             }) => Err(End::Failed {
-                reason,
-                exit_code,
+                reason: FailureReason::RunnerSystemFailure,
+                exit_code: None,
                 message: format!("the artifacts were not uploaded: {message}"),
             }),
             other => other,

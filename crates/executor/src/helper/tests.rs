@@ -9,9 +9,6 @@ use onspot_cache::archive::{Format, Level};
 use super::request::*;
 use super::*;
 
-mod storage;
-mod taken_up;
-
 struct Bench {
     dir: tempfile::TempDir,
 }
@@ -70,7 +67,6 @@ impl Bench {
             login: None,
             reference: "main".into(),
             sha: sha.into(),
-            protected: false,
             refspecs: vec!["+refs/heads/main:refs/remotes/origin/main".into()],
             depth: 1,
             object_format: None,
@@ -284,10 +280,7 @@ async fn a_cache_goes_round_by_files() {
                 from: Location::File(path.to_path_buf()),
             })
             .collect();
-        HelperRequest::RestoreCache(RestoreCache {
-            candidates,
-            attempts: 1,
-        })
+        HelperRequest::RestoreCache(RestoreCache { candidates })
     };
     let nowhere = Path::new("/nonexistent/cache.zip");
     let found = bench

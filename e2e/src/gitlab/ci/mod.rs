@@ -17,7 +17,6 @@ mod matrix;
 mod merge;
 mod needs;
 mod parts;
-mod policy;
 mod read;
 mod reference;
 mod report;

@@ -6,8 +6,7 @@ use onspot_gitlab::{JobId, JobToken, Variable};
 use super::gitlab::{GitLab, TOKEN};
 use super::job;
 
-/// A job on the one commit there is.
-pub(crate) fn checked_out(id: u64, script: &[&str], gitlab: &GitLab) -> JobPayload {
+fn checked_out(id: u64, script: &[&str], gitlab: &GitLab) -> JobPayload {
     let mut payload = job(script);
     payload.id = JobId(id);
     payload.variables = vec![Variable::public("CI_BUILD_REF", &gitlab.sha)];
