@@ -20,8 +20,8 @@ pub use everything::{instances, terminate, terminate_all, termination_plan};
 pub use image::{Image, image, newest_image};
 pub use instance::{Instance, InstanceId, InstanceState, Lifecycle, Pool};
 pub use policy::{
-    Action, BootHalt, Boots, DRY_FOR, Demand, Extent, FailedBoot, Policy, Pools, Reason, Refused,
-    View, WorkerState, WorkerView, decide,
+    Action, BootHalt, Boots, DRY_FOR, Demand, Extent, FailedBoot, IdlePeriod, Policy, Pools,
+    Reason, Refused, View, WorkerState, WorkerView, decide,
 };
 pub use refusal::{LaunchFailure, Refusal, prices_in, quota_name};
 pub use strays::strays;

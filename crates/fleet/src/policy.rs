@@ -5,9 +5,11 @@ mod decide;
 mod pools;
 mod renew;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use onspot_notation::Periods;
 use serde::{Deserialize, Serialize};
 
 pub use boots::{BootHalt, Boots, FailedBoot};
@@ -25,7 +27,7 @@ pub struct Policy {
     /// Idle instances to keep ready beside the busy ones (`IdleCount`).
     pub idle_count: u32,
     /// Fewest idle instances while [`idle_scale_factor`](Self::idle_scale_factor) is
-    /// used (`IdleCountMin`); 1 at least then, as with GitLab Runner.
+    /// used (`IdleCountMin`).
     pub idle_count_min: u32,
     /// If above 0, the idle instances to keep are this multiple of the busy ones, from
     /// `idle_count_min` to `idle_count` (`IdleScaleFactor`).
@@ -46,6 +48,48 @@ pub struct Policy {
     pub on_demand_after: Option<Duration>,
     /// How long an instance may take from its launch to its first report.
     pub boot_limit: Duration,
+    /// Other idle numbers for certain times. The last one whose time it is holds; outside of all
+    /// of them, the numbers above do.
+    pub periods: Vec<IdlePeriod>,
+}
+
+/// What is kept idle at certain times, in place of the policy's own numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdlePeriod {
+    /// When it holds.
+    pub when: Periods,
+    /// As in [`Policy`].
+    pub idle_count: u32,
+    /// As in [`Policy`].
+    pub idle_count_min: u32,
+    /// As in [`Policy`].
+    pub idle_scale_factor: f64,
+    /// As in [`Policy`].
+    pub idle_time: Duration,
+}
+
+impl Policy {
+    /// The policy with the idle numbers of this moment.
+    pub fn at(&self, now: Timestamp) -> Cow<'_, Self> {
+        let Some(period) = self.periods.iter().rfind(|period| period.when.hold(now)) else {
+            return Cow::Borrowed(self);
+        };
+        let IdlePeriod {
+            when: _,
+            idle_count,
+            idle_count_min,
+            idle_scale_factor,
+            idle_time,
+        } = *period;
+        Cow::Owned(Self {
+            idle_count,
+            idle_count_min,
+            idle_scale_factor,
+            idle_time,
+            ..self.clone()
+        })
+    }
 }
 
 impl Default for Policy {
@@ -62,6 +106,7 @@ impl Default for Policy {
             lifecycle: Lifecycle::Spot,
             on_demand_after: Some(Duration::from_mins(2)),
             boot_limit: Duration::from_mins(5),
+            periods: Vec::new(),
         }
     }
 }

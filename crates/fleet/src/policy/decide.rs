@@ -15,6 +15,7 @@ mod tests;
 /// keeps no memory: called again with the same values it answers the same, so what it
 /// asked for must show in the next `view`.
 pub fn decide(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<Action> {
+    let policy = &*policy.at(now);
     let dead: Vec<&WorkerView> = view
         .workers
         .iter()
@@ -284,14 +285,16 @@ fn idle_target(policy: &Policy, busy: u32) -> u32 {
     if policy.idle_scale_factor <= 0.0 {
         return policy.idle_count;
     }
-    let least = policy.idle_count_min.max(1);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a float cast saturates, and the value is not negative"
     )]
     let scaled = (f64::from(busy) * policy.idle_scale_factor) as u32;
-    scaled.clamp(least.min(policy.idle_count), policy.idle_count)
+    scaled.clamp(
+        policy.idle_count_min.min(policy.idle_count),
+        policy.idle_count,
+    )
 }
 
 /// Jobs at a time on a new instance.

@@ -5,9 +5,11 @@ mod simulation;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use onspot_notation::{Cron, Periods};
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::IdlePeriod;
 use crate::{InstanceId, Pool, PoolError};
 
 const START: Timestamp = Timestamp::UNIX_EPOCH;
@@ -297,11 +299,40 @@ fn the_idle_count_follows_the_load_between_its_bounds() {
         idle_count_min: 0,
         ..policy
     };
-    assert_eq!(
-        idle_target(&least, 0),
-        1,
-        "one at least, as with GitLab Runner"
-    );
+    assert_eq!(idle_target(&least, 0), 0);
+}
+
+#[test]
+fn the_idle_numbers_follow_the_clock_and_the_last_period_that_holds_wins() {
+    let period = |cron: &str, idle_count| IdlePeriod {
+        when: Periods::new(
+            vec![Cron::five(cron).unwrap()],
+            Periods::zone("Europe/Berlin").unwrap(),
+        ),
+        idle_count,
+        idle_count_min: 0,
+        idle_scale_factor: 0.0,
+        idle_time: Duration::from_mins(30),
+    };
+    let policy = Policy {
+        idle_count: 1,
+        periods: vec![period("* 8-17 * * *", 4), period("* * * * sat,sun", 0)],
+        ..Policy::default()
+    };
+    // 2026-07-03 is a Friday; Berlin is two hours ahead of UTC then.
+    for (at, launches) in [
+        ("2026-07-03T05:59:59Z", 1),
+        ("2026-07-03T06:00:00Z", 4),
+        ("2026-07-03T15:59:59Z", 4),
+        ("2026-07-03T16:00:00Z", 1),
+        ("2026-07-04T10:00:00Z", 0),
+    ] {
+        let now = at.parse().unwrap();
+        let actions = decide(&policy, &Demand::default(), &View::default(), now);
+        assert_eq!(launched(&actions, Lifecycle::Spot), launches, "{at}");
+    }
+    let friday = "2026-07-03T07:00:00Z".parse().unwrap();
+    assert_eq!(policy.at(friday).idle_time, Duration::from_mins(30));
 }
 
 fn pool(lifecycle: Lifecycle) -> Pool {

@@ -1,0 +1,107 @@
+//! Sizes of memory and disks as Docker writes them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::Malformed;
+
+/// A size in Docker's notation: `512m`, `1.5g`, `2GiB`, or bytes without a unit. The units are
+/// binary, as Docker's are for memory; the text is kept as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Size {
+    text: String,
+    bytes: u64,
+}
+
+impl Size {
+    /// How many bytes it is.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Size {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let bytes = bytes(text).ok_or_else(|| {
+            Malformed::new(text, "is no size", "write for example \"512m\" or \"1.5g\"")
+        })?;
+        Ok(Self {
+            text: text.to_owned(),
+            bytes,
+        })
+    }
+}
+
+/// The number times its unit, rounded down to whole bytes.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let end = text
+        .find(|c: char| c != '.' && !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor: u64 = match unit.strip_prefix(' ').unwrap_or(unit) {
+        "" | "b" => 1,
+        "k" | "kb" | "ki" | "kib" => 1 << 10,
+        "m" | "mb" | "mi" | "mib" => 1 << 20,
+        "g" | "gb" | "gi" | "gib" => 1 << 30,
+        "t" | "tb" | "ti" | "tib" => 1 << 40,
+        "p" | "pb" | "pi" | "pib" => 1 << 50,
+        _ => return None,
+    };
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    let mut sum = whole.parse::<u64>().ok()?.checked_mul(factor)?;
+    if !decimals.bytes().all(|b| b.is_ascii_digit()) || (decimals.is_empty() && end > whole.len()) {
+        return None;
+    }
+    // Nine places are more than a byte of a petabyte-sized unit needs at any sensible size.
+    let decimals = format!("{:0<9}", decimals.get(..9).unwrap_or(decimals));
+    let share = u128::from(decimals.parse::<u64>().ok()?) * u128::from(factor) / 1_000_000_000;
+    sum = sum.checked_add(u64::try_from(share).ok()?)?;
+    // Docker counts in signed numbers.
+    i64::try_from(sum).is_ok().then_some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockers_sizes_are_read() {
+        for (text, bytes) in [
+            ("1024", 1024),
+            ("512m", 512 << 20),
+            ("1.5g", 3 << 29),
+            ("0.5G", 1 << 29),
+            ("2GB", 2 << 30),
+            ("1Gi", 1 << 30),
+            ("4 GiB", 4 << 30),
+            ("1t", 1 << 40),
+            ("100b", 100),
+        ] {
+            let size: Size = text.parse().unwrap();
+            assert_eq!((size.bytes(), size.as_str()), (bytes, text));
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_said_so() {
+        for text in [
+            "lots", "", "g", "1.g", ".5g", "1..5g", "1.5x", "-1", "1,5g", "1  g", "9999999t",
+        ] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+}
