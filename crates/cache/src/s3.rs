@@ -18,6 +18,7 @@ pub struct S3Cache {
     client: Client,
     bucket: String,
     scope: CacheScope,
+    upload_limit: Option<u64>,
 }
 
 impl fmt::Debug for S3Cache {
@@ -36,7 +37,21 @@ impl S3Cache {
             client,
             bucket: bucket.into(),
             scope,
+            upload_limit: None,
         }
+    }
+
+    /// The same, with archives of more bytes than this left out (`MaxUploadedArchiveSize`).
+    pub fn with_upload_limit(self, bytes: Option<u64>) -> Self {
+        Self {
+            upload_limit: bytes,
+            ..self
+        }
+    }
+
+    /// The most bytes that an archive may have, if there is a limit.
+    pub fn upload_limit(&self) -> Option<u64> {
+        self.upload_limit
     }
 
     /// The bucket's name.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use onspot_gitlab::FailureReason;
 use onspot_gitlab::ansi;
+use onspot_notation::duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -52,7 +53,7 @@ impl End {
                 exit_code: None,
                 message: format!(
                     "execution took longer than {}",
-                    humantime::format_duration(Duration::from_secs(limit.as_secs()))
+                    duration::brief(Duration::from_secs(limit.as_secs()))
                 ),
             },
         }

@@ -23,6 +23,9 @@ pub struct RunnerSettings {
     pub environment: Vec<String>,
     /// Shell lines before the sources are fetched (`pre_get_sources_script`), run by the helper.
     pub pre_get_sources_script: Option<String>,
+    /// Shell lines after the sources are fetched and after the job's own hook
+    /// (`post_get_sources_script`), run by the helper.
+    pub post_get_sources_script: Option<String>,
     /// Shell lines before the job's `before_script` (`pre_build_script`).
     pub pre_build_script: Option<String>,
     /// Shell lines after the job's `script` (`post_build_script`).
@@ -46,6 +49,7 @@ impl RunnerSettings {
             clone_url: None,
             environment: Vec::new(),
             pre_get_sources_script: None,
+            post_get_sources_script: None,
             pre_build_script: None,
             post_build_script: None,
             tls_ca_pem: None,

@@ -1,24 +1,15 @@
 //! Sizes and shares as `config.toml` writes them.
 
+use onspot_notation::{Cpus, Size};
+
 /// Bytes from Docker's notation: `512m`, `1.5g`, `1024`.
 pub(super) fn bytes(text: &str) -> Option<i64> {
-    let text = text.trim().to_ascii_lowercase();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor: u128 = match &text[digits.len()..] {
-        "" | "b" => 1,
-        "k" | "kb" | "ki" | "kib" => 1 << 10,
-        "m" | "mb" | "mi" | "mib" => 1 << 20,
-        "g" | "gb" | "gi" | "gib" => 1 << 30,
-        "t" | "tb" | "ti" | "tib" => 1 << 40,
-        _ => return None,
-    };
-    let billionths = decimal(digits)?;
-    i64::try_from(billionths.checked_mul(factor)? / BILLION).ok()
+    i64::try_from(text.parse::<Size>().ok()?.bytes()).ok()
 }
 
 /// Billionths of a processor from a decimal number: `1.5`.
 pub(super) fn nano_cpus(text: &str) -> Option<i64> {
-    i64::try_from(decimal(text)?).ok()
+    Some(text.parse::<Cpus>().ok()?.billionths())
 }
 
 /// A size for people: `1.5 GiB`.
@@ -33,20 +24,6 @@ pub(super) fn shown(bytes: u64) -> String {
         0 => format!("{} {name}", tenths / 10),
         tenth => format!("{}.{tenth} {name}", tenths / 10),
     }
-}
-
-const BILLION: u128 = 1_000_000_000;
-
-/// Billionths of a decimal number. Read digit by digit, for a share must not be rounded.
-fn decimal(text: &str) -> Option<u128> {
-    let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if fraction.len() > 9 || !digits(fraction) || !digits(whole) || whole.is_empty() {
-        return None;
-    }
-    let whole: u128 = whole.parse().ok()?;
-    let fraction: u128 = format!("{fraction:0<9}").parse().ok()?;
-    whole.checked_mul(BILLION)?.checked_add(fraction)
 }
 
 #[cfg(test)]

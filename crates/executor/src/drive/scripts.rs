@@ -1,6 +1,9 @@
 //! The job's own scripts in its course: the steps, and `after_script`.
 
+use std::time::Duration;
+
 use onspot_gitlab::FailureReason;
+use onspot_notation::duration;
 
 use super::{Course, End};
 use crate::control::{Control, Interruption};
@@ -13,7 +16,7 @@ impl<H: Host> Course<'_, H> {
     /// Runs the job's steps in turn, up to the first that fails.
     pub(super) async fn steps(&self) -> Result<(), End> {
         self.tell(Event::Started).await;
-        let limit = self.plan.limit("RUNNER_SCRIPT_TIMEOUT");
+        let limit = self.limit("RUNNER_SCRIPT_TIMEOUT");
         let control =
             limit.map_or_else(|| self.control.clone(), |limit| self.control.within(limit));
         let last = self.plan.steps.len().saturating_sub(1);
@@ -44,6 +47,7 @@ impl<H: Host> Course<'_, H> {
             Err(interruption) => {
                 let limit = self.plan.limit("RUNNER_SCRIPT_TIMEOUT");
                 let limit = limit
+                    .unwrap_or_default()
                     .filter(|_| !self.control.is_late())
                     .unwrap_or(self.run.timeout);
                 Err(End::interrupted(interruption, limit))
@@ -90,7 +94,7 @@ impl<H: Host> Course<'_, H> {
         if self.control.is_late() {
             return end;
         }
-        let limit = self.plan.limit("RUNNER_AFTER_SCRIPT_TIMEOUT");
+        let limit = self.limit("RUNNER_AFTER_SCRIPT_TIMEOUT");
         let limit = limit.unwrap_or(self.after_script_timeout);
         let began = self.begin("after_script", "Running after_script").await;
         let running = self.host.script(&script, &self.run.trace);
@@ -106,13 +110,21 @@ impl<H: Host> Course<'_, H> {
             }
             Err(Interruption::Aborted) => Err(End::Aborted),
             Err(_) => {
-                let limit = humantime::format_duration(limit);
+                let limit = duration::brief(limit);
                 let failed = format!("after_script was stopped after {limit}");
                 self.after_script_failed(end, None, failed)
             }
         };
         self.end("after_script", began, &result).await;
         result
+    }
+
+    /// The limit that a variable sets. One that can't be read is said in the trace.
+    fn limit(&self, variable: &str) -> Option<Duration> {
+        self.plan.limit(variable).unwrap_or_else(|error| {
+            self.warn(&format!("{variable} is ignored: {error}; {}", error.hint()));
+            None
+        })
     }
 
     /// A failure of `after_script` is one of the job only if the job says so

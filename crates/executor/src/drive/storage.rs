@@ -135,6 +135,10 @@ impl<H: Host> Course<'_, H> {
             format: cache.format,
             level: cache.level,
             to: to.clone(),
+            most_bytes: match &self.run.cache {
+                CacheAccess::S3(s3) => s3.upload_limit(),
+                CacheAccess::None | CacheAccess::Local(_) => None,
+            },
         };
         let HelperAnswer::Stored { bytes } = self.call(HelperRequest::SaveCache(request)).await?
         else {

@@ -76,6 +76,15 @@ pub(super) async fn save(at: &Place, request: SaveCache) -> Result<HelperAnswer,
         return Ok(HelperAnswer::Nothing);
     }
     let bytes = pack(at, found, request.format, request.level, file.clone()).await?;
+    if let Some(most) = request.most_bytes
+        && bytes > most
+    {
+        say(&ansi::warning(&format!(
+            "the cache is not stored: it has {bytes} bytes, and the runner allows {most} \
+             (MaxUploadedArchiveSize)"
+        )));
+        return Ok(HelperAnswer::Nothing);
+    }
     if let Location::Url(url) = &request.to {
         transfer()?.upload(&parse(url)?, &file).await?;
     }

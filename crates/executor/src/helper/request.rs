@@ -265,6 +265,9 @@ pub struct SaveCache {
     pub level: Level,
     /// Where it goes.
     pub to: Location,
+    /// The most bytes that the archive may have; a larger one is not kept.
+    #[serde(default)]
+    pub most_bytes: Option<u64>,
 }
 
 /// The artifacts of an earlier job.

@@ -242,6 +242,35 @@ async fn hooks_run_around_the_checkout() {
 }
 
 #[tokio::test]
+async fn a_cache_larger_than_the_runner_allows_is_not_stored() {
+    let bench = Bench::new();
+    let sha = bench.git(&["rev-parse", "HEAD"]);
+    let sources = bench.sources(Strategy::Clone, &sha);
+    bench.get(sources).await.unwrap();
+    std::fs::write(bench.project().join("ghosts.txt"), "boo").unwrap();
+    let save = |most_bytes| {
+        HelperRequest::SaveCache(SaveCache {
+            key: "main".into(),
+            selection: Selection {
+                untracked: true,
+                ..Selection::default()
+            },
+            format: Format::Zip,
+            level: Level::Fast,
+            to: Location::File(bench.dir.path().join("cache.zip")),
+            most_bytes,
+        })
+    };
+    let HelperAnswer::Stored { bytes } = bench.ask(save(None)).await.unwrap() else {
+        panic!("without a limit it is stored");
+    };
+    let exact = bench.ask(save(Some(bytes))).await.unwrap();
+    assert_eq!(exact, HelperAnswer::Stored { bytes });
+    let larger = bench.ask(save(Some(bytes - 1))).await.unwrap();
+    assert_eq!(larger, HelperAnswer::Nothing);
+}
+
+#[tokio::test]
 async fn a_cache_goes_round_by_files() {
     let bench = Bench::new();
     let sha = bench.git(&["rev-parse", "HEAD"]);
@@ -258,6 +287,7 @@ async fn a_cache_goes_round_by_files() {
             format: Format::TarZstd,
             level: Level::Fast,
             to: Location::File(archive.clone()),
+            most_bytes: Some(1 << 20),
         })
     };
     let untracked = Selection {

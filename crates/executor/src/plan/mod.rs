@@ -7,8 +7,11 @@ mod sources;
 mod storage;
 mod variables;
 
+use std::time::Duration;
+
 use onspot_gitlab::job::{JobPayload, Step};
 use onspot_gitlab::{Variable, Variables};
+use onspot_notation::{Malformed, duration};
 
 pub(crate) use self::storage::{CachePlan, UploadPlan};
 use crate::error::ExecutorError;
@@ -121,12 +124,13 @@ impl JobPlan {
             .is_none_or(|value| !is_no(value))
     }
 
-    /// A limit set by a variable such as `RUNNER_SCRIPT_TIMEOUT` (`1h 30m`), if it is one.
-    pub(crate) fn limit(&self, variable: &str) -> Option<std::time::Duration> {
-        let text = self.variables.get(variable)?;
-        humantime::parse_duration(text.trim())
-            .ok()
-            .filter(|limit| !limit.is_zero())
+    /// A limit set by a variable such as `RUNNER_SCRIPT_TIMEOUT` (`1h30m`), if it is set; zero
+    /// means none.
+    pub(crate) fn limit(&self, variable: &str) -> Result<Option<Duration>, Malformed> {
+        match self.variables.get(variable).map(str::trim) {
+            None | Some("") => Ok(None),
+            Some(text) => Ok(Some(duration::parse(text)?).filter(|limit| !limit.is_zero())),
+        }
     }
 }
 

@@ -46,7 +46,13 @@ pub(super) fn plan(
             Hook::PRE_GET_SOURCES,
             settings.pre_get_sources_script.as_deref(),
         ),
-        after: hook(job, variables, place, Hook::POST_GET_SOURCES, None),
+        after: hook(
+            job,
+            variables,
+            place,
+            Hook::POST_GET_SOURCES,
+            settings.post_get_sources_script.as_deref(),
+        ),
     })
 }
 
@@ -198,11 +204,14 @@ fn hook(
     of_runner: Option<&str>,
 ) -> Option<String> {
     let of_job = job.hook(name).map_or(&[][..], |hook| &hook.script);
-    let lines: Vec<String> = of_runner
-        .into_iter()
-        .map(str::to_owned)
-        .chain(of_job.iter().cloned())
-        .collect();
+    // The runner's owner has the first word before the sources and the last one after them.
+    let of_runner = of_runner.map(str::to_owned);
+    let mut lines = of_job.to_vec();
+    if name == Hook::PRE_GET_SOURCES {
+        lines.splice(0..0, of_runner);
+    } else {
+        lines.extend(of_runner);
+    }
     let dir = if name == Hook::PRE_GET_SOURCES {
         place.builds.to_string_lossy().into_owned()
     } else {

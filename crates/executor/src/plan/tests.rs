@@ -124,6 +124,41 @@ fn the_scripts_of_the_runner_surround_the_jobs() {
 }
 
 #[test]
+fn the_runner_has_the_first_word_before_the_sources_and_the_last_after_them() {
+    let settings = RunnerSettings {
+        pre_get_sources_script: Some("echo runner".into()),
+        post_get_sources_script: Some("echo runner".into()),
+        ..settings()
+    };
+    let hook = |name| json!({ "name": name, "script": ["echo job"] });
+    let hooks = json!([
+        hook("pre_get_sources_script"),
+        hook("post_get_sources_script")
+    ]);
+    let payload = payload(json!({ "hooks": hooks }));
+    let sources = JobPlan::new(&payload, &settings, &SITE).unwrap().sources;
+    let order = |script: Option<String>| {
+        let script = script.unwrap();
+        script.find("echo runner").unwrap() < script.find("echo job").unwrap()
+    };
+    assert!(order(sources.before));
+    assert!(!order(sources.after));
+}
+
+#[test]
+fn limits_are_durations_of_go_and_others_are_said_to_be_wrong() {
+    let limit = |text: &str| {
+        plan(with_variables(&[("RUNNER_SCRIPT_TIMEOUT", text)])).limit("RUNNER_SCRIPT_TIMEOUT")
+    };
+    assert_eq!(limit("1.5h"), Ok(Some(Duration::from_mins(90))));
+    assert_eq!(limit(" 5m "), Ok(Some(Duration::from_mins(5))));
+    assert_eq!((limit("0"), limit("")), (Ok(None), Ok(None)));
+    // Months elsewhere, and nothing in Go.
+    assert_eq!(limit("5M").unwrap_err().to_string(), "`5M` is no duration");
+    assert!(limit("1h 30m").is_err());
+}
+
+#[test]
 fn each_step_but_after_script_is_run_in_turn() {
     let step = |name: &str| json!({ "name": name, "script": [format!("echo {name}")] });
     let steps = json!([step("script"), step("release"), step("after_script")]);
