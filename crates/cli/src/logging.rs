@@ -1,15 +1,20 @@
 //! Where the processes' own log goes: stderr.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::cli::{Format, Global};
 
 /// The environment variable with a filter of its own, as `tracing` reads it.
 const FILTER: &str = "ONSPOT_LOG";
+
+/// Changes the level later, unless the command line or the environment has set it.
+static CONFIGURABLE: OnceLock<Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Turns the log on. `daemon` is for processes that run for long: what happens to jobs is what
 /// one wants to see of them.
@@ -21,14 +26,14 @@ pub(crate) fn init(global: Global, daemon: bool) {
         (false, _, _) => "debug",
     };
     let others = if global.verbose >= 2 { "info" } else { "warn" };
-    // A target is matched by its beginning: `onspot` covers all our crates.
-    // Where credentials were looked for in vain is told by the error, if it is one.
-    let default = format!("{others},aws_config=error,onspot={level}");
-    let filter = EnvFilter::builder()
-        .with_env_var(FILTER)
-        .try_from_env()
-        .or_else(|_| EnvFilter::try_new(&default))
-        .unwrap_or_default();
+    let default = filter(others, level);
+    let given = EnvFilter::builder().with_env_var(FILTER).try_from_env();
+    let open = given.is_err() && !global.quiet && global.verbose == 0;
+    let (filter, handle) = reload::Layer::new(given.unwrap_or(default));
+    if open {
+        // Where it is set already, this is a test's second log.
+        let _ = CONFIGURABLE.set(handle);
+    }
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false);
@@ -45,4 +50,50 @@ pub(crate) fn init(global: Global, daemon: bool) {
             .try_init(),
         (Format::Text, false, false) => registry.with(lines.with_ansi(false)).try_init(),
     };
+}
+
+/// Takes the level from a `config.toml` (`log_level`).
+pub(crate) fn configured(log_level: Option<&str>) {
+    let Some((handle, level)) = CONFIGURABLE.get().zip(log_level.map(level_of)) else {
+        return;
+    };
+    // Only a log that has ended can't be changed.
+    let _ = handle.reload(filter("warn", level));
+}
+
+/// GitLab Runner's levels, of which the last two end the process there.
+fn level_of(log_level: &str) -> &'static str {
+    match log_level {
+        "trace" => "trace",
+        "debug" => "debug",
+        "warn" | "warning" => "warn",
+        "error" | "fatal" | "panic" => "error",
+        _ => "info",
+    }
+}
+
+/// A level for our own crates, and one for all others. A target is matched by its beginning:
+/// `onspot` covers all our crates. Where credentials were looked for in vain is told by the
+/// error, if it is one.
+fn filter(others: &str, level: &str) -> EnvFilter {
+    EnvFilter::try_new(format!("{others},aws_config=error,onspot={level}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gitlab_runners_levels_are_ours() {
+        for (written, level) in [
+            ("debug", "debug"),
+            ("info", "info"),
+            ("warning", "warn"),
+            ("fatal", "error"),
+        ] {
+            assert_eq!(level_of(written), level);
+            let shown = filter("warn", level_of(written)).to_string();
+            assert!(shown.contains(&format!("onspot={level}")), "{shown}");
+        }
+    }
 }

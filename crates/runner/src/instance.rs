@@ -130,6 +130,7 @@ fn cache_of(settings: &WorkerSettings, runner: &Runner, client: aws_sdk_s3::Clie
             bucket: settings.bucket.clone(),
             prefix: Some(settings.cache_prefix.clone()),
             shared: cache.shared,
+            upload_limit: Some(cache.max_uploaded_archive_size).filter(|bytes| *bytes > 0),
         },
     }
 }

@@ -36,6 +36,8 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 pub struct LocalOptions {
     /// The runners' tokens, by the runners' names: references are followed by now.
     pub tokens: BTreeMap<String, RunnerToken>,
+    /// The connections to the buckets of caches, by the names of the runners that have one.
+    pub buckets: BTreeMap<String, aws_sdk_s3::Client>,
     /// The folder for build folders and caches.
     pub data: PathBuf,
     /// The binary that runs in the helper container: this one, or one against an older libc.
@@ -57,6 +59,7 @@ pub async fn run_local(
     }
     let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new());
     let (clock, timing) = (Clock::system(), timing());
+    own_folders(&config.runners)?;
     let mut seats = BTreeMap::new();
     let mut workers = Vec::new();
     for runner in &config.runners {
@@ -251,19 +254,31 @@ async fn executor_of(
     Ok(Arc::new(executor))
 }
 
+/// The bucket that the configuration names, or else a folder of this host.
 fn cache_of(runner: &Runner, options: &LocalOptions) -> CachePlace {
-    if runner
-        .docker
-        .as_ref()
-        .is_some_and(|docker| docker.disable_cache)
-    {
-        return CachePlace::None;
+    let bucket = options.buckets.get(&runner.name);
+    if let Some(place) = CachePlace::configured(runner, bucket) {
+        return place;
     }
     let folder = match &runner.cache_dir {
         Some(folder) => PathBuf::from(folder),
         None => options.data.join("cache"),
     };
     CachePlace::Local(folder.join(folder_of(&runner.name)))
+}
+
+/// Checks that no two runners have one folder: their jobs would be in each other's way.
+fn own_folders(runners: &[Runner]) -> Result<(), SetupError> {
+    let mut folders = BTreeMap::new();
+    for runner in runners {
+        if let Some(other) = folders.insert(folder_of(&runner.name), &runner.name) {
+            return Err(SetupError::OneFolder {
+                one: other.clone(),
+                other: runner.name.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A folder's name made from a runner's.
@@ -325,5 +340,71 @@ mod tests {
         let lost = first.next_attempt("lost", true, None, now).unwrap();
         let second = lost.assigned(&worker, None, now).unwrap();
         assert_eq!(phase_of(&ledger, &worker, &job, &second).await, None);
+    }
+
+    fn runners(names: [&str; 2], lines: &str) -> Vec<Runner> {
+        let section = |name| {
+            format!(
+                "[[runners]]\nname = '{name}'\nurl = 'https://gitlab.example'\ntoken = 't'\n\
+                 executor = 'docker'\n{lines}"
+            )
+        };
+        let text = names.map(section).concat();
+        Config::parse(&text, "config.toml").unwrap().runners
+    }
+
+    #[test]
+    fn runners_that_would_share_a_folder_are_refused() {
+        let error = own_folders(&runners(["a b", "a_b"], "")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the runners a b and a_b would have one folder"
+        );
+        own_folders(&runners(["a b", "a.b"], "")).unwrap();
+    }
+
+    fn options(bucket_of: &str) -> LocalOptions {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+            .region(aws_sdk_s3::config::Region::new("eu-west-1"))
+            .build();
+        let client = aws_sdk_s3::Client::from_conf(config);
+        LocalOptions {
+            tokens: BTreeMap::new(),
+            buckets: BTreeMap::from([(bucket_of.to_owned(), client)]),
+            data: "/data".into(),
+            helper_binary: "/onspot".into(),
+        }
+    }
+
+    #[test]
+    fn the_cache_is_in_the_bucket_that_the_configuration_names() {
+        let lines = "[runners.docker]\ndisable_cache = true\n\
+                     [runners.cache]\nType = 's3'\nPath = 'ci'\nShared = true\n\
+                     MaxUploadedArchiveSize = 4096\n[runners.cache.s3]\nBucketName = 'b'\n";
+        let runner = runners(["a", "b"], lines).remove(0);
+        match cache_of(&runner, &options("a")) {
+            CachePlace::S3 {
+                bucket,
+                prefix,
+                shared,
+                upload_limit,
+                ..
+            } => {
+                assert_eq!((bucket.as_str(), prefix.as_deref()), ("b", Some("ci")));
+                assert_eq!((shared, upload_limit), (true, Some(4096)));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_a_bucket_it_is_on_the_host_whatever_docker_does_with_its_volumes() {
+        let lines = "[runners.docker]\ndisable_cache = true\n";
+        let runner = runners(["a", "b"], lines).remove(0);
+        match cache_of(&runner, &options("none")) {
+            CachePlace::Local(folder) => assert_eq!(folder, PathBuf::from("/data/cache/a")),
+            other => panic!("{other:?}"),
+        }
     }
 }

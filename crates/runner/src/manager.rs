@@ -13,7 +13,9 @@ use crate::clock::Clock;
 use crate::coordinator::{GitLab, GitLabJobs};
 use crate::leader::{LeaderContext, Seat, lead};
 use crate::settings::ManagerSettings;
-use crate::setup::{SetupError, check_executor, check_interval, client_of, log_limit, policy_of};
+use crate::setup::{
+    SetupError, check_executor, check_interval, client_of, log_limit, policy_of, strange_options,
+};
 
 /// What a manager is given.
 pub struct ManagerContext {
@@ -55,6 +57,14 @@ pub async fn run_manager(
         };
         let pool = context.settings.runners.get(name).ok_or_else(missing)?;
         let capacity = context.capacity.get(name).ok_or_else(missing)?;
+        for (option, holds) in strange_options(runner, pool, &context.settings.region) {
+            tracing::warn!(
+                runner = name,
+                option,
+                holds,
+                "MachineOptions: the stack's own holds"
+            );
+        }
         let token = context.tokens.get(name);
         let token = token
             .ok_or_else(|| SetupError::Token {

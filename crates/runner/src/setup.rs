@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use onspot_executor::{ExecutorError, RunnerSettings};
-use onspot_fleet::{FleetSpec, Lifecycle, Policy};
+use onspot_fleet::FleetSpec;
 use onspot_gitlab::{Client, ClientOptions};
 use onspot_runnerconf::{ExecutorKind, Runner};
 
-use crate::settings::{Timing, WorkerPool};
-use crate::worker::WorkerError;
-
 mod docker;
+mod scaling;
 
 pub(crate) use docker::docker_settings;
+pub(crate) use scaling::{policy_of, strange_options};
+
+use crate::settings::WorkerPool;
+use crate::worker::WorkerError;
 
 /// GitLab Runner's default of `check_interval`.
 const CHECK_INTERVAL: Duration = Duration::from_secs(3);
@@ -32,6 +34,14 @@ pub enum SetupError {
         runner: String,
         /// Its executor.
         executor: String,
+    },
+    /// Two runners' names make one folder's name.
+    #[error("the runners {one} and {other} would have one folder")]
+    OneFolder {
+        /// The first.
+        one: String,
+        /// The second.
+        other: String,
     },
     /// A runner has no token.
     #[error("there is no token for runner {runner}")]
@@ -81,6 +91,9 @@ impl SetupError {
             Self::NoRunners => Some("add a [[runners]] section with name, url and token".into()),
             Self::Executor { .. } => {
                 Some("use docker, shell, docker+machine or docker-autoscaler".into())
+            }
+            Self::OneFolder { .. } => {
+                Some("rename one: letters, digits and dots tell them apart".into())
             }
             Self::Token { .. } => Some("set its token (glrt-…), or a reference to it".into()),
             Self::Pool { .. } => Some("run `onspot up`, which writes manager.toml anew".into()),
@@ -139,64 +152,53 @@ pub(crate) fn runner_settings(
     runner: &Runner,
     short_token: &str,
 ) -> Result<RunnerSettings, SetupError> {
-    let pem = runner.tls_ca_file.as_deref().map(read_pem).transpose()?;
+    // No `..`: a key that nobody uses is to be noticed here.
+    let Runner {
+        name,
+        url,
+        clone_url,
+        environment,
+        pre_get_sources_script,
+        post_get_sources_script,
+        pre_build_script,
+        post_build_script,
+        tls_ca_file,
+        debug_trace_disabled,
+        // What has the token: `RunnerIdentity`.
+        token: _,
+        // Which loops there are, and how many jobs they take: `run_local`, `run_manager`.
+        executor: _,
+        limit: _,
+        request_concurrency: _,
+        // `log_limit`.
+        output_limit: _,
+        // Where this host keeps things: `run_local`.
+        builds_dir: _,
+        cache_dir: _,
+        shell: _,
+        cache: _,
+        // `docker_settings` and `policy_of`.
+        use_slot_cgroups: _,
+        slot_cgroup_template: _,
+        docker: _,
+        machine: _,
+        autoscaler: _,
+        // Named in a warning by `onspot_runnerconf::lint`.
+        other: _,
+    } = runner.clone();
+    let pem = tls_ca_file.as_deref().map(read_pem).transpose()?;
     Ok(RunnerSettings {
         short_token: short_token.to_owned(),
-        clone_url: runner.clone_url.clone(),
-        environment: runner.environment.clone(),
-        pre_get_sources_script: runner.pre_get_sources_script.clone(),
-        pre_build_script: runner.pre_build_script.clone(),
-        post_build_script: runner.post_build_script.clone(),
+        clone_url,
+        environment,
+        pre_get_sources_script,
+        post_get_sources_script,
+        pre_build_script,
+        post_build_script,
         tls_ca_pem: pem.map(|pem| String::from_utf8_lossy(&pem).into_owned()),
-        debug_trace_disabled: runner.debug_trace_disabled,
-        ..RunnerSettings::new(runner.name.clone(), runner.url.as_str())
+        debug_trace_disabled,
+        ..RunnerSettings::new(name, url.as_str())
     })
-}
-
-/// The scaling policy of a runner whose jobs run on instances that come and go.
-pub(crate) fn policy_of(
-    runner: &Runner,
-    pool: &WorkerPool,
-    concurrent: u32,
-    timing: &Timing,
-) -> Policy {
-    let slots = pool.slots.max(1);
-    let jobs = if runner.limit == 0 {
-        concurrent
-    } else {
-        runner.limit
-    };
-    let mut policy = Policy {
-        limit: jobs.div_ceil(slots),
-        capacity_per_instance: slots,
-        lifecycle: if pool.spot {
-            Lifecycle::Spot
-        } else {
-            Lifecycle::OnDemand
-        },
-        boot_limit: timing.boot,
-        ..Policy::default()
-    };
-    if let Some(machine) = &runner.machine {
-        policy.idle_count = machine.idle_count;
-        policy.idle_count_min = machine.idle_count_min;
-        policy.idle_scale_factor = machine.idle_scale_factor;
-        policy.idle_time = Duration::from_secs(machine.idle_time.into());
-        policy.max_uses = machine.max_builds;
-        policy.max_growth = machine.max_growth_rate;
-    } else if let Some(autoscaler) = &runner.autoscaler {
-        policy.max_uses = autoscaler.max_use_count;
-        if autoscaler.max_instances > 0 {
-            policy.limit = autoscaler.max_instances;
-        }
-        // Here idle places are counted in jobs. The last policy wins, as with GitLab Runner.
-        if let Some(last) = autoscaler.policy.last() {
-            policy.idle_count = last.idle_count.div_ceil(slots);
-            policy.idle_time = last.idle_time;
-            policy.idle_scale_factor = last.scale_factor;
-        }
-    }
-    policy
 }
 
 /// The fleet of a runner's workers, as `onspot_fleet` buys it.
@@ -237,30 +239,13 @@ mod tests {
             .remove(0)
     }
 
-    fn pool() -> WorkerPool {
-        WorkerPool {
-            launch_template: "t".into(),
-            subnets: vec![],
-            instance_types: vec![],
-            spot: true,
-            spot_max_price: None,
-            role_id: "AROA".into(),
-            slots: 2,
-        }
-    }
-
     #[test]
-    fn the_policy_of_2017_is_read_from_runners_machine() {
+    fn what_the_runner_does_after_the_sources_is_passed_on() {
         let runner = runner(
-            "executor = 'docker+machine'\nlimit = 5\n[runners.machine]\nIdleCount = 1\n\
-             IdleTime = 600\nMaxBuilds = 20\nMachineDriver = 'amazonec2'\nMachineName = 'r-%s'\n",
+            "executor = 'docker'\npre_get_sources_script = 'a'\npost_get_sources_script = 'b'\n",
         );
-        let policy = policy_of(&runner, &pool(), 10, &Timing::default());
-        assert_eq!(
-            (policy.limit, policy.idle_count, policy.max_uses),
-            (3, 1, 20)
-        );
-        assert_eq!(policy.idle_time, Duration::from_mins(10));
-        assert_eq!(policy.lifecycle, Lifecycle::Spot);
+        let settings = runner_settings(&runner, "abc").unwrap();
+        assert_eq!(settings.pre_get_sources_script.as_deref(), Some("a"));
+        assert_eq!(settings.post_get_sources_script.as_deref(), Some("b"));
     }
 }

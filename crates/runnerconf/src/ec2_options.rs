@@ -1,5 +1,6 @@
 //! The options of docker-machine's EC2 driver, as they stand in `MachineOptions`.
 
+use crate::error::typo_of;
 use crate::token::Secret;
 
 /// What `MachineOptions` says about instances, typed.
@@ -47,9 +48,81 @@ pub struct Ec2Options {
     pub tags: Vec<(String, String)>,
     /// `engine-registry-mirror`.
     pub registry_mirrors: Vec<String>,
-    /// Options that mean nothing here, as written.
+    /// Options of docker-machine that mean nothing here, and others, as written.
     pub unused: Vec<String>,
 }
+
+/// The options that become a field.
+const USED: [&str; 19] = [
+    "amazonec2-access-key",
+    "amazonec2-ami",
+    "amazonec2-iam-instance-profile",
+    "amazonec2-instance-type",
+    "amazonec2-private-address-only",
+    "amazonec2-region",
+    "amazonec2-request-spot-instance",
+    "amazonec2-root-size",
+    "amazonec2-secret-key",
+    "amazonec2-security-group",
+    "amazonec2-session-token",
+    "amazonec2-spot-price",
+    "amazonec2-subnet-id",
+    "amazonec2-tags",
+    "amazonec2-use-private-address",
+    "amazonec2-volume-type",
+    "amazonec2-vpc-id",
+    "amazonec2-zone",
+    "engine-registry-mirror",
+];
+
+/// Options of docker-machine, and of its driver for EC2, that have no effect here.
+const UNUSED: [&str; 30] = [
+    "amazonec2-block-duration-minutes",
+    "amazonec2-device-name",
+    "amazonec2-endpoint",
+    "amazonec2-keypair-name",
+    "amazonec2-metadata-token",
+    "amazonec2-metadata-token-response-hop-limit",
+    "amazonec2-open-port",
+    "amazonec2-retries",
+    "amazonec2-ssh-keypath",
+    "amazonec2-ssh-port",
+    "amazonec2-ssh-user",
+    "engine-env",
+    "engine-insecure-registry",
+    "engine-install-url",
+    "engine-label",
+    "engine-opt",
+    "engine-storage-driver",
+    "swarm-addr",
+    "swarm-discovery",
+    "swarm-host",
+    "swarm-image",
+    "swarm-join-opt",
+    "swarm-opt",
+    "swarm-strategy",
+    "tls-san",
+    "amazonec2-encrypt-ebs-volume",
+    "amazonec2-kms-key",
+    "amazonec2-volume-iops",
+    "amazonec2-volume-throughput",
+    "engine-ipv6-cidr",
+];
+
+/// Flags among them: they need no value.
+const UNUSED_FLAGS: [&str; 7] = [
+    "amazonec2-insecure-transport",
+    "amazonec2-monitoring",
+    "amazonec2-security-group-readonly",
+    "amazonec2-use-ebs-optimized-instance",
+    "swarm",
+    "swarm-experimental",
+    "swarm-master",
+];
+
+/// What a machine does at its first boot: the stack's own boot would not happen, or this would
+/// not.
+const USERDATA: &str = "amazonec2-userdata";
 
 /// Why an option can't be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +132,8 @@ pub struct OptionError {
     pub option: String,
     /// What is wrong with its value, which is not repeated: it may be secret.
     pub reason: &'static str,
+    /// What to write instead.
+    pub hint: Option<String>,
 }
 
 impl Ec2Options {
@@ -81,40 +156,85 @@ impl Ec2Options {
         let wrong = |reason| OptionError {
             option: name.to_owned(),
             reason,
+            hint: None,
         };
         let flag = || match value {
             None | Some("true" | "1") => Ok(true),
-            Some("false" | "0") => Ok(false),
+            Some("" | "false" | "0") => Ok(false),
             Some(_) => Err(wrong("must be true or false")),
         };
-        let text = || value.filter(|value| !value.is_empty()).map(str::to_owned);
-        match name.strip_prefix("amazonec2-").unwrap_or(name) {
-            "access-key" => self.access_key = text(),
-            "secret-key" => self.secret_key = text().map(Secret::new),
-            "session-token" => self.session_token = text().map(Secret::new),
-            "region" => self.region = text(),
-            "zone" => self.zone = text(),
-            "vpc-id" => self.vpc_id = text(),
-            "subnet-id" => self.subnet_id = text(),
-            "security-group" => self.security_groups.extend(text()),
-            "instance-type" => self.instance_type = text(),
-            "ami" => self.ami = text(),
-            "iam-instance-profile" => self.iam_instance_profile = text(),
-            "private-address-only" => self.private_address_only = flag()?,
-            "use-private-address" => self.use_private_address = flag()?,
-            "request-spot-instance" => self.request_spot = flag()?,
-            "spot-price" => self.spot_price = price(text()).map_err(wrong)?,
-            "root-size" => {
-                let size = text().map(|text| text.parse()).transpose();
+        // An empty value is none, as everywhere; without an equals sign it was forgotten.
+        let text = || match value {
+            None => Err(OptionError {
+                hint: Some(format!("write \"{name}=…\"")),
+                ..wrong("has no value")
+            }),
+            Some(value) => Ok(Some(value.to_owned()).filter(|value| !value.is_empty())),
+        };
+        match name {
+            "amazonec2-access-key" => self.access_key = text()?,
+            "amazonec2-secret-key" => self.secret_key = text()?.map(Secret::new),
+            "amazonec2-session-token" => self.session_token = text()?.map(Secret::new),
+            "amazonec2-region" => self.region = text()?,
+            "amazonec2-zone" => self.zone = text()?,
+            "amazonec2-vpc-id" => self.vpc_id = text()?,
+            "amazonec2-subnet-id" => self.subnet_id = text()?,
+            "amazonec2-security-group" => self.security_groups.extend(text()?),
+            "amazonec2-instance-type" => self.instance_type = text()?,
+            "amazonec2-ami" => self.ami = text()?,
+            "amazonec2-iam-instance-profile" => self.iam_instance_profile = text()?,
+            "amazonec2-private-address-only" => self.private_address_only = flag()?,
+            "amazonec2-use-private-address" => self.use_private_address = flag()?,
+            "amazonec2-request-spot-instance" => self.request_spot = flag()?,
+            "amazonec2-spot-price" => self.spot_price = price(text()?).map_err(wrong)?,
+            "amazonec2-root-size" => {
+                let size = text()?.map(|text| text.parse()).transpose();
                 self.root_size = size.map_err(|_| wrong("must be a number of GB"))?;
             }
-            "volume-type" => self.volume_type = text(),
-            "tags" => self
+            "amazonec2-volume-type" => self.volume_type = text()?,
+            "amazonec2-tags" => self
                 .tags
-                .extend(pairs(&text().unwrap_or_default()).map_err(wrong)?),
-            "engine-registry-mirror" => self.registry_mirrors.extend(text()),
-            _ => self.unused.push(option.to_owned()),
+                .extend(pairs(&text()?.unwrap_or_default()).map_err(wrong)?),
+            "engine-registry-mirror" => self.registry_mirrors.extend(text()?),
+            USERDATA => {
+                if text()?.is_some() {
+                    return Err(OptionError {
+                        hint: Some("put what it does into an image of your own".to_owned()),
+                        ..wrong("can't be honoured: workers boot as the stack says")
+                    });
+                }
+            }
+            _ => self.keep(option, name, value)?,
         }
+        Ok(())
+    }
+
+    /// Keeps an option that has no effect, unless it is most probably a misspelt one.
+    fn keep(&mut self, option: &str, name: &str, value: Option<&str>) -> Result<(), OptionError> {
+        let wrong = |reason, hint| OptionError {
+            option: name.to_owned(),
+            reason,
+            hint: Some(hint),
+        };
+        if UNUSED.contains(&name) && value.is_none() {
+            return Err(wrong("has no value", format!("write \"{name}=…\"")));
+        }
+        if !UNUSED.contains(&name) && !UNUSED_FLAGS.contains(&name) {
+            let known = || {
+                USED.into_iter()
+                    .chain(UNUSED)
+                    .chain(UNUSED_FLAGS)
+                    .chain([USERDATA])
+            };
+            let whole = format!("amazonec2-{name}");
+            let meant = known()
+                .find(|known| *known == whole)
+                .or_else(|| typo_of(name, known()));
+            if let Some(meant) = meant {
+                return Err(wrong("is no option", format!("did you mean `{meant}`?")));
+            }
+        }
+        self.unused.push(option.to_owned());
         Ok(())
     }
 
@@ -270,6 +390,51 @@ mod tests {
             let error = Ec2Options::from_machine_options([option]).unwrap_err();
             assert_eq!(error.option, name);
         }
+    }
+
+    #[test]
+    fn misspelt_options_and_those_without_their_value_are_refused() {
+        for (option, error, hint) in [
+            (
+                "amazonec2-instance-tpye=m5.large",
+                "amazonec2-instance-tpye is no option",
+                "did you mean `amazonec2-instance-type`?",
+            ),
+            (
+                "amazonec2-region",
+                "amazonec2-region has no value",
+                "write \"amazonec2-region=…\"",
+            ),
+            (
+                "region=eu-west-1",
+                "region is no option",
+                "did you mean `amazonec2-region`?",
+            ),
+            (
+                "amazonec2-ssh-user",
+                "amazonec2-ssh-user has no value",
+                "write \"amazonec2-ssh-user=…\"",
+            ),
+            (
+                "amazonec2-userdata=/etc/boot.sh",
+                "amazonec2-userdata can't be honoured: workers boot as the stack says",
+                "put what it does into an image of your own",
+            ),
+        ] {
+            let refused = Ec2Options::from_machine_options([option]).unwrap_err();
+            assert_eq!(refused.to_string(), error);
+            assert_eq!(refused.hint.as_deref(), Some(hint));
+        }
+    }
+
+    #[test]
+    fn an_empty_value_is_none() {
+        let options = Ec2Options::from_machine_options([
+            "amazonec2-zone=",
+            "amazonec2-private-address-only=",
+            "amazonec2-userdata=",
+        ]);
+        assert_eq!(options.unwrap(), Ec2Options::default());
     }
 
     #[test]

@@ -26,15 +26,26 @@ pub enum ConfigErrorKind {
     /// The text is not TOML.
     #[error("not valid TOML: {0}")]
     Syntax(String),
-    /// Neither this version nor GitLab Runner knows the key.
+    /// Neither this version nor GitLab Runner knows the key, and one that they know is nearly
+    /// written like it.
     #[error("unknown key `{key}` in {section}")]
     UnknownKey {
         /// The key as written.
         key: String,
         /// The table it stands in, as written in TOML.
         section: String,
-        /// The known key it is most like.
-        nearest: Option<String>,
+        /// The known key that is probably meant.
+        nearest: String,
+    },
+    /// The key is GitLab Runner's, and to go on without it would be wrong.
+    #[error("`{key}` in {section} can't be honoured: {why}")]
+    Refused {
+        /// The key.
+        key: &'static str,
+        /// The table it stands in, as written in TOML.
+        section: String,
+        /// Why not, and what follows.
+        why: &'static str,
     },
     /// A key without default is missing.
     #[error("missing key `{key}` in {section}")]
@@ -97,18 +108,24 @@ impl ConfigError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self.kind() {
-            ConfigErrorKind::UnknownKey {
-                nearest: Some(nearest),
-                ..
-            } => Some(format!("did you mean `{nearest}`?")),
-            ConfigErrorKind::UnknownKey { .. } => {
-                Some("remove it: neither onspot nor GitLab Runner reads it".to_owned())
+            ConfigErrorKind::UnknownKey { nearest, .. } => {
+                Some(format!("did you mean `{nearest}`?"))
+            }
+            ConfigErrorKind::Refused { key, .. } => {
+                Some(format!("remove `{key}` if jobs may run without it"))
             }
             ConfigErrorKind::Read { source, .. }
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
                 Some("name the file with --config".to_owned())
             }
+            ConfigErrorKind::MissingKey {
+                key: "BucketName", ..
+            } => Some("a cache in S3 needs its bucket's name".to_owned()),
+            ConfigErrorKind::MissingKey {
+                key: "AccessKey" | "SecretKey",
+                ..
+            } => Some("write both, or neither for the host's own role".to_owned()),
             ConfigErrorKind::MissingKey { .. } => {
                 Some("every runner needs name, url, token and executor".to_owned())
             }
@@ -145,6 +162,7 @@ impl Diagnostic for ConfigError {
         let label = match self.kind() {
             ConfigErrorKind::MissingKey { .. } => "here",
             ConfigErrorKind::UnknownKey { .. } => "unknown",
+            ConfigErrorKind::Refused { .. } => "can't be honoured",
             _ => "this",
         };
         Some(Box::new(std::iter::once(excerpt.label(label))))
@@ -271,9 +289,38 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// The known name that `word` is most probably a misspelling of: two letters are wrong at most,
+/// in a short word one. `-` and `_` are the same.
+pub(crate) fn typo_of<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
+    let word = plain(word);
+    let most = if word.chars().count() < 5 { 1 } else { 2 };
+    known
+        .into_iter()
+        .map(|known| (strsim::osa_distance(&word, &plain(known)), known))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelling_is_told_from_another_word() {
+        let known = ["privileged", "user", "allowed_users", "tls_verify"];
+        for (word, meant) in [
+            ("privilaged", Some("privileged")),
+            ("usr", Some("user")),
+            ("tls-verfiy", Some("tls_verify")),
+            ("allowed_groups", None),
+            ("seed", None),
+            ("isolation_level", None),
+        ] {
+            assert_eq!(typo_of(word, known), meant, "{word}");
+        }
+    }
 
     #[test]
     fn an_excerpt_knows_its_line_and_column() {

@@ -1,12 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod blank;
-mod duration;
 mod ec2_options;
 mod error;
-mod known;
 mod lint;
 mod model;
+mod reference;
 mod render;
 mod section;
 mod token;
@@ -16,7 +15,8 @@ pub use error::{ConfigError, ConfigErrorKind, Excerpt, nearest};
 pub use lint::{Warning, lint};
 pub use model::{
     Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Containers, Docker, ExecutorKind,
-    Machine, MachinePeriod, PullPolicy, Resources, Runner, S3, Service,
+    Machine, MachinePeriod, OffPeak, PullPolicy, Resources, Runner, S3, S3Authentication, Service,
 };
+pub use reference::{Fate, reference};
 pub use render::render;
 pub use token::{Secret, TokenError, TokenRef};

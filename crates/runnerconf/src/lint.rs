@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::model::{CacheType, Config, ExecutorKind, Machine, Runner};
+use crate::ec2_options::Ec2Options;
+use crate::model::{Autoscaler, Config, ExecutorKind, Machine, Runner};
+use crate::reference::{self, Fate};
 
 /// Something that works and should be otherwise, or that has no effect here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,11 +43,8 @@ pub fn lint(config: &Config) -> Vec<Warning> {
             "add one: without it nothing is run",
         );
     }
-    let keys = config
-        .other
-        .keys()
-        .filter(|key| key.as_str() != "session_server");
-    found.unused("the file", keys);
+    found.unused("", &config.other);
+    found.unused_if(config.log_format.is_some(), "", "log_format");
     for runner in &config.runners {
         found.runner = Some(runner.name.clone());
         lint_runner(runner, &mut found);
@@ -70,17 +69,56 @@ impl Findings {
         });
     }
 
-    /// Keys that GitLab Runner reads and onspot only keeps.
-    fn unused<'k>(&mut self, section: &str, keys: impl Iterator<Item = &'k String>) {
-        let names = keys.map(|key| format!("`{key}`")).collect::<Vec<_>>();
-        if !names.is_empty() {
-            let message = format!("{} in {section}: no effect here", names.join(", "));
-            self.add(
-                "no-effect",
-                message,
-                "onspot keeps such keys but does not use them",
-            );
+    /// Keys that are only kept: those of GitLab Runner that have no effect here, and those that
+    /// neither of both knows. Keys with one reason share a warning.
+    fn unused(&mut self, table: &str, kept: &toml::Table) {
+        let mut reasons: Vec<(&'static str, Vec<&str>)> = Vec::new();
+        for (key, _) in kept.iter().filter(|(_, value)| !reference::is_unset(value)) {
+            let Some(known) = reference::key(table, key) else {
+                self.add(
+                    "unknown-key",
+                    format!("`{key}` in {}: not known to this version", header(table)),
+                    "remove it, or check its spelling: it may be a newer GitLab Runner's",
+                );
+                continue;
+            };
+            let Fate::Warned(why) = known.fate else {
+                continue;
+            };
+            match reasons.iter_mut().find(|(reason, _)| *reason == why) {
+                Some((_, keys)) => keys.push(known.name),
+                None => reasons.push((why, vec![known.name])),
+            }
         }
+        for (why, keys) in reasons {
+            self.no_effect(&keys, header(table), why);
+        }
+    }
+
+    /// A key that the model holds, and that is set to something that has no effect.
+    fn unused_if(&mut self, set: bool, table: &str, key: &str) {
+        let fate = reference::key(table, key).map(|key| key.fate);
+        if let (true, Some(Fate::Warned(why))) = (set, fate) {
+            self.no_effect(&[key], header(table), why);
+        }
+    }
+
+    fn no_effect(&mut self, keys: &[&str], place: impl fmt::Display, why: &'static str) {
+        let names: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+        let message = format!("{} in {place}: no effect here", names.join(", "));
+        self.add("no-effect", message, why);
+    }
+}
+
+/// A table as it stands in the file.
+fn header(table: &str) -> String {
+    match table {
+        "" => "the file".to_owned(),
+        "runners"
+        | "runners.docker.services"
+        | "runners.machine.autoscaling"
+        | "runners.autoscaler.policy" => format!("[[{table}]]"),
+        table => format!("[{table}]"),
     }
 }
 
@@ -110,33 +148,49 @@ fn lint_runner(runner: &Runner, found: &mut Findings) {
         ),
         _ => {}
     }
-    found.unused("[[runners]]", runner.other.keys());
+    found.unused("runners", &runner.other);
     lint_docker(runner, found);
     lint_cache(runner, found);
     if let Some(machine) = &runner.machine {
         lint_machine(machine, found);
     }
     if let Some(autoscaler) = &runner.autoscaler {
-        found.unused("[runners.autoscaler]", autoscaler.other.keys());
-        if autoscaler
-            .plugin
-            .as_deref()
-            .is_some_and(|plugin| !plugin.contains("aws"))
-        {
-            found.add(
-                "plugin",
-                "the autoscaler's plugin is not the one for AWS",
-                "onspot buys instances on AWS only",
-            );
-        }
+        lint_autoscaler(autoscaler, found);
+    }
+}
+
+fn lint_autoscaler(autoscaler: &Autoscaler, found: &mut Findings) {
+    const TABLE: &str = "runners.autoscaler";
+    found.unused(TABLE, &autoscaler.other);
+    // One job at a time is what a worker does where nothing else is said.
+    let several = autoscaler.capacity_per_instance > 1;
+    found.unused_if(several, TABLE, "capacity_per_instance");
+    let configured = !autoscaler.plugin_config.is_empty();
+    found.unused_if(configured, TABLE, "plugin_config");
+    for policy in &autoscaler.policy {
+        found.unused("runners.autoscaler.policy", &policy.other);
+        let preemptive = policy.preemptive_mode == Some(true);
+        found.unused_if(preemptive, "runners.autoscaler.policy", "preemptive_mode");
+    }
+    let aws = |plugin: &str| plugin.contains("aws");
+    if autoscaler
+        .plugin
+        .as_deref()
+        .is_some_and(|plugin| !aws(plugin))
+    {
+        found.add(
+            "plugin",
+            "the autoscaler's plugin is not the one for AWS",
+            "onspot buys instances on AWS only",
+        );
     }
 }
 
 fn lint_docker(runner: &Runner, found: &mut Findings) {
     let Some(docker) = &runner.docker else { return };
-    found.unused("[runners.docker]", docker.other.keys());
+    found.unused("runners.docker", &docker.other);
     for service in &docker.containers.services {
-        found.unused("[[runners.docker.services]]", service.other.keys());
+        found.unused("runners.docker.services", &service.other);
     }
     let socket = docker
         .volumes
@@ -161,16 +215,16 @@ fn lint_docker(runner: &Runner, found: &mut Findings) {
 
 fn lint_cache(runner: &Runner, found: &mut Findings) {
     let Some(cache) = &runner.cache else { return };
-    found.unused("[runners.cache]", cache.other.keys());
-    if matches!(cache.kind, Some(CacheType::Gcs | CacheType::Azure)) {
+    found.unused("runners.cache", &cache.other);
+    if cache.kind.is_none() && cache.s3.is_some() {
         found.add(
             "cache-type",
-            "the cache is not on S3",
-            "only S3 is used; there is no cache",
+            "[runners.cache] names a bucket and no Type: caches stay on the host",
+            "write Type = \"s3\"",
         );
     }
     if let Some(s3) = &cache.s3 {
-        found.unused("[runners.cache.s3]", s3.other.keys());
+        found.unused("runners.cache.s3", &s3.other);
         if s3.access_key.is_some() || s3.secret_key.is_some() {
             found.add(
                 "access-keys",
@@ -182,7 +236,13 @@ fn lint_cache(runner: &Runner, found: &mut Findings) {
 }
 
 fn lint_machine(machine: &Machine, found: &mut Findings) {
-    found.unused("[runners.machine]", machine.other.keys());
+    found.unused("runners.machine", &machine.other);
+    // What onspot writes itself for GitLab Runner's engine says nothing.
+    let named = !matches!(machine.machine_name.as_str(), "" | "runner-%s");
+    found.unused_if(named, "runners.machine", "MachineName");
+    for period in &machine.autoscaling {
+        found.unused("runners.machine.autoscaling", &period.other);
+    }
     if machine.machine_driver != Machine::EC2_DRIVER {
         found.add(
             "machine-driver",
@@ -202,10 +262,59 @@ fn lint_machine(machine: &Machine, found: &mut Findings) {
             "remove amazonec2-access-key and amazonec2-secret-key: the manager's role is used then",
         );
     }
-    let names = options
-        .unused
+    let unused = unused_options(&options);
+    if !unused.is_empty() {
+        found.no_effect(
+            &unused,
+            "MachineOptions",
+            "workers are described by the stack's launch template",
+        );
+    }
+}
+
+/// The names of the options that no part of onspot looks at. The others are what `onspot render`
+/// writes: the manager compares them with the stack's own.
+fn unused_options(options: &Ec2Options) -> Vec<&str> {
+    let Ec2Options {
+        access_key: _,
+        secret_key: _,
+        session_token: _,
+        region: _,
+        zone,
+        vpc_id: _,
+        subnet_id: _,
+        security_groups,
+        instance_type: _,
+        ami,
+        iam_instance_profile,
+        private_address_only: _,
+        use_private_address,
+        request_spot: _,
+        spot_price: _,
+        root_size: _,
+        volume_type,
+        tags,
+        registry_mirrors: _,
+        unused,
+    } = options;
+    let set = [
+        ("amazonec2-zone", zone.is_some()),
+        ("amazonec2-security-group", !security_groups.is_empty()),
+        ("amazonec2-ami", ami.is_some()),
+        (
+            "amazonec2-iam-instance-profile",
+            iam_instance_profile.is_some(),
+        ),
+        ("amazonec2-use-private-address", *use_private_address),
+        ("amazonec2-volume-type", volume_type.is_some()),
+        ("amazonec2-tags", !tags.is_empty()),
+    ];
+    let set = set
+        .into_iter()
+        .filter(|(_, set)| *set)
+        .map(|(name, _)| name);
+    let names = unused
         .iter()
         .map(|option| option.split('=').next().unwrap_or(option));
-    let names = names.map(str::to_owned).collect::<Vec<_>>();
-    found.unused("MachineOptions", names.iter());
+    set.chain(names).collect()
 }

@@ -1,7 +1,9 @@
 //! Reads TOML tables key by key, with errors that know their line.
 
 mod complaint;
+pub(crate) mod environment;
 mod maps;
+mod numbers;
 mod value;
 
 use std::ops::Range;
@@ -9,7 +11,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::{ConfigError, ConfigErrorKind, Excerpt, nearest};
+use crate::error::{ConfigError, ConfigErrorKind, Excerpt, typo_of};
+use crate::reference::{self, Fate, Key};
 
 pub(crate) use complaint::Complaint;
 use value::{to_value, to_value_of};
@@ -39,7 +42,12 @@ pub(crate) struct Source<'d> {
     pub(crate) file: &'d str,
     /// Its text.
     pub(crate) text: &'d str,
+    /// The environment's variables, for what is taken from there.
+    pub(crate) variable: Variable,
 }
+
+/// Gives the value of an environment variable.
+pub(crate) type Variable = fn(&str) -> Option<String>;
 
 impl<'d> Source<'d> {
     /// The file's outermost table.
@@ -64,18 +72,27 @@ pub(crate) struct Section<'d> {
     span: Range<usize>,
     entries: Vec<Entry<'d>>,
     asked: Vec<&'static str>,
+    /// A key that is set and can't be honoured, found before anything was taken.
+    refused: Option<(Key, Range<usize>)>,
 }
 
 impl<'d> Section<'d> {
     fn new(source: Source<'d>, header: String, table: Spanned<DeTable<'d>>) -> Self {
         let span = table.span();
-        let entries = table.into_inner().into_iter().collect();
+        let entries: Vec<Entry<'d>> = table.into_inner().into_iter().collect();
+        let refused = entries.iter().find_map(|(name, value)| {
+            let key = reference::key(path_in(&header), name.get_ref())?;
+            let refused = matches!(key.fate, Fate::Refused(_));
+            let set = || !reference::is_unset(&to_value(value.get_ref().clone()));
+            (refused && set()).then(|| (*key, name.span()))
+        });
         Self {
             source,
             header,
             span,
             entries,
             asked: Vec::new(),
+            refused,
         }
     }
 
@@ -101,7 +118,7 @@ impl<'d> Section<'d> {
         Ok(self.string_at(key)?.map(|(text, _)| text))
     }
 
-    /// A string and its place.
+    /// A string and its place. An empty one is none, as everywhere in GitLab Runner.
     pub(crate) fn string_at(
         &mut self,
         key: &'static str,
@@ -111,6 +128,7 @@ impl<'d> Section<'d> {
         };
         let span = value.span();
         match value.into_inner() {
+            DeValue::String(text) if text.is_empty() => Ok(None),
             DeValue::String(text) => Ok(Some((text.into_owned(), span))),
             other => Err(self.wrong_type(key, "a string", &other, span)),
         }
@@ -141,41 +159,6 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// A whole number that fits a `T`.
-    pub(crate) fn number<T: TryFrom<i64>>(
-        &mut self,
-        key: &'static str,
-    ) -> Result<Option<T>, ConfigError> {
-        let Some(value) = self.take(key) else {
-            return Ok(None);
-        };
-        let span = value.span();
-        let DeValue::Integer(_) = value.get_ref() else {
-            return Err(self.wrong_type(key, "a whole number", value.get_ref(), span));
-        };
-        let number = match to_value(value.into_inner()) {
-            toml::Value::Integer(number) => T::try_from(number).ok(),
-            _ => None,
-        };
-        match number {
-            Some(number) => Ok(Some(number)),
-            None => Err(self.bad_value(key, Complaint::new("is out of range"), span)),
-        }
-    }
-
-    /// A number with or without decimals.
-    pub(crate) fn float(&mut self, key: &'static str) -> Result<Option<f64>, ConfigError> {
-        let Some(value) = self.take(key) else {
-            return Ok(None);
-        };
-        let span = value.span();
-        match value.get_ref() {
-            DeValue::Float(float) => Ok(float.as_str().replace('_', "").parse().ok()),
-            DeValue::Integer(integer) => Ok(integer.as_str().replace('_', "").parse().ok()),
-            other => Err(self.wrong_type(key, "a number", other, span)),
-        }
-    }
-
     /// A list of strings; none where the key is missing.
     pub(crate) fn strings(&mut self, key: &'static str) -> Result<Vec<String>, ConfigError> {
         Ok(self
@@ -185,7 +168,20 @@ impl<'d> Section<'d> {
             .collect())
     }
 
-    /// A list of strings, each with its place. One string alone stands for a list of one, which
+    /// A list of strings that each parse as a `T`.
+    pub(crate) fn each_parsed<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, Complaint>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let texts = self.strings_at(key)?;
+        let parsed = texts.into_iter().map(|(text, span)| {
+            parse(&text).map_err(|complaint| self.bad_value(key, complaint, span))
+        });
+        parsed.collect()
+    }
+
+    /// A list of strings, each with its place; empty ones are left out. One string alone stands for a list of one, which
     /// GitLab Runner allows for `pull_policy`.
     pub(crate) fn strings_at(
         &mut self,
@@ -197,6 +193,7 @@ impl<'d> Section<'d> {
         let span = value.span();
         let items = match value.into_inner() {
             DeValue::Array(items) => items,
+            DeValue::String(text) if text.is_empty() => return Ok(Vec::new()),
             DeValue::String(text) => return Ok(vec![(text.into_owned(), span)]),
             other => return Err(self.wrong_type(key, "a list of strings", &other, span)),
         };
@@ -204,6 +201,7 @@ impl<'d> Section<'d> {
         for item in items {
             let span = item.span();
             match item.into_inner() {
+                DeValue::String(text) if text.is_empty() => {}
                 DeValue::String(text) => strings.push((text.into_owned(), span)),
                 other => return Err(self.wrong_type(key, "a list of strings", &other, span)),
             }
@@ -276,6 +274,16 @@ impl<'d> Section<'d> {
         Ok(sections)
     }
 
+    /// The number of the line in which something begins.
+    pub(crate) fn line_of(&self, span: &Range<usize>) -> usize {
+        Excerpt::plain(self.source.file, self.source.text, span.clone()).line()
+    }
+
+    /// The environment's variables.
+    pub(crate) fn variable(&self) -> Variable {
+        self.source.variable
+    }
+
     /// Insists on a key.
     pub(crate) fn required<T>(
         &self,
@@ -292,25 +300,60 @@ impl<'d> Section<'d> {
         value.ok_or_else(missing)
     }
 
-    /// Gives what nobody took. Keys that GitLab Runner does not have either are errors.
-    pub(crate) fn finish(self, known: &[&str]) -> Result<toml::Table, ConfigError> {
-        let mut others = toml::Table::new();
+    /// Gives what nobody took. A key that is refused is an error, and one that is most probably
+    /// misspelt; any other that GitLab Runner does not have either is kept: it may be newer.
+    pub(crate) fn finish(self) -> Result<toml::Table, ConfigError> {
+        let table = path_in(&self.header);
+        self.assert_all_honoured(table);
+        if let Some((key, span)) = &self.refused
+            && let Fate::Refused(why) = key.fate
+        {
+            let kind = ConfigErrorKind::Refused {
+                key: key.name,
+                section: self.header.clone(),
+                why,
+            };
+            return Err(self.error(kind, span.clone()));
+        }
         for (key, _) in &self.entries {
             let name = key.get_ref();
-            if !known.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-                let candidates = self.asked.iter().copied().chain(known.iter().copied());
+            if reference::key(table, name).is_some() {
+                continue;
+            }
+            let known = reference::keys(table).iter().map(|key| key.name);
+            if let Some(nearest) = typo_of(name, known) {
                 let kind = ConfigErrorKind::UnknownKey {
                     key: name.clone().into_owned(),
                     section: self.header.clone(),
-                    nearest: nearest(name, candidates).map(str::to_owned),
+                    nearest: nearest.to_owned(),
                 };
                 return Err(self.error(kind, key.span()));
             }
         }
-        for (key, value) in self.entries {
-            others.insert(key.into_inner().into_owned(), to_value_of(value));
+        let entries = self.entries.into_iter();
+        Ok(entries
+            .map(|(key, value)| (key.into_inner().into_owned(), to_value_of(value)))
+            .collect())
+    }
+
+    /// A key that is said to be honoured must at least be read.
+    fn assert_all_honoured(&self, table: &str) {
+        for key in reference::keys(table) {
+            let read = self.asked.contains(&key.name);
+            debug_assert!(
+                read || key.fate != Fate::Honoured,
+                "{} in {} is not read",
+                key.name,
+                self.header
+            );
         }
-        Ok(others)
+        for asked in &self.asked {
+            debug_assert!(
+                reference::key(table, asked).is_some(),
+                "{asked} in {} is in no list",
+                self.header
+            );
+        }
     }
 
     /// A value of the right type that makes no sense.
@@ -358,8 +401,8 @@ impl<'d> Section<'d> {
         )
     }
 
-    fn error(&self, kind: ConfigErrorKind, span: Range<usize>) -> ConfigError {
-        let Source { file, text } = self.source;
+    pub(crate) fn error(&self, kind: ConfigErrorKind, span: Range<usize>) -> ConfigError {
+        let Source { file, text, .. } = self.source;
         let shown = match &kind {
             ConfigErrorKind::BadValue { key, .. } | ConfigErrorKind::WrongType { key, .. } => {
                 !SECRET_KEYS
@@ -379,9 +422,17 @@ impl<'d> Section<'d> {
 
     /// `runners.docker` for `docker` in `[[runners]]`.
     fn path_of(&self, key: &str) -> String {
-        match self.header.trim_matches(['[', ']']) {
-            "the file" => key.to_owned(),
+        match path_in(&self.header) {
+            "" => key.to_owned(),
             path => format!("{path}.{key}"),
         }
+    }
+}
+
+/// `runners.docker` of `[runners.docker]`, nothing of the file itself.
+fn path_in(header: &str) -> &str {
+    match header.trim_matches(['[', ']']) {
+        "the file" => "",
+        path => path,
     }
 }

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+use onspot_notation::Cron;
 use onspot_runnerconf::{
     Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Containers, Docker, Ec2Options,
-    ExecutorKind, Machine, MachinePeriod, PullPolicy, Resources, Runner, S3, Secret, Service,
-    TokenRef, render,
+    ExecutorKind, Machine, MachinePeriod, OffPeak, PullPolicy, Resources, Runner, S3,
+    S3Authentication, Secret, Service, TokenRef, render,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -63,12 +65,13 @@ fn map() -> impl Strategy<Value = BTreeMap<String, String>> {
 
 prop_compose! {
     fn resources()(
-        memory_swap in option::of(text()),
+        memory_swap in option::of(select(vec!["512m", "1.5g"])),
         cpu_shares in 0..4096_i64,
         cpuset_cpus in option::of(text()),
         cgroup_parent in option::of(text()),
         gpus in option::of(text()),
     ) -> Resources {
+        let memory_swap = memory_swap.map(|text| text.parse().unwrap());
         Resources { memory_swap, cpu_shares, cpuset_cpus, cgroup_parent, gpus, ..Resources::default() }
     }
 }
@@ -77,7 +80,8 @@ prop_compose! {
     fn service()(
         name in text(),
         alias in option::of(text()),
-        (entrypoint, command, environment) in (texts(), texts(), texts()),
+        (entrypoint, command) in (texts(), texts()),
+        environment in vec("[A-Z]{1,4}=[a-z]{0,4}", 0..3),
     ) -> Service {
         Service { name, alias, entrypoint, command, environment, ..Service::default() }
     }
@@ -85,7 +89,8 @@ prop_compose! {
 
 prop_compose! {
     fn containers()(
-        (allowed_privileged_images, allowed_users, devices) in (texts(), texts(), texts()),
+        allowed_privileged_images in vec("[a-z]{1,4}/\\*:[0-9]", 0..3),
+        (allowed_users, devices) in (texts(), texts()),
         services_privileged in option::of(any::<bool>()),
         disable_entrypoint_overwrite: bool,
         (runtime, userns_mode) in (option::of(text()), option::of(text())),
@@ -110,17 +115,26 @@ prop_compose! {
         image in option::of(text()),
         privileged: bool,
         disable_cache: bool,
-        (volumes, extra_hosts, dns, cap_add) in (texts(), texts(), texts(), texts()),
+        volumes in vec(select(vec!["/cache", "/a:/b", "/a:/b:ro,z"]), 0..3),
+        extra_hosts in vec(select(vec!["a:10.0.0.1", "b:::1"]), 0..3),
+        (dns, cap_add) in (texts(), texts()),
         shm_size in 0..=i64::MAX as u64,
         pull_policy in vec(select(vec![PullPolicy::Always, PullPolicy::IfNotPresent]), 0..3),
         allowed_pull_policies in vec(select(vec![PullPolicy::Never, PullPolicy::Always]), 0..2),
         network_mode in option::of(text()),
+        memory in option::of(select(vec!["512m", "1.5g"])),
+        cpus in option::of(select(vec!["2", "0.5"])),
         wait_for_services_timeout in -1..60_i64,
         // Boxed: the strategy of all of them is too large for a test's stack.
         containers in containers().boxed(),
-        other in other(&["cache_dir", "log_options", "volume_keep"]).boxed(),
+        other in other(&["cache_dir", "log_options", "new_in_gitlab_runner"]).boxed(),
     ) -> Docker {
+        let volumes = volumes.into_iter().map(str::to_owned).collect();
+        let extra_hosts = extra_hosts.into_iter().map(str::to_owned).collect();
+        let memory = memory.map(|text| text.parse().unwrap());
+        let cpus = cpus.map(|text| text.parse().unwrap());
         Docker {
+            memory, cpus,
             image, privileged, disable_cache, volumes, extra_hosts, dns, cap_add, shm_size,
             pull_policy, allowed_pull_policies, network_mode, wait_for_services_timeout, other,
             containers, ..Docker::default()
@@ -130,38 +144,59 @@ prop_compose! {
 
 prop_compose! {
     fn cache()(
-        kind in option::of(select(vec![CacheType::S3, CacheType::Gcs])),
+        kind in option::of(select(vec![CacheType::S3, CacheType::S3v2])),
         path in option::of(text()),
         shared: bool,
         max_uploaded_archive_size in 0..1_u64 << 40,
         s3 in option::of((
-            option::of(text()),
-            option::of(secret()),
-            option::of(secret()),
+            option::of(select(vec!["s3.example:9000", "s3.amazonaws.com"])),
+            option::of((secret(), secret())),
             option::of(text()),
             any::<bool>(),
-            other(&["AuthenticationType", "RoleARN"]),
+            (option::of(secret()), option::of(select(vec![S3Authentication::Iam]))),
+            (any::<Option<bool>>(), any::<Option<bool>>(), any::<bool>()),
+            other(&["AssumeRoleMaxConcurrency", "NewInGitLabRunner"]),
         )),
-        other in other(&["gcs", "azure"]),
+        other in other(&["NewInGitLabRunner"]),
     ) -> Cache {
-        let s3 = s3.map(|(server_address, access_key, secret_key, bucket_name, insecure, other)| S3 {
-            server_address, access_key, secret_key, bucket_name, bucket_location: None, insecure,
-            other,
-        });
+        let s3 = s3.map(
+            |(server_address, keys, bucket_name, insecure, auth, ways, other)| {
+                let server_address = server_address.map(str::to_owned);
+                let (access_key, secret_key) = keys.unzip();
+                let (session_token, authentication) = auth;
+                let (path_style, dual_stack, accelerate) = ways;
+                S3 {
+                    server_address, access_key, secret_key, bucket_name, insecure, session_token,
+                    authentication, path_style, dual_stack, accelerate, other,
+                    ..S3::default()
+                }
+            },
+        );
+        // A kind needs a bucket.
+        let kind = kind.filter(|_| s3.as_ref().is_some_and(|s3| s3.bucket_name.is_some()));
         Cache { kind, path, shared, max_uploaded_archive_size, s3, other }
     }
 }
 
+fn zone() -> impl Strategy<Value = Option<TimeZone>> {
+    option::of(select(vec!["Europe/Berlin", "UTC", "America/New_York"]))
+        .prop_map(|name| name.map(|name| TimeZone::get(name).unwrap()))
+}
+
 prop_compose! {
     fn period()(
-        periods in texts(),
-        timezone in option::of(text()),
+        periods in vec(select(vec!["* * 9-17 * * mon-fri *", "0 0 0 L * 5#3 2030"]), 0..3),
+        timezone in zone(),
         idle_count: u32,
         idle_scale_factor in 0.0..4.0,
         idle_count_min: u32,
         idle_time: u32,
+        other in other(&["NewInGitLabRunner"]),
     ) -> MachinePeriod {
-        MachinePeriod { periods, timezone, idle_count, idle_scale_factor, idle_count_min, idle_time }
+        let periods = periods.into_iter().map(|text| Cron::seven(text).unwrap()).collect();
+        MachinePeriod {
+            periods, timezone, idle_count, idle_scale_factor, idle_count_min, idle_time, other,
+        }
     }
 }
 
@@ -190,11 +225,12 @@ prop_compose! {
 prop_compose! {
     fn machine()(
         period in period(),
-        options in ec2_options(),
+        options in ec2_options().boxed(),
         autoscaling in vec(period(), 0..2),
         max_builds: u32,
         max_growth_rate: u32,
-        other in other(&["OffPeakPeriods", "MaxRemovalAttempts"]),
+        off_peak in period(),
+        other in other(&["MaxRemovalAttempts", "NewInGitLabRunner"]),
     ) -> Machine {
         Machine {
             idle_count: period.idle_count,
@@ -207,6 +243,12 @@ prop_compose! {
             machine_name: "runner-%s".to_owned(),
             machine_options: options.to_machine_options(),
             autoscaling,
+            off_peak: OffPeak {
+                periods: off_peak.periods,
+                timezone: off_peak.timezone,
+                idle_count: off_peak.idle_count,
+                idle_time: off_peak.idle_time,
+            },
             other,
         }
     }
@@ -217,12 +259,13 @@ prop_compose! {
         capacity_per_instance: u32,
         plugin in option::of(text()),
         plugin_config in other(&["name", "a key with spaces", ""]),
-        policy in vec((texts(), any::<u32>(), any::<u64>(), 0.0..4.0, any::<Option<bool>>()), 0..2),
+        policy in vec((zone(), any::<u32>(), any::<u64>(), 0.0..4.0, any::<Option<bool>>()), 0..2),
         other in other(&["connector_config", "state_storage", "update_interval"]),
     ) -> Autoscaler {
-        let policy = policy.into_iter().map(|(periods, idle_count, ms, scale_factor, preemptive)| {
+        let policy = policy.into_iter().map(|(timezone, idle_count, ms, scale_factor, preemptive)| {
             AutoscalerPolicy {
-                periods,
+                periods: vec![Cron::five("* 8-15 * * mon-fri").unwrap()],
+                timezone,
                 idle_count,
                 // Ten years in milliseconds: what a float of nanoseconds holds exactly enough.
                 idle_time: Duration::from_millis(ms % 315_360_000_000),
@@ -251,12 +294,16 @@ prop_compose! {
         ]),
         limit: u32,
         (environment, clone_url, pre_build_script) in
-            (texts(), option::of(text()), option::of(text())),
-        docker in option::of(docker()),
-        cache in option::of(cache()),
-        machine in option::of(machine()),
-        autoscaler in option::of(autoscaler()),
-        other in other(&["kubernetes", "feature_flags", "tls-key-file"]),
+            (
+                vec("[A-Z]{1,4}=[a-z $]{0,4}", 0..3),
+                option::of(select(vec!["https://git.example"]).prop_map(str::to_owned)),
+                option::of(text()),
+            ),
+        docker in option::of(docker().boxed()),
+        cache in option::of(cache().boxed()),
+        machine in option::of(machine().boxed()),
+        autoscaler in option::of(autoscaler().boxed()),
+        other in other(&["kubernetes", "feature_flags", "new_in_gitlab_runner"]),
     ) -> Runner {
         Runner {
             limit, environment, clone_url, pre_build_script, docker, cache, machine, autoscaler,
@@ -270,10 +317,16 @@ prop_compose! {
     fn config()(
         concurrent in 1..u32::MAX,
         check_interval: u32,
-        log_level in option::of(text()),
-        runners in vec(runner(), 0..3),
+        log_level in option::of(select(vec!["debug", "warning"]).prop_map(str::to_owned)),
+        runners in vec(runner().boxed(), 0..3),
         other in other(&["session_server", "sentry_dsn"]),
     ) -> Config {
+        // No two runners have one name.
+        let named = runners.into_iter().enumerate().map(|(index, runner): (usize, Runner)| Runner {
+            name: format!("{}{index}", runner.name),
+            ..runner
+        });
+        let runners = named.collect();
         Config { concurrent, check_interval, log_level, runners, other, ..Config::default() }
     }
 }

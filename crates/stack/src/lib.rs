@@ -3,6 +3,7 @@
 mod artifacts;
 pub mod binary;
 mod boot;
+mod cache_bucket;
 mod clients;
 mod config;
 mod diagnosis;
@@ -31,6 +32,7 @@ mod up;
 mod upload;
 
 pub use artifacts::{Artifacts, HelperImage};
+pub use cache_bucket::cache_client;
 pub use clients::{Clients, partition, s3, sdk_config};
 pub use down::{DownOptions, Removed, down, plan_down};
 pub use error::Error;

@@ -1,5 +1,6 @@
 //! `onspot run`: runs jobs on this host, without AWS.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use onspot_runner::LocalOptions;
@@ -7,7 +8,7 @@ use onspot_runnerconf::{Config, ExecutorKind, lint};
 
 use crate::cli::Run;
 use crate::failure::Failure;
-use crate::{signals, systemd, tokens};
+use crate::{logging, signals, systemd, tokens};
 
 /// Runs jobs until it is told to end.
 pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
@@ -15,6 +16,7 @@ pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
     let tokens = tokens::of(&config, None).await?;
     let options = LocalOptions {
         tokens,
+        buckets: buckets(&config).await,
         data: data(args)?,
         helper_binary: this_binary()?,
     };
@@ -29,9 +31,23 @@ pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
     ran.map_err(Failure::from)
 }
 
+/// The connections to the buckets that runners have for their caches, by the runners' names.
+async fn buckets(config: &Config) -> BTreeMap<String, aws_sdk_s3::Client> {
+    let mut buckets = BTreeMap::new();
+    for runner in &config.runners {
+        let cache = runner.cache.as_ref().filter(|cache| cache.kind.is_some());
+        if let Some(s3) = cache.and_then(|cache| cache.s3.as_ref()) {
+            let client = onspot_stack::cache_client(s3).await;
+            buckets.insert(runner.name.clone(), client);
+        }
+    }
+    buckets
+}
+
 /// The same without runners whose executor onspot does not have: the others can do their work.
 /// What should be otherwise is said once.
 pub(super) fn usable(mut config: Config) -> Config {
+    logging::configured(config.log_level.as_deref());
     for warning in lint(&config) {
         tracing::warn!(hint = warning.hint, "{warning}");
     }

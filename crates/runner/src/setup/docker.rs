@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use onspot_executor::{ContainerService, DockerSettings, PullPolicy, Resources};
+use onspot_notation::Size;
 use onspot_runnerconf::{Containers, Docker, Runner, Service};
 
 use super::{SetupError, runner_settings};
@@ -42,10 +43,12 @@ fn of_docker(settings: DockerSettings, docker: Docker) -> DockerSettings {
     // Every field is named: one that is added to the model has to find its place here.
     let Docker {
         host,
+        // Refused where it is set.
         tls_verify: _,
         image,
         privileged,
-        disable_cache,
+        // Volumes without a source are never kept here: each job has its own.
+        disable_cache: _,
         volumes,
         shm_size,
         pull_policy,
@@ -68,9 +71,9 @@ fn of_docker(settings: DockerSettings, docker: Docker) -> DockerSettings {
         other: _,
     } = docker;
     let mut settings = of_containers(settings, containers);
-    settings.job.memory = memory;
-    settings.job.cpus = cpus;
-    settings.helper_image = helper_image.filter(|image| !image.is_empty());
+    settings.job.memory = memory.map(|size| size.to_string());
+    settings.job.cpus = cpus.map(|cpus| cpus.to_string());
+    settings.helper_image = helper_image;
     let pull_policy = policies(&pull_policy);
     if !pull_policy.is_empty() {
         settings.pull_policy = pull_policy;
@@ -86,11 +89,7 @@ fn of_docker(settings: DockerSettings, docker: Docker) -> DockerSettings {
         host,
         image,
         privileged,
-        // GitLab Runner calls volumes without a source a cache.
-        volumes: volumes
-            .into_iter()
-            .filter(|v| !disable_cache || v.contains(':'))
-            .collect(),
+        volumes,
         shm_size,
         allowed_pull_policies: policies(&allowed_pull_policies),
         allowed_images,
@@ -194,11 +193,12 @@ fn resources(resources: onspot_runnerconf::Resources) -> Resources {
         cgroup_parent,
         gpus,
     } = resources;
+    let size = |size: Option<Size>| size.map(|size| size.to_string());
     Resources {
-        memory,
-        memory_swap,
-        memory_reservation,
-        cpus,
+        memory: size(memory),
+        memory_swap: size(memory_swap),
+        memory_reservation: size(memory_reservation),
+        cpus: cpus.map(|cpus| cpus.to_string()),
         cpu_shares,
         cpuset_cpus,
         cpuset_mems,
@@ -245,7 +245,8 @@ mod tests {
         );
         assert_eq!(settings.image.as_deref(), Some("alpine"));
         assert!(settings.privileged);
-        assert_eq!(settings.volumes, ["/a:/b"]);
+        // `disable_cache` is about what is kept of volumes, and nothing is.
+        assert_eq!(settings.volumes, ["/cache", "/a:/b"]);
         assert_eq!(settings.pull_policy, [PullPolicy::Never]);
     }
 
@@ -257,7 +258,7 @@ mod tests {
              services_privileged = false\nservices_security_opt = ['no-new-privileges']\n\
              allowed_users = ['app']\nshared_images = ['base/*']\ndisable_entrypoint_overwrite = true\nruntime = 'runsc'\n\
              userns_mode = 'host'\ndevice_cgroup_rules = ['c 1:3 r']\nservices_limit = 2\n\
-             cgroup_parent = 'ci'\nservice_memory = '1g'\nmemory = '2g'\ncpus = '1.5'\n\
+             cgroup_parent = 'ci'\nservice_memory = '1g'\nmemory = '1.5g'\ncpus = '1.5'\n\
              [runners.docker.ulimit]\nnofile = '10:20'\n\
              [runners.docker.services_devices]\n'a/*' = ['/dev/kvm']\n\
              [[runners.docker.services]]\nname = 'docker:dind'\nalias = 'docker'\n",
@@ -279,7 +280,7 @@ mod tests {
         assert_eq!(settings.services[0].alias, "docker");
         let (job, service) = (&settings.job, &settings.service);
         assert_eq!(job.cgroup_parent.as_deref(), Some("ci"));
-        assert_eq!(job.memory.as_deref(), Some("2g"));
+        assert_eq!(job.memory.as_deref(), Some("1.5g"));
         assert_eq!(job.cpus.as_deref(), Some("1.5"));
         assert_eq!(service.memory.as_deref(), Some("1g"));
         assert_eq!(service.cgroup_parent, None);

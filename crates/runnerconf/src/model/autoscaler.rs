@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use crate::duration;
+use jiff::tz::TimeZone;
+use onspot_notation::{Cron, duration};
+
+use super::periods;
 use crate::error::ConfigError;
-use crate::known;
 use crate::render::Entries;
 use crate::section::Section;
 
@@ -31,9 +33,9 @@ pub struct Autoscaler {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AutoscalerPolicy {
     /// When this holds: cron expressions of five fields; empty means always.
-    pub periods: Vec<String>,
+    pub periods: Vec<Cron>,
     /// The time zone of the periods; the host's if absent.
-    pub timezone: Option<String>,
+    pub timezone: Option<TimeZone>,
     /// Free capacity that is kept, in jobs.
     pub idle_count: u32,
     /// After which time an idle instance is removed.
@@ -44,6 +46,8 @@ pub struct AutoscalerPolicy {
     pub scale_factor_limit: u32,
     /// Whether a job is taken only once there is free capacity; by default if `idle_count` > 0.
     pub preemptive_mode: Option<bool>,
+    /// Kept, not used.
+    pub other: toml::Table,
 }
 
 impl Autoscaler {
@@ -59,7 +63,7 @@ impl Autoscaler {
             plugin: section.string("plugin")?,
             plugin_config: section.untyped("plugin_config")?,
             policy,
-            other: section.finish(known::AUTOSCALER)?,
+            other: section.finish()?,
         })
     }
 
@@ -83,25 +87,28 @@ impl Autoscaler {
 
 impl AutoscalerPolicy {
     fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
-        let policy = Self {
-            periods: section.strings("periods")?,
-            timezone: section.string("timezone")?,
+        Ok(Self {
+            periods: section.each_parsed("periods", |text| Ok(Cron::five(text)?))?,
+            timezone: periods::zone(&mut section, "timezone")?,
             idle_count: section.number("idle_count")?.unwrap_or(0),
             idle_time: section
-                .parsed("idle_time", duration::parse)?
+                .parsed("idle_time", |text| Ok(duration::parse(text)?))?
                 .unwrap_or_default(),
-            scale_factor: section.float("scale_factor")?.unwrap_or(0.0),
+            scale_factor: section.factor("scale_factor")?.unwrap_or(0.0),
             scale_factor_limit: section.number("scale_factor_limit")?.unwrap_or(0),
             preemptive_mode: section.boolean("preemptive_mode")?,
-        };
-        section.finish(&[])?;
-        Ok(policy)
+            other: section.finish()?,
+        })
     }
 
     fn entries(&self) -> Entries {
         let mut entries = Entries::default();
-        entries.put_strings("periods", &self.periods);
-        entries.put_some("timezone", self.timezone.clone());
+        periods::put(
+            &mut entries,
+            ["periods", "timezone"],
+            &self.periods,
+            self.timezone.as_ref(),
+        );
         entries.put_number("idle_count", self.idle_count);
         entries.put("idle_time", duration::format(self.idle_time));
         if self.scale_factor != 0.0 {
@@ -109,6 +116,7 @@ impl AutoscalerPolicy {
         }
         entries.put_nonzero("scale_factor_limit", self.scale_factor_limit.into());
         entries.put_some("preemptive_mode", self.preemptive_mode);
+        entries.put_others(&self.other);
         entries
     }
 }

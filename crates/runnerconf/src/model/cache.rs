@@ -1,7 +1,8 @@
 //! `[runners.cache]`: the flat keys of 2017 and today's `[runners.cache.s3]`.
 
+use url::Url;
+
 use crate::error::ConfigError;
-use crate::known;
 use crate::render::Entries;
 use crate::section::{Complaint, Section};
 use crate::token::Secret;
@@ -30,26 +31,27 @@ pub enum CacheType {
     S3,
     /// S3 by the SDK of GitLab Runner 18; here the same as [`CacheType::S3`].
     S3v2,
-    /// Google Cloud Storage, which onspot does not have.
-    Gcs,
-    /// Azure Blob Storage, which onspot does not have.
-    Azure,
 }
 
 impl CacheType {
-    const ALL: [Self; 4] = [Self::S3, Self::S3v2, Self::Gcs, Self::Azure];
+    const ALL: [Self; 2] = [Self::S3, Self::S3v2];
+    /// Google's and Azure's stores, which onspot does not have.
+    const OTHERS: [&str; 3] = ["gcs", "gcsv2", "azure"];
 
     /// The name in the file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::S3 => "s3",
             Self::S3v2 => "s3v2",
-            Self::Gcs => "gcs",
-            Self::Azure => "azure",
         }
     }
 
     fn parse(text: &str) -> Result<Self, Complaint> {
+        if Self::OTHERS.contains(&text) {
+            let reason = format!("is `{text}`, and onspot keeps caches in S3 or on the host");
+            let hint = "use a bucket of S3, or leave the section out for a cache on the host";
+            return Err(Complaint::new(reason).with_hint(hint));
+        }
         let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
         found.ok_or_else(|| Complaint::none_of(text, &Self::ALL.map(Self::as_str)))
     }
@@ -70,37 +72,85 @@ pub struct S3 {
     pub bucket_location: Option<String>,
     /// Whether the endpoint speaks plain HTTP.
     pub insecure: bool,
-    /// Kept, not used; only in `[runners.cache.s3]`.
+    /// The session token of temporary keys; this and what follows stands only in
+    /// `[runners.cache.s3]`.
+    pub session_token: Option<Secret>,
+    /// Whose credentials sign: those above, or the host's own role; told by whether there are
+    /// some if absent.
+    pub authentication: Option<S3Authentication>,
+    /// Whether the bucket's name is in the path instead of the host's name; told by the endpoint
+    /// if absent.
+    pub path_style: Option<bool>,
+    /// Whether AWS is reached over IPv6 too; it is if absent.
+    pub dual_stack: Option<bool>,
+    /// Whether AWS is reached by S3 Transfer Acceleration.
+    pub accelerate: bool,
+    /// Kept, not used.
     pub other: toml::Table,
+}
+
+/// Whose credentials sign requests to S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum S3Authentication {
+    /// The keys in the file.
+    AccessKey,
+    /// The host's own role, or whatever the SDK finds.
+    Iam,
+}
+
+impl S3Authentication {
+    const ALL: [Self; 2] = [Self::AccessKey, Self::Iam];
+
+    /// The name in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessKey => "access-key",
+            Self::Iam => "iam",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        let lower = text.to_ascii_lowercase();
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == lower);
+        found.ok_or_else(|| Complaint::none_of(text, &Self::ALL.map(Self::as_str)))
+    }
 }
 
 impl Cache {
     pub(super) fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
-        let kind = section.string_at("Type")?;
-        let kind = match kind {
-            Some((text, _)) if text.is_empty() => None,
-            Some((text, span)) => Some(
-                CacheType::parse(&text)
-                    .map_err(|complaint| section.bad_value("Type", complaint, span))?,
-            ),
-            None => None,
-        };
+        let kind = section.parsed("Type", CacheType::parse)?;
         let flat = S3::read_keys(&mut section)?;
         let nested = match section.section("s3")? {
             Some(mut section) => {
-                let mut s3 = S3::read_keys(&mut section)?.unwrap_or_default();
-                s3.other = section.finish(known::CACHE_S3)?;
-                Some(s3)
+                let s3 = S3::read_keys(&mut section)?.unwrap_or_default();
+                Some(S3 {
+                    session_token: section.string("SessionToken")?.map(Secret::new),
+                    authentication: section
+                        .parsed("AuthenticationType", S3Authentication::parse)?,
+                    path_style: section.boolean("PathStyle")?,
+                    dual_stack: section.boolean("DualStack")?,
+                    accelerate: section.boolean("Accelerate")?.unwrap_or(false),
+                    other: section.finish()?,
+                    ..s3
+                })
             }
             None => None,
         };
+        let s3 = nested.or(flat);
+        if kind.is_some() {
+            let bucket = s3.as_ref().and_then(|s3| s3.bucket_name.as_ref());
+            section.required("BucketName", bucket)?;
+        }
+        if let Some(s3) = &s3 {
+            s3.insist_on_keys(&section)?;
+        }
         Ok(Self {
             kind,
             path: section.string("Path")?,
             shared: section.boolean("Shared")?.unwrap_or(false),
             max_uploaded_archive_size: section.number("MaxUploadedArchiveSize")?.unwrap_or(0),
-            s3: nested.or(flat),
-            other: section.finish(known::CACHE)?,
+            s3,
+            other: section.finish()?,
         })
     }
 
@@ -112,10 +162,11 @@ impl Cache {
         entries.put_flag("Shared", self.shared);
         entries.put_nonzero("MaxUploadedArchiveSize", self.max_uploaded_archive_size);
         match &self.s3 {
-            Some(s3) if s3.other.is_empty() => s3.put_keys(&mut entries),
+            Some(s3) if s3.is_of_2017() => s3.put_keys(&mut entries),
             Some(s3) => {
                 let mut section = Entries::default();
                 s3.put_keys(&mut section);
+                s3.put_newer_keys(&mut section);
                 section.put_others(&s3.other);
                 entries.put_section("s3", section);
             }
@@ -130,26 +181,82 @@ impl S3 {
     /// Takes the keys that 2017 has too; `None` if there is none of them.
     fn read_keys(section: &mut Section<'_>) -> Result<Option<Self>, ConfigError> {
         let insecure = section.boolean("Insecure")?;
-        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         let s3 = Self {
-            server_address: filled(section.string("ServerAddress")?),
-            access_key: filled(section.string("AccessKey")?).map(Secret::new),
-            secret_key: filled(section.string("SecretKey")?).map(Secret::new),
-            bucket_name: filled(section.string("BucketName")?),
-            bucket_location: filled(section.string("BucketLocation")?),
+            server_address: section.parsed("ServerAddress", server_address)?,
+            access_key: section.string("AccessKey")?.map(Secret::new),
+            secret_key: section.string("SecretKey")?.map(Secret::new),
+            bucket_name: section.string("BucketName")?,
+            bucket_location: section.string("BucketLocation")?,
             insecure: insecure.unwrap_or(false),
-            other: toml::Table::new(),
+            ..Self::default()
         };
         Ok((insecure.is_some() || s3 != Self::default()).then_some(s3))
     }
 
+    /// Half of an access key signs nothing, and neither does one that is not there.
+    fn insist_on_keys(&self, section: &Section<'_>) -> Result<(), ConfigError> {
+        let wanted = self.authentication == Some(S3Authentication::AccessKey)
+            || self.access_key.is_some()
+            || self.secret_key.is_some();
+        if wanted {
+            section.required("AccessKey", self.access_key.as_ref())?;
+            section.required("SecretKey", self.secret_key.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Whether 2017 had all the keys that are set.
+    fn is_of_2017(&self) -> bool {
+        let Self {
+            server_address,
+            access_key,
+            secret_key,
+            bucket_name,
+            bucket_location,
+            insecure,
+            ..
+        } = self.clone();
+        *self
+            == Self {
+                server_address,
+                access_key,
+                secret_key,
+                bucket_name,
+                bucket_location,
+                insecure,
+                ..Self::default()
+            }
+    }
+
+    fn put_newer_keys(&self, entries: &mut Entries) {
+        entries.put_some("SessionToken", shown(self.session_token.as_ref()));
+        let authentication = self.authentication.map(S3Authentication::as_str);
+        entries.put_some("AuthenticationType", authentication);
+        entries.put_some("PathStyle", self.path_style);
+        entries.put_some("DualStack", self.dual_stack);
+        entries.put_flag("Accelerate", self.accelerate);
+    }
+
     fn put_keys(&self, entries: &mut Entries) {
-        let shown = |secret: &Option<Secret>| secret.as_ref().map(|key| key.expose().to_owned());
         entries.put_some("ServerAddress", self.server_address.clone());
-        entries.put_some("AccessKey", shown(&self.access_key));
-        entries.put_some("SecretKey", shown(&self.secret_key));
+        entries.put_some("AccessKey", shown(self.access_key.as_ref()));
+        entries.put_some("SecretKey", shown(self.secret_key.as_ref()));
         entries.put_some("BucketName", self.bucket_name.clone());
         entries.put_some("BucketLocation", self.bucket_location.clone());
         entries.put("Insecure", self.insecure);
     }
+}
+
+/// `host`, or `host:port`.
+fn server_address(text: &str) -> Result<String, Complaint> {
+    let plain = !text.contains(['/', '@', ' ', '?', '#']);
+    match Url::parse(&format!("https://{text}")) {
+        Ok(url) if plain && url.has_host() => Ok(text.to_owned()),
+        _ => Err(Complaint::new(format!("is `{text}`, which is no host"))
+            .with_hint("write host or host:port; Insecure = true means plain HTTP")),
+    }
+}
+
+fn shown(secret: Option<&Secret>) -> Option<String> {
+    secret.map(|secret| secret.expose().to_owned())
 }

@@ -4,8 +4,10 @@ mod containers;
 
 pub use containers::{Containers, Resources, Service};
 
+use globset::GlobBuilder;
+use onspot_notation::{Cpus, Size, volume};
+
 use crate::error::ConfigError;
-use crate::known;
 use crate::render::Entries;
 use crate::section::{Complaint, Section};
 
@@ -43,9 +45,9 @@ pub struct Docker {
     /// DNS search domains.
     pub dns_search: Vec<String>,
     /// Limit of memory, for example `512m`.
-    pub memory: Option<String>,
+    pub memory: Option<Size>,
     /// Limit of processors, for example `1.5`.
-    pub cpus: Option<String>,
+    pub cpus: Option<Cpus>,
     /// Capabilities to add.
     pub cap_add: Vec<String>,
     /// Capabilities to drop.
@@ -98,29 +100,36 @@ impl Docker {
         Ok(Self {
             host: section.string("host")?,
             tls_verify: section.boolean("tls_verify")?.unwrap_or(false),
-            image: section.string("image")?.filter(|image| !image.is_empty()),
+            image: section.string("image")?,
             privileged: section.boolean("privileged")?.unwrap_or(false),
             disable_cache: section.boolean("disable_cache")?.unwrap_or(false),
-            volumes: section.strings("volumes")?,
+            volumes: section.each_parsed("volumes", volume)?,
             shm_size: section.number("shm_size")?.unwrap_or(0),
             pull_policy: policies(&mut section, "pull_policy")?,
             allowed_pull_policies: policies(&mut section, "allowed_pull_policies")?,
-            allowed_images: section.strings("allowed_images")?,
-            allowed_services: section.strings("allowed_services")?,
+            allowed_images: section.each_parsed("allowed_images", pattern)?,
+            allowed_services: section.each_parsed("allowed_services", pattern)?,
             network_mode: section.string("network_mode")?,
-            extra_hosts: section.strings("extra_hosts")?,
+            extra_hosts: section.each_parsed("extra_hosts", extra_host)?,
             dns: section.strings("dns")?,
             dns_search: section.strings("dns_search")?,
-            memory: section.string("memory")?,
-            cpus: section.string("cpus")?,
+            memory: section.parsed("memory", |text| Ok(text.parse()?))?,
+            cpus: section.parsed("cpus", |text| Ok(text.parse()?))?,
             cap_add: section.strings("cap_add")?,
             cap_drop: section.strings("cap_drop")?,
             security_opt: section.strings("security_opt")?,
             user: section.string("user")?,
             helper_image: section.string("helper_image")?,
-            wait_for_services_timeout: section.number("wait_for_services_timeout")?.unwrap_or(0),
+            wait_for_services_timeout: section
+                .whole(
+                    "wait_for_services_timeout",
+                    -1..=i64::MAX,
+                    Complaint::new("must be a number of seconds")
+                        .with_hint("write -1 not to wait at all"),
+                )?
+                .unwrap_or(0),
             containers: Containers::read(&mut section)?,
-            other: section.finish(known::DOCKER)?,
+            other: section.finish()?,
         })
     }
 
@@ -145,8 +154,8 @@ impl Docker {
         entries.put_strings("extra_hosts", &self.extra_hosts);
         entries.put_strings("dns", &self.dns);
         entries.put_strings("dns_search", &self.dns_search);
-        entries.put_some("memory", self.memory.clone());
-        entries.put_some("cpus", self.cpus.clone());
+        entries.put_some("memory", self.memory.as_ref().map(Size::as_str));
+        entries.put_some("cpus", self.cpus.as_ref().map(Cpus::as_str));
         entries.put_strings("cap_add", &self.cap_add);
         entries.put_strings("cap_drop", &self.cap_drop);
         entries.put_strings("security_opt", &self.security_opt);
@@ -162,11 +171,35 @@ impl Docker {
 }
 
 fn policies(section: &mut Section<'_>, key: &'static str) -> Result<Vec<PullPolicy>, ConfigError> {
-    let words = section.strings_at(key)?;
-    let parsed = words.into_iter().map(|(word, span)| {
-        PullPolicy::parse(&word).map_err(|complaint| section.bad_value(key, complaint, span))
-    });
-    parsed.collect()
+    section.each_parsed(key, PullPolicy::parse)
+}
+
+fn volume(text: &str) -> Result<String, Complaint> {
+    volume::check(text)?;
+    Ok(text.to_owned())
+}
+
+/// A pattern of images' names.
+fn pattern(text: &str) -> Result<String, Complaint> {
+    match GlobBuilder::new(text).literal_separator(true).build() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(Complaint::new(format!(
+            "has `{text}`, which is no pattern: {}",
+            error.kind()
+        ))
+        .with_hint("write for example \"registry.example.com/team/*:*\"")),
+    }
+}
+
+/// `name:address`.
+fn extra_host(text: &str) -> Result<String, Complaint> {
+    match text.split_once([':', '=']) {
+        Some((name, address)) if !name.is_empty() && !address.is_empty() => Ok(text.to_owned()),
+        _ => Err(
+            Complaint::new(format!("has `{text}`, which names no address"))
+                .with_hint("write name:address, for example \"gitlab.example:10.0.0.5\""),
+        ),
+    }
 }
 
 /// One policy is written as a string, several as a list.

@@ -1,8 +1,11 @@
 //! `[runners.machine]`: instances that come and go, as in 2017.
 
+use jiff::tz::TimeZone;
+use onspot_notation::Cron;
+
+use super::periods;
 use crate::ec2_options::{Ec2Options, OptionError};
 use crate::error::ConfigError;
-use crate::known;
 use crate::render::Entries;
 use crate::section::{Complaint, Section};
 
@@ -29,6 +32,9 @@ pub struct Machine {
     pub machine_options: Vec<String>,
     /// Other numbers for certain times; the last one that matches holds.
     pub autoscaling: Vec<MachinePeriod>,
+    /// The times of `OffPeakPeriods`, as this was written until 2020; any of `autoscaling` that
+    /// matches comes before it.
+    pub off_peak: OffPeak,
     /// Kept, not used.
     pub other: toml::Table,
 }
@@ -37,15 +43,30 @@ pub struct Machine {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MachinePeriod {
     /// When this holds: cron expressions with seconds and year, as GitLab Runner takes them.
-    pub periods: Vec<String>,
+    pub periods: Vec<Cron>,
     /// The time zone of the periods; the host's if absent.
-    pub timezone: Option<String>,
+    pub timezone: Option<TimeZone>,
     /// As in [`Machine`].
     pub idle_count: u32,
     /// As in [`Machine`].
     pub idle_scale_factor: f64,
     /// As in [`Machine`].
     pub idle_count_min: u32,
+    /// As in [`Machine`].
+    pub idle_time: u32,
+    /// Kept, not used.
+    pub other: toml::Table,
+}
+
+/// The keys `OffPeak…` of `[runners.machine]`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OffPeak {
+    /// When this holds: cron expressions as in [`MachinePeriod`]; empty means never.
+    pub periods: Vec<Cron>,
+    /// The time zone of the periods; the host's if absent.
+    pub timezone: Option<TimeZone>,
+    /// As in [`Machine`].
+    pub idle_count: u32,
     /// As in [`Machine`].
     pub idle_time: u32,
 }
@@ -65,7 +86,10 @@ impl Machine {
         if driver == Self::EC2_DRIVER {
             for (option, span) in &options {
                 Ec2Options::from_machine_options([option]).map_err(|error| {
-                    let complaint = Complaint::new(format!("has a bad option: {error}"));
+                    let complaint = Complaint {
+                        reason: format!("has a bad option: {error}"),
+                        hint: error.hint,
+                    };
                     section.bad_value("MachineOptions", complaint, span.clone())
                 })?;
             }
@@ -76,7 +100,7 @@ impl Machine {
         }
         Ok(Self {
             idle_count: section.number("IdleCount")?.unwrap_or(0),
-            idle_scale_factor: section.float("IdleScaleFactor")?.unwrap_or(0.0),
+            idle_scale_factor: section.factor("IdleScaleFactor")?.unwrap_or(0.0),
             idle_count_min: section.number("IdleCountMin")?.unwrap_or(0),
             idle_time: section.number("IdleTime")?.unwrap_or(0),
             max_builds: section.number("MaxBuilds")?.unwrap_or(0),
@@ -85,7 +109,8 @@ impl Machine {
             machine_name: section.string("MachineName")?.unwrap_or_default(),
             machine_options: options.into_iter().map(|(option, _)| option).collect(),
             autoscaling,
-            other: section.finish(known::MACHINE)?,
+            off_peak: OffPeak::read(&mut section)?,
+            other: section.finish()?,
         })
     }
 
@@ -102,6 +127,7 @@ impl Machine {
         entries.put("MachineDriver", self.machine_driver.clone());
         entries.put("MachineName", self.machine_name.clone());
         entries.put_lines("MachineOptions", &self.machine_options);
+        self.off_peak.put(&mut entries);
         entries.put_others(&self.other);
         let periods = self
             .autoscaling
@@ -115,28 +141,50 @@ impl Machine {
 
 impl MachinePeriod {
     fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
-        let period = Self {
-            periods: section.strings("Periods")?,
-            timezone: section.string("Timezone")?,
+        Ok(Self {
+            periods: section.each_parsed("Periods", |text| Ok(Cron::seven(text)?))?,
+            timezone: periods::zone(&mut section, "Timezone")?,
             idle_count: section.number("IdleCount")?.unwrap_or(0),
-            idle_scale_factor: section.float("IdleScaleFactor")?.unwrap_or(0.0),
+            idle_scale_factor: section.factor("IdleScaleFactor")?.unwrap_or(0.0),
             idle_count_min: section.number("IdleCountMin")?.unwrap_or(0),
             idle_time: section.number("IdleTime")?.unwrap_or(0),
-        };
-        section.finish(&[])?;
-        Ok(period)
+            other: section.finish()?,
+        })
     }
 
     fn entries(&self) -> Entries {
         let mut entries = Entries::default();
-        entries.put_strings("Periods", &self.periods);
-        entries.put_some("Timezone", self.timezone.clone());
+        periods::put(
+            &mut entries,
+            ["Periods", "Timezone"],
+            &self.periods,
+            self.timezone.as_ref(),
+        );
         entries.put_number("IdleCount", self.idle_count);
         if self.idle_scale_factor != 0.0 {
             entries.put("IdleScaleFactor", self.idle_scale_factor);
         }
         entries.put_nonzero("IdleCountMin", self.idle_count_min.into());
         entries.put_number("IdleTime", self.idle_time);
+        entries.put_others(&self.other);
         entries
+    }
+}
+
+impl OffPeak {
+    fn read(section: &mut Section<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            periods: section.each_parsed("OffPeakPeriods", |text| Ok(Cron::seven(text)?))?,
+            timezone: periods::zone(section, "OffPeakTimezone")?,
+            idle_count: section.number("OffPeakIdleCount")?.unwrap_or(0),
+            idle_time: section.number("OffPeakIdleTime")?.unwrap_or(0),
+        })
+    }
+
+    fn put(&self, entries: &mut Entries) {
+        let keys = ["OffPeakPeriods", "OffPeakTimezone"];
+        periods::put(entries, keys, &self.periods, self.timezone.as_ref());
+        entries.put_nonzero("OffPeakIdleCount", self.idle_count.into());
+        entries.put_nonzero("OffPeakIdleTime", self.idle_time.into());
     }
 }

@@ -1,5 +1,7 @@
 //! What is wrong with a value.
 
+use onspot_notation::Malformed;
+
 use crate::error::nearest;
 
 /// What is wrong with a value, and what to write instead.
@@ -33,5 +35,16 @@ impl Complaint {
             None => format!("use one of {}", allowed.join(", ")),
         };
         Self::new(format!("is `{word}`, which is not known")).with_hint(hint)
+    }
+}
+
+impl From<Malformed> for Complaint {
+    fn from(malformed: Malformed) -> Self {
+        Self::new(format!(
+            "is `{}`, which {}",
+            malformed.text(),
+            malformed.flaw()
+        ))
+        .with_hint(malformed.hint())
     }
 }

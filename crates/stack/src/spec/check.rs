@@ -2,6 +2,7 @@
 //! half-way through `up`, or worse, not fail at all.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use onspot_netplan::NetworkSpec;
 
@@ -25,6 +26,8 @@ pub(super) struct Flaw {
     path: Vec<Step>,
     what: String,
     hint: String,
+    /// Where the other one stands that it does not go together with.
+    other: Option<Vec<Step>>,
 }
 
 impl Flaw {
@@ -33,14 +36,30 @@ impl Flaw {
             path: path.to_vec(),
             what: what.into(),
             hint: hint.into(),
+            other: None,
+        }
+    }
+
+    fn beside(self, other: Vec<Step>) -> Self {
+        Self {
+            other: Some(other),
+            ..self
         }
     }
 
     /// The flaw with the place in the text.
     pub(super) fn into_error(self, text: &str, file: &str) -> SpecError {
         let at = locate(text, &self.path);
+        let lines = self.other.and_then(|other| {
+            let line = |at: Range<usize>| Some(text.get(..at.start)?.matches('\n').count() + 1);
+            line(locate(text, &other)?).zip(line(at.clone()?))
+        });
+        let what = match lines {
+            Some((one, other)) => format!("{} (lines {one} and {other})", self.what),
+            None => self.what,
+        };
         let kind = SpecErrorKind::Invalid {
-            what: self.what,
+            what,
             hint: self.hint,
         };
         SpecError::new(kind, text, file, at)
@@ -156,7 +175,7 @@ fn runners(runners: &[Runner]) -> Result<(), Flaw> {
             "add a [[runners]] section with name, url and token",
         ));
     }
-    let mut slugs: BTreeMap<String, &str> = BTreeMap::new();
+    let mut slugs: BTreeMap<String, (&str, Vec<Step>)> = BTreeMap::new();
     for (index, runner) in runners.iter().enumerate() {
         let here = [Step::Key("runners"), Step::Index(index)];
         one_runner(runner, &here)?;
@@ -170,12 +189,17 @@ fn runners(runners: &[Runner]) -> Result<(), Flaw> {
                 "the manager's resources are: choose another name",
             ));
         }
-        if let Some(other) = slugs.insert(slug.clone(), &runner.name) {
-            let what = format!(
-                "{other:?} and {:?} would both be {slug:?} in AWS",
-                runner.name
-            );
-            return Err(Flaw::new(&name, what, "rename one of them"));
+        let this = (runner.name.as_str(), name.clone());
+        if let Some((other, place)) = slugs.insert(slug.clone(), this) {
+            let what = if *other == runner.name {
+                format!("two runners have the name {other:?}")
+            } else {
+                format!(
+                    "{other:?} and {:?} would both be {slug:?} in AWS",
+                    runner.name
+                )
+            };
+            return Err(Flaw::new(&name, what, "rename one of them").beside(place));
         }
     }
     Ok(())
@@ -212,6 +236,17 @@ fn one_runner(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
             format!("entry {} of `environment` is not a variable", bad + 1),
             "write NAME=value",
         ));
+    }
+    let volumes = at(here, "volumes");
+    for (index, text) in runner.volumes.iter().enumerate() {
+        onspot_notation::volume::check(text).map_err(|error| {
+            let place = [&volumes[..], &[Step::Index(index)]].concat();
+            Flaw::new(&place, error.to_string(), error.hint())
+        })?;
+    }
+    if runner.image.is_empty() {
+        let hint = "leave it out for alpine:latest";
+        return Err(Flaw::new(&at(here, "image"), "`image` names none", hint));
     }
     workers(runner, &at(here, "workers"))
 }

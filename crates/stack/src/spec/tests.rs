@@ -148,6 +148,8 @@ fn what_is_wrong_is_said_with_its_place() {
         SMALL.replace("env:RUNNER_TOKEN", "env:"),
         format!("{SMALL}{}", SMALL.replace("docker.m3", "Docker M3")),
         runner("environment = ['FOO']"),
+        runner("volumes = ['/cache', 'relative:/x']"),
+        runner("image = ''"),
         workers("instance_types = []"),
         workers("instance_types = ['m5.large', 'large']"),
         workers("slots = 0"),
@@ -159,6 +161,16 @@ fn what_is_wrong_is_said_with_its_place() {
     ];
     let all: Vec<_> = cases.iter().map(|text| refused(text)).collect();
     insta::assert_snapshot!(all.join("\n\n"));
+}
+
+#[test]
+fn two_runners_of_one_name_are_refused_with_both_their_lines() {
+    let runner = "[[runners]]\nname = 'a'\nurl = 'https://gitlab.com'\ntoken = 'env:T'\n";
+    let error = parse(&format!("{runner}{runner}")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "onspot.toml: two runners have the name \"a\" (lines 2 and 6)"
+    );
 }
 
 #[test]

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use onspot_notation::{Cpus, Size};
+
+use super::super::runner::parse_variable;
+use super::pattern;
 use crate::error::ConfigError;
 use crate::render::Entries;
 use crate::section::{Complaint, Section};
@@ -85,13 +89,13 @@ pub struct Containers {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resources {
     /// Limit of memory; of job containers it is in [`super::Docker::memory`].
-    pub memory: Option<String>,
+    pub memory: Option<Size>,
     /// Limit of memory and swap together.
-    pub memory_swap: Option<String>,
+    pub memory_swap: Option<Size>,
     /// What is kept of memory when the host runs short of it.
-    pub memory_reservation: Option<String>,
+    pub memory_reservation: Option<Size>,
     /// Limit of processors; of job containers it is in [`super::Docker::cpus`].
-    pub cpus: Option<String>,
+    pub cpus: Option<Cpus>,
     /// Weight among containers; 0 means Docker's default.
     pub cpu_shares: i64,
     /// The processors.
@@ -127,8 +131,9 @@ impl Containers {
         let services = section.sections("services")?;
         let limit = section.number::<i64>("services_limit")?;
         Ok(Self {
-            allowed_privileged_images: section.strings("allowed_privileged_images")?,
-            allowed_privileged_services: section.strings("allowed_privileged_services")?,
+            allowed_privileged_images: section.each_parsed("allowed_privileged_images", pattern)?,
+            allowed_privileged_services: section
+                .each_parsed("allowed_privileged_services", pattern)?,
             services_privileged: section.boolean("services_privileged")?,
             services_security_opt: section.strings("services_security_opt")?,
             allowed_users: section.strings("allowed_users")?,
@@ -226,8 +231,8 @@ impl Resources {
     fn of_jobs(section: &mut Section<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             memory: None,
-            memory_swap: section.string("memory_swap")?,
-            memory_reservation: section.string("memory_reservation")?,
+            memory_swap: size(section, "memory_swap")?,
+            memory_reservation: size(section, "memory_reservation")?,
             cpus: None,
             cpu_shares: section.number("cpu_shares")?.unwrap_or(0),
             cpuset_cpus: section.string("cpuset_cpus")?,
@@ -239,10 +244,10 @@ impl Resources {
 
     fn of_services(section: &mut Section<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
-            memory: section.string("service_memory")?,
-            memory_swap: section.string("service_memory_swap")?,
-            memory_reservation: section.string("service_memory_reservation")?,
-            cpus: section.string("service_cpus")?,
+            memory: size(section, "service_memory")?,
+            memory_swap: size(section, "service_memory_swap")?,
+            memory_reservation: size(section, "service_memory_reservation")?,
+            cpus: section.parsed("service_cpus", |text| Ok(text.parse()?))?,
             cpu_shares: section.number("service_cpu_shares")?.unwrap_or(0),
             cpuset_cpus: section.string("service_cpuset_cpus")?,
             cpuset_mems: None,
@@ -252,8 +257,11 @@ impl Resources {
     }
 
     fn put_of_jobs(&self, entries: &mut Entries) {
-        entries.put_some("memory_swap", self.memory_swap.clone());
-        entries.put_some("memory_reservation", self.memory_reservation.clone());
+        entries.put_some("memory_swap", self.memory_swap.as_ref().map(Size::as_str));
+        entries.put_some(
+            "memory_reservation",
+            self.memory_reservation.as_ref().map(Size::as_str),
+        );
         put_shares(entries, "cpu_shares", self.cpu_shares);
         entries.put_some("cpuset_cpus", self.cpuset_cpus.clone());
         entries.put_some("cpuset_mems", self.cpuset_mems.clone());
@@ -262,13 +270,16 @@ impl Resources {
     }
 
     fn put_of_services(&self, entries: &mut Entries) {
-        entries.put_some("service_memory", self.memory.clone());
-        entries.put_some("service_memory_swap", self.memory_swap.clone());
+        entries.put_some("service_memory", self.memory.as_ref().map(Size::as_str));
+        entries.put_some(
+            "service_memory_swap",
+            self.memory_swap.as_ref().map(Size::as_str),
+        );
         entries.put_some(
             "service_memory_reservation",
-            self.memory_reservation.clone(),
+            self.memory_reservation.as_ref().map(Size::as_str),
         );
-        entries.put_some("service_cpus", self.cpus.clone());
+        entries.put_some("service_cpus", self.cpus.as_ref().map(Cpus::as_str));
         put_shares(entries, "service_cpu_shares", self.cpu_shares);
         entries.put_some("service_cpuset_cpus", self.cpuset_cpus.clone());
         entries.put_some("service_cgroup_parent", self.cgroup_parent.clone());
@@ -284,8 +295,8 @@ impl Service {
             alias: section.string("alias")?,
             entrypoint: section.strings("entrypoint")?,
             command: section.strings("command")?,
-            environment: section.strings("environment")?,
-            other: section.finish(&["suspend_data_path"])?,
+            environment: section.each_parsed("environment", parse_variable)?,
+            other: section.finish()?,
         })
     }
 
@@ -299,6 +310,10 @@ impl Service {
         entries.put_others(&self.other);
         entries
     }
+}
+
+fn size(section: &mut Section<'_>, key: &'static str) -> Result<Option<Size>, ConfigError> {
+    section.parsed(key, |text| Ok(text.parse()?))
 }
 
 fn flag(section: &mut Section<'_>, key: &'static str) -> Result<bool, ConfigError> {

@@ -1,0 +1,64 @@
+//! Numbers of a table.
+
+use std::ops::RangeInclusive;
+
+use toml::de::DeValue;
+
+use super::value::to_value;
+use super::{Complaint, Section};
+use crate::error::ConfigError;
+
+impl Section<'_> {
+    /// A whole number that fits a `T`.
+    pub(crate) fn number<T: TryFrom<i64>>(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<T>, ConfigError> {
+        self.whole(key, i64::MIN..=i64::MAX, Complaint::new("is out of range"))
+    }
+
+    /// A whole number in a range.
+    pub(crate) fn whole<T: TryFrom<i64>>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+        otherwise: Complaint,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        let span = value.span();
+        let DeValue::Integer(_) = value.get_ref() else {
+            return Err(self.wrong_type(key, "a whole number", value.get_ref(), span));
+        };
+        let number = match to_value(value.into_inner()) {
+            toml::Value::Integer(number) if range.contains(&number) => T::try_from(number).ok(),
+            _ => None,
+        };
+        match number {
+            Some(number) => Ok(Some(number)),
+            None => Err(self.bad_value(key, otherwise, span)),
+        }
+    }
+
+    /// A number with or without decimals, 0 or above.
+    pub(crate) fn factor(&mut self, key: &'static str) -> Result<Option<f64>, ConfigError> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        let span = value.span();
+        let digits = match value.get_ref() {
+            DeValue::Float(float) => float.as_str(),
+            DeValue::Integer(integer) => integer.as_str(),
+            other => return Err(self.wrong_type(key, "a number", other, span)),
+        };
+        match digits.replace('_', "").parse::<f64>() {
+            Ok(factor) if factor.is_finite() && factor >= 0.0 => Ok(Some(factor)),
+            _ => {
+                let complaint = Complaint::new("is out of range")
+                    .with_hint("write a number that is not negative, for example 0.5");
+                Err(self.bad_value(key, complaint, span))
+            }
+        }
+    }
+}
