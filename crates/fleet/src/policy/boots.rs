@@ -111,7 +111,7 @@ impl Boots {
     pub fn halted(&self, now: Timestamp) -> Option<BootHalt<'_>> {
         let (since, until) = self.halt?;
         // A clock that was set back does not extend it.
-        (since <= now && now < until).then(|| BootHalt {
+        (since <= now && now < until).then_some(BootHalt {
             lost: self.lost.len(),
             last: self.last.as_ref(),
             until,
