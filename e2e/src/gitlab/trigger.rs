@@ -257,6 +257,10 @@ fn chosen(
         let variables = beneath(&spec.variables, known);
         if let Some(mut spec) = ci::evaluate(&spec, situation(change, &variables, tree))? {
             name_resource(&mut spec, known);
+            let variables = beneath(&spec.variables, known);
+            for tag in &mut spec.tags {
+                *tag = in_text(tag, &variables, Unknown::Stay);
+            }
             jobs.push(spec);
         }
     }

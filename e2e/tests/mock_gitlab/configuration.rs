@@ -53,10 +53,7 @@ async fn changes_are_those_of_the_push() {
     let scene = Scene::new().await;
     let yaml = "docs: {script: x, rules: [{changes: ['docs/**/*']}]}\n\
                 code: {script: x, rules: [{changes: {paths: ['*.rs']}}]}\n\
-                built: {script: x, rules: [{exists: ['**/Dockerfile']}]}\n\
-                since: {script: x, rules: [{changes: {paths: ['docs/*'], compare_to: '$BASE'}}]}";
-    let base = Variable::public("BASE", "refs/heads/main");
-    scene.gitlab.set_variable(scene.project.id, base).unwrap();
+                built: {script: x, rules: [{exists: ['**/Dockerfile']}]}";
     let first = [
         (".gitlab-ci.yml", yaml),
         ("docs/a.md", "1"),
@@ -72,6 +69,43 @@ async fn changes_are_those_of_the_push() {
     assert_eq!(names(&push(&scene, &second).await), ["docs"]);
     let third = [first[0], ("docs/a.md", "2"), ("main.rs", "2")];
     assert_eq!(names(&push(&scene, &third).await), ["code"]);
+}
+
+#[tokio::test]
+async fn a_ref_to_compare_with_may_be_older_than_the_push() {
+    let scene = Scene::new().await;
+    let yaml = "job: {script: x, rules: [{changes: {paths: [a], compare_to: $BASE}}]}\n\
+                always: {script: x}";
+    let files = |a: &'static str, b: &'static str| [(".gitlab-ci.yml", yaml), ("a", a), ("b", b)];
+    let base = scene
+        .gitlab
+        .push_files(&scene.project, &files("1", "1"))
+        .await;
+    let base = Variable::public("BASE", base.unwrap());
+    scene.gitlab.set_variable(scene.project.id, base).unwrap();
+    assert_eq!(names(&push(&scene, &files("1", "2")).await), ["always"]);
+    assert_eq!(
+        names(&push(&scene, &files("2", "2")).await),
+        ["job", "always"]
+    );
+    // This push did not change it, but what came since the base did.
+    assert_eq!(
+        names(&push(&scene, &files("2", "3")).await),
+        ["job", "always"]
+    );
+}
+
+#[tokio::test]
+async fn tags_of_runners_may_come_from_variables() {
+    let scene = Scene::new().await;
+    let yaml = "job: {script: x, tags: [$TAG], parallel: {matrix: [{TAG: [docker.m3, other]}]}}";
+    scene.push(yaml).await;
+    let taken = scene.runner.take().await;
+    assert_eq!(taken.text("/job_info/name"), "job: [docker.m3]");
+    assert_eq!(
+        scene.runner.poll(None).await.status(),
+        StatusCode::NO_CONTENT
+    );
 }
 
 #[tokio::test]

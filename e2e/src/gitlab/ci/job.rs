@@ -6,7 +6,8 @@ use super::globals::{Globals, Inherit, Takes};
 use super::matrix::Variant;
 use super::read::Node;
 use super::{
-    AllowFailure, CiError, DEFAULT_TIMEOUT, JobSpec, When, duration, matrix, needs, parts, rules,
+    AllowFailure, CiError, DEFAULT_TIMEOUT, JobSpec, When, duration, matrix, needs, parts, policy,
+    rules,
 };
 use crate::gitlab::model::Variable;
 
@@ -162,8 +163,8 @@ impl Job<'_> {
             })?,
             parallel: variant.map(|variant| (variant.index, variant.total)),
             rules: node.optional("rules", |node| rules::read(node, rules::Of::Job))?,
-            only: refs(node, "only")?,
-            except: refs(node, "except")?,
+            only: node.optional("only", policy::only)?,
+            except: node.optional("except", policy::except)?,
         };
         needs::holds(node, &spec)?;
         Ok(spec)
@@ -259,18 +260,4 @@ fn hooks(node: &Node<'_>) -> Result<Vec<(String, Vec<String>)>, CiError> {
         .map(|lines| ("pre_get_sources_script".to_owned(), lines))
         .into_iter()
         .collect())
-}
-
-/// `only` and `except` by refs: a list, or `refs:` beneath.
-fn refs(node: &Node<'_>, key: &str) -> Result<Option<Vec<String>>, CiError> {
-    let Some(value) = node.get(key) else {
-        return Ok(None);
-    };
-    if value.value.is_object() {
-        return value
-            .get("refs")
-            .map(|refs| refs.string_or_strings())
-            .transpose();
-    }
-    Ok(Some(value.string_or_strings()?))
 }

@@ -17,6 +17,7 @@ mod matrix;
 mod merge;
 mod needs;
 mod parts;
+mod policy;
 mod read;
 mod reference;
 mod report;

@@ -1,9 +1,9 @@
-//! `rules:`, `only:` and `except:`: does a job belong to a pipeline?
+//! `rules:`: does a job belong to a pipeline, and as what?
 
 use std::collections::BTreeMap;
 
 use super::auto_cancel::AutoCancel;
-use super::expression::{Expression, literal_regex};
+use super::expression::Expression;
 use super::read::Node;
 use super::tree::{Tree, has_changed};
 use super::{AllowFailure, CiError, JobSpec, Need, When, auto_cancel, job, needs, parts};
@@ -232,12 +232,10 @@ pub(in crate::gitlab) fn evaluate(
         spec.variables.extend(rule.variables);
         return Ok((spec.when != When::Never).then_some(spec));
     }
-    let names = |list: &Vec<String>| {
-        list.iter()
-            .any(|pattern| matches_ref(pattern, situation.git_ref, situation.tag))
-    };
-    let left_out = spec.only.as_ref().is_some_and(|only| !names(only))
-        || spec.except.as_ref().is_some_and(names);
+    let only = spec.only.as_ref();
+    let except = spec.except.as_ref();
+    let left_out = only.is_some_and(|only| !only.all_hold(situation))
+        || except.is_some_and(|except| except.any_holds(situation));
     Ok((!left_out).then_some(spec))
 }
 
@@ -312,16 +310,4 @@ fn holds(rule: &Rule, situation: Situation<'_>, place: &str) -> Result<bool, CiE
         .exists
         .as_ref()
         .is_none_or(|patterns| tree.has_any(&expanded(patterns))))
-}
-
-fn matches_ref(pattern: &str, git_ref: &str, tag: bool) -> bool {
-    match pattern {
-        "branches" => !tag,
-        "tags" => tag,
-        "pushes" => true,
-        _ => match literal_regex(pattern) {
-            Some(regex) => regex.is_match(git_ref),
-            None => pattern == git_ref,
-        },
-    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::globals::Takes;
+use super::policy::Policy;
 use super::report::Report;
 use super::rules::Rule;
 use crate::gitlab::model::Variable;
@@ -45,8 +46,8 @@ pub(in crate::gitlab) struct JobSpec {
     /// Its number and the count of all, for `parallel`.
     pub(in crate::gitlab) parallel: Option<(u64, u64)>,
     pub(in crate::gitlab) rules: Option<Vec<Rule>>,
-    pub(in crate::gitlab) only: Option<Vec<String>>,
-    pub(in crate::gitlab) except: Option<Vec<String>>,
+    pub(in crate::gitlab) only: Option<Policy>,
+    pub(in crate::gitlab) except: Option<Policy>,
 }
 
 /// An image for the job or a service.
