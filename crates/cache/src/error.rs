@@ -73,14 +73,32 @@ impl CacheError {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Refused {
+                status: 403,
+                action: "download",
+                ..
+            } => Some(
+                "S3 answers so for what is not there, if the role lacks s3:ListBucket, and for \
+                 what is there, if it lacks s3:GetObject or, with an own KMS key, kms:Decrypt; \
+                 `onspot up` puts the policy of its own roles right"
+                    .into(),
+            ),
             Self::Refused { status: 403, .. } => Some(
-                "the worker's role may not reach the cache's prefix in the bucket; run `onspot up` \
-                 again to put its policy right"
+                "the role lacks s3:PutObject below the cache's prefix or, with an own KMS key, \
+                 kms:GenerateDataKey; `onspot up` puts the policy of its own roles right"
                     .into(),
             ),
             Self::Sign(_) => Some("check the AWS credentials of this worker".into()),
             _ => None,
         }
+    }
+
+    /// Whether another try may go better: nobody said no.
+    pub fn is_worth_another_try(&self) -> bool {
+        matches!(
+            self,
+            Self::Archive(_) | Self::Transfer { .. } | Self::File { .. }
+        )
     }
 
     pub(crate) fn file(

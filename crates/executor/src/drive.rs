@@ -39,7 +39,7 @@ impl End {
             .map_or_else(String::new, |hint| format!(" ({hint})"));
         Self::Failed {
             reason: error.failure_reason(),
-            exit_code: None,
+            exit_code: error.exit_code(),
             message: format!("{error}{hint}"),
         }
     }
@@ -76,6 +76,11 @@ pub(crate) async fn drive<H: Host>(
     plan: &JobPlan,
     after_script_timeout: Duration,
 ) -> Outcome {
+    // What a variable comes to only here, in this place and with this runner's own, is as secret.
+    let masks = plan.variables.mask_values();
+    if let Err(error) = run.trace.add_masks(&masks) {
+        return refuse(run, &ExecutorError::Masks(error));
+    }
     let control = Control::new(run.stop.clone(), run.timeout);
     let mut course = Course {
         host,

@@ -33,6 +33,9 @@ pub enum ExecutorError {
     /// The job asks for what the runner's configuration does not allow.
     #[error("{0}")]
     NotAllowed(String),
+    /// The job asks for what this runner, as it is set up, cannot do.
+    #[error("{0}")]
+    Unsupported(String),
     /// The helper container did not do what was asked of it.
     #[error("{what} failed in the helper (exit code {exit_code})")]
     Helper {
@@ -71,6 +74,9 @@ pub enum ExecutorError {
     /// The job's payload asks for something that makes no sense.
     #[error("{0}")]
     Payload(String),
+    /// What must not show in the trace cannot be looked for.
+    #[error("the trace cannot be masked: {0}")]
+    Masks(#[source] onspot_gitlab::Error),
     /// The cache could not be addressed.
     #[error(transparent)]
     Cache(#[from] onspot_cache::CacheError),
@@ -105,12 +111,44 @@ impl ExecutorError {
         }
     }
 
-    /// What GitLab is told when a job ends by this error.
+    /// What GitLab is told when a job ends by this error: what GitLab Runner says in the same case
+    /// (an error of its own is `runner_system_failure`, one that is marked as a job's is not).
     pub fn failure_reason(&self) -> FailureReason {
         match self {
-            Self::Image { .. } => FailureReason::ImagePullFailure,
-            Self::NotAllowed(_) => FailureReason::RunnerConfigurationError,
-            _ => FailureReason::RunnerSystemFailure,
+            Self::Helper { what, exit_code } => reason_of_helper(what, *exit_code),
+            Self::Image { tried, .. } => reason_of_image(tried),
+            // What the engine calls a bad request is a wrong configuration of runner or job.
+            Self::Docker {
+                action,
+                source:
+                    bollard::errors::Error::DockerResponseServerError {
+                        status_code: 400, ..
+                    },
+            } if action.starts_with("create ") => FailureReason::RunnerConfigurationError,
+            Self::Unsupported(_) => FailureReason::RunnerConfigurationError,
+            Self::NoEngine { .. }
+            | Self::Docker { .. }
+            | Self::NotAllowed(_)
+            | Self::HelperBinary { .. }
+            | Self::StillRunning { .. }
+            | Self::Unkillable
+            | Self::Io { .. }
+            | Self::Payload(_)
+            | Self::Masks(_)
+            | Self::Closed
+            | Self::Cache(_) => FailureReason::RunnerSystemFailure,
+        }
+    }
+
+    /// The exit code that GitLab is told, where a program of the job's own ended with one.
+    pub fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Helper { exit_code, .. }
+                if self.failure_reason() == FailureReason::ScriptFailure =>
+            {
+                i32::try_from(*exit_code).ok()
+            }
+            _ => None,
         }
     }
 
@@ -134,6 +172,60 @@ fn is_rate_limit(text: &str) -> bool {
         .any(|sign| text.contains(sign))
 }
 
+/// Git, hooks, caches and artifacts are the job's own work, though the helper does it. A helper
+/// that was killed or says what nobody understands is the runner's.
+fn reason_of_helper(what: &str, exit_code: i64) -> FailureReason {
+    const OF_THE_JOB: [&str; 5] = [
+        "get_sources",
+        "restore_cache",
+        "download_artifacts",
+        "archive_cache",
+        "upload_artifacts",
+    ];
+    if OF_THE_JOB.contains(&what) && exit_code > 0 {
+        FailureReason::ScriptFailure
+    } else {
+        FailureReason::RunnerSystemFailure
+    }
+}
+
+/// By the words of the engine or the registry: nobody there, no such image or no right to it, or
+/// anything else. That an image is not on the host says only that it may not be pulled.
+fn reason_of_image(tried: &str) -> FailureReason {
+    const NOBODY_THERE: [&str; 8] = [
+        "dial tcp",
+        "connection refused",
+        "no such host",
+        "i/o timeout",
+        "tls handshake",
+        "client.timeout exceeded",
+        "request canceled",
+        "connection reset",
+    ];
+    const NOT_TO_BE_HAD: [&str; 8] = [
+        "not found",
+        "manifest unknown",
+        "pull access denied",
+        "access to the resource is denied",
+        "no basic auth credentials",
+        "repository does not exist or may require",
+        "unauthorized",
+        "authentication required",
+    ];
+    let last = tried.rsplit("; ").next().unwrap_or(tried);
+    let last = last.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| last.contains(words));
+    if last.starts_with("never: ") {
+        FailureReason::RunnerSystemFailure
+    } else if says(&NOBODY_THERE) {
+        FailureReason::RunnerExternalDependencyFailure
+    } else if says(&NOT_TO_BE_HAD) {
+        FailureReason::RunnerConfigurationError
+    } else {
+        FailureReason::ImagePullFailure
+    }
+}
+
 /// The engine's own words, without the client's wrapping.
 fn docker_message(error: &bollard::errors::Error) -> String {
     match error {
@@ -143,24 +235,4 @@ fn docker_message(error: &bollard::errors::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_registry_that_counts_pulls_gets_words_and_what_to_set() {
-        let failed = |tried: &str| ExecutorError::Image {
-            image: "alpine".into(),
-            tried: tried.into(),
-        };
-        let refused = failed(
-            "always: toomanyrequests: You have reached your unauthenticated pull rate limit.",
-        );
-        let hint = refused.hint().unwrap();
-        for text in ["registry_mirrors", "DOCKER_AUTH_CONFIG", "if-not-present"] {
-            assert!(hint.contains(text), "{hint}");
-        }
-        assert_eq!(refused.failure_reason(), FailureReason::ImagePullFailure);
-        let other = failed("always: manifest unknown").hint().unwrap();
-        assert!(!other.contains("registry_mirrors"), "{other}");
-    }
-}
+mod tests;

@@ -108,7 +108,7 @@ pub enum Outcome {
     Failed {
         /// What GitLab is told.
         reason: FailureReason,
-        /// The script's exit code, if it ran to its end.
+        /// The exit code of what failed: of the script, or of git, caches and artifacts.
         exit_code: Option<i32>,
         /// One line for people, already in the trace.
         message: String,

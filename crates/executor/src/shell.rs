@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use onspot_gitlab::TraceWriter;
+use onspot_gitlab::job::JobPayload;
 use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -113,7 +114,7 @@ impl Executor for ShellExecutor {
             let runner = &self.settings.runner;
             greet(&run, runner);
             let slot = self.runner_folder().join(format!("slot-{}", run.slot));
-            let folder = slot.join(format!("p{}", run.payload.job_info.project_id));
+            let folder = slot.join(folder_of(&run.payload));
             let site = Site {
                 executor: "shell",
                 builds_dir: &folder.to_string_lossy(),
@@ -298,6 +299,13 @@ impl Host for ShellJob<'_> {
             tracing::warn!(%error, "a job's file variables were not removed");
         }
     }
+}
+
+/// The folder of the project's files in a slot: one for protected branches and tags, another for
+/// all the rest.
+fn folder_of(job: &JobPayload) -> String {
+    let kind = if job.is_protected() { "-protected" } else { "" };
+    format!("p{}{kind}", job.job_info.project_id)
 }
 
 /// Removes the folders of other projects from the slot that this one's folder is in.

@@ -195,3 +195,22 @@ async fn what_is_left_in_the_background_does_not_hold_the_job_up() {
     assert!(began.elapsed() < Duration::from_secs(30));
     assert_eq!(bench.executor.sweep().await.unwrap().job_containers, 0);
 }
+
+#[tokio::test]
+async fn a_slot_keeps_files_for_jobs_of_the_same_protectedness_alone() {
+    let bench = Bench::new();
+    let of = |protected: bool, script: &str| {
+        let mut payload = job(&[script], "true");
+        payload.git_info.protected = Some(protected);
+        payload
+    };
+    let (outcome, trace) = bench.run(of(false, "touch left-behind"), None).await;
+    assert_eq!(outcome, Outcome::Success, "{trace}");
+    let (_, trace) = bench.run(of(false, "ls"), None).await;
+    assert!(trace.contains("\nleft-behind\n"), "{trace}");
+    let (outcome, trace) = bench.run(of(true, "ls"), None).await;
+    assert_eq!(outcome, Outcome::Success, "{trace}");
+    assert!(!trace.contains("\nleft-behind\n"), "{trace}");
+    let (_, trace) = bench.run(of(false, "ls"), None).await;
+    assert!(!trace.contains("\nleft-behind\n"), "{trace}");
+}

@@ -93,25 +93,28 @@ impl Client {
         Err(too_many_redirects(UPLOAD))
     }
 
-    /// Begins the download of a job's archive: `None` if it has none.
+    /// Begins the download of a job's archive.
     ///
     /// `token` is that of the [`Dependency`](crate::job::Dependency). Where GitLab sends the client
-    /// on to the object storage, the token stays behind.
+    /// on to the object storage, the token stays behind. It may do so on the first try only, if
+    /// `direct`: when the storage cannot be reached from here, GitLab itself hands the archive on.
     ///
     /// # Errors
-    /// [`Error::Refused`], [`Error::Status`], [`Error::Unreachable`].
+    /// [`Error::NoArtifacts`], [`Error::Refused`], [`Error::Status`], [`Error::Unreachable`].
     pub async fn download_artifact(
         &self,
         job: JobId,
         token: &JobToken,
-    ) -> Result<Option<ArtifactStream>, Error> {
-        let request = self.api.download_artifact(job, token, true)?;
+        direct: bool,
+    ) -> Result<ArtifactStream, Error> {
+        let mut request = self.api.download_artifact(job, token, direct)?;
         let mut backoff = Backoff::requests();
         let mut attempt = 1;
         loop {
             match self.download_once(job, &request).await {
                 Err(error) if error.is_transient() && attempt < self.options.attempts => {
                     attempt += 1;
+                    request = self.api.download_artifact(job, token, false)?;
                     let wait = backoff.next(error.retry_after());
                     tracing::warn!(%job, %error, ?wait, "asking for the artifact again");
                     tokio::time::sleep(wait).await;
@@ -125,7 +128,7 @@ impl Client {
         &self,
         job: JobId,
         head: &Request<Vec<u8>>,
-    ) -> Result<Option<ArtifactStream>, Error> {
+    ) -> Result<ArtifactStream, Error> {
         let mut url = parse_url(&head.uri().to_string())?;
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self
@@ -142,12 +145,15 @@ impl Client {
             };
             match answer.status() {
                 StatusCode::OK => {
-                    return Ok(Some(ArtifactStream {
+                    return Ok(ArtifactStream {
                         client: self.clone(),
                         answer,
-                    }));
+                    });
                 }
-                StatusCode::NOT_FOUND => return Ok(None),
+                StatusCode::NOT_FOUND => {
+                    let host = url.host_str().unwrap_or_default().to_owned();
+                    return Err(Error::NoArtifacts { job, host });
+                }
                 StatusCode::FOUND | StatusCode::TEMPORARY_REDIRECT => {
                     match location(&url, &answer) {
                         Some(next) => url = next,

@@ -127,6 +127,15 @@ pub enum Error {
         name: String,
     },
 
+    /// A job has no artifacts any more, or never had.
+    #[error("{host} has no artifacts of job {job}")]
+    NoArtifacts {
+        /// The job.
+        job: JobId,
+        /// Who was asked: GitLab, or its object storage.
+        host: String,
+    },
+
     /// A file could not be read or written.
     #[error("the file {} failed", path.display())]
     File {
@@ -195,6 +204,10 @@ impl Error {
             }
             Self::ArtifactTooLarge { .. } => {
                 "Keep less, or raise the limit of the project's or instance's artifacts."
+            }
+            Self::NoArtifacts { .. } => {
+                "They have expired, were erased, or were never uploaded: run that job again, or \
+                 take it out of this job's dependencies."
             }
             Self::SystemId(_) => "It is s_ or r_ and twelve letters or digits.",
             _ => return None,

@@ -202,13 +202,11 @@ impl Api {
         token: &JobToken,
         direct: bool,
     ) -> Result<Request<Vec<u8>>, Error> {
-        self.builder(
-            Method::GET,
-            &format!("jobs/{job}/artifacts?direct_download={direct}"),
-        )
-        .header(JOB_TOKEN, hidden(token.expose())?)
-        .body(Vec::new())
-        .map_err(Error::Request)
+        let query = if direct { "?direct_download=true" } else { "" };
+        self.builder(Method::GET, &format!("jobs/{job}/artifacts{query}"))
+            .header(JOB_TOKEN, hidden(token.expose())?)
+            .body(Vec::new())
+            .map_err(Error::Request)
     }
 
     /// The head of an upload of artifacts: its body is a form, which the transport streams.

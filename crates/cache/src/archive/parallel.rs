@@ -9,12 +9,12 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use zip::write::ZipFileBuilder;
 use zip::{PreparedZipFile, ZipWriter};
 
-use super::zip::{entry_name, options, write_error};
+use super::zip::{options, start, write_error};
 use super::{Contents, Level, Stat, Tree, is_skippable};
 use crate::CacheError;
 
-/// Files up to this size are deflated in memory by the workers; larger ones are streamed by the
-/// writing thread, one after the other.
+/// Files up to this size are deflated in memory by the workers; larger ones, and those whose name
+/// is no text, are streamed by the writing thread, one after the other.
 const IN_MEMORY: u64 = 16 << 20;
 
 /// Adds regular files. The order of entries in the archive is that in which they got ready.
@@ -24,8 +24,9 @@ pub(super) fn add_files(
     files: &[(PathBuf, Stat)],
     level: Level,
 ) -> Result<Contents, CacheError> {
-    let (small, large): (Vec<_>, Vec<_>) =
-        files.iter().partition(|(_, stat)| stat.size <= IN_MEMORY);
+    let (small, large): (Vec<_>, Vec<_>) = files
+        .iter()
+        .partition(|(path, stat)| stat.size <= IN_MEMORY && path.to_str().is_some());
     let mut contents = Contents::default();
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
@@ -85,8 +86,8 @@ fn deflate(tree: &Tree, path: &Path, stat: Stat, level: Level) -> Prepared {
     let Some(file) = open(tree, path)? else {
         return Ok(None);
     };
-    let mut entry =
-        ZipFileBuilder::new(entry_name(path), options(stat, level)?).map_err(write_error)?;
+    let name = path.to_str().unwrap_or_default();
+    let mut entry = ZipFileBuilder::new(name, options(stat, level)?).map_err(write_error)?;
     // No more than was there when the file was looked at: a file that still grows ends somewhere.
     io::copy(&mut file.take(stat.size), &mut entry).map_err(CacheError::file("read", path))?;
     entry.finish().map(Some).map_err(write_error)
@@ -102,8 +103,7 @@ fn add_streamed(
     let Some(file) = open(tree, path)? else {
         return Ok(false);
     };
-    zip.start_file(entry_name(path), options(stat, level)?)
-        .map_err(write_error)?;
+    start(zip, path, stat, level)?;
     io::copy(&mut file.take(stat.size), zip).map_err(CacheError::file("read", path))?;
     Ok(true)
 }

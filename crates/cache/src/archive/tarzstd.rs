@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Contents, Kind, Level, Stat, Tree, is_skippable, relative};
+use super::{
+    Attributes, Contents, Kind, Level, Owner, Stat, Tree, Unpacked, is_skippable, relative,
+};
 use crate::CacheError;
 
 /// Writes an archive of the given paths (relative to `tree`).
@@ -18,7 +20,9 @@ pub fn create(
     level: Level,
     out: File,
 ) -> Result<Contents, CacheError> {
-    let encoder = zstd::Encoder::new(BufWriter::new(out), level.zstd()).map_err(write_error)?;
+    let mut encoder = zstd::Encoder::new(BufWriter::new(out), level.zstd()).map_err(write_error)?;
+    // A zip file has one for each entry.
+    encoder.include_checksum(true).map_err(write_error)?;
     let mut tar = tar::Builder::new(encoder);
     let mut contents = Contents::default();
     for path in paths {
@@ -48,6 +52,8 @@ fn add(
     let mut header = tar::Header::new_gnu();
     header.set_mode(stat.mode);
     header.set_mtime(u64::try_from(stat.modified).unwrap_or(0));
+    header.set_uid(stat.owner.user.into());
+    header.set_gid(stat.owner.group.into());
     header.set_size(0);
     match stat.kind {
         Kind::Special => return Ok(false),
@@ -81,46 +87,33 @@ fn add(
     Ok(true)
 }
 
-/// Unpacks an archive into `tree`.
-///
-/// # Errors
-/// If the archive is broken, an entry would lie outside `tree`, or a file cannot be written.
-pub fn extract(tree: &Tree, archive: File) -> Result<Contents, CacheError> {
+/// Unpacks an archive into `tree`, all but the attributes of its folders.
+pub(super) fn unpack(tree: &Tree, archive: File) -> Result<Unpacked, CacheError> {
     let decoder = zstd::Decoder::new(BufReader::new(archive)).map_err(read_error)?;
     let mut tar = tar::Archive::new(decoder);
     let mut contents = Contents::default();
     let mut folders = Vec::new();
     for entry in tar.entries().map_err(read_error)? {
         let mut entry = entry.map_err(read_error)?;
-        let name = entry
-            .path()
-            .map_err(read_error)?
-            .to_string_lossy()
-            .into_owned();
-        let path = relative(&name)?;
+        let path = relative(&entry.path_bytes())?;
         if path.as_os_str().is_empty() {
             continue;
         }
-        let mode = entry.header().mode().unwrap_or(0o644);
-        let modified = entry
-            .header()
-            .mtime()
-            .ok()
-            .and_then(|time| i64::try_from(time).ok());
+        let attributes = attributes(entry.header());
         let put = CacheError::file("write", &path);
         match entry.header().entry_type() {
             tar::EntryType::Directory => {
                 tree.make_dir(&path).map_err(put)?;
-                folders.push((path, mode, modified));
+                folders.push((path, attributes));
             }
             tar::EntryType::Symlink => {
                 let target = entry.link_name().map_err(read_error)?;
                 let target = target
                     .ok_or_else(|| CacheError::Archive("a symlink without a target".into()))?;
-                tree.symlink(&path, &target, modified).map_err(put)?;
+                tree.symlink(&path, &target, &attributes).map_err(put)?;
             }
             tar::EntryType::Regular | tar::EntryType::Continuous => {
-                tree.write(&path, mode, modified, &mut entry).map_err(put)?;
+                tree.write(&path, &attributes, &mut entry).map_err(put)?;
             }
             // Hard links could reach outside, devices have no place in a build folder.
             _ => {
@@ -130,11 +123,20 @@ pub fn extract(tree: &Tree, archive: File) -> Result<Contents, CacheError> {
         }
         contents.entries += 1;
     }
-    for (path, mode, modified) in folders.into_iter().rev() {
-        tree.finish_dir(&path, mode, modified)
-            .map_err(CacheError::file("write", &path))?;
+    Ok(Unpacked { contents, folders })
+}
+
+fn attributes(header: &tar::Header) -> Attributes {
+    let id = |id: io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok());
+    let owner = id(header.uid()).zip(id(header.gid()));
+    Attributes {
+        mode: header.mode().unwrap_or(0o644),
+        modified: header
+            .mtime()
+            .ok()
+            .and_then(|time| i64::try_from(time).ok()),
+        owner: owner.map(|(user, group)| Owner { user, group }),
     }
-    Ok(contents)
 }
 
 #[expect(

@@ -246,3 +246,124 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn owner_and_group_come_back() {
+    if !rustix::process::geteuid().is_root() {
+        // Only root can give files away; for others the next test says what happens.
+        return;
+    }
+    for (format, create) in FORMATS {
+        let folders = Folders::new();
+        let from = folders.path("from");
+        fs::create_dir(from.join("dir")).unwrap();
+        fs::write(from.join("dir/file"), "x").unwrap();
+        symlink("file", from.join("dir/link")).unwrap();
+        for name in ["dir", "dir/file", "dir/link"] {
+            std::os::unix::fs::lchown(from.join(name), Some(1000), Some(1001)).unwrap();
+        }
+        folders.pack(create);
+        folders.unpack().unwrap();
+        for name in ["dir", "dir/file", "dir/link"] {
+            let stat = fs::symlink_metadata(folders.path("to").join(name)).unwrap();
+            assert_eq!((stat.uid(), stat.gid()), (1000, 1001), "{format}: {name}");
+        }
+    }
+}
+
+#[test]
+fn the_owner_is_stored_as_info_zip_does() {
+    let folders = Folders::new();
+    fs::write(folders.path("from/file"), "x").unwrap();
+    folders.pack(zip::create);
+    let stat = fs::metadata(folders.path("from/file")).unwrap();
+    let mut field = vec![0x75, 0x78, 11, 0, 1, 4];
+    field.extend(stat.uid().to_le_bytes());
+    field.push(4);
+    field.extend(stat.gid().to_le_bytes());
+    let archive = fs::read(folders.path("archive")).unwrap();
+    let found = archive.windows(field.len()).filter(|part| *part == field);
+    assert_eq!(found.count(), 2, "in the entry and in the directory");
+}
+
+#[test]
+fn names_that_are_no_text_come_back_byte_by_byte() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    for (format, create) in FORMATS {
+        let folders = Folders::new();
+        let odd = |bytes: &'static [u8]| Path::new(OsStr::from_bytes(bytes));
+        let from = folders.path("from");
+        fs::create_dir(from.join(odd(b"d\xe4r"))).unwrap();
+        fs::write(from.join(odd(b"d\xe4r/caf\xe9")), "one").unwrap();
+        fs::write(from.join(odd(b"d\xe4r/caf\xe8")), "two").unwrap();
+        symlink(odd(b"caf\xe9"), from.join(odd(b"d\xe4r/l\xefnk"))).unwrap();
+        let packed = folders.pack(create);
+        assert_eq!((packed.entries, packed.skipped), (4, 0), "{format}");
+        folders.unpack().unwrap();
+        let read = |name| fs::read_to_string(folders.path("to").join(odd(name))).unwrap();
+        assert_eq!(read(b"d\xe4r/caf\xe9"), "one", "{format}");
+        assert_eq!(read(b"d\xe4r/caf\xe8"), "two", "{format}");
+        assert_eq!(read(b"d\xe4r/l\xefnk"), "one", "{format}");
+    }
+}
+
+#[test]
+fn what_is_unpacked_aside_takes_the_place_of_what_is_there() {
+    for (format, create) in FORMATS {
+        let folders = Folders::new();
+        for name in ["from/dir", "from/closed", "to/dir", "aside"] {
+            fs::create_dir(folders.path(name)).unwrap();
+        }
+        fs::write(folders.path("from/dir/file"), "new").unwrap();
+        symlink("file", folders.path("from/dir/link")).unwrap();
+        fs::write(folders.path("from/closed/file"), "new").unwrap();
+        let closed = fs::Permissions::from_mode(0o550);
+        fs::set_permissions(folders.path("from/closed"), closed).unwrap();
+        folders.pack(create);
+        fs::write(folders.path("to/dir/file"), "old").unwrap();
+        fs::write(folders.path("to/dir/own"), "own").unwrap();
+        let unpack = |to: &str| {
+            let archive = File::open(folders.path("archive")).unwrap();
+            extract_by_way_of(&folders.tree("aside"), &folders.tree(to), archive)
+        };
+        assert_eq!(unpack("to").unwrap().entries, 5, "{format}");
+        let read = |name: &str| fs::read_to_string(folders.path("to").join(name)).unwrap();
+        let all = [
+            read("dir/file"),
+            read("dir/link"),
+            read("dir/own"),
+            read("closed/file"),
+        ];
+        assert_eq!(all, ["new", "new", "own", "new"], "{format}");
+        let mode = fs::metadata(folders.path("to/closed")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o550, "{format}");
+    }
+}
+
+#[test]
+fn an_archive_that_is_broken_halfway_changes_nothing() {
+    for (format, create) in FORMATS {
+        let folders = Folders::new();
+        for number in 0..20 {
+            let noise: Vec<u8> = (0..50_000_u32)
+                .flat_map(|i| i.wrapping_mul(2_654_435_761 + number).to_be_bytes())
+                .collect();
+            fs::write(folders.path(&format!("from/{number}")), noise).unwrap();
+        }
+        folders.pack(create);
+        let mut archive = fs::read(folders.path("archive")).unwrap();
+        let middle = archive.len() / 2;
+        for byte in &mut archive[middle..middle + 1000] {
+            *byte ^= 0x55;
+        }
+        fs::write(folders.path("archive"), archive).unwrap();
+        fs::write(folders.path("to/0"), "old").unwrap();
+        fs::create_dir(folders.path("aside")).unwrap();
+        let archive = File::open(folders.path("archive")).unwrap();
+        let unpacked = extract_by_way_of(&folders.tree("aside"), &folders.tree("to"), archive);
+        assert!(unpacked.is_err(), "{format}");
+        assert_eq!(fs::read_dir(folders.path("to")).unwrap().count(), 1);
+        assert_eq!(fs::read(folders.path("to/0")).unwrap(), b"old", "{format}");
+    }
+}

@@ -4,7 +4,7 @@
 //! the kernel with `openat2(RESOLVE_BENEATH)`; where that call is missing (old kernels, old
 //! seccomp profiles) each component is opened in turn and no symlink is followed at all.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,8 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, mkdirat, openat, openat2,
-    readlinkat, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, mkdirat,
+    openat, openat2, readlinkat, renameat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -41,6 +41,38 @@ pub struct Stat {
     pub size: u64,
     /// Time of the last change, in seconds since 1970.
     pub modified: i64,
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+/// A file's user and group, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub user: u32,
+    /// The group.
+    pub group: u32,
+}
+
+/// What an archive says of an entry beside its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// Permission bits; others are not used.
+    pub mode: u32,
+    /// Time of the last change, in seconds since 1970.
+    pub modified: Option<i64>,
+    /// Whose it was. It is given back where this process may do so.
+    pub owner: Option<Owner>,
+}
+
+impl From<Stat> for Attributes {
+    fn from(stat: Stat) -> Self {
+        Self {
+            mode: stat.mode,
+            modified: Some(stat.modified),
+            owner: Some(stat.owner),
+        }
+    }
 }
 
 /// An open folder; all paths given to it are relative to it.
@@ -117,6 +149,10 @@ impl Tree {
             mode: stat.st_mode & 0o777,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             modified: stat.st_mtime,
+            owner: Owner {
+                user: stat.st_uid,
+                group: stat.st_gid,
+            },
         })
     }
 
@@ -167,8 +203,7 @@ impl Tree {
     pub fn write(
         &self,
         relative: &Path,
-        mode: u32,
-        modified: Option<i64>,
+        attributes: &Attributes,
         content: &mut dyn Read,
     ) -> io::Result<u64> {
         let (parent, name) = self.parent(relative, true)?;
@@ -180,10 +215,7 @@ impl Tree {
         let mut file = File::from(openat(&parent, name, flags, Mode::from_raw_mode(0o600))?);
         let size = io::copy(content, &mut file)?;
         file.flush()?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
-        if let Some(seconds) = modified {
-            rustix::fs::futimens(&file, &at(seconds))?;
-        }
+        finish(&file, attributes)?;
         Ok(size)
     }
 
@@ -192,29 +224,64 @@ impl Tree {
     ///
     /// # Errors
     /// If a folder is in its place, or the path leads outside.
-    pub fn symlink(&self, relative: &Path, target: &Path, modified: Option<i64>) -> io::Result<()> {
+    pub fn symlink(
+        &self,
+        relative: &Path,
+        target: &Path,
+        attributes: &Attributes,
+    ) -> io::Result<()> {
         let (parent, name) = self.parent(relative, true)?;
         remove_leaf(&parent, name)?;
         symlinkat(target, &parent, name)?;
-        if let Some(seconds) = modified {
+        if let Some((user, group)) = ids(attributes.owner) {
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            where_allowed(rustix::fs::chownat(&parent, name, user, group, flags))?;
+        }
+        if let Some(seconds) = attributes.modified {
             utimensat(&parent, name, &at(seconds), AtFlags::SYMLINK_NOFOLLOW)?;
         }
         Ok(())
     }
 
-    /// Gives a folder its mode and time, after its content was written.
+    /// Gives a folder its owner, mode and time, after its content was written.
     ///
     /// # Errors
     /// If it is no folder, or leads outside.
-    pub fn finish_dir(&self, relative: &Path, mode: u32, modified: Option<i64>) -> io::Result<()> {
+    pub fn finish_dir(&self, relative: &Path, attributes: &Attributes) -> io::Result<()> {
+        finish(self.readable(relative)?, attributes)
+    }
+
+    /// Moves a file or symlink to the same path in another folder of the same file system, in
+    /// place of whatever is there, folders above it included.
+    ///
+    /// # Errors
+    /// If a folder is in its place, or a path leads outside.
+    pub fn move_to(&self, relative: &Path, other: &Self) -> io::Result<()> {
+        let (from, name) = self.parent(relative, false)?;
+        let (to, _) = other.parent(relative, true)?;
+        Ok(renameat(&from, name, &to, name)?)
+    }
+
+    /// The names in a folder.
+    ///
+    /// # Errors
+    /// If it is no folder, or leads outside.
+    pub fn names(&self, relative: &Path) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in Dir::new(self.readable(relative)?)? {
+            let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// A folder, opened to be read.
+    fn readable(&self, relative: &Path) -> io::Result<OwnedFd> {
         let fd = self.directory(relative, false)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = openat(&fd, ".", flags, Mode::empty())?;
-        rustix::fs::fchmod(&dir, Mode::from_raw_mode(mode & 0o777))?;
-        if let Some(seconds) = modified {
-            rustix::fs::futimens(&dir, &at(seconds))?;
-        }
-        Ok(())
+        Ok(openat(&fd, ".", flags, Mode::empty())?)
     }
 
     /// The open folder above a path, and the path's last part.
@@ -286,6 +353,32 @@ fn remove_leaf(fd: impl AsFd, name: &OsStr) -> io::Result<()> {
     match unlinkat(fd, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Owner, mode and time of what was written. The owner first: a change of it takes rights away.
+fn finish(file: impl AsFd, attributes: &Attributes) -> io::Result<()> {
+    if let Some((user, group)) = ids(attributes.owner) {
+        where_allowed(rustix::fs::fchown(&file, user, group))?;
+    }
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(attributes.mode & 0o777))?;
+    if let Some(seconds) = attributes.modified {
+        rustix::fs::futimens(&file, &at(seconds))?;
+    }
+    Ok(())
+}
+
+fn ids(owner: Option<Owner>) -> Option<(Option<Uid>, Option<Gid>)> {
+    // The highest number means "as it is".
+    let Owner { user, group } = owner.filter(|owner| owner.user.max(owner.group) != u32::MAX)?;
+    Some((Some(Uid::from_raw(user)), Some(Gid::from_raw(group))))
+}
+
+/// Only root gives files away, and in a user namespace only to those who are known there.
+fn where_allowed(given: rustix::io::Result<()>) -> io::Result<()> {
+    match given {
+        Err(Errno::PERM | Errno::INVAL | Errno::NOSYS) => Ok(()),
+        given => Ok(given?),
     }
 }
 

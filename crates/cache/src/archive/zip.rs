@@ -1,18 +1,24 @@
 //! Zip archives: GitLab's format for caches and artifacts.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use jiff::tz::Offset;
 use jiff::{Timestamp, civil};
+use rustix::fs::FileType;
 use zip::extra_fields::ExtraField;
 use zip::read::ZipFile;
 use zip::write::{FullFileOptions, SimpleFileOptions};
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-use super::{Contents, Kind, Level, Stat, Tree, is_skippable, parallel, relative};
+use super::{
+    Attributes, Contents, Kind, Level, Owner, Stat, Tree, Unpacked, is_skippable, parallel,
+    relative,
+};
 use crate::CacheError;
 
 /// A symlink's target longer than this is no symlink (Linux: `PATH_MAX`).
@@ -59,25 +65,41 @@ fn add_plain(
     path: &Path,
     stat: Stat,
 ) -> Result<(), CacheError> {
-    let name = entry_name(path);
-    let options = options(stat, Level::Default)?;
-    if stat.kind == Kind::Directory {
-        zip.add_directory(name, options).map_err(write_error)
-    } else {
-        let target = tree
+    let target = match stat.kind {
+        Kind::Symlink => tree
             .read_link(path)
-            .map_err(CacheError::file("read", path))?;
-        zip.add_symlink(name, target.to_string_lossy(), options)
-            .map_err(write_error)
+            .map_err(CacheError::file("read", path))?,
+        _ => PathBuf::new(),
+    };
+    start(zip, path, stat, Level::Default)?;
+    zip.write_all(target.as_os_str().as_bytes())
+        .map_err(|e| CacheError::Write(e.to_string()))
+}
+
+/// Begins an entry. Its name is the path's bytes, whether they are UTF-8 or not, as GitLab Runner
+/// writes it.
+pub(super) fn start(
+    zip: &mut ZipWriter<BufWriter<File>>,
+    path: &Path,
+    stat: Stat,
+    level: Level,
+) -> Result<(), CacheError> {
+    let mut name = path.as_os_str().as_bytes().to_vec();
+    let mut options = options(stat, level)?;
+    if stat.kind == Kind::Directory {
+        name.push(b'/');
     }
+    if stat.kind != Kind::File {
+        // There is nothing in it that could be made smaller.
+        options = options
+            .compression_method(CompressionMethod::Stored)
+            .compression_level(None);
+    }
+    zip.start_file_with_options(options.name(&name))
+        .map_err(write_error)
 }
 
-/// A path's name in the archive. Names are UTF-8 in zip; what is not is replaced.
-pub(super) fn entry_name(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
-/// Mode and both times (the old field holds two-second steps without a time zone; the extended
+/// Owner, kind, mode and both times (the old field holds two-second steps without a time zone; the extended
 /// one, which all unpackers prefer, the second).
 pub(super) fn options(
     stat: Stat,
@@ -86,17 +108,62 @@ pub(super) fn options(
     let mut options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(level.deflate()))
-        .unix_permissions(stat.mode)
+        .external_attributes((kind_bits(stat.kind) | stat.mode) << 16)
         .large_file(stat.size >= zip::ZIP64_BYTES_THR);
     if let Some(time) = dos_time(stat.modified) {
         options = options.last_modified_time(time);
     }
-    match u32::try_from(stat.modified) {
+    let mut options = match u32::try_from(stat.modified) {
         Ok(seconds) => options
             .with_extended_timestamp(Some(seconds), None, None)
-            .map_err(write_error),
-        Err(_) => Ok(options.into_full_options()),
+            .map_err(write_error)?,
+        Err(_) => options.into_full_options(),
+    };
+    options
+        .add_extra_field(OWNER, owner_field(stat.owner), false)
+        .map_err(write_error)?;
+    Ok(options)
+}
+
+/// The bits of a mode that say what a file is.
+fn kind_bits(kind: Kind) -> u32 {
+    match kind {
+        Kind::Directory => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+        Kind::File | Kind::Special => FileType::RegularFile,
     }
+    .as_raw_mode()
+}
+
+/// Info-ZIP's field for user and group ("ux"): its version, then each number behind its length.
+const OWNER: u16 = 0x7875;
+
+fn owner_field(owner: Owner) -> [u8; 11] {
+    let mut field = [0; 11];
+    field[0] = 1;
+    field[1] = 4;
+    field[2..6].copy_from_slice(&owner.user.to_le_bytes());
+    field[6] = 4;
+    field[7..].copy_from_slice(&owner.group.to_le_bytes());
+    field
+}
+
+fn owner<R: Read>(entry: &ZipFile<'_, R>) -> Option<Owner> {
+    entry.extra_data_fields().find_map(|field| match field {
+        ExtraField::Custom(field) if field.header_id == OWNER => read_owner(&field.data),
+        _ => None,
+    })
+}
+
+/// Reads the field in the only form that anybody writes: four bytes a number.
+fn read_owner(field: &[u8]) -> Option<Owner> {
+    let [1, 4, u0, u1, u2, u3, 4, g0, g1, g2, g3] = *field else {
+        return None;
+    };
+    Some(Owner {
+        user: u32::from_le_bytes([u0, u1, u2, u3]),
+        group: u32::from_le_bytes([g0, g1, g2, g3]),
+    })
 }
 
 fn dos_time(seconds: i64) -> Option<DateTime> {
@@ -112,57 +179,54 @@ fn dos_time(seconds: i64) -> Option<DateTime> {
     .ok()
 }
 
-/// Unpacks an archive into `tree`.
-///
-/// # Errors
-/// If the archive is broken, an entry would lie outside `tree`, or a file cannot be written.
-pub fn extract(tree: &Tree, archive: File) -> Result<Contents, CacheError> {
+/// Unpacks an archive into `tree`, all but the attributes of its folders.
+pub(super) fn unpack(tree: &Tree, archive: File) -> Result<Unpacked, CacheError> {
     let mut zip = ZipArchive::new(BufReader::new(archive)).map_err(read_error)?;
     let mut contents = Contents::default();
     let mut folders = Vec::new();
     for index in 0..zip.len() {
         let mut entry = zip.by_index(index).map_err(read_error)?;
-        let name = entry.name().map_err(read_error)?.into_owned();
-        let path = relative(&name)?;
+        let path = relative(entry.name_raw())?;
         if path.as_os_str().is_empty() {
             continue;
         }
-        let modified = modified(&entry);
+        let attributes = attributes(&entry);
         let put = CacheError::file("write", &path);
         if entry.is_dir() {
             tree.make_dir(&path).map_err(put)?;
-            folders.push((path, entry.unix_mode().unwrap_or(0o777), modified));
+            folders.push((path, attributes));
         } else if entry.is_symlink() {
             let target = link_target(&mut entry)?;
-            tree.symlink(&path, Path::new(&target), modified)
-                .map_err(put)?;
+            tree.symlink(&path, &target, &attributes).map_err(put)?;
         } else {
-            let mode = entry.unix_mode().unwrap_or(0o644);
-            tree.write(&path, mode, modified, &mut entry).map_err(put)?;
+            tree.write(&path, &attributes, &mut entry).map_err(put)?;
         }
         contents.entries += 1;
     }
-    // Deepest first: a folder's time changes when something is written into it, and one that is
-    // read-only could not be filled.
-    for (path, mode, modified) in folders.into_iter().rev() {
-        tree.finish_dir(&path, mode, modified)
-            .map_err(CacheError::file("write", &path))?;
-    }
-    Ok(contents)
+    Ok(Unpacked { contents, folders })
 }
 
-fn link_target<R: Read>(entry: &mut ZipFile<'_, R>) -> Result<String, CacheError> {
-    let mut target = String::new();
+fn attributes<R: Read>(entry: &ZipFile<'_, R>) -> Attributes {
+    let usual = if entry.is_dir() { 0o777 } else { 0o644 };
+    Attributes {
+        mode: entry.unix_mode().unwrap_or(usual),
+        modified: modified(entry),
+        owner: owner(entry),
+    }
+}
+
+fn link_target<R: Read>(entry: &mut ZipFile<'_, R>) -> Result<PathBuf, CacheError> {
+    let mut target = Vec::new();
     entry
         .take(LONGEST_TARGET + 1)
-        .read_to_string(&mut target)
+        .read_to_end(&mut target)
         .map_err(|e| CacheError::Archive(e.to_string()))?;
-    if target.is_empty() || target.len() as u64 > LONGEST_TARGET || target.contains('\0') {
+    if target.is_empty() || target.len() as u64 > LONGEST_TARGET || target.contains(&0) {
         return Err(CacheError::Archive(
             "a symlink without a usable target".into(),
         ));
     }
-    Ok(target)
+    Ok(OsString::from_vec(target).into())
 }
 
 fn modified<R: Read>(entry: &ZipFile<'_, R>) -> Option<i64> {

@@ -30,9 +30,14 @@ struct Login {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct AuthConfig {
     #[serde(default)]
     auths: BTreeMap<String, AuthEntry>,
+    #[serde(default)]
+    creds_store: String,
+    #[serde(default)]
+    cred_helpers: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +94,14 @@ impl Logins {
             return;
         };
         match serde_json::from_str::<AuthConfig>(config) {
-            Ok(config) => self.add_config(config, source),
+            Ok(config) => {
+                if !config.creds_store.is_empty() || !config.cred_helpers.is_empty() {
+                    warn(&format!(
+                        "{source} names credential helpers: only the logins in it are used"
+                    ));
+                }
+                self.add_config(config, source);
+            }
             Err(_) => warn(&format!("{source} is not the JSON of a docker config.json")),
         }
     }
@@ -281,5 +293,9 @@ mod tests {
             warnings,
             ["the job's DOCKER_AUTH_CONFIG is not the JSON of a docker config.json"]
         );
+        let mut warnings = Vec::new();
+        let helper = r#"{"credHelpers":{"registry.example":"ecr-login"}}"#;
+        Logins::of_runner(Some(helper), |text| warnings.push(text.to_owned()));
+        assert!(warnings[0].contains("names credential helpers"));
     }
 }

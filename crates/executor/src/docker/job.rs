@@ -20,7 +20,7 @@ use super::host_config::Limits;
 use super::image::{Asker, reference};
 use super::sweep::remove_networks;
 use super::{
-    Inner, JOB_LABEL, KIND_LABEL, RUNNER_LABEL, SLOT_LABEL, archive, container, host_config,
+    Inner, JOB_LABEL, KIND_LABEL, Owner, RUNNER_LABEL, SLOT_LABEL, archive, container, host_config,
     volumes,
 };
 use crate::error::ExecutorError;
@@ -194,17 +194,17 @@ impl<'a> DockerJob<'a> {
         name.to_ascii_lowercase().replace("--", "-")
     }
 
-    /// Makes the slot's folder this project's own.
+    /// Makes the slot's folder this job's own.
     async fn claim(&self, trace: &TraceWriter) -> Result<(), ExecutorError> {
-        let (slot, project) = (self.run.slot, self.run.payload.job_info.project_id);
+        let (slot, owner) = (self.run.slot, Owner::of(&self.run.payload));
         // Forgotten until it is done: interrupted, it is done anew.
-        let keep = self.inner.forget_project(slot) == Some(project);
+        let keep = self.inner.forget_owner(slot) == Some(owner);
         let call = HelperCall {
             place: self.plan.place.clone(),
             request: HelperRequest::Claim(Claim { keep }),
         };
         self.call(&call, trace).await?;
-        self.inner.remember_project(slot, project);
+        self.inner.remember_owner(slot, owner);
         self.secrets.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -297,19 +297,25 @@ impl Host for DockerJob<'_> {
         call: &HelperCall,
         trace: &TraceWriter,
     ) -> Result<HelperAnswer, ExecutorError> {
-        let answer = self.ask(&self.helper()?.id, call, trace).await?;
+        let answer = self.ask(&self.helper()?.id, call, trace).await;
+        if answer.is_err() && matches!(call.request, HelperRequest::GetSources(_)) {
+            // Whatever is in the way there is not to be in the next job's way.
+            self.inner.forget_owner(self.run.slot);
+        }
+        let answer = answer?;
         if matches!(call.request, HelperRequest::CleanUp) {
             self.secrets.store(false, Ordering::SeqCst);
         }
         Ok(answer)
     }
 
-    async fn get_ready(&mut self, _trace: &TraceWriter) -> Result<(), ExecutorError> {
+    async fn get_ready(&mut self, trace: &TraceWriter) -> Result<(), ExecutorError> {
         // Taken out only when it is there: dropped before, it is still found by the clean-up.
         if let Some(creating) = &mut self.creating {
             let created = joined(creating.await, "create the job's container");
             self.creating = None;
-            self.container = Some(created?);
+            let container = self.container.insert(created?).clone();
+            self.give_away(&container, trace).await?;
         }
         // The next job's helper, so that it need not wait for one when it follows on this one's
         // heels. It does nothing until then, and this job cannot reach it.

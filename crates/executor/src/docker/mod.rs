@@ -4,6 +4,7 @@ mod archive;
 mod auth;
 mod container;
 mod demand;
+mod give_away;
 mod grants;
 mod health;
 mod helper;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use bollard::Docker;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use onspot_gitlab::job::JobPayload;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -71,7 +73,7 @@ struct Inner {
     warm: std::sync::Mutex<Warm>,
     /// Whose files each slot's folder holds. Kept here and not in the folder, where a job could
     /// change it; a worker that has just started knows of none.
-    projects: std::sync::Mutex<HashMap<usize, u64>>,
+    owners: std::sync::Mutex<HashMap<usize, Owner>>,
     /// Who may use which private image.
     grants: Grants,
     /// Set once the helper's image is there and the binary was seen to run in it: the image.
@@ -82,6 +84,23 @@ struct Inner {
     closed: CancellationToken,
     /// What is made beside jobs, or outlives them.
     making: TaskTracker,
+}
+
+/// Whose files a slot's folder holds. They are for jobs of the same owner alone: what a job of any
+/// branch may write, one of a protected branch must not find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    project: u64,
+    protected: bool,
+}
+
+impl Owner {
+    fn of(job: &JobPayload) -> Self {
+        Self {
+            project: job.job_info.project_id,
+            protected: job.is_protected(),
+        }
+    }
 }
 
 impl DockerExecutor {
@@ -103,7 +122,7 @@ impl DockerExecutor {
                 settings,
                 memory: OnceCell::new(),
                 warm: std::sync::Mutex::default(),
-                projects: std::sync::Mutex::default(),
+                owners: std::sync::Mutex::default(),
                 proven: OnceCell::new(),
                 closed: CancellationToken::new(),
                 making: TaskTracker::new(),
@@ -234,14 +253,14 @@ impl Inner {
     }
 
     /// Forgets and tells whose files the slot's folder holds.
-    fn forget_project(&self, slot: usize) -> Option<u64> {
-        let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
-        projects.remove(&slot)
+    fn forget_owner(&self, slot: usize) -> Option<Owner> {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.remove(&slot)
     }
 
     /// Remembers whose files the slot's folder holds from now on.
-    fn remember_project(&self, slot: usize, project: u64) {
-        let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
-        projects.insert(slot, project);
+    fn remember_owner(&self, slot: usize, owner: Owner) {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.insert(slot, owner);
     }
 }

@@ -100,19 +100,21 @@ impl<H: Host> Course<'_, H> {
         let running = self.host.script(&script, &self.run.trace);
         let result = match self.control.within(limit).guard_from_abort(running).await {
             Ok(Ok(0)) => end,
-            Ok(Ok(code)) => {
-                let failed = format!("after_script failed (exit code {code})");
-                self.after_script_failed(end, Some(code), failed)
-            }
+            Ok(Ok(code)) => self.after_script_failed(
+                end,
+                Some(code),
+                &format!("after_script failed (exit code {code})"),
+                format!("exit code {code}"),
+            ),
             Ok(Err(error)) => {
                 let failed = format!("after_script could not run: {error}");
-                self.after_script_failed(end, None, failed)
+                self.after_script_failed(end, None, &failed, failed.clone())
             }
             Err(Interruption::Aborted) => Err(End::Aborted),
             Err(_) => {
                 let limit = duration::brief(limit);
                 let failed = format!("after_script was stopped after {limit}");
-                self.after_script_failed(end, None, failed)
+                self.after_script_failed(end, None, &failed, failed.clone())
             }
         };
         self.end("after_script", began, &result).await;
@@ -128,15 +130,17 @@ impl<H: Host> Course<'_, H> {
     }
 
     /// A failure of `after_script` is one of the job only if the job says so
-    /// (`AFTER_SCRIPT_IGNORE_ERRORS`), and if the job has not failed before.
+    /// (`AFTER_SCRIPT_IGNORE_ERRORS`), and if the job has not failed before. `message` is for the
+    /// trace's last line, the same as after a script.
     fn after_script_failed(
         &self,
         end: Result<(), End>,
         exit_code: Option<i32>,
+        what: &str,
         message: String,
     ) -> Result<(), End> {
         if end.is_err() || self.plan.ignores_after_script() {
-            self.warn(&format!("{message}; the job goes on"));
+            self.warn(&format!("{what}; the job goes on"));
             return end;
         }
         Err(End::Failed {

@@ -65,8 +65,12 @@ impl<H: Host> Course<'_, H> {
             }
         }
         if !candidates.is_empty() {
-            self.call(HelperRequest::RestoreCache(RestoreCache { candidates }))
-                .await?;
+            let attempts = self.plan.restore_attempts;
+            self.call(HelperRequest::RestoreCache(RestoreCache {
+                candidates,
+                attempts,
+            }))
+            .await?;
         }
         Ok(())
     }
@@ -224,12 +228,12 @@ impl<H: Host> Course<'_, H> {
         };
         match self.late_section(name, title, work).await {
             Err(End::Failed {
-                reason: FailureReason::RunnerSystemFailure,
+                reason: reason @ (FailureReason::ScriptFailure | FailureReason::RunnerSystemFailure),
+                exit_code,
                 message,
-                ..
             }) => Err(End::Failed {
-                reason: FailureReason::RunnerSystemFailure,
-                exit_code: None,
+                reason,
+                exit_code,
                 message: format!("the artifacts were not uploaded: {message}"),
             }),
             other => other,

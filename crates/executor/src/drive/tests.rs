@@ -2,7 +2,7 @@
 
 mod fake;
 
-use onspot_gitlab::FailureReason;
+use onspot_gitlab::{FailureReason, Variable};
 
 use self::fake::{Behaviour, course};
 use crate::run::{Outcome, Stop};
@@ -97,7 +97,7 @@ async fn the_script_never_runs_when_something_before_it_fails() {
     else {
         panic!()
     };
-    assert_eq!(reason, FailureReason::RunnerSystemFailure);
+    assert_eq!(reason, FailureReason::ScriptFailure);
     assert_eq!(message, "get_sources failed in the helper (exit code 1)");
     let rest = ["cleanup_file_variables", "clean_up"];
     assert_eq!(ended.log, after(&BEFORE[..2], &rest));
@@ -135,10 +135,7 @@ async fn artifacts_that_fail_fail_the_job() {
     else {
         panic!()
     };
-    assert_eq!(
-        (reason, exit_code),
-        (FailureReason::RunnerSystemFailure, None)
-    );
+    assert_eq!((reason, exit_code), (FailureReason::ScriptFailure, Some(1)));
     assert!(
         message.starts_with("the artifacts were not uploaded: "),
         "{message}"
@@ -348,4 +345,52 @@ async fn a_refused_start_runs_nothing() {
     .await;
     assert_eq!(ended.outcome, Outcome::Aborted);
     assert_eq!(ended.log, after(&BEFORE[..4], &["clean_up"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_after_script_that_counts_ends_the_trace_as_that_of_a_script() {
+    let strict = Variable::public("AFTER_SCRIPT_IGNORE_ERRORS", "false");
+    for (variables, counts) in [(vec![], false), (vec![strict], true)] {
+        let ended = course(
+            Behaviour {
+                after_exit_code: 3,
+                variables,
+                ..Behaviour::default()
+            },
+            None,
+        )
+        .await;
+        let closing = "ERROR: Job failed: exit code 3";
+        assert_eq!(ended.trace.contains(closing), counts, "{}", ended.trace);
+        let expected = if counts {
+            Outcome::Failed {
+                reason: FailureReason::ScriptFailure,
+                exit_code: Some(3),
+                message: "exit code 3".into(),
+            }
+        } else {
+            Outcome::Success
+        };
+        assert_eq!(ended.outcome, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_only_the_runner_can_spell_out_is_masked() {
+    let secret = Variable {
+        key: "SECRET".into(),
+        value: "in-$CI_PROJECT_DIR".into(),
+        masked: true,
+        ..Variable::default()
+    };
+    let ended = course(
+        Behaviour {
+            says: "it is in-/builds/g/p!",
+            variables: vec![secret],
+            ..Behaviour::default()
+        },
+        None,
+    )
+    .await;
+    assert!(ended.trace.contains("it is [MASKED]!"), "{}", ended.trace);
 }

@@ -11,7 +11,7 @@ use onspot_gitlab::job::ArtifactFormat;
 use onspot_gitlab::{ArtifactUpload, Client, ClientOptions, ansi};
 use url::Url;
 
-use super::caches::{pack, select, size};
+use super::caches::{pack, select, size, unpack};
 use super::request::{Download, DownloadArtifacts, HelperAnswer, Place, UploadArtifacts};
 use super::{HelperError, blocking, place, say};
 
@@ -32,12 +32,14 @@ pub(super) async fn download(
             "Downloading artifacts for {} ({})...",
             download.name, download.job
         )));
-        let mut left = request.attempts.max(1).saturating_mul(TRIES);
-        loop {
-            left -= 1;
-            match download_one(at, &client, download).await {
+        let last = request.attempts.max(1) * TRIES;
+        for attempt in 1..=last {
+            let direct = request.direct && attempt == 1;
+            match download_one(at, &client, download, direct).await {
                 Ok(()) => break,
-                Err(error) if left == 0 || !is_worth_another_try(&error) => return Err(error),
+                Err(error) if attempt == last || !is_worth_another_try(&error) => {
+                    return Err(error);
+                }
                 Err(error) => {
                     say(&ansi::warning(&format!("{error}; trying again")));
                     tokio::time::sleep(BETWEEN_ATTEMPTS).await;
@@ -57,26 +59,19 @@ fn is_worth_another_try(error: &HelperError) -> bool {
     }
 }
 
-async fn download_one(at: &Place, client: &Client, download: &Download) -> Result<(), HelperError> {
+async fn download_one(
+    at: &Place,
+    client: &Client,
+    download: &Download,
+    direct: bool,
+) -> Result<(), HelperError> {
     let folder = tempfile::tempdir().map_err(HelperError::file("create", "a temporary folder"))?;
     let file = folder.path().join("artifacts.zip");
-    let Some(stream) = client
-        .download_artifact(download.job, &download.token)
-        .await?
-    else {
-        say(&ansi::warning(
-            "these artifacts are gone (expired or erased)",
-        ));
-        return Ok(());
-    };
+    let stream = client
+        .download_artifact(download.job, &download.token, direct)
+        .await?;
     stream.save(&file).await?;
-    let at = at.clone();
-    let contents = blocking(move || {
-        let tree = place::open(&at)?;
-        let archive = File::open(&file).map_err(HelperError::file("open", &file))?;
-        Ok(archive::extract(&tree, archive)?)
-    })
-    .await?;
+    let contents = unpack(at, file).await?;
     say(&format!("extracted {} files and folders", contents.entries));
     Ok(())
 }

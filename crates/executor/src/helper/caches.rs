@@ -2,14 +2,18 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use onspot_cache::archive::{self, Contents, Format, Tree};
-use onspot_cache::{Found, Selection, Transfer, TransferOptions};
+use onspot_cache::{CacheError, Found, Selection, Transfer, TransferOptions};
 use onspot_gitlab::ansi;
 use url::Url;
 
 use super::request::{Candidate, HelperAnswer, Location, Place, RestoreCache, SaveCache};
 use super::{HelperError, blocking, place, say, sources};
+
+/// Wait before a cache is looked for again.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
 
 pub(super) async fn restore(
     at: &Place,
@@ -20,7 +24,7 @@ pub(super) async fn restore(
             "Checking cache for {}...",
             candidate.key
         )));
-        match restore_one(at, &candidate).await {
+        match restore_one(at, &candidate, request.attempts.max(1)).await {
             Ok(Some(contents)) => {
                 let text = format!(
                     "Successfully extracted cache ({} entries)",
@@ -33,15 +37,50 @@ pub(super) async fn restore(
             }
             Ok(None) => say("No cache under this key yet."),
             // A broken cache is no reason to fail: the job can do without it.
-            Err(error) => say(&ansi::warning(&format!(
-                "the cache was not restored: {error}"
-            ))),
+            Err(error) => say(&ansi::warning(&not_restored(&error))),
         }
     }
     Ok(HelperAnswer::Restored { key: None })
 }
 
-async fn restore_one(at: &Place, candidate: &Candidate) -> Result<Option<Contents>, HelperError> {
+/// What is said of a cache that could not be had, with what can be done about it.
+fn not_restored(error: &HelperError) -> String {
+    let hint = match error {
+        HelperError::Cache(error) => error.hint(),
+        _ => None,
+    };
+    let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+    match error {
+        // For all that can be seen from here, there is none.
+        HelperError::Cache(CacheError::Refused { status: 403, .. }) => {
+            format!("no cache that may be read under this key: {error}{hint}")
+        }
+        _ => format!("the cache was not restored: {error}{hint}"),
+    }
+}
+
+async fn restore_one(
+    at: &Place,
+    candidate: &Candidate,
+    attempts: u32,
+) -> Result<Option<Contents>, HelperError> {
+    let mut attempt = 1;
+    loop {
+        match restore_once(at, candidate).await {
+            Err(HelperError::Cache(error))
+                if attempt < attempts && error.is_worth_another_try() =>
+            {
+                let again = format!("{error}; trying again ({attempt} of {attempts})");
+                say(&ansi::warning(&again));
+                tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn restore_once(at: &Place, candidate: &Candidate) -> Result<Option<Contents>, HelperError> {
     let folder = tempfile::tempdir().map_err(HelperError::file("create", "a temporary folder"))?;
     let archive = match &candidate.from {
         Location::File(path) if path.exists() => path.clone(),
@@ -54,13 +93,19 @@ async fn restore_one(at: &Place, candidate: &Candidate) -> Result<Option<Content
             }
         }
     };
+    unpack(at, archive).await.map(Some)
+}
+
+/// Unpacks an archive into the project's folder, whole or not at all.
+pub(super) async fn unpack(at: &Place, archive: PathBuf) -> Result<Contents, HelperError> {
     let at = at.clone();
-    let contents = blocking(move || {
+    blocking(move || {
         let tree = place::open(&at)?;
+        let aside = place::aside(&at)?;
         let file = File::open(&archive).map_err(HelperError::file("open", &archive))?;
-        Ok(archive::extract(&tree, file)?)
-    });
-    contents.await.map(Some)
+        Ok(archive::extract_by_way_of(&aside.tree, &tree, file)?)
+    })
+    .await
 }
 
 pub(super) async fn save(at: &Place, request: SaveCache) -> Result<HelperAnswer, HelperError> {
@@ -173,4 +218,29 @@ fn transfer() -> Result<Transfer, HelperError> {
 fn parse(url: &str) -> Result<Url, HelperError> {
     // Not in the error: the URL is a credential.
     Url::parse(url).map_err(|_| HelperError::Request("the cache's URL is no URL".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_that_may_not_be_read_is_said_with_the_rights_it_needs() {
+        let refused = |status| {
+            HelperError::Cache(CacheError::Refused {
+                action: "download",
+                status,
+                detail: "AccessDenied".into(),
+            })
+        };
+        let said = not_restored(&refused(403));
+        assert!(
+            said.starts_with("no cache that may be read under this key: "),
+            "{said}"
+        );
+        for right in ["s3:ListBucket", "kms:Decrypt", "AccessDenied"] {
+            assert!(said.contains(right), "{said}");
+        }
+        assert!(not_restored(&refused(400)).starts_with("the cache was not restored: "));
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::request::{Login, Place, Sources, Submodules};
+use super::sources::TakenUp;
 
 /// One call of git in the project's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,12 +12,15 @@ pub(super) struct GitCall {
     pub(super) args: Vec<String>,
     /// Whether it is worth another try: it talks to a server.
     pub(super) remote: bool,
+    /// Whether the job goes on when it fails: its exit code says something else.
+    pub(super) may_fail: bool,
 }
 
 fn local(args: &[&str]) -> GitCall {
     GitCall {
         args: args.iter().map(|&arg| arg.to_owned()).collect(),
         remote: false,
+        may_fail: false,
     }
 }
 
@@ -37,28 +41,60 @@ pub(super) fn init(sources: &Sources, place: &Place) -> Vec<GitCall> {
     ]
 }
 
-/// Fetches and checks out.
-pub(super) fn fetch(sources: &Sources) -> Vec<GitCall> {
+/// Gives every object of a repository that is taken up its name anew, from its content: the old
+/// index of a pack could lead from one object's name to another's content.
+pub(super) fn verify(taken_up: &TakenUp) -> Vec<GitCall> {
+    let index = |pack: &String| local(&["index-pack", &format!(".git/objects/pack/{pack}")]);
+    taken_up.unverified.iter().map(index).collect()
+}
+
+/// Fetches. A repository that is taken up has no references any more: what it has is told to the
+/// server by the commits that they led to.
+pub(super) fn fetch(sources: &Sources, taken_up: Option<&TakenUp>) -> Vec<GitCall> {
     let mut fetch = GitCall {
-        args: vec!["fetch".into(), "origin".into()],
         remote: true,
+        ..local(&["fetch", "origin"])
     };
-    fetch.args.extend(sources.refspecs.iter().cloned());
+    let args = &mut fetch.args;
+    args.extend(sources.refspecs.iter().cloned());
     if sources.depth > 0 {
-        fetch
-            .args
-            .extend(["--depth".into(), sources.depth.to_string()]);
+        args.extend(["--depth".into(), sources.depth.to_string()]);
+    } else if taken_up.is_some_and(|taken_up| taken_up.is_shallow) && !sets_depth(sources) {
+        // An earlier job asked for less.
+        args.push("--unshallow".into());
     }
-    fetch.args.extend(sources.fetch_flags.iter().cloned());
+    let tips = taken_up.map_or(&[][..], |taken_up| &taken_up.tips);
+    args.extend(tips.iter().map(|tip| format!("--negotiation-tip={tip}")));
+    args.extend(sources.fetch_flags.iter().cloned());
     vec![fetch]
 }
 
+/// Whether the job's own flags say how much of the history is wanted.
+fn sets_depth(sources: &Sources) -> bool {
+    const FLAGS: [&str; 4] = ["--depth", "--deepen", "--shallow-", "--unshallow"];
+    let mut flags = sources.fetch_flags.iter();
+    flags.any(|flag| FLAGS.iter().any(|known| flag.starts_with(known)))
+}
+
 /// Checks the commit out and removes what does not belong to it.
-pub(super) fn checkout(sources: &Sources) -> Vec<GitCall> {
+///
+/// The index of a repository that is taken up is gone. For a protected reference every file is
+/// written anew; otherwise those that are as they should be stay, with their times, by which build
+/// tools know what is up to date.
+pub(super) fn checkout(sources: &Sources, taken_up: Option<&TakenUp>) -> Vec<GitCall> {
     if !sources.checkout {
-        return Vec::new();
+        return taken_up.map_or_else(Vec::new, leave_as_it_was);
     }
-    let mut calls = vec![GitCall {
+    let mut calls = Vec::new();
+    if taken_up.is_some() && !sources.protected {
+        calls.push(local(&["read-tree", &sources.sha]));
+        calls.push(GitCall {
+            // It fails where files differ.
+            may_fail: true,
+            ..local(&["update-index", "-q", "--refresh"])
+        });
+    }
+    calls.push(GitCall {
         // Talks to the server when git-lfs fetches its files.
         remote: true,
         ..local(&[
@@ -69,13 +105,24 @@ pub(super) fn checkout(sources: &Sources) -> Vec<GitCall> {
             "-q",
             &sources.sha,
         ])
-    }];
+    });
     if !sources.clean_flags.is_empty() {
         let mut clean = local(&["clean"]);
         clean.args.extend(sources.clean_flags.iter().cloned());
         calls.push(clean);
     }
     calls
+}
+
+/// Without a checkout, the repository stays at the commit where the last job left it.
+fn leave_as_it_was(taken_up: &TakenUp) -> Vec<GitCall> {
+    let Some(head) = &taken_up.head else {
+        return Vec::new();
+    };
+    vec![
+        local(&["update-ref", "--no-deref", "HEAD", head]),
+        local(&["reset", "--quiet"]),
+    ]
 }
 
 /// Brings the submodules to what the commit says.
@@ -173,8 +220,27 @@ pub(super) fn overrides(place: &Place) -> Vec<(&'static str, String)> {
         ("core.useReplaceRefs", "false".into()),
         ("protocol.ext.allow", "never".into()),
         ("gc.auto", "0".into()),
+        // What is fetched stays a pack: loose objects are a job's own.
+        ("fetch.unpackLimit", "1".into()),
         ("advice.detachedHead", "false".into()),
     ]
+}
+
+/// How many settings the job's variables give git (`GIT_CONFIG_COUNT`).
+pub(super) fn settings_of_job(environment: &[(String, String)]) -> usize {
+    let get = |key: &str| {
+        let mut all = environment.iter().rev();
+        all.find(|(known, _)| known == key).map(|(_, value)| value)
+    };
+    let count = get("GIT_CONFIG_COUNT").and_then(|count| count.trim().parse().ok());
+    let count: usize = count.unwrap_or(0);
+    // Up to the first that is not whole: git itself would refuse to run.
+    (0..count)
+        .take_while(|index| {
+            get(&format!("GIT_CONFIG_KEY_{index}")).is_some()
+                && get(&format!("GIT_CONFIG_VALUE_{index}")).is_some()
+        })
+        .count()
 }
 
 fn quoted(text: &str) -> String {

@@ -64,6 +64,14 @@ pub enum HelperError {
 }
 
 impl HelperError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Cache(error) => error.hint(),
+            Self::GitLab(error) => error.hint(),
+            _ => None,
+        }
+    }
+
     fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File {
@@ -84,7 +92,11 @@ pub async fn run(input: impl AsyncRead + Unpin) -> u8 {
             _ => 1,
         },
         Err(error) => {
-            say(&ansi::error(&error.to_string()));
+            let hint = error.hint().map(|hint| format!(" ({hint})"));
+            say(&ansi::error(&format!(
+                "{error}{}",
+                hint.unwrap_or_default()
+            )));
             1
         }
     }
@@ -107,6 +119,7 @@ async fn answer(input: impl AsyncRead + Unpin) -> Result<HelperAnswer, HelperErr
         HelperRequest::RestoreCache(request) => caches::restore(&place, request).await,
         HelperRequest::DownloadArtifacts(request) => artifacts::download(&place, request).await,
         HelperRequest::WaitForServices(request) => services::wait(request).await,
+        HelperRequest::GiveAway(to) => blocking(move || place::give_away(&place, to)).await,
         HelperRequest::SaveCache(request) => caches::save(&place, request).await,
         HelperRequest::UploadArtifacts(request) => artifacts::upload(&place, *request).await,
         HelperRequest::CleanUp => place::clean_up(&place),

@@ -6,11 +6,12 @@
 //! remembers: what is written here, a job could have written.
 
 use std::fs;
+use std::os::unix::fs::lchown;
 use std::path::Path;
 
 use onspot_cache::archive::{Kind, Tree};
 
-use super::request::{HelperAnswer, Place};
+use super::request::{GiveAway, HelperAnswer, Place};
 use super::{HelperError, say};
 use onspot_gitlab::ansi;
 
@@ -72,6 +73,56 @@ pub(super) fn make(place: &Place, keep: bool) -> Result<(), HelperError> {
             .map_err(HelperError::file("create", dir))?;
     }
     Ok(())
+}
+
+/// A folder on the project's file system in which something is made ready; it goes when this is
+/// dropped.
+pub(super) struct Aside {
+    pub(super) tree: Tree,
+    path: std::path::PathBuf,
+}
+
+/// Makes a folder aside: beside the job's secrets, which are removed after every job.
+pub(super) fn aside(place: &Place) -> Result<Aside, HelperError> {
+    let name = format!("{}.tmp/unpack-{}", place.project, uuid::Uuid::new_v4());
+    let path = place.builds.join(&name);
+    let tree = Tree::open(&place.builds)
+        .and_then(|base| base.descend(Path::new(&name)))
+        .map_err(HelperError::file("create", &path))?;
+    Ok(Aside { tree, path })
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            say(&ansi::warning(&error.to_string()));
+        }
+    }
+}
+
+/// Removes all that is in the project's folder.
+pub(super) fn empty(place: &Place) -> Result<(), HelperError> {
+    let project = place.builds.join(place.project_path());
+    open(place)?;
+    remove(&project)?;
+    open(place).map(drop)
+}
+
+/// Gives the project's files and its folder for secrets to a user. No symlink is followed.
+pub(super) fn give_away(place: &Place, to: GiveAway) -> Result<HelperAnswer, HelperError> {
+    open(place)?;
+    for folder in [place.project_dir(), place.temp_dir()] {
+        say(&format!(
+            "Changing ownership of files at {folder:?} to {}:{}",
+            to.user, to.group
+        ));
+        for entry in walkdir::WalkDir::new(&folder) {
+            let entry = entry.map_err(|error| HelperError::file("read", &folder)(error.into()))?;
+            lchown(entry.path(), Some(to.user), Some(to.group))
+                .map_err(HelperError::file("give away", entry.path()))?;
+        }
+    }
+    Ok(HelperAnswer::Done)
 }
 
 /// Removes the file variables and git's login.

@@ -69,6 +69,8 @@ pub enum HelperRequest {
     DownloadArtifacts(DownloadArtifacts),
     /// Wait until the job's services take connections.
     WaitForServices(WaitForServices),
+    /// Give the job's files to the user that its scripts run as.
+    GiveAway(GiveAway),
     /// Pack and store a cache.
     SaveCache(SaveCache),
     /// Pack and upload artifacts.
@@ -87,6 +89,7 @@ impl HelperRequest {
             Self::RestoreCache(_) => "restore_cache",
             Self::DownloadArtifacts(_) => "download_artifacts",
             Self::WaitForServices(_) => "wait_for_services",
+            Self::GiveAway(_) => "give_away",
             Self::SaveCache(_) => "archive_cache",
             Self::UploadArtifacts(_) => "upload_artifacts",
             Self::CleanUp => "cleanup_file_variables",
@@ -123,6 +126,16 @@ pub struct Claim {
     pub keep: bool,
 }
 
+/// Give the job's files to the user that its scripts run as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GiveAway {
+    /// The user's number.
+    pub user: u32,
+    /// The group's number.
+    pub group: u32,
+}
+
 /// `GIT_STRATEGY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -151,6 +164,9 @@ pub struct Sources {
     pub reference: String,
     /// The commit.
     pub sha: String,
+    /// Whether `reference` is protected: then nothing that an earlier job could have written to is
+    /// taken at its word.
+    pub protected: bool,
     /// What to fetch.
     pub refspecs: Vec<String>,
     /// How many commits; 0 means all.
@@ -249,6 +265,8 @@ pub struct Candidate {
 pub struct RestoreCache {
     /// In this order.
     pub candidates: Vec<Candidate>,
+    /// How often each is tried.
+    pub attempts: u32,
 }
 
 /// Pack and store a cache.
@@ -292,6 +310,9 @@ pub struct DownloadArtifacts {
     pub ca_pem: Option<String>,
     /// How often each is tried.
     pub attempts: u32,
+    /// Whether the first try may go straight to GitLab's object storage
+    /// (`FF_USE_DIRECT_DOWNLOAD`).
+    pub direct: bool,
     /// Which ones.
     pub downloads: Vec<Download>,
 }

@@ -11,6 +11,7 @@ use onspot_gitlab::ansi;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+pub(super) use self::taken_up::TakenUp;
 use super::git::{self, GitCall};
 use super::request::{HelperAnswer, Place, Sources, Strategy};
 use super::{HelperError, blocking, place, say};
@@ -20,18 +21,17 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
 
 pub(super) async fn get(at: &Place, sources: &Sources) -> Result<HelperAnswer, HelperError> {
     let (here, wanted) = (at.clone(), sources.clone());
-    let strategy = sources.strategy;
-    let fresh = blocking(move || prepare(&here, &wanted)).await?;
+    let taken_up = blocking(move || prepare(&here, &wanted)).await?;
     write_login(at, sources)?;
     if let Some(script) = &sources.before {
         shell(script, &at.builds, at, sources).await?;
     }
-    match strategy {
+    match sources.strategy {
         Strategy::None => say(&ansi::info("Skipping Git repository setup")),
         Strategy::Empty => say(&ansi::info(
             "Starting in an empty folder, without a repository",
         )),
-        Strategy::Clone | Strategy::Fetch => check_out(at, sources, fresh).await?,
+        Strategy::Clone | Strategy::Fetch => check_out_somehow(at, sources, taken_up).await?,
     }
     if let Some(script) = &sources.after {
         shell(script, Path::new(&at.project_dir()), at, sources).await?;
@@ -39,8 +39,8 @@ pub(super) async fn get(at: &Place, sources: &Sources) -> Result<HelperAnswer, H
     Ok(HelperAnswer::Done)
 }
 
-/// Makes the folders; says whether the repository is made anew.
-fn prepare(at: &Place, sources: &Sources) -> Result<bool, HelperError> {
+/// Makes the folders; gives the repository that is taken up, if one is.
+fn prepare(at: &Place, sources: &Sources) -> Result<Option<TakenUp>, HelperError> {
     let keep = match sources.strategy {
         Strategy::Clone | Strategy::Empty => false,
         Strategy::None => true,
@@ -49,9 +49,9 @@ fn prepare(at: &Place, sources: &Sources) -> Result<bool, HelperError> {
     };
     place::make(at, keep)?;
     if sources.strategy == Strategy::Fetch && keep {
-        taken_up::disarm(at)?;
+        return taken_up::disarm(at, sources.protected).map(Some);
     }
-    Ok(!keep)
+    Ok(None)
 }
 
 /// Writes git's login beside the project. The folder is new: nothing of the job's is in it.
@@ -66,27 +66,64 @@ fn write_login(at: &Place, sources: &Sources) -> Result<(), HelperError> {
     Ok(())
 }
 
-async fn check_out(at: &Place, sources: &Sources, fresh: bool) -> Result<(), HelperError> {
+/// Checks out; where what an earlier job left is in the way, from a new clone.
+async fn check_out_somehow(
+    at: &Place,
+    sources: &Sources,
+    taken_up: Option<TakenUp>,
+) -> Result<(), HelperError> {
+    let Some(mut taken_up) = taken_up else {
+        return check_out(at, sources, None).await;
+    };
+    let error = match check_out_kept(at, sources, &mut taken_up).await {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let anew = format!("{error}; what an earlier job left is of no use, cloning anew");
+    say(&ansi::warning(&anew));
+    let here = at.clone();
+    blocking(move || place::empty(&here)).await?;
+    check_out(at, sources, None).await
+}
+
+async fn check_out_kept(
+    at: &Place,
+    sources: &Sources,
+    taken_up: &mut TakenUp,
+) -> Result<(), HelperError> {
+    run_all(&git::init(sources, at), at, sources).await?;
+    run_all(&git::verify(taken_up), at, sources).await?;
+    taken_up.tips = commits(at, &taken_up.tips).await?;
+    check_out(at, sources, Some(taken_up)).await
+}
+
+async fn check_out(
+    at: &Place,
+    sources: &Sources,
+    taken_up: Option<&TakenUp>,
+) -> Result<(), HelperError> {
     let depth = match sources.depth {
         0 => String::new(),
         depth => format!(" with git depth set to {depth}"),
     };
     say(&ansi::info(&format!("Fetching changes{depth}...")));
-    run_all(&git::init(sources, at), at, sources).await?;
-    say(&ansi::info(if fresh {
+    if taken_up.is_none() {
+        run_all(&git::init(sources, at), at, sources).await?;
+    }
+    say(&ansi::info(if taken_up.is_none() {
         "Created a fresh repository."
     } else {
         "Took up the repository."
     }));
-    run_all(&git::fetch(sources), at, sources).await?;
+    run_all(&git::fetch(sources, taken_up), at, sources).await?;
     if sources.checkout {
         let short = sources.sha.get(..8).unwrap_or(&sources.sha);
         let what = format!("Checking out {short} (ref is {})...", sources.reference);
         say(&ansi::info(&what));
-        run_all(&git::checkout(sources), at, sources).await?;
     } else {
         say(&ansi::info("Skipping Git checkout"));
     }
+    run_all(&git::checkout(sources, taken_up), at, sources).await?;
     match &sources.submodules {
         None => say(&ansi::info("Skipping Git submodules setup")),
         Some(submodules) => {
@@ -95,6 +132,21 @@ async fn check_out(at: &Place, sources: &Sources, fresh: bool) -> Result<(), Hel
         }
     }
     Ok(())
+}
+
+/// Those of these names that are commits of the repository.
+async fn commits(at: &Place, names: &[String]) -> Result<Vec<String>, HelperError> {
+    let asked = names.join("\n") + "\n";
+    let mut git = Command::new("git");
+    overrule(&mut git, at, &[]);
+    git.args(["cat-file", "--batch-check=%(objectname) %(objecttype)"]);
+    let known = output(&mut git, at, asked.as_bytes()).await?;
+    let known = String::from_utf8_lossy(&known);
+    let commits = known
+        .lines()
+        .filter_map(|line| line.strip_suffix(" commit"))
+        .map(str::to_owned);
+    Ok(commits.collect())
 }
 
 async fn run_all(calls: &[GitCall], at: &Place, sources: &Sources) -> Result<(), HelperError> {
@@ -107,6 +159,7 @@ async fn run_all(calls: &[GitCall], at: &Place, sources: &Sources) -> Result<(),
         for attempt in 1..=attempts {
             match run(call, at, sources).await {
                 Ok(()) => break,
+                Err(HelperError::Program { .. }) if call.may_fail => break,
                 Err(error) if attempt == attempts => return Err(error),
                 Err(error) => {
                     let again = format!("{error}; trying again ({attempt} of {attempts})");
@@ -171,15 +224,18 @@ fn command(program: &str, dir: &Path, at: &Place, sources: &Sources) -> Command 
         .kill_on_drop(true)
         // Standard output is for the answer alone.
         .stdout(std::io::stderr());
-    overrule(&mut command, at);
+    overrule(&mut command, at, &sources.environment);
     command
 }
 
-/// Lets git's settings of ours win over those of the repository.
-fn overrule(command: &mut Command, at: &Place) {
+/// Lets git's settings of ours win over those of the repository, behind those that the job gives
+/// in the same way.
+fn overrule(command: &mut Command, at: &Place, environment: &[(String, String)]) {
+    let first = git::settings_of_job(environment);
     let overrides = git::overrides(at);
-    command.env("GIT_CONFIG_COUNT", overrides.len().to_string());
+    command.env("GIT_CONFIG_COUNT", (first + overrides.len()).to_string());
     for (index, (key, value)) in overrides.into_iter().enumerate() {
+        let index = first + index;
         command.env(format!("GIT_CONFIG_KEY_{index}"), key);
         command.env(format!("GIT_CONFIG_VALUE_{index}"), value);
     }
@@ -187,22 +243,39 @@ fn overrule(command: &mut Command, at: &Place) {
 
 /// What git does not track in the project's folder, separated by NUL.
 pub(super) async fn untracked(at: &Place) -> Result<Vec<u8>, HelperError> {
-    let mut command = Command::new("git");
-    overrule(&mut command, at);
-    let output = command
-        .args(["ls-files", "--others", "-z"])
+    let mut git = Command::new("git");
+    overrule(&mut git, at, &[]);
+    git.args(["ls-files", "--others", "-z"]);
+    output(&mut git, at, b"").await
+}
+
+/// What a call of git answers.
+async fn output(git: &mut Command, at: &Place, input: &[u8]) -> Result<Vec<u8>, HelperError> {
+    let failed = |error| HelperError::file("run", "git")(error);
+    let mut child = git
         .current_dir(at.project_dir())
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(HelperError::file("run", "git"))?;
+        .spawn()
+        .map_err(failed)?;
+    let stdin = child.stdin.take();
+    let write = async move {
+        if let Some(mut stdin) = stdin {
+            // One that ends early leaves the rest unread.
+            let _ = stdin.write_all(input).await;
+        }
+    };
+    let ((), output) = tokio::join!(write, child.wait_with_output());
+    let output = output.map_err(failed)?;
     if output.status.success() {
         return Ok(output.stdout);
     }
     say(String::from_utf8_lossy(&output.stderr).trim_end());
+    let verb = git.as_std().get_args().next().unwrap_or_default();
     Err(HelperError::Program {
-        command: "git ls-files".into(),
+        command: format!("git {}", verb.to_string_lossy()),
         status: output.status.to_string(),
     })
 }

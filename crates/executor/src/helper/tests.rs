@@ -9,6 +9,9 @@ use onspot_cache::archive::{Format, Level};
 use super::request::*;
 use super::*;
 
+mod storage;
+mod taken_up;
+
 struct Bench {
     dir: tempfile::TempDir,
 }
@@ -67,6 +70,7 @@ impl Bench {
             login: None,
             reference: "main".into(),
             sha: sha.into(),
+            protected: false,
             refspecs: vec!["+refs/heads/main:refs/remotes/origin/main".into()],
             depth: 1,
             object_format: None,
@@ -310,7 +314,10 @@ async fn a_cache_goes_round_by_files() {
                 from: Location::File(path.to_path_buf()),
             })
             .collect();
-        HelperRequest::RestoreCache(RestoreCache { candidates })
+        HelperRequest::RestoreCache(RestoreCache {
+            candidates,
+            attempts: 1,
+        })
     };
     let nowhere = Path::new("/nonexistent/cache.zip");
     let found = bench

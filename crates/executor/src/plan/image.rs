@@ -263,7 +263,7 @@ fn policies(image: &Image, settings: &DockerSettings) -> Result<Vec<PullPolicy>,
         .collect();
     if wanted.is_empty() {
         let allowed: Vec<&str> = allowed.iter().map(|policy| policy.as_str()).collect();
-        return Err(ExecutorError::NotAllowed(format!(
+        return Err(ExecutorError::Unsupported(format!(
             "the job wants the pull policy {}, this runner allows {}",
             image.pull_policy.join(", "),
             allowed.join(", ")

@@ -61,6 +61,8 @@ pub(crate) struct JobPlan {
     pub(crate) uploads: Vec<UploadPlan>,
     /// What the job's author should know.
     pub(crate) warnings: Vec<String>,
+    /// Whether the job's files are given to the user of its image before the script.
+    pub(crate) gives_away: bool,
     after_script: Vec<String>,
 }
 
@@ -71,13 +73,18 @@ impl JobPlan {
         settings: &RunnerSettings,
         site: &Site<'_>,
     ) -> Result<Self, ExecutorError> {
+        refuse_demands(job)?;
         let project = variables::project_path(job)?;
         let mut variables = variables::all(job, settings, site, &project);
         let warnings = variables::without_debugging(&mut variables, settings);
+        // As with GitLab Runner: either everybody may write to what the helper makes, or it is
+        // given to the image's user.
+        let gives_away =
+            site.world_writable && variables.flag("FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR");
         let place = Place {
             builds: site.builds_dir.into(),
             project,
-            world_writable: site.world_writable,
+            world_writable: site.world_writable && !gives_away,
         };
         Ok(Self {
             sources: sources::plan(job, settings, &variables, &place)?,
@@ -93,6 +100,7 @@ impl JobPlan {
             warnings,
             variables,
             place,
+            gives_away,
         })
     }
 
@@ -131,6 +139,34 @@ impl JobPlan {
             None | Some("") => Ok(None),
             Some(text) => Ok(Some(duration::parse(text)?).filter(|limit| !limit.is_zero())),
         }
+    }
+}
+
+/// Ends a job that asks for what cannot be done here: without it, it would do something else than
+/// its author means.
+fn refuse_demands(job: &JobPayload) -> Result<(), ExecutorError> {
+    let demands = [
+        (
+            "run",
+            &job.run,
+            "steps of GitLab's step runner; write a `script` instead",
+        ),
+        (
+            "secrets",
+            &job.secrets,
+            "fetching from a vault; use masked variables, or fetch them in the script",
+        ),
+        (
+            "inputs",
+            &job.inputs,
+            "inputs of a single job; use variables instead",
+        ),
+    ];
+    match demands.iter().find(|(_, demand, _)| demand.is_made()) {
+        Some((key, _, advice)) => Err(ExecutorError::Unsupported(format!(
+            "the job has `{key}`, and this runner does not know {advice}"
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) fn plan(
         None | Some("") => job.git_info.depth,
         Some(depth) => depth.parse().unwrap_or(job.git_info.depth),
     };
+    // Where there is no repository to be had, there is nothing to run them for.
+    let hooks = !matches!(strategy, Strategy::None | Strategy::Empty);
     let words = |key: &str, default: &str| flags(variables.get(key), default);
     Ok(Sources {
         strategy,
@@ -28,6 +30,7 @@ pub(super) fn plan(
         login,
         reference: job.git_info.r#ref.clone(),
         sha: job.git_info.sha.clone(),
+        protected: job.is_protected(),
         refspecs: refspecs(job),
         depth,
         object_format: Some(job.git_info.repo_object_format.clone())
@@ -39,20 +42,12 @@ pub(super) fn plan(
         ca_pem: settings.tls_ca_pem.clone(),
         attempts: attempts(variables, "GET_SOURCES_ATTEMPTS"),
         environment: environment(variables),
-        before: hook(
-            job,
-            variables,
-            place,
-            Hook::PRE_GET_SOURCES,
-            settings.pre_get_sources_script.as_deref(),
-        ),
-        after: hook(
-            job,
-            variables,
-            place,
-            Hook::POST_GET_SOURCES,
-            settings.post_get_sources_script.as_deref(),
-        ),
+        before: hooks
+            .then(|| before(job, settings, variables, place))
+            .flatten(),
+        after: hooks
+            .then(|| after(job, settings, variables, place))
+            .flatten(),
     })
 }
 
@@ -196,26 +191,38 @@ fn environment(variables: &Variables) -> Vec<(String, String)> {
         .collect()
 }
 
-fn hook(
+/// The script before the check-out: the runner's lines, then the job's.
+fn before(
     job: &JobPayload,
+    settings: &RunnerSettings,
     variables: &Variables,
     place: &Place,
-    name: &str,
-    of_runner: Option<&str>,
 ) -> Option<String> {
-    let of_job = job.hook(name).map_or(&[][..], |hook| &hook.script);
-    // The runner's owner has the first word before the sources and the last one after them.
-    let of_runner = of_runner.map(str::to_owned);
-    let mut lines = of_job.to_vec();
-    if name == Hook::PRE_GET_SOURCES {
-        lines.splice(0..0, of_runner);
-    } else {
-        lines.extend(of_runner);
-    }
-    let dir = if name == Hook::PRE_GET_SOURCES {
-        place.builds.to_string_lossy().into_owned()
-    } else {
-        place.project_dir()
-    };
+    let of_runner = settings.pre_get_sources_script.iter();
+    let lines: Vec<String> = of_runner
+        .chain(of_job(job, Hook::PRE_GET_SOURCES))
+        .cloned()
+        .collect();
+    let dir = place.builds.to_string_lossy();
     (!lines.is_empty()).then(|| script::hook(variables, &dir, &lines))
+}
+
+/// The script after the check-out: the job's lines, then the runner's.
+fn after(
+    job: &JobPayload,
+    settings: &RunnerSettings,
+    variables: &Variables,
+    place: &Place,
+) -> Option<String> {
+    let of_runner = &settings.post_get_sources_script;
+    let lines: Vec<String> = of_job(job, Hook::POST_GET_SOURCES)
+        .iter()
+        .chain(of_runner)
+        .cloned()
+        .collect();
+    (!lines.is_empty()).then(|| script::hook(variables, &place.project_dir(), &lines))
+}
+
+fn of_job<'a>(job: &'a JobPayload, name: &str) -> &'a [String] {
+    job.hook(name).map_or(&[], |hook| &hook.script)
 }

@@ -118,6 +118,9 @@ pub(super) fn downloads(
         gitlab: settings.url.clone(),
         ca_pem: settings.tls_ca_pem.clone(),
         attempts: attempts(variables, "ARTIFACT_DOWNLOAD_ATTEMPTS"),
+        direct: !variables
+            .get("FF_USE_DIRECT_DOWNLOAD")
+            .is_some_and(super::is_no),
         downloads: with_file
             .map(|dependency| Download {
                 job: dependency.id,

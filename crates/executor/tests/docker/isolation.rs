@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use onspot_cache::CacheAccess;
 use onspot_executor::{DockerExecutor, Executor, Outcome, Stop};
-use onspot_gitlab::Variable;
 use onspot_gitlab::job::{Hook, Image};
+use onspot_gitlab::{FailureReason, Variable};
 
 use crate::LONG;
+use crate::support::ghost::checked_out;
+use crate::support::gitlab::GitLab;
 use crate::support::{Bench, IMAGE, job};
 
 /// As Docker in Docker hands its certificates to the job.
@@ -121,6 +123,8 @@ async fn a_job_sees_nothing_of_the_host_nor_of_other_projects() {
 /// something else where the job's container finds its builds.
 #[tokio::test]
 async fn a_hook_cannot_move_what_the_job_mounts() {
+    let dir = tempfile::tempdir().unwrap();
+    let gitlab = GitLab::start(dir.path(), &[("README", "read me\n")]).await;
     let bench = Bench::new("escape").await;
     let hook = "cd /; mv /builds /away || true; rmdir /builds || true\n\
                 find / -xdev -name 'p7' -exec sh -c 'rm -rf {} && ln -s / {}' ';' || true\n\
@@ -128,9 +132,9 @@ async fn a_hook_cannot_move_what_the_job_mounts() {
                 rm -rf /builds/group; ln -s / /builds/group; ls -A / /builds\n";
     let seen = "grep -o '[^ ]* /builds ' /proc/self/mountinfo; ls /builds; pwd -P";
     for _ in 0..2 {
-        let mut payload = job(&[seen]);
+        let mut payload = checked_out(42, &[seen], &gitlab);
         payload.hooks = vec![Hook {
-            name: Hook::PRE_GET_SOURCES.into(),
+            name: Hook::POST_GET_SOURCES.into(),
             script: vec![hook.into()],
         }];
         // It has spoilt its own folder, and nothing else.
@@ -170,4 +174,52 @@ async fn a_slot_of_unknown_owner_is_emptied() {
         emptied.trace
     );
     restarted.finish().await;
+}
+
+/// What a job of any branch leaves, one of a protected branch does not find, nor the other way
+/// round: a file that is not cleaned up could be anything.
+#[tokio::test]
+async fn a_slot_keeps_files_for_jobs_of_the_same_protectedness_alone() {
+    let bench = Bench::new("protected").await;
+    let of = |protected: bool, script: &str| {
+        let mut payload = job(&[script]);
+        payload.git_info.protected = Some(protected);
+        payload
+    };
+    for (owner, next) in [(false, true), (true, false)] {
+        let left = bench.run(of(owner, "touch left-behind")).await;
+        assert_eq!(left.outcome, Outcome::Success, "{}", left.trace);
+        let same = bench.run(of(owner, "ls")).await;
+        assert!(same.trace.contains("\nleft-behind\n"), "{}", same.trace);
+        let other = bench.run(of(next, "ls -A")).await;
+        assert_eq!(other.outcome, Outcome::Success, "{}", other.trace);
+        assert!(!other.trace.contains("\nleft-behind\n"), "{}", other.trace);
+    }
+    bench.finish().await;
+}
+
+/// Where the sources could not be had, what is in the way may be what an earlier job left.
+#[tokio::test]
+async fn a_slot_forgets_its_files_after_failed_sources() {
+    let dir = tempfile::tempdir().unwrap();
+    let gitlab = GitLab::start(dir.path(), &[("README", "read me\n")]).await;
+    let bench = Bench::new("failed-sources").await;
+    let left = bench.run(job(&["touch left-behind"])).await;
+    assert_eq!(left.outcome, Outcome::Success, "{}", left.trace);
+
+    let mut failing = checked_out(43, &["true"], &gitlab);
+    failing.git_info.sha = "0".repeat(40);
+    let failed = bench.run(failing).await;
+    let Outcome::Failed {
+        reason, exit_code, ..
+    } = failed.outcome
+    else {
+        panic!("{}", failed.trace)
+    };
+    assert_eq!((reason, exit_code), (FailureReason::ScriptFailure, Some(1)));
+
+    let next = bench.run(job(&["ls -A /builds/group/project"])).await;
+    assert_eq!(next.outcome, Outcome::Success, "{}", next.trace);
+    assert!(!next.trace.contains(".git"), "{}", next.trace);
+    bench.finish().await;
 }

@@ -35,14 +35,21 @@ async fn a_stop_right_after_the_start_leaves_nothing() {
     }
 }
 
-/// Whoever waits for a helper may be gone before it is there: it is removed all the same.
+/// Whoever waits for a helper may be gone before it is ready: it is removed all the same.
 #[tokio::test]
 async fn a_helper_that_nobody_waits_for_any_more_is_not_left() {
     let bench = Bench::new("unwaited").await;
+    bench.executor.prepare().await.unwrap();
     let executor = bench.executor.clone();
     let waiting = tokio::spawn(async move { executor.warm(0).await });
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let made = async {
+        while bench.containers("helper") == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, made).await.unwrap();
     waiting.abort();
+    let _ = waiting.await;
     bench.executor.close().await;
     assert_eq!(bench.containers("helper"), 0);
 }

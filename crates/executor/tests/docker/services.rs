@@ -89,6 +89,8 @@ async fn the_port_that_a_healthcheck_names_is_waited_for() {
     // One try only: without the wait it would be too early.
     let ended = bench.run(with(late, "exec 3<>/dev/tcp/web/8080")).await;
     assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+    let waited = "Waiting for services to be up and running";
+    assert!(ended.trace.contains(waited), "{}", ended.trace);
     assert!(!ended.trace.contains("properly"), "{}", ended.trace);
     bench.finish().await;
 }

@@ -6,6 +6,7 @@
 //!
 //! Source of the fields: `common/spec/spec.go` of GitLab Runner 19.4.
 
+mod demand;
 mod git;
 mod image;
 mod step;
@@ -15,6 +16,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use demand::Demand;
 pub use git::{GitInfo, RefType};
 pub use image::{DockerOptions, ExecutorOptions, Image};
 pub use step::{Hook, Step, When};
@@ -79,6 +81,12 @@ pub struct JobPayload {
     /// Scripts around the check-out.
     #[serde(deserialize_with = "null_as_default")]
     pub hooks: Vec<Hook>,
+    /// Steps of GitLab's step runner, in place of a script.
+    pub run: Demand,
+    /// Secrets to fetch from a vault before the job begins.
+    pub secrets: Demand,
+    /// Values to put into the job's own keywords.
+    pub inputs: Demand,
 }
 
 impl JobPayload {
@@ -90,6 +98,18 @@ impl JobPayload {
     /// The hook of that name, if the job has one.
     pub fn hook(&self, name: &str) -> Option<&Hook> {
         self.hooks.iter().find(|hook| hook.name == name)
+    }
+
+    /// Whether the job runs for a protected branch or tag. Since 18.3 GitLab says so; before, its
+    /// own variable does. A job that sets that variable as well gains nothing by it: one "no"
+    /// counts.
+    pub fn is_protected(&self) -> bool {
+        let said = || {
+            let of_ref = |variable: &&Variable| variable.key == "CI_COMMIT_REF_PROTECTED";
+            let mut values = self.variables.iter().filter(of_ref).peekable();
+            values.peek().is_some() && values.all(|variable| variable.value == "true")
+        };
+        self.git_info.protected.unwrap_or_else(said)
     }
 
     /// All that must not show in the trace: masked variables, the job's token, registry

@@ -89,6 +89,20 @@ impl Masker {
         })
     }
 
+    /// Masks these values too, from here on. What is held back by now is looked at again.
+    ///
+    /// # Errors
+    /// See [`Masker::new`]. Then nothing changes.
+    pub fn add<V: AsRef<[u8]>>(
+        &mut self,
+        values: impl IntoIterator<Item = V>,
+    ) -> Result<(), Error> {
+        let [known, _, _] = &mut self.stages;
+        let values = values.into_iter().map(|value| value.as_ref().to_vec());
+        known.scanner = Scanner::new(known.scanner.patterns().iter().cloned().chain(values))?;
+        Ok(())
+    }
+
     /// Takes the next piece, and gives what can be shown by now.
     pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         self.stages

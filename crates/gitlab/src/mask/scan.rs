@@ -57,6 +57,11 @@ impl Scanner {
         })
     }
 
+    /// What is looked for.
+    pub(super) fn patterns(&self) -> &[Vec<u8>] {
+        &self.patterns
+    }
+
     /// The first pattern at or after `from`.
     pub(super) fn find(&self, text: &[u8], from: usize) -> Option<Range<usize>> {
         self.automaton

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::buffer::Buffer;
+use crate::Error;
 use crate::mask::Masker;
 
 /// Where writers put the output, and the session takes it from.
@@ -55,6 +56,11 @@ impl Sink {
         if (before == 0 && after > 0) || (before < self.piece && after >= self.piece) {
             self.wake.notify_one();
         }
+    }
+
+    /// Masks further values from here on.
+    pub(super) fn add_masks(&self, values: &[String]) -> Result<(), Error> {
+        self.lock().masker.add(values)
     }
 
     /// Ends the output: gives out what the masker held back, and takes nothing more.

@@ -41,6 +41,14 @@ impl TraceWriter {
             .read(|buffer| buffer.piece(buffer.begin(), usize::MAX).to_vec())
     }
 
+    /// Masks further values in all that this trace's writers write from here on.
+    ///
+    /// # Errors
+    /// See [`Masker::new`]. Then nothing changes.
+    pub fn add_masks(&self, values: &[String]) -> Result<(), Error> {
+        self.sink.add_masks(values)
+    }
+
     /// Writes output as it is.
     pub fn write(&self, output: &[u8]) {
         self.sink.write(output);

@@ -303,9 +303,8 @@ async fn artifacts_come_from_the_storage_without_the_token() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("artifacts.zip");
     let archive = client(&server)
-        .download_artifact(JobId(7), &token())
+        .download_artifact(JobId(7), &token(), true)
         .await
-        .unwrap()
         .unwrap();
     assert_eq!(archive.size(), Some(100_000));
     assert_eq!(archive.save(&file).await.unwrap(), 100_000);
@@ -315,20 +314,59 @@ async fn artifacts_come_from_the_storage_without_the_token() {
     }
 }
 
+/// A server that sends everybody who may be sent on to the storage, and answers others itself.
+async fn with_storage(storage: ResponseTemplate, own: ResponseTemplate) -> [MockServer; 2] {
+    let servers = [MockServer::start().await, MockServer::start().await];
+    Mock::given(method("GET"))
+        .respond_with(storage)
+        .expect(1)
+        .mount(&servers[1])
+        .await;
+    let location = format!("{}/bucket/artifacts.zip", servers[1].uri());
+    Mock::given(query_param("direct_download", "true"))
+        .respond_with(ResponseTemplate::new(302).insert_header("Location", location))
+        .with_priority(1)
+        .mount(&servers[0])
+        .await;
+    Mock::given(method("GET"))
+        .respond_with(own)
+        .mount(&servers[0])
+        .await;
+    servers
+}
+
 #[tokio::test]
-async fn a_job_without_artifacts_has_none() {
+async fn artifacts_that_are_gone_are_an_error_wherever_they_are_missing() {
+    let gone = || ResponseTemplate::new(404);
     let server = MockServer::start().await;
     Mock::given(method("GET"))
-        .respond_with(ResponseTemplate::new(404))
+        .respond_with(gone())
+        .expect(1)
         .mount(&server)
         .await;
-    assert!(
-        client(&server)
-            .download_artifact(JobId(7), &token())
+    let [gitlab, _storage] = with_storage(gone(), ResponseTemplate::new(200)).await;
+    for server in [server, gitlab] {
+        let error = client(&server)
+            .download_artifact(JobId(7), &token(), true)
             .await
-            .unwrap()
-            .is_none()
-    );
+            .unwrap_err();
+        assert_eq!(error.to_string(), "127.0.0.1 has no artifacts of job 7");
+        assert!(!error.is_transient() && error.hint().is_some());
+    }
+}
+
+#[tokio::test]
+async fn only_the_first_try_is_sent_on_to_the_storage() {
+    let own = ResponseTemplate::new(200).set_body_bytes(vec![7; 10]);
+    let [gitlab, _storage] = with_storage(ResponseTemplate::new(503), own).await;
+    let archive = client(&gitlab)
+        .download_artifact(JobId(7), &token(), true)
+        .await
+        .unwrap();
+    assert_eq!(archive.size(), Some(10));
+    let requests = gitlab.received_requests().await.unwrap();
+    let queries: Vec<_> = requests.iter().map(|r| r.url.query()).collect();
+    assert_eq!(queries, [Some("direct_download=true"), None]);
 }
 
 #[tokio::test]
@@ -340,7 +378,7 @@ async fn artifacts_of_another_project_are_refused() {
         .mount(&server)
         .await;
     let error = client(&server)
-        .download_artifact(JobId(7), &token())
+        .download_artifact(JobId(7), &token(), true)
         .await
         .unwrap_err();
     insta::assert_snapshot!(

@@ -1,6 +1,6 @@
 //! Masking: the result must not depend on how the text is cut.
 
-use onspot_gitlab::{MASK, Masker};
+use onspot_gitlab::{MASK, Masker, TraceWriter};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -163,4 +163,14 @@ proptest! {
         let pieces = cut(text.as_bytes(), &cuts);
         prop_assert_eq!(masked(&mut masker, &pieces), mask(&["abc-"], &text));
     }
+}
+
+#[test]
+fn a_value_that_is_known_later_is_masked_from_there_on() {
+    let trace = TraceWriter::detached(&["first".into()]).unwrap();
+    trace.write(b"second fi");
+    trace.add_masks(&["second".into(), String::new()]).unwrap();
+    trace.line("rst second");
+    let shown = String::from_utf8(trace.contents()).unwrap();
+    assert_eq!(shown, "second [MASKED] [MASKED]\n");
 }

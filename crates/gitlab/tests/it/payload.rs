@@ -1,7 +1,7 @@
 //! Reading jobs as GitLab hands them out.
 
-use onspot_gitlab::job::{ArtifactFormat, CachePolicy, RefType, When};
-use onspot_gitlab::{AssignedJob, Error, FailureReason, JobId, Variables};
+use onspot_gitlab::job::{ArtifactFormat, CachePolicy, GitInfo, JobPayload, RefType, When};
+use onspot_gitlab::{AssignedJob, Error, FailureReason, JobId, Variable, Variables};
 use serde_json::json;
 
 fn recorded() -> serde_json::Value {
@@ -120,4 +120,24 @@ fn a_typed_job_survives_being_written_down() {
         .unwrap()
         .job;
     assert_eq!(again, job);
+}
+
+#[test]
+fn a_job_does_not_make_itself_one_of_a_protected_branch() {
+    let job = |said: Option<bool>, values: &[&str]| JobPayload {
+        git_info: GitInfo {
+            protected: said,
+            ..GitInfo::default()
+        },
+        variables: values
+            .iter()
+            .map(|value| Variable::public("CI_COMMIT_REF_PROTECTED", *value))
+            .collect(),
+        ..JobPayload::default()
+    };
+    assert!(job(Some(true), &["false"]).is_protected());
+    assert!(!job(Some(false), &["true"]).is_protected());
+    assert!(job(None, &["true"]).is_protected());
+    assert!(!job(None, &["false", "true"]).is_protected());
+    assert!(!job(None, &[]).is_protected());
 }

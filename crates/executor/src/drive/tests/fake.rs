@@ -26,6 +26,12 @@ pub(super) struct Behaviour {
     pub(super) still_endless: bool,
     /// Whether the job has a step after its script.
     pub(super) releases: bool,
+    /// How `after_script` ends.
+    pub(super) after_exit_code: i32,
+    /// What the script prints.
+    pub(super) says: &'static str,
+    /// Further variables of the job.
+    pub(super) variables: Vec<Variable>,
 }
 
 struct FakeHost {
@@ -89,7 +95,7 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    async fn script(&self, script: &str, _trace: &TraceWriter) -> Result<i32, ExecutorError> {
+    async fn script(&self, script: &str, trace: &TraceWriter) -> Result<i32, ExecutorError> {
         let status = script
             .split("CI_JOB_STATUS=")
             .nth(1)
@@ -100,11 +106,12 @@ impl Host for FakeHost {
         if status == "running" {
             self.note("script");
             self.work("script").await;
+            trace.line(self.behaviour.says);
             Ok(self.behaviour.exit_code)
         } else {
             self.note(format!("after_script({status})"));
             self.work("after_script").await;
-            Ok(0)
+            Ok(self.behaviour.after_exit_code)
         }
     }
 
@@ -175,6 +182,7 @@ fn payload(behaviour: &Behaviour) -> JobPayload {
         ..JobPayload::default()
     };
     payload.job_info.project_full_path = "g/p".into();
+    payload.variables.extend(behaviour.variables.clone());
     if behaviour.releases {
         payload.steps.insert(1, step("release"));
     }

@@ -22,6 +22,7 @@ fn sources() -> Sources {
         }),
         reference: "main".into(),
         sha: "0123456789abcdef".into(),
+        protected: false,
         refspecs: vec!["+refs/heads/main:refs/remotes/origin/main".into()],
         depth: 20,
         object_format: None,
@@ -48,8 +49,8 @@ fn a_checkout_with_submodules() {
     let sources = sources();
     let calls = [
         init(&sources, &place()),
-        fetch(&sources),
-        checkout(&sources),
+        fetch(&sources, None),
+        checkout(&sources, None),
         submodules(sources.submodules.as_ref().unwrap(), &place()),
     ]
     .concat();
@@ -69,10 +70,51 @@ fn the_password_is_in_the_login_file_alone() {
     insta::assert_snapshot!(login_config(sources.login.as_ref(), &sources, &place()));
     let calls = [
         init(&sources, &place()),
-        fetch(&sources),
-        checkout(&sources),
+        fetch(&sources, None),
+        checkout(&sources, None),
     ]
     .concat();
     assert!(!format!("{calls:?}").contains("cret@"));
     assert!(!format!("{sources:?}").contains("cret@"));
+}
+
+#[test]
+fn all_of_a_cut_history_is_asked_for_unless_the_job_says_how_much() {
+    let taken_up = TakenUp {
+        is_shallow: true,
+        ..TakenUp::default()
+    };
+    let asks = |depth: u32, flags: &[&str]| {
+        let sources = Sources {
+            depth,
+            fetch_flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            ..sources()
+        };
+        let args = fetch(&sources, Some(&taken_up)).remove(0).args;
+        args.contains(&"--unshallow".to_owned())
+    };
+    assert!(asks(0, &["--prune"]));
+    assert!(!asks(20, &["--prune"]));
+    for flag in ["--depth=3", "--deepen", "--shallow-since=yesterday"] {
+        assert!(!asks(0, &[flag]), "{flag}");
+    }
+}
+
+#[test]
+fn settings_of_the_job_count_up_to_the_first_that_is_not_whole() {
+    let count = |list: &[(&str, &str)]| {
+        let list: Vec<(String, String)> = list
+            .iter()
+            .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        settings_of_job(&list)
+    };
+    let one = [
+        ("GIT_CONFIG_COUNT", "2"),
+        ("GIT_CONFIG_KEY_0", "user.name"),
+        ("GIT_CONFIG_VALUE_0", "me"),
+    ];
+    assert_eq!(count(&one), 1);
+    assert_eq!(count(&one[1..]), 0);
+    assert_eq!(count(&[("GIT_CONFIG_COUNT", "many")]), 0);
 }

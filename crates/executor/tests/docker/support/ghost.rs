@@ -6,7 +6,8 @@ use onspot_gitlab::{JobId, JobToken, Variable};
 use super::gitlab::{GitLab, TOKEN};
 use super::job;
 
-fn checked_out(id: u64, script: &[&str], gitlab: &GitLab) -> JobPayload {
+/// A job on the one commit there is.
+pub(crate) fn checked_out(id: u64, script: &[&str], gitlab: &GitLab) -> JobPayload {
     let mut payload = job(script);
     payload.id = JobId(id);
     payload.variables = vec![Variable::public("CI_BUILD_REF", &gitlab.sha)];

@@ -21,8 +21,8 @@ use super::IMAGE;
 const PASSWORD: &str = "open-sesame";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// The image is built once: it is the same whatever it is called.
-static SAVED: OnceCell<(Vec<u8>, BTreeMap<String, Vec<u8>>)> = OnceCell::const_new();
+/// The configuration and the layers of the usual image.
+static SAVED: OnceCell<(Value, Vec<Vec<u8>>)> = OnceCell::const_new();
 
 pub(crate) struct Registry {
     /// The image's name, registry and tag included.
@@ -46,7 +46,8 @@ impl Registry {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let image = format!("{address}/team/private:1");
-        let (manifest, blobs) = SAVED.get_or_init(|| async { saved(dir) }).await.clone();
+        let (config, layers) = SAVED.get_or_init(|| async { saved(dir) }).await.clone();
+        let (manifest, blobs) = labelled(config, layers, &image);
         let shared = Arc::new(Shared {
             manifest,
             blobs,
@@ -115,21 +116,11 @@ fn digest(bytes: &[u8]) -> String {
     text
 }
 
-/// Builds an image, and takes it apart into its manifest and blobs. It is not left on this host.
-fn saved(dir: &Path) -> (Vec<u8>, BTreeMap<String, Vec<u8>>) {
-    let image = &format!("onspot-test-private:{}", std::process::id());
-    let dockerfile = format!("FROM {IMAGE}\nLABEL private={image}\n");
-    std::fs::write(dir.join("Dockerfile"), dockerfile).unwrap();
-    let folder = dir.to_str().unwrap();
+/// Takes the usual image apart.
+fn saved(dir: &Path) -> (Value, Vec<Vec<u8>>) {
     let file = dir.join("image.tar");
-    for args in [
-        &["build", "--quiet", "--tag", image, folder][..],
-        &["save", "--output", file.to_str().unwrap(), image],
-        &["rmi", image],
-    ] {
-        let output = docker(args);
-        assert!(output.status.success(), "{args:?}: {output:?}");
-    }
+    let output = docker(&["save", "--output", file.to_str().unwrap(), IMAGE]);
+    assert!(output.status.success(), "{output:?}");
     let mut files = BTreeMap::new();
     let mut archive = tar::Archive::new(std::fs::File::open(&file).unwrap());
     for entry in archive.entries().unwrap() {
@@ -140,13 +131,20 @@ fn saved(dir: &Path) -> (Vec<u8>, BTreeMap<String, Vec<u8>>) {
     }
     let index: Value = serde_json::from_slice(&files["manifest.json"]).unwrap();
     let part = |path: &Value| files[path.as_str().unwrap()].clone();
-    let config = part(&index[0]["Config"]);
-    let layers: Vec<Vec<u8>> = index[0]["Layers"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(part)
-        .collect();
+    let config = serde_json::from_slice(&part(&index[0]["Config"])).unwrap();
+    let layers = index[0]["Layers"].as_array().unwrap();
+    (config, layers.iter().map(part).collect())
+}
+
+/// Makes another image of it, by a label: its manifest and its blobs. Engines know again what they
+/// have had once, from wherever.
+fn labelled(
+    mut config: Value,
+    layers: Vec<Vec<u8>>,
+    label: &str,
+) -> (Vec<u8>, BTreeMap<String, Vec<u8>>) {
+    config["config"]["Labels"] = json!({ "image": label });
+    let config = serde_json::to_vec(&config).unwrap();
     let described = |kind: &str, content: &[u8]| {
         json!({
             "mediaType": format!("application/vnd.docker.{kind}"),
