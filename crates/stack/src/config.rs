@@ -79,6 +79,8 @@ fn docker(runner: &Runner) -> Docker {
         image: Some(runner.image.clone()),
         privileged: runner.privileged,
         volumes: runner.volumes.clone(),
+        // Reading the file has checked it.
+        memory: runner.memory.as_ref().and_then(|size| size.parse().ok()),
         pull_policy: vec![policy],
         ..Docker::default()
     }

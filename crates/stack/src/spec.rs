@@ -147,6 +147,10 @@ pub struct Runner {
     /// The volumes of jobs' containers, as Docker writes them.
     #[serde(default = "defaults::volumes")]
     pub volumes: Vec<String>,
+    /// How much memory a job's container may use (`1.5g`); "0" means no limit. By default jobs
+    /// share what their worker has, less what it needs itself.
+    #[serde(default)]
+    pub memory: Option<String>,
     /// Variables of every job, as `NAME=value`.
     #[serde(default)]
     pub environment: Vec<String>,

@@ -244,6 +244,11 @@ fn one_runner(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
             Flaw::new(&place, error.to_string(), error.hint())
         })?;
     }
+    if let Some(memory) = &runner.memory {
+        memory
+            .parse::<onspot_notation::Size>()
+            .map_err(|error| Flaw::new(&at(here, "memory"), error.to_string(), error.hint()))?;
+    }
     if runner.image.is_empty() {
         let hint = "leave it out for alpine:latest";
         return Err(Flaw::new(&at(here, "image"), "`image` names none", hint));

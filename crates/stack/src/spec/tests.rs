@@ -81,6 +81,7 @@ image = "npalm/cowsay"
 privileged = true
 pull_policy = "if-not-present"
 volumes = ["/cache", "/certs/client"]
+memory = "1.5g"
 environment = ["DOCKER_TLS_CERTDIR=/certs"]
 [runners.workers]
 instance_types = ["m5.large", "m5a.large"]
@@ -270,4 +271,12 @@ fn a_runners_name_is_one_that_all_tags_take() {
     for name in ["a,b", "a(b)", "a*b", " a", "a\\tb", "☃"] {
         assert!(named(name).is_err(), "{name}");
     }
+}
+
+#[test]
+fn a_memory_that_is_no_size_is_refused_with_its_place() {
+    assert!(parse(&format!("{SMALL}memory = '0'\n")).is_ok());
+    let refused = refused(&format!("{SMALL}memory = 'lots'\n"));
+    assert!(refused.contains("lots"), "{refused}");
+    assert!(refused.contains("512m"), "{refused}");
 }
