@@ -66,6 +66,8 @@ pub(super) const DOCKER: &[Key] = &[
     Key::honoured("services_privileged"),
     Key::honoured("services_security_opt"),
     Key::honoured("services_tmpfs"),
+    // onspot's own.
+    Key::honoured("shared_images"),
     Key::honoured("shm_size"),
     Key::honoured("sysctls"),
     Key::refused(
