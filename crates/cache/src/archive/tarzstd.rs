@@ -123,6 +123,8 @@ pub(super) fn unpack(tree: &Tree, archive: File) -> Result<Unpacked, CacheError>
         }
         contents.entries += 1;
     }
+    // The checksum stands behind the tar file's end.
+    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(read_error)?;
     Ok(Unpacked { contents, folders })
 }
 
