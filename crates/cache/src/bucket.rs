@@ -31,9 +31,8 @@ pub struct BucketSpec {
     pub region: String,
     /// Days after which a cache is removed; 1 at least.
     pub cache_days: u32,
-    /// Days after which what the leader left of a job's records is removed; 1 at least. A
-    /// stack whose jobs may take longer has to keep them longer, as the bucket does not know which
-    /// still runs.
+    /// Days after which what is kept of jobs that are over is removed; 1 at least. Everything
+    /// else in the ledger may be alive, however old it is, and is removed by the leader.
     pub record_days: u32,
     /// Further tags.
     pub tags: Tags,
@@ -93,7 +92,7 @@ impl BucketSpec {
         };
         vec![
             expire("onspot-cache", "cache/", self.cache_days),
-            expire("onspot-records", "run/", self.record_days),
+            expire("onspot-records", "run/done/", self.record_days),
             ExpiryRule {
                 id: "onspot-uploads".to_owned(),
                 prefix: String::new(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use onspot_runner::Liveness;
 use onspot_runner::imds::{IMDS_URL, Imds};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -68,10 +69,11 @@ impl Instance {
     }
 
     /// Does the work until it ends or the process is told to, and meanwhile ships logs and tells
-    /// systemd that all is well.
+    /// systemd that all `loops` go round.
     pub(crate) async fn serve<W>(
         &self,
         logs: Logs<'_>,
+        loops: &Liveness,
         work: impl FnOnce(CancellationToken) -> W,
     ) -> Result<(), Failure>
     where
@@ -84,7 +86,7 @@ impl Instance {
         notifier.ready();
         let done = tokio::select! {
             done = work(shutdown) => done,
-            never = notifier.keep_alive() => match never {},
+            never = notifier.keep_alive(loops) => match never {},
         };
         notifier.stopping();
         if let Err(failure) = &done {

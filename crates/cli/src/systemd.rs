@@ -6,6 +6,12 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use onspot_runner::Liveness;
+
+/// A loop that did not go round for so long is stuck: no single step of any takes half of it,
+/// whatever does not answer.
+const STUCK_AFTER: Duration = Duration::from_secs(90);
+
 /// The line to systemd; where there is none, telling does nothing.
 #[derive(Debug)]
 pub(crate) struct Notifier {
@@ -39,15 +45,29 @@ impl Notifier {
         self.tell("STOPPING=1");
     }
 
-    /// Tells systemd that the process lives, twice in each interval that its watchdog allows.
-    pub(crate) async fn keep_alive(&self) -> Infallible {
-        let Some(interval) = watchdog_interval() else {
-            return std::future::pending().await;
-        };
-        let mut ticks = tokio::time::interval(interval / 2);
+    /// Tells systemd that the process lives, twice in each interval that its watchdog allows, as
+    /// long as all of its loops go round. Of one that is stuck systemd hears nothing more, and
+    /// starts it anew.
+    pub(crate) async fn keep_alive(&self, loops: &Liveness) -> Infallible {
+        match watchdog_interval() {
+            Some(interval) => self.keep_alive_every(interval / 2, loops).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn keep_alive_every(&self, pause: Duration, loops: &Liveness) -> Infallible {
+        let mut ticks = tokio::time::interval(pause);
         loop {
             ticks.tick().await;
-            self.tell("WATCHDOG=1");
+            let stuck = loops.stuck(STUCK_AFTER);
+            if stuck.is_empty() {
+                self.tell("WATCHDOG=1");
+            } else {
+                tracing::error!(
+                    ?stuck,
+                    "a loop is stuck: systemd is to start this process anew"
+                );
+            }
         }
     }
 
@@ -110,6 +130,45 @@ mod tests {
         notifier.stopping();
         let length = listener.recv(&mut text).unwrap();
         assert_eq!(&text[..length], b"STOPPING=1");
+    }
+
+    /// The lines that are there now.
+    fn heard(listener: &UnixDatagram) -> usize {
+        let mut text = [0; 16];
+        let lines = std::iter::from_fn(|| listener.recv(&mut text).ok());
+        lines.count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_hangs_is_not_kept_alive() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let notifier = Notifier {
+            socket: connect(path.to_str().unwrap()).ok(),
+        };
+        let loops = Liveness::new();
+        let beat = loops.watch("a loop");
+        let story = async {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                beat.now();
+            }
+            assert!(heard(&listener) >= 9, "it goes round");
+            // From here on it hangs.
+            tokio::time::sleep(STUCK_AFTER).await;
+            heard(&listener);
+            tokio::time::sleep(STUCK_AFTER).await;
+            assert_eq!(heard(&listener), 0);
+            beat.now();
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            assert!(heard(&listener) > 0);
+        };
+        tokio::select! {
+            () = story => {}
+            never = notifier.keep_alive_every(Duration::from_secs(30), &loops) => match never {},
+        }
     }
 
     #[test]

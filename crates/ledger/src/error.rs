@@ -26,6 +26,12 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Others wrote the object at the same moment, each time that it was tried.
+    #[error("cannot write {key}: others write it at the same moment")]
+    Conflict {
+        /// The object.
+        key: String,
+    },
     /// The store refuses these credentials.
     #[error("not allowed to {operation} {key}")]
     Denied {
@@ -55,6 +61,7 @@ impl Error {
             Self::Timeout { .. } | Self::Unavailable { .. } => {
                 Some("check that the bucket's region and endpoint can be reached".to_owned())
             }
+            Self::Conflict { .. } => None,
             Self::Denied { .. } => Some(
                 "the role needs s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket \
                  below run/"

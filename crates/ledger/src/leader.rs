@@ -29,6 +29,9 @@ pub struct Leader {
     /// does.
     #[serde(default)]
     pub launches: BTreeMap<RunnerName, String>,
+    /// The objects that the leader can't read or write and has set aside, and why.
+    #[serde(default)]
+    pub aside: BTreeMap<String, String>,
 }
 
 /// How a `[[runners]]` stands with its GitLab.
@@ -51,6 +54,7 @@ impl Leader {
             version: version.to_owned(),
             runners: BTreeMap::new(),
             launches: BTreeMap::new(),
+            aside: BTreeMap::new(),
         }
     }
 
@@ -65,6 +69,7 @@ impl Leader {
             version: version.to_owned(),
             runners: self.runners.clone(),
             launches: BTreeMap::new(),
+            aside: BTreeMap::new(),
         }
     }
 

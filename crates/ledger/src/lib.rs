@@ -20,7 +20,7 @@ pub use ids::{BootId, JobKey, ManagerId, RunnerName, WorkerId};
 pub use key::Key;
 pub use leader::{Greeting, Leader, Watched};
 pub use memory::MemoryLedger;
-pub use object::{Object, Stored, create, delete, read, replace};
+pub use object::{Object, Stored, create, delete, establish, read, replace};
 pub use order::{Ask, Order, OrderEntry};
 pub use overview::{Overview, overview};
 pub use payload::{JobPayload, WorkPayload};

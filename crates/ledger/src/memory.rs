@@ -82,7 +82,7 @@ mod tests {
     fn written(put: Put) -> ETag {
         match put {
             Put::Written(etag) => etag,
-            Put::Refused => panic!("refused"),
+            Put::Refused | Put::Conflict => panic!("refused"),
         }
     }
 

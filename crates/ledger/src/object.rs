@@ -1,11 +1,18 @@
 //! Typed objects over a store: reading, creating, replacing.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::key::Key;
 use crate::store::{Condition, ETag, Ledger, Put};
+
+/// How often a write is tried that meets others at the same moment.
+const TRIES: u32 = 5;
+/// The first wait after such a meeting; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
 
 /// An object that is rewritten. Its counter grows with every write, so that no two contents of
 /// one object are ever equal and a stale writer's condition always fails.
@@ -41,13 +48,27 @@ pub async fn read<T: DeserializeOwned>(
     Ok(Some(Stored { value, etag }))
 }
 
-/// Writes an object that must not exist yet. `None` means that it was refused.
+/// Writes an object that must not exist yet. `None` means that it was refused: something stood
+/// there, one's own write perhaps. What stands now, only a look can tell ([`establish`]).
 pub async fn create<T: Serialize>(
     ledger: &dyn Ledger,
     key: &Key<T>,
     value: T,
 ) -> Result<Option<Stored<T>>, Error> {
     put(ledger, key, value, Condition::Absent).await
+}
+
+/// Creates an object, unless one is there: a refusal is followed by a look. What stands then, or
+/// `None` if it was gone again at that look.
+pub async fn establish<T: Serialize + DeserializeOwned>(
+    ledger: &dyn Ledger,
+    key: &Key<T>,
+    value: T,
+) -> Result<Option<Stored<T>>, Error> {
+    match create(ledger, key, value).await? {
+        Some(stored) => Ok(Some(stored)),
+        None => read(ledger, key).await,
+    }
 }
 
 /// Writes an object in the place of what was read, with the next counter.
@@ -77,8 +98,18 @@ async fn put<T: Serialize>(
         key: key.to_string(),
         source,
     })?;
-    match ledger.put_if(key.as_str(), body, condition).await? {
-        Put::Written(etag) => Ok(Some(Stored { value, etag })),
-        Put::Refused => Ok(None),
+    let mut wait = FIRST_WAIT;
+    for _ in 0..TRIES {
+        let put = ledger.put_if(key.as_str(), body.clone(), condition.clone());
+        match put.await? {
+            Put::Written(etag) => return Ok(Some(Stored { value, etag })),
+            Put::Refused => return Ok(None),
+            Put::Conflict => {}
+        }
+        tokio::time::sleep(wait).await;
+        wait *= 2;
     }
+    Err(Error::Conflict {
+        key: key.to_string(),
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt as _, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -10,7 +11,7 @@ use crate::ids::WorkerId;
 use crate::key::{JOBS, Key, ORDERS, PAST, STATES};
 use crate::object::{Stored, read};
 use crate::store::Ledger;
-use crate::{Leader, Order, PastJob, Record, State};
+use crate::{Leader, Order, Record, State};
 
 /// What is where. The parts are read one after the other, so they may be some milliseconds apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -25,55 +26,124 @@ pub struct Overview {
     pub states: BTreeMap<WorkerId, State>,
     /// The jobs of the last day that are over, by `<runner>/<id>`.
     pub past: BTreeMap<String, Record>,
+    /// The objects that can't be read or written, here or by the leader, and why. They are set
+    /// aside, and everything else goes on.
+    pub aside: BTreeMap<String, String>,
 }
 
-/// Reads everything but payloads. Nothing is written.
+/// How many objects are read at once.
+const AT_ONCE: usize = 32;
+
+/// Reads everything but payloads. Nothing is written. An object that can't be read hides no other.
 pub async fn overview(ledger: &dyn Ledger) -> Result<Overview, Error> {
-    let mut found = Overview {
-        leader: read(ledger, &Key::leader())
-            .await?
-            .map(|stored| stored.value),
-        ..Overview::default()
-    };
-    for worker in keys(ledger, ORDERS, Key::worker_of_order).await? {
-        if let Some(order) = value(ledger, &Key::order(&worker)).await? {
-            found.orders.insert(worker, order);
+    let mut aside = BTreeMap::new();
+    let leader = one(
+        &mut aside,
+        &Key::leader(),
+        read(ledger, &Key::leader()).await,
+    );
+    let orders = all(ledger, ORDERS, Key::worker_of_order, Key::order, &mut aside).await?;
+    let records = all(ledger, JOBS, Key::job_of_record, Key::record, &mut aside).await?;
+    let states = all(ledger, STATES, Key::worker_of_state, Key::state, &mut aside).await?;
+    let past = all(ledger, PAST, Key::job_of_past, Key::past, &mut aside).await?;
+    if let Some(leader) = &leader {
+        for (key, why) in &leader.aside {
+            aside.entry(key.clone()).or_insert_with(|| why.clone());
         }
     }
-    for job in keys(ledger, JOBS, Key::job_of_record).await? {
-        if let Some(record) = value(ledger, &Key::record(&job)).await? {
-            found.records.insert(job.to_string(), record);
-        }
-    }
-    for worker in keys(ledger, STATES, Key::worker_of_state).await? {
-        // A worker writes its own: one that writes nonsense must not hide all the others.
-        match value(ledger, &Key::state(&worker)).await {
-            Ok(Some(state)) => drop(found.states.insert(worker, state)),
-            Ok(None) | Err(Error::Malformed { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    for job in keys(ledger, PAST, Key::job_of_past).await? {
-        if let Some(PastJob { job, record }) = value(ledger, &Key::past(&job)).await? {
-            found.past.insert(job.to_string(), record);
-        }
+    Ok(Overview {
+        leader,
+        orders: orders.into_iter().collect(),
+        records: records
+            .into_iter()
+            .map(|(job, record)| (job.to_string(), record))
+            .collect(),
+        states: states.into_iter().collect(),
+        past: past
+            .into_iter()
+            .map(|(_, past)| (past.job.to_string(), past.record))
+            .collect(),
+        aside,
+    })
+}
+
+/// All objects below a prefix that can be read, by what they are named after.
+async fn all<T: DeserializeOwned, N>(
+    ledger: &dyn Ledger,
+    prefix: &str,
+    name: fn(&str) -> Option<N>,
+    key: fn(&N) -> Key<T>,
+    aside: &mut BTreeMap<String, String>,
+) -> Result<Vec<(N, T)>, Error> {
+    let listed = ledger.list(prefix).await?;
+    let names = listed.iter().filter_map(|object| name(&object.key));
+    let reads = names.map(|name| async move {
+        let key = key(&name);
+        let found = read(ledger, &key).await;
+        (name, key, found)
+    });
+    let reads: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;
+    let mut found = Vec::with_capacity(reads.len());
+    for (name, key, answer) in reads {
+        found.extend(one(aside, &key, answer).map(|value| (name, value)));
     }
     Ok(found)
 }
 
-async fn keys<K>(
-    ledger: &dyn Ledger,
-    prefix: &str,
-    name: impl Fn(&str) -> Option<K>,
-) -> Result<Vec<K>, Error> {
-    Ok(ledger
-        .list(prefix)
-        .await?
-        .iter()
-        .filter_map(|listed| name(&listed.key))
-        .collect())
+/// What was read; if it could not be, why is noted.
+fn one<T>(
+    aside: &mut BTreeMap<String, String>,
+    key: &Key<T>,
+    answer: Result<Option<Stored<T>>, Error>,
+) -> Option<T> {
+    match answer {
+        Ok(found) => found.map(|stored| stored.value),
+        Err(error) => {
+            aside.insert(key.to_string(), reason(&error));
+            None
+        }
+    }
 }
 
-async fn value<T: DeserializeOwned>(ledger: &dyn Ledger, key: &Key<T>) -> Result<Option<T>, Error> {
-    Ok(read(ledger, key).await?.map(|Stored { value, .. }| value))
+/// An error with its innermost cause.
+fn reason(error: &Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    match std::error::Error::source(error) {
+        Some(_) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Condition, MemoryLedger, RunnerName, create};
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_named_and_hides_nothing_else() {
+        let ledger = MemoryLedger::new();
+        let worker = WorkerId::of("AROA", "i-1");
+        let order = Order::empty(&RunnerName::new("r"));
+        create(&ledger, &Key::order(&worker), order).await.unwrap();
+        let spoilt = ["order/AROA:i-2", "job/r/7", "state/AROA:i-2", "done/r/6"];
+        for key in spoilt {
+            let put = ledger.put_if(key, b"{}".to_vec(), Condition::Absent);
+            put.await.unwrap();
+        }
+        let found = overview(&ledger).await.unwrap();
+        assert!(found.orders.contains_key(&worker));
+        let aside: Vec<&str> = found.aside.keys().map(String::as_str).collect();
+        assert_eq!(
+            aside,
+            ["done/r/6", "job/r/7", "order/AROA:i-2", "state/AROA:i-2"]
+        );
+        assert!(
+            found.aside["job/r/7"].contains("missing field"),
+            "{:?}",
+            found.aside
+        );
+    }
 }

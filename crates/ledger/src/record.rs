@@ -27,6 +27,9 @@ pub struct Record {
     pub phase: Phase,
     /// Where the trace ended when its writer handed it over; unknown after a crash.
     pub trace: Option<TraceMark>,
+    /// The attempt before which the trace says already what became of the last one.
+    #[serde(default)]
+    pub loss_told: u32,
     /// What happened so far, oldest first.
     pub history: Vec<Entry>,
 }
@@ -222,6 +225,7 @@ impl Record {
             attempt: 1,
             phase: Phase::Waiting,
             trace: None,
+            loss_told: 0,
             history: vec![Entry {
                 at: received_at,
                 event: Event::Received,
@@ -351,6 +355,21 @@ impl Record {
             } => Some((worker, *attempt, why.as_str())),
             _ => None,
         })
+    }
+
+    /// What became of the attempt before this one, if a trace is still to say so.
+    pub fn untold_loss(&self) -> Option<&str> {
+        let (_, lost, why) = self.losses().last()?;
+        (lost + 1 == self.attempt && self.loss_told < self.attempt).then_some(why)
+    }
+
+    /// Notes that the trace says it from now on, or never: at most once, as the worker of the
+    /// next attempt tells all losses anyway.
+    pub fn with_loss_told(&self) -> Self {
+        Self {
+            loss_told: self.attempt,
+            ..self.clone()
+        }
     }
 
     /// When the current attempt was given to its worker.

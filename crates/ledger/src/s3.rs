@@ -52,7 +52,7 @@ impl Ledger for S3Ledger {
                 .await;
             let found = match sent {
                 Ok(found) => found,
-                Err(error) if status(&error) == Some(404) => return Ok(None),
+                Err(error) if is_absent(&error) => return Ok(None),
                 Err(error) => return Err(failed("read", key, error)),
             };
             let etag = ETag::new(found.e_tag.unwrap_or_default());
@@ -79,19 +79,17 @@ impl Ledger for S3Ledger {
                 .key(self.full(key))
                 .content_type("application/json")
                 .body(ByteStream::from(body));
-            let put = match condition {
-                Condition::Absent => put.if_none_match("*"),
-                Condition::Matches(etag) => put.if_match(etag.as_str()),
+            let (put, replaces) = match condition {
+                Condition::Absent => (put.if_none_match("*"), false),
+                Condition::Matches(etag) => (put.if_match(etag.as_str()), true),
             };
             match put.send().await {
                 Ok(written) => Ok(Put::Written(ETag::new(written.e_tag.unwrap_or_default()))),
-                // 404: what was to be replaced is gone. 409: somebody writes at this moment.
-                Err(error) if matches!(status(&error), Some(404 | 409 | 412)) => {
-                    if error.code() == Some("NoSuchBucket") {
-                        return Err(failed("write", key, error));
-                    }
-                    Ok(Put::Refused)
-                }
+                Err(error) if status(&error) == Some(412) => Ok(Put::Refused),
+                // `ConditionalRequestConflict`, or `OperationAborted` for one on the bucket.
+                Err(error) if status(&error) == Some(409) => Ok(Put::Conflict),
+                // What was to be replaced is gone.
+                Err(error) if replaces && is_absent(&error) => Ok(Put::Refused),
                 Err(error) => Err(failed("write", key, error)),
             }
         };
@@ -164,6 +162,11 @@ fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
         .map(|response| response.status().as_u16())
 }
 
+/// Whether the object is not there; that the bucket is not is another matter.
+fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    status(error) == Some(404) && error.code() != Some("NoSuchBucket")
+}
+
 fn failed<E>(operation: &'static str, key: &str, error: SdkError<E, HttpResponse>) -> Error
 where
     E: std::error::Error + Send + Sync + 'static,
@@ -192,6 +195,7 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     use super::*;
+    use crate::{Key, Order, RunnerName, WorkerId};
 
     fn ledger_at(server: &MockServer) -> S3Ledger {
         let config = aws_sdk_s3::Config::builder()
@@ -233,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_condition_that_does_not_hold_is_a_refusal_and_not_an_error() {
-        for code in [404, 409, 412] {
+        for code in [404, 412] {
             let condition = Condition::Matches(ETag::new("\"1\""));
             assert_eq!(
                 put_answered(code, condition).await.unwrap(),
@@ -241,6 +245,66 @@ mod tests {
                 "{code}"
             );
         }
+        let put = put_answered(412, Condition::Absent).await.unwrap();
+        assert_eq!(put, Put::Refused);
+        // There is nothing to be replaced, so this is about something else.
+        let error = put_answered(404, Condition::Absent).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_meeting_with_another_writer_is_not_taken_for_a_refusal() {
+        for condition in [Condition::Absent, Condition::Matches(ETag::new("\"1\""))] {
+            let put = put_answered(409, condition).await.unwrap();
+            assert_eq!(put, Put::Conflict);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_create_that_meets_another_writer_is_tried_again_until_it_stands() {
+        let server = MockServer::start().await;
+        let conflict = "<Error><Code>ConditionalRequestConflict</Code></Error>";
+        Mock::given(method("PUT"))
+            .respond_with(ResponseTemplate::new(409).set_body_string(conflict))
+            .up_to_n_times(2)
+            .expect(2)
+            .mount(&server)
+            .await;
+        Mock::given(method("PUT"))
+            .and(header("if-none-match", "*"))
+            .respond_with(ResponseTemplate::new(200).insert_header("etag", "\"2\""))
+            .expect(1)
+            .mount(&server)
+            .await;
+        let order = Order::empty(&RunnerName::new("r"));
+        let key = Key::order(&WorkerId::of("AROA", "i-1"));
+        let stored = crate::create(&ledger_at(&server), &key, order).await;
+        assert_eq!(stored.unwrap().unwrap().etag, ETag::new("\"2\""));
+    }
+
+    #[tokio::test]
+    async fn a_write_that_meets_others_every_time_is_an_error_and_no_refusal() {
+        let server = MockServer::start().await;
+        Mock::given(method("PUT"))
+            .respond_with(ResponseTemplate::new(409))
+            .mount(&server)
+            .await;
+        let order = Order::empty(&RunnerName::new("r"));
+        let key = Key::order(&WorkerId::of("AROA", "i-1"));
+        let error = crate::create(&ledger_at(&server), &key, order).await;
+        assert!(matches!(error, Err(Error::Conflict { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_is_gone_is_not_an_object_that_is_absent() {
+        let server = MockServer::start().await;
+        let gone = "<Error><Code>NoSuchBucket</Code></Error>";
+        Mock::given(method("GET"))
+            .respond_with(ResponseTemplate::new(404).set_body_string(gone))
+            .mount(&server)
+            .await;
+        let error = ledger_at(&server).get("leader").await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     }
 
     #[tokio::test]

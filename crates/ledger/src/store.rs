@@ -50,9 +50,12 @@ pub enum Condition {
 pub enum Put {
     /// It was applied; this is the new version.
     Written(ETag),
-    /// The condition did not hold (412), or somebody wrote at the same time (409), or what was to
-    /// be replaced is gone (404). After retries by an SDK it may even be one's own write.
+    /// The condition did not hold (412), or what was to be replaced is gone (404). After retries
+    /// by an SDK it may even be one's own write: look.
     Refused,
+    /// Somebody wrote at the same moment, and the store did not look at the condition at all
+    /// (409). It says nothing about what stands: try again.
+    Conflict,
 }
 
 /// An object's name and version in a listing.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::coordinator::GitLabJobs;
 use crate::imds::Imds;
+use crate::liveness::Liveness;
 use crate::settings::WorkerSettings;
 use crate::setup::{SetupError, client_on, docker_settings, log_limit};
 use crate::worker::{CachePlace, WorkEnd, WorkerContext, watch_for_interruption, work};
@@ -32,6 +33,8 @@ pub struct InstanceContext {
     pub s3: aws_sdk_s3::Client,
     /// The instance's metadata.
     pub imds: Imds,
+    /// Hears from the loops that they go round.
+    pub liveness: Liveness,
     /// The binary that runs in the helper container: this one.
     pub helper_binary: PathBuf,
 }
@@ -73,6 +76,7 @@ pub async fn run_worker(
         cache,
         lease_file: Some(settings.lease_file),
         interruption,
+        liveness: context.liveness,
         milestones,
         ends_itself: true,
         timing: settings.timing,

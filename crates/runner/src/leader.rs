@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onspot_fleet::Policy;
-use onspot_ledger::{Ledger, ManagerId, RunnerName};
+use onspot_ledger::{Greeting, Ledger, ManagerId, RunnerName};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::capacity::Capacity;
 use crate::clock::Clock;
 use crate::coordinator::{Coordinator, JobSource};
+use crate::liveness::{Beat, Liveness};
 use crate::settings::Timing;
 
 mod chores;
@@ -21,9 +23,13 @@ mod election;
 mod fleet;
 mod greet;
 mod memory;
+mod pace;
+mod payload;
 mod permits;
 mod poll;
 mod progress;
+mod receive;
+mod refused;
 mod round;
 mod settle;
 mod snapshot;
@@ -39,11 +45,21 @@ pub use settle::{Coordinators, Settled, Settling, Untold};
 use election::{Election, Lead, News};
 use fleet::Fleet;
 use greet::Greeter;
+use payload::Payloads;
 use permits::Permits;
-use round::Rounds;
+use poll::Intake;
+use round::{Rounds, Tell};
 
 /// How long a manager that ends waits for what it has received to be written down.
 const LAST_WRITES: Duration = Duration::from_secs(10);
+/// How long a manager whose rounds have died leaves the lead alone; it doubles with every time
+/// that follows soon, up to [`LONGEST_REST`].
+const FIRST_REST: Duration = Duration::from_secs(30);
+/// The longest that it leaves the lead alone.
+const LONGEST_REST: Duration = Duration::from_mins(10);
+
+/// What the rounds are called where their liveness is watched.
+const ROUNDS: &str = "the rounds";
 
 /// What a manager works with.
 pub struct LeaderContext {
@@ -61,6 +77,11 @@ pub struct LeaderContext {
     pub concurrent: u32,
     /// Between two requests for a job, when GitLab does not hold them back itself.
     pub check_interval: Duration,
+    /// Hears from the loops that they go round.
+    pub liveness: Liveness,
+    /// How long a manager that is to end keeps the lead while GitLab still holds a request of its:
+    /// it may be answered with a job at any moment.
+    pub last_answer: Duration,
     /// The `[[runners]]`.
     pub runners: BTreeMap<RunnerName, Seat>,
 }
@@ -83,60 +104,168 @@ pub struct Seat {
     pub short_token: String,
 }
 
-/// Leads whenever it can, until `shutdown`; then steps down at once. Running jobs are not
-/// touched: they are their workers' business.
+/// Leads whenever it can, until `shutdown`. Then it asks for no more jobs, keeps the lead until
+/// GitLab has answered what is asked already, and steps down. Running jobs are not touched: they
+/// are their workers' business.
 pub async fn lead(context: Arc<LeaderContext>, shutdown: CancellationToken) {
-    let wake = Arc::new(Notify::new());
     let greeter = Greeter::start(&context, &shutdown);
-    let mut election = Election::new(
+    let election = Election::new(
         context.me.clone(),
         &context.version,
         context.clock.clone(),
         context.timing.clone(),
     );
-    let mut ticks = tokio::time::interval(context.timing.leader_renewal());
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let intake = TaskTracker::new();
-    let mut office: Option<Office> = None;
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => break,
-            _ = ticks.tick() => {}
-            () = greeter.changed() => {}
-            // Who renews the lead and does nothing with it keeps the others from it.
-            () = died(&mut office) => {
-                tracing::error!(manager = %context.me, "the rounds have died: stepping down");
-                office = None;
-                election.release(&*context.ledger).await;
-                continue;
+    let mut manager = Manager {
+        election,
+        office: None,
+        requests: TaskTracker::new(),
+        rest: Rest::default(),
+        leaves: None,
+        beat: context.liveness.watch("the manager's loop"),
+        context,
+    };
+    manager.manage(&greeter, &shutdown).await;
+    manager.step_down().await;
+}
+
+/// One manager: a candidate, a leader, and one that leaves.
+struct Manager {
+    context: Arc<LeaderContext>,
+    election: Election,
+    office: Option<Office>,
+    /// The requests for jobs that are on their way, of all terms.
+    requests: TaskTracker,
+    rest: Rest,
+    /// Since it was asked to end: until when it waits for GitLab's last answers.
+    leaves: Option<Instant>,
+    beat: Beat,
+}
+
+impl Manager {
+    async fn manage(&mut self, greeter: &Greeter, shutdown: &CancellationToken) {
+        let mut ticks = tokio::time::interval(self.context.timing.leader_renewal());
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let leaves = self.leaves;
+            self.beat.now();
+            tokio::select! {
+                () = shutdown.cancelled(), if leaves.is_none() => {
+                    self.ask_no_more();
+                    continue;
+                }
+                () = self.requests.wait(), if leaves.is_some() => return,
+                () = until(leaves) => {
+                    tracing::warn!("GitLab still holds a request for a job");
+                    return;
+                }
+                _ = ticks.tick() => {}
+                () = greeter.changed() => {}
+                // Who renews the lead and does nothing with it keeps the others from it.
+                () = died(&mut self.office) => {
+                    self.rounds_have_died().await;
+                    continue;
+                }
             }
+            self.stand(greeter.greetings()).await;
         }
-        let obstacles = office
-            .as_ref()
-            .map(|office| office.obstacles.borrow().clone());
+    }
+
+    /// Keeps the lead or tries to take it, and opens or closes the office accordingly.
+    async fn stand(&mut self, greetings: BTreeMap<RunnerName, Greeting>) {
+        let steady = self.context.clock.steady();
+        let candidate = self.leaves.is_none() && !self.rest.is_on(steady);
+        if self.office.is_none() && !candidate {
+            return;
+        }
+        let office = self.office.as_ref();
+        let aside = office.map(|office| office.aside.borrow().clone());
+        let obstacles = office.map(|office| office.obstacles.borrow().clone());
         let news = News {
-            greetings: greeter.greetings(),
+            greetings,
             launches: obstacles.unwrap_or_default(),
+            aside: aside.unwrap_or_default(),
         };
-        match election.step(&*context.ledger, &news).await {
-            Lead::Mine if office.is_none() => {
-                let term = election.term().unwrap_or_default();
-                office = Some(Office::open(&context, term, Arc::clone(&wake), &intake));
+        let lead = self.election.step(&*self.context.ledger, &news).await;
+        match lead {
+            Lead::Mine if self.office.is_none() => {
+                let term = self.election.term().unwrap_or_default();
+                self.office = Some(Office::open(&self.context, term, &self.requests));
+                self.rest.begins_work(self.context.clock.steady());
             }
-            Lead::Others if office.is_some() => office = None,
+            Lead::Others if self.office.is_some() => self.office = None,
             Lead::Mine | Lead::Others => {}
         }
     }
-    // Nothing more is begun before the lead is given away; what is begun does no harm.
-    drop(office);
-    election.release(&*context.ledger).await;
-    // A job that was just received is written down before this process ends.
-    intake.close();
-    if tokio::time::timeout(LAST_WRITES, intake.wait())
-        .await
-        .is_err()
-    {
-        tracing::error!("a received job could not be written down in time");
+
+    /// From here on no job is asked for; everything else goes on.
+    fn ask_no_more(&mut self) {
+        self.leaves = Some(Instant::now() + self.context.last_answer);
+        if let Some(office) = &self.office {
+            office.no_more_jobs.cancel();
+        }
+        self.requests.close();
+    }
+
+    async fn rounds_have_died(&mut self) {
+        let pause = self.rest.begins(self.context.clock.steady());
+        tracing::error!(manager = %self.context.me, ?pause,
+            "the rounds have died: stepping down, and leaving the lead to others for a while");
+        self.context.liveness.forget_dead(ROUNDS);
+        self.office = None;
+        self.election.release(&*self.context.ledger).await;
+    }
+
+    async fn step_down(mut self) {
+        // Nothing more is begun before the lead is given away; what is begun does no harm.
+        self.office = None;
+        self.election.release(&*self.context.ledger).await;
+        // A job that was just received is written down before this process ends.
+        self.requests.close();
+        if tokio::time::timeout(LAST_WRITES, self.requests.wait())
+            .await
+            .is_err()
+        {
+            tracing::error!("a request for a job was not answered, or its job not written down");
+        }
+    }
+}
+
+/// How long a manager whose rounds have died leaves the lead alone: what kills them may be in the
+/// ledger, and would kill them again at once.
+#[derive(Debug, Default)]
+struct Rest {
+    until: Duration,
+    next: Option<Duration>,
+    working_since: Duration,
+}
+
+impl Rest {
+    fn is_on(&self, steady: Duration) -> bool {
+        steady < self.until
+    }
+
+    fn begins_work(&mut self, steady: Duration) {
+        self.working_since = steady;
+    }
+
+    /// The rounds have died; how long the rest is.
+    fn begins(&mut self, steady: Duration) -> Duration {
+        let worked = steady.saturating_sub(self.working_since);
+        let pause = match self.next {
+            Some(next) if worked < LONGEST_REST => next,
+            _ => FIRST_REST,
+        };
+        self.next = Some((pause * 2).min(LONGEST_REST));
+        self.until = steady + pause;
+        pause
+    }
+}
+
+/// Ends at that time; never, without one.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -145,6 +274,9 @@ struct Office {
     stop: CancellationToken,
     /// What keeps each runner from launching workers.
     obstacles: watch::Receiver<BTreeMap<RunnerName, String>>,
+    no_more_jobs: CancellationToken,
+    /// What the rounds have set aside.
+    aside: watch::Receiver<BTreeMap<String, String>>,
     rounds: JoinHandle<()>,
 }
 
@@ -163,13 +295,10 @@ impl Drop for Office {
 }
 
 impl Office {
-    fn open(
-        context: &Arc<LeaderContext>,
-        term: u64,
-        wake: Arc<Notify>,
-        intake: &TaskTracker,
-    ) -> Self {
+    fn open(context: &Arc<LeaderContext>, term: u64, requests: &TaskTracker) -> Self {
         let stop = CancellationToken::new();
+        let no_more_jobs = stop.child_token();
+        let wake = Arc::new(Notify::new());
         let mut fleets = BTreeMap::new();
         for (name, seat) in &context.runners {
             let capacity = Arc::clone(&seat.capacity);
@@ -182,24 +311,34 @@ impl Office {
             tokio::spawn(Arc::clone(&fleet).watch(context.timing.watch, stop.clone()));
             fleets.insert(name.clone(), fleet);
         }
-        let permits = Permits::new();
+        let intake = Intake {
+            permits: Permits::new(),
+            payloads: Payloads::new(Arc::clone(&context.ledger)),
+            wake,
+        };
         for (name, seat) in &context.runners {
             for _ in 0..seat.request_concurrency.max(1) {
-                intake.spawn(poll::poll(
+                requests.spawn(poll::poll(
                     Arc::clone(context),
                     name.clone(),
-                    permits.clone(),
-                    Arc::clone(&wake),
-                    stop.clone(),
+                    intake.clone(),
+                    no_more_jobs.clone(),
                 ));
             }
         }
-        let (tell, obstacles) = watch::channel(BTreeMap::new());
-        let rounds = Rounds::new(Arc::clone(context), term, fleets, permits, wake, tell);
+        let (tell_aside, aside) = watch::channel(BTreeMap::new());
+        let (tell_obstacles, obstacles) = watch::channel(BTreeMap::new());
+        let tell = Tell {
+            obstacles: tell_obstacles,
+            aside: tell_aside,
+        };
+        let rounds = Rounds::new(Arc::clone(context), term, fleets, intake, tell);
         let rounds = tokio::spawn(rounds.run(stop.clone()));
         Self {
             stop,
+            no_more_jobs,
             obstacles,
+            aside,
             rounds,
         }
     }

@@ -6,6 +6,7 @@ pub mod coordinator;
 pub mod imds;
 mod instance;
 pub mod leader;
+mod liveness;
 mod local;
 mod manager;
 pub mod schedule;
@@ -15,6 +16,7 @@ pub mod worker;
 
 pub use clock::Clock;
 pub use instance::{InstanceContext, run_worker};
+pub use liveness::{Beat, Liveness};
 pub use local::{LocalOptions, run_local};
 pub use manager::{ManagerContext, run_manager};
 pub use setup::{SetupError, fleet_spec};

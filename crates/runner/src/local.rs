@@ -21,6 +21,7 @@ use crate::capacity::HostCapacity;
 use crate::clock::Clock;
 use crate::coordinator::{Coordinator, GitLab, GitLabJobs};
 use crate::leader::{LeaderContext, Seat, chain, lead};
+use crate::liveness::Liveness;
 use crate::settings::Timing;
 use crate::setup::{
     SetupError, check_executor, check_interval, client_of, docker_settings, log_limit,
@@ -28,6 +29,9 @@ use crate::setup::{
 };
 use crate::worker::{CachePlace, WorkerContext, work};
 
+/// How long GitLab may still answer a request for a job. A person waits for the end, and a job
+/// that comes now could only be failed.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// How long the last words to GitLab may take.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -40,6 +44,8 @@ pub struct LocalOptions {
     pub buckets: BTreeMap<String, aws_sdk_s3::Client>,
     /// The folder for build folders and caches.
     pub data: PathBuf,
+    /// Hears from the loops that they go round.
+    pub liveness: Liveness,
     /// The binary that runs in the helper container: this one, or one against an older libc.
     pub helper_binary: PathBuf,
 }
@@ -104,6 +110,7 @@ pub async fn run_local(
             cache: cache_of(runner, &options),
             lease_file: None,
             interruption: watch::channel(None).1,
+            liveness: options.liveness.clone(),
             milestones: Vec::new(),
             ends_itself: false,
         });
@@ -116,6 +123,8 @@ pub async fn run_local(
         version: onspot_gitlab::VERSION.to_owned(),
         concurrent: config.concurrent,
         check_interval: check_interval(config.check_interval),
+        liveness: options.liveness,
+        last_answer: LAST_ANSWER,
         runners: seats,
     });
     run_all(leader, workers, shutdown).await

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use onspot_gitlab::{Info, RunnerIdentity, RunnerToken, SystemId};
 use onspot_ledger::{Ledger, ManagerId, RunnerName};
@@ -12,10 +13,14 @@ use crate::capacity::Capacity;
 use crate::clock::Clock;
 use crate::coordinator::{GitLab, GitLabJobs};
 use crate::leader::{LeaderContext, Seat, lead};
+use crate::liveness::Liveness;
 use crate::settings::ManagerSettings;
 use crate::setup::{
     SetupError, check_executor, check_interval, client_of, log_limit, policy_of, strange_options,
 };
+
+/// GitLab holds a request for a job for 50 s, if its owner did not say otherwise.
+const LAST_ANSWER: Duration = Duration::from_secs(55);
 
 /// What a manager is given.
 pub struct ManagerContext {
@@ -32,6 +37,8 @@ pub struct ManagerContext {
     pub capacity: BTreeMap<String, Arc<dyn Capacity>>,
     /// What people call this manager: its instance's id.
     pub name: String,
+    /// Hears from the loops that they go round.
+    pub liveness: Liveness,
     /// The machine that GitLab sees.
     pub system_id: SystemId,
 }
@@ -99,6 +106,8 @@ pub async fn run_manager(
         version: onspot_gitlab::VERSION.to_owned(),
         concurrent: context.config.concurrent,
         check_interval: check_interval(context.config.check_interval),
+        liveness: context.liveness,
+        last_answer: LAST_ANSWER,
         runners,
     };
     tracing::info!(manager = %leader.me, runners = leader.runners.len(), "the manager starts");

@@ -77,7 +77,9 @@ pub async fn work(
     let mut interruption = agent.context.interruption.clone();
     let mut superseded = agent.keeper.superseded();
     let mut lease = agent.keeper.lease();
+    let beat = agent.context.liveness.watch("the agent's loop");
     loop {
+        beat.now();
         let give_up_in = agent.give_up_in().filter(|_| !agent.gave_up);
         tokio::select! {
             () = shutdown.cancelled() => {

@@ -65,3 +65,27 @@ fn other_partitions_have_other_arns() {
         .to_string();
     assert!(china.contains("arn:aws-cn:s3:::onspot-ci-1-cn-north-1/*"));
 }
+
+/// A job may take longer than a day, and its objects are not written meanwhile.
+#[test]
+fn nothing_of_the_ledger_expires_but_what_is_over() {
+    let expires = |key: &str| {
+        let rules = spec().expiry();
+        rules
+            .iter()
+            .any(|rule| rule.expire_days.is_some() && key.starts_with(&rule.prefix))
+    };
+    let alive = [
+        "run/leader",
+        "run/order/AROA:i-1",
+        "run/job/r/7",
+        "run/job/r/7.payload",
+        "run/payload/AROA:i-1/7.1",
+        "run/state/AROA:i-1",
+        "bin/onspot",
+    ];
+    for key in alive {
+        assert!(!expires(key), "{key}");
+    }
+    assert!(expires("run/done/r/7") && expires("cache/r/1/key"));
+}

@@ -8,7 +8,7 @@ use onspot_gitlab::SystemId;
 use onspot_ledger::{DEFAULT_PREFIX, S3Ledger};
 use onspot_runner::capacity::{Capacity, Ec2Capacity};
 use onspot_runner::settings::ManagerSettings;
-use onspot_runner::{ManagerContext, fleet_spec, run_manager};
+use onspot_runner::{Liveness, ManagerContext, fleet_spec, run_manager};
 use onspot_runnerconf::Config;
 use tokio_util::sync::CancellationToken;
 
@@ -29,9 +29,11 @@ pub(crate) async fn manager(args: &Manager) -> Result<(), Failure> {
         role: "manager",
         units: &["onspot-manager.service"],
     };
+    let liveness = Liveness::new();
+    let loops = liveness.clone();
     instance
-        .serve(logs, |shutdown| {
-            manage(&instance, config, settings, shutdown)
+        .serve(logs, &loops, |shutdown| {
+            manage(&instance, config, settings, liveness, shutdown)
         })
         .await
 }
@@ -40,6 +42,7 @@ async fn manage(
     instance: &Instance,
     config: Config,
     settings: ManagerSettings,
+    liveness: Liveness,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     let ssm = aws_sdk_ssm::Client::new(&instance.aws);
@@ -61,6 +64,7 @@ async fn manage(
         tokens,
         ledger,
         capacity,
+        liveness,
         name: instance.id.clone(),
         system_id: SystemId::of_this_host(),
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use onspot_runner::LocalOptions;
+use onspot_runner::{Liveness, LocalOptions};
 use onspot_runnerconf::{Config, ExecutorKind, lint};
 
 use crate::cli::Run;
@@ -14,9 +14,11 @@ use crate::{logging, signals, systemd, tokens};
 pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
     let config = usable(Config::load(&args.config)?);
     let tokens = tokens::of(&config, None).await?;
+    let loops = Liveness::new();
     let options = LocalOptions {
         tokens,
         buckets: buckets(&config).await,
+        liveness: loops.clone(),
         data: data(args)?,
         helper_binary: this_binary()?,
     };
@@ -25,7 +27,7 @@ pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
     notifier.ready();
     let ran = tokio::select! {
         ran = onspot_runner::run_local(&config, options, shutdown.clone()) => ran,
-        never = notifier.keep_alive() => match never {},
+        never = notifier.keep_alive(&loops) => match never {},
     };
     notifier.stopping();
     ran.map_err(Failure::from)

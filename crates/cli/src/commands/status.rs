@@ -70,6 +70,14 @@ fn text(status: &Status, now: Timestamp) -> String {
             heads,
             &past(&ledger.past, now),
         );
+        if !ledger.aside.is_empty() {
+            let aside = ledger.aside.iter();
+            let rows: Vec<_> = aside
+                .map(|(key, why)| [format!("run/{key}"), why.clone()])
+                .collect();
+            let title = "set aside, as it can't be read or written (the others go on)";
+            section(&mut text, title, ["object", "why"], &rows);
+        }
     }
     text
 }

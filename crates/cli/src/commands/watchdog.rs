@@ -1,7 +1,7 @@
 //! `onspot watchdog`: kills a worker's jobs when its lease has ended, whatever became of the agent.
 
-use onspot_runner::Clock;
 use onspot_runner::settings::WorkerSettings;
+use onspot_runner::{Clock, Liveness};
 
 use crate::cli::Watchdog;
 use crate::failure::Failure;
@@ -15,9 +15,10 @@ pub(crate) async fn watchdog(args: &Watchdog) -> Result<(), Failure> {
     notifier.ready();
     let kill = || async { onspot_executor::kill_all().await.map(drop) };
     let clock = Clock::system();
+    let loops = Liveness::new();
     tokio::select! {
-        () = onspot_runner::watchdog(&settings.lease_file, &clock, kill, shutdown) => {}
-        never = notifier.keep_alive() => match never {},
+        () = onspot_runner::watchdog(&settings.lease_file, &clock, kill, &loops, shutdown) => {}
+        never = notifier.keep_alive(&loops) => match never {},
     }
     notifier.stopping();
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use onspot_ledger::{DEFAULT_PREFIX, S3Ledger};
 use onspot_runner::settings::WorkerSettings;
-use onspot_runner::{InstanceContext, Retirement, WorkEnd, run_worker};
+use onspot_runner::{InstanceContext, Liveness, Retirement, WorkEnd, run_worker};
 use tokio_util::sync::CancellationToken;
 
 use super::run::this_binary;
@@ -24,7 +24,9 @@ pub(crate) async fn worker(args: &Worker) -> Result<(), Failure> {
         units,
     };
     let s3 = onspot_stack::s3(&instance.aws);
+    let liveness = Liveness::new();
     let context = InstanceContext {
+        liveness: liveness.clone(),
         ledger: Arc::new(S3Ledger::new(s3.clone(), &settings.bucket, DEFAULT_PREFIX)),
         settings,
         s3,
@@ -37,7 +39,7 @@ pub(crate) async fn worker(args: &Worker) -> Result<(), Failure> {
             WorkEnd::Retired(why) => end_machine(why, &shutdown).await,
         }
     };
-    instance.serve(logs, work).await
+    instance.serve(logs, &liveness, work).await
 }
 
 /// Turns the machine off, which for EC2 is the end of the instance: launch templates say so, and

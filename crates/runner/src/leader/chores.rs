@@ -4,34 +4,162 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use onspot_ledger::key::PAST;
+use onspot_gitlab::AssignedJob;
+use onspot_ledger::key::{PAST, PAYLOADS};
 use onspot_ledger::{
-    JobKey, Key, PastJob, Phase, Record, RunnerName, Verdict, WorkerId, create, delete,
+    ETag, Error, JobKey, JobLabel, Key, PastJob, Phase, Record, Restart, RunnerName, Stored,
+    Verdict, WorkerId, delete, establish, replace,
 };
 
+use super::receive::{DEFAULT_TIMEOUT, timeout_of};
 use super::round::{Broken, Rounds, Turn};
 use super::snapshot::work_of;
 
 /// After so much silence a worker of a runner that is not configured any more is forgotten.
 const FORGET_STRANGERS: Duration = Duration::from_hours(1);
 
+/// A record that can't be read is looked at closer after so long.
+const LOOK_AT_UNREADABLE: Duration = Duration::from_hours(1);
+
 impl Rounds {
-    /// Releases, then removes: record *done* → order released → record deleted.
+    /// Releases, then removes: record *done* → order released → record deleted. Each worker and
+    /// each job by itself: what fails is begun again in the next round.
     pub(super) async fn tidy(&mut self, turn: &mut Turn) -> Result<(), Broken> {
-        self.release_orders(turn).await?;
-        self.remove_done(turn).await?;
-        self.remove_gone_workers(turn).await?;
+        let workers: Vec<WorkerId> = turn.snapshot.orders.keys().cloned().collect();
+        for worker in workers {
+            let released = self.release_order(turn, &worker).await;
+            turn.served(&worker, released)?;
+        }
+        for (job, record) in Self::done_and_released(turn) {
+            let removed = self.remove_done(turn, &job, record).await;
+            turn.judged(&job, removed)?;
+        }
+        self.evict_the_unreadable(turn);
+        for worker in self.gone_workers(turn) {
+            let removed = self.remove_gone_worker(turn, &worker).await;
+            turn.served(&worker, removed)?;
+        }
         let steady = self.context.clock.steady();
         for job in self.memory.orphans(steady) {
-            tracing::warn!(job = job.id, runner = %job.runner, "removing an orphaned payload");
-            delete(&*self.context.ledger, &Key::job_payload(&job)).await?;
+            let ended = self.end_orphan(turn, &job).await;
+            turn.cleared(Key::job_payload(&job).as_str(), ended)?;
         }
-        self.remove_past(steady).await
+        self.remove_leftovers(turn, steady).await?;
+        self.remove_past(turn, steady).await
+    }
+
+    /// A payload whose record never came: who received the job has died before it was written.
+    /// Nobody works on it, so it is ended; who received it may still be about to write the
+    /// record, and then exactly one of the two is applied.
+    async fn end_orphan(&self, turn: &Turn, job: &JobKey) -> Result<(), Broken> {
+        let ledger = &*self.context.ledger;
+        let payload = Key::job_payload(job);
+        // Of a job that is over: a late write has brought its payload back.
+        let over = ledger.get(Key::past(job).as_str()).await?.is_some();
+        if over || self.seat(&job.runner).is_none() {
+            tracing::warn!(job = job.id, runner = %job.runner, "removing an orphaned payload");
+            return Ok(delete(ledger, &payload).await?);
+        }
+        tracing::error!(job = job.id, runner = %job.runner, "its record never came: ending it");
+        let why = "the manager that received it was lost before it had written it down";
+        let record = ended_unseen(turn.now, why)?;
+        establish(ledger, &Key::record(job), record).await?;
+        Ok(())
+    }
+
+    /// Records that nobody can read, for so long that GitLab has ended their jobs by their time
+    /// limits at the latest: their places are given free, and what is left of them removed.
+    pub(super) async fn end_unreadable(&mut self, turn: &mut Turn) -> Result<(), Broken> {
+        let steady = self.context.clock.steady();
+        for (job, etag) in turn.snapshot.aside.records.clone() {
+            let key = Key::record(&job);
+            let unread_for = self.memory.aside_for(key.as_str(), steady);
+            if unread_for < LOOK_AT_UNREADABLE {
+                continue;
+            }
+            let ended = self.end_one_unreadable(turn, &job, etag, unread_for).await;
+            turn.cleared(key.as_str(), ended)?;
+        }
+        Ok(())
+    }
+
+    async fn end_one_unreadable(
+        &self,
+        turn: &Turn,
+        job: &JobKey,
+        etag: ETag,
+        unread_for: Duration,
+    ) -> Result<(), Broken> {
+        let raw = self.payloads.raw(job).await?;
+        let limit = raw.and_then(|raw| AssignedJob::parse(raw).ok());
+        let limit = limit.map_or(DEFAULT_TIMEOUT, |assigned| timeout_of(&assigned.job));
+        if unread_for < limit + self.context.timing.takeover * 2 {
+            return Ok(());
+        }
+        tracing::error!(job = job.id, runner = %job.runner, "its record can't be read: ending it");
+        let value = ended_unseen(turn.now, "its record in the stack's bucket can't be read")?;
+        let old = Stored {
+            value: value.clone(),
+            etag,
+        };
+        let key = Key::record(job);
+        let replaced = replace(&*self.context.ledger, &key, &old, value).await?;
+        replaced
+            .map(drop)
+            .ok_or_else(|| Broken::Refused(key.to_string()))
+    }
+
+    /// Workers whose order is not what this version writes can't be told anything, and can't read
+    /// it either. Once their instances are gone, their jobs are judged by their states.
+    fn evict_the_unreadable(&self, turn: &Turn) {
+        let steady = self.context.clock.steady();
+        for (runner, fleet) in &turn.fleets {
+            let here = fleet.machines.values();
+            for machine in here.filter(|machine| machine.state.is_live()) {
+                let key = Key::order(&machine.worker);
+                let malformed = turn
+                    .snapshot
+                    .aside
+                    .malformed_orders
+                    .contains(&machine.worker);
+                let unread_for = self.memory.aside_for(key.as_str(), steady);
+                if malformed
+                    && unread_for >= self.context.timing.takeover
+                    && let Some(fleet) = self.fleets.get(runner)
+                {
+                    fleet.terminate(machine.instance.clone(), "its order can't be read");
+                }
+            }
+        }
+    }
+
+    /// What was laid ready for attempts that nobody has any more, and that nothing has removed:
+    /// who was to do it has died, or a late write has brought it back.
+    async fn remove_leftovers(&mut self, turn: &mut Turn, steady: Duration) -> Result<(), Broken> {
+        if !self.memory.is_time_for_leftovers(steady) {
+            return Ok(());
+        }
+        let ledger = &*self.context.ledger;
+        let listed = ledger.list(PAYLOADS).await?;
+        let listed = listed.into_iter().map(|object| object.key);
+        let unused = listed.filter(|key| {
+            let parts = Key::parts_of_work(key);
+            parts.is_some_and(|(worker, job, attempt)| {
+                !turn.snapshot.needs_work(&worker, job, attempt)
+            })
+        });
+        let unused: HashSet<String> = unused.collect();
+        for key in self.memory.see_leftovers(&unused, steady) {
+            tracing::info!(object = key, "removing what was laid ready for nobody");
+            let removed = ledger.delete(&key).await;
+            turn.cleared(&key, removed.map_err(Broken::from))?;
+        }
+        Ok(())
     }
 
     /// What was kept of jobs that are over, for long enough. On S3 the bucket does it as well, so
     /// this is one listing now and then, and nothing is read.
-    async fn remove_past(&mut self, steady: Duration) -> Result<(), Broken> {
+    async fn remove_past(&mut self, turn: &mut Turn, steady: Duration) -> Result<(), Broken> {
         if !self.memory.is_time_for_the_past(steady) {
             return Ok(());
         }
@@ -39,7 +167,8 @@ impl Rounds {
         let listed = ledger.list(PAST).await?;
         let keys: HashSet<String> = listed.into_iter().map(|object| object.key).collect();
         for key in self.memory.see_the_past(&keys, steady) {
-            ledger.delete(&key).await?;
+            let removed = ledger.delete(&key).await;
+            turn.cleared(&key, removed.map_err(Broken::from))?;
         }
         Ok(())
     }
@@ -70,75 +199,98 @@ impl Rounds {
     }
 
     /// Entries whose record has left the attempt, or has gone altogether.
-    async fn release_orders(&self, turn: &mut Turn) -> Result<(), Broken> {
-        let workers: Vec<WorkerId> = turn.snapshot.orders.keys().cloned().collect();
-        for worker in workers {
-            let order = &turn.snapshot.orders[&worker].value;
-            let released: Vec<(u64, u32)> = order
-                .entries
-                .iter()
-                .filter(|(id, _)| {
-                    let job = JobKey::new(&order.runner, **id);
-                    match turn.snapshot.records.get(&job) {
-                        Some(record) => record.value.releases(&worker, order, **id),
-                        None => true,
-                    }
-                })
-                .map(|(id, entry)| (*id, entry.attempt))
-                .collect();
-            if released.is_empty() {
-                continue;
-            }
-            self.write_order(turn, &worker, |order| {
-                released
-                    .iter()
-                    .fold(order.clone(), |order, (id, _)| order.released(*id))
+    async fn release_order(&self, turn: &mut Turn, worker: &WorkerId) -> Result<(), Broken> {
+        // Its order is not known now.
+        if turn.snapshot.aside.orders.contains(worker) {
+            return Ok(());
+        }
+        let order = &turn.snapshot.orders[worker].value;
+        let released: Vec<(u64, u32)> = order
+            .entries
+            .iter()
+            .filter(|(id, _)| {
+                let job = JobKey::new(&order.runner, **id);
+                if turn.snapshot.aside.jobs.contains(&job) {
+                    return false;
+                }
+                match turn.snapshot.records.get(&job) {
+                    Some(record) => record.value.releases(worker, order, **id),
+                    None => true,
+                }
             })
-            .await?;
-            for (id, attempt) in released {
-                delete(&*self.context.ledger, &Key::work(&worker, id, attempt)).await?;
-            }
+            .map(|(id, entry)| (*id, entry.attempt))
+            .collect();
+        if released.is_empty() {
+            return Ok(());
+        }
+        self.write_order(turn, worker, |order| {
+            released
+                .iter()
+                .fold(order.clone(), |order, (id, _)| order.released(*id))
+        })
+        .await?;
+        for (id, attempt) in released {
+            delete(&*self.context.ledger, &Key::work(worker, id, attempt)).await?;
         }
         Ok(())
     }
 
-    /// Jobs that are over and that no order names any more. The record goes last: a removal that
-    /// was broken off is begun again.
-    async fn remove_done(&self, turn: &mut Turn) -> Result<(), Broken> {
+    /// Jobs that are over and that no order names any more.
+    fn done_and_released(turn: &Turn) -> Vec<(JobKey, Record)> {
+        let snapshot = &turn.snapshot;
         let is_named = |job: &JobKey| {
-            let mut orders = turn.snapshot.orders.values();
+            let mut orders = snapshot.orders.values();
             orders.any(|order| {
                 order.value.runner == job.runner && order.value.entries.contains_key(&job.id)
             })
         };
-        let done: Vec<(JobKey, Record)> = turn
-            .snapshot
-            .records
-            .iter()
-            .filter(|(job, record)| {
-                matches!(record.value.phase, Phase::Done { .. }) && !is_named(job)
-            })
-            .map(|(job, record)| (job.clone(), record.value.clone()))
-            .collect();
-        let ledger = &*self.context.ledger;
-        for (job, record) in done {
-            let past = PastJob {
-                job: job.clone(),
-                record,
+        let done = snapshot.records.iter().filter(|(job, record)| {
+            // An order that is not known now may still name it.
+            let Phase::Done { worker, .. } = &record.value.phase else {
+                return false;
             };
-            // Refused if an earlier removal was broken off.
-            create(ledger, &Key::past(&job), past).await?;
-            delete(ledger, &Key::job_payload(&job)).await?;
-            delete(ledger, &Key::record(&job)).await?;
-            turn.snapshot.records.remove(&job);
+            let known = worker
+                .as_ref()
+                .is_none_or(|worker| !snapshot.aside.orders.contains(worker));
+            known && !snapshot.aside.jobs.contains(job) && !is_named(job)
+        });
+        done.map(|(job, record)| (job.clone(), record.value.clone()))
+            .collect()
+    }
+
+    /// The record goes last: a removal that was broken off is begun again.
+    async fn remove_done(
+        &self,
+        turn: &mut Turn,
+        job: &JobKey,
+        record: Record,
+    ) -> Result<(), Broken> {
+        let ledger = &*self.context.ledger;
+        let past = PastJob {
+            job: job.clone(),
+            record,
+        };
+        let key = Key::past(job);
+        // An earlier removal may have written it; one that is not what this version writes has
+        // been written all the same.
+        let kept = match establish(ledger, &key, past).await {
+            Err(Error::Malformed { .. }) => true,
+            answer => answer?.is_some(),
+        };
+        if !kept {
+            return Err(Broken::Refused(key.to_string()));
         }
+        delete(ledger, &Key::job_payload(job)).await?;
+        delete(ledger, &Key::record(job)).await?;
+        turn.snapshot.records.remove(job);
         Ok(())
     }
 
-    /// Everything of workers whose instance is terminated and whose jobs have moved on.
-    async fn remove_gone_workers(&self, turn: &mut Turn) -> Result<(), Broken> {
+    /// The workers of which nothing will be heard any more, and whose jobs have moved on.
+    fn gone_workers(&self, turn: &Turn) -> Vec<WorkerId> {
+        let snapshot = &turn.snapshot;
         let runner_of = |worker: &WorkerId| -> Option<RunnerName> {
-            if let Some(order) = turn.snapshot.orders.get(worker) {
+            if let Some(order) = snapshot.orders.get(worker) {
                 return Some(order.value.runner.clone());
             }
             let mut fleets = turn.fleets.iter();
@@ -146,38 +298,46 @@ impl Rounds {
                 .find(|(_, f)| f.machines.contains_key(worker))
                 .map(|(name, _)| name.clone())
         };
-        let snapshot = &turn.snapshot;
-        let states = snapshot.states.keys().chain(snapshot.unreadable.keys());
-        let known = snapshot.orders.keys().chain(states);
-        let gone: Vec<WorkerId> = known
-            .filter(|worker| {
-                // A state without an order is of whatever runner: gone when nobody lists it.
-                let gone = match runner_of(worker) {
-                    Some(runner) => match turn.fleets.get(&runner) {
-                        Some(fleet) => self.is_gone(fleet, worker),
-                        None => self.memory.silent_for(worker) >= FORGET_STRANGERS,
-                    },
-                    None => turn.fleets.values().all(|f| self.is_gone(f, worker)),
-                };
-                gone && !turn
-                    .snapshot
-                    .records
-                    .values()
-                    .any(|r| r.value.worker() == Some(worker))
-            })
-            .cloned()
-            .collect();
-        let ledger = &*self.context.ledger;
-        for worker in gone {
-            for (job, attempt) in work_of(ledger, &worker).await? {
-                delete(ledger, &Key::work(&worker, job, attempt)).await?;
-            }
-            delete(ledger, &Key::state(&worker)).await?;
-            delete(ledger, &Key::order(&worker)).await?;
-            turn.snapshot.states.remove(&worker);
-            turn.snapshot.unreadable.remove(&worker);
-            turn.snapshot.orders.remove(&worker);
+        let is_gone = |worker: &WorkerId| match runner_of(worker) {
+            Some(runner) => match turn.fleets.get(&runner) {
+                Some(fleet) => self.is_gone(fleet, worker),
+                None => self.memory.silent_for(worker) >= FORGET_STRANGERS,
+            },
+            // A state without an order is of whatever runner: gone when nobody knows it.
+            None => turn.fleets.values().all(|f| self.is_gone(f, worker)),
+        };
+        // A record that can't be read may be of a job whose result stands in one of the states.
+        if !snapshot.aside.records.is_empty() {
+            return Vec::new();
         }
+        let busy: HashSet<&WorkerId> = snapshot
+            .records
+            .values()
+            .filter_map(|record| record.value.worker())
+            .collect();
+        let workers = snapshot.workers().into_iter();
+        let gone = workers.filter(|worker| !busy.contains(worker) && is_gone(worker));
+        gone.collect()
+    }
+
+    /// Everything of a worker that is gone.
+    async fn remove_gone_worker(&self, turn: &mut Turn, worker: &WorkerId) -> Result<(), Broken> {
+        let ledger = &*self.context.ledger;
+        for (job, attempt) in work_of(ledger, worker).await? {
+            delete(ledger, &Key::work(worker, job, attempt)).await?;
+        }
+        delete(ledger, &Key::state(worker)).await?;
+        delete(ledger, &Key::order(worker)).await?;
+        turn.snapshot.states.remove(worker);
+        turn.snapshot.unreadable.remove(worker);
+        turn.snapshot.orders.remove(worker);
         Ok(())
     }
+}
+
+/// The record of a job that nobody works on and that is to be ended.
+fn ended_unseen(now: Timestamp, why: &str) -> Result<Record, Broken> {
+    let record = Record::received(JobLabel::default(), Restart::Never, now, now);
+    let verdict = Verdict::failed("runner_system_failure", why);
+    Ok(record.finishing(verdict, now)?)
 }

@@ -40,6 +40,8 @@ pub(crate) struct News {
     pub greetings: BTreeMap<RunnerName, Greeting>,
     /// What keeps each runner from launching workers.
     pub launches: BTreeMap<RunnerName, String>,
+    /// What is set aside, and why.
+    pub aside: BTreeMap<String, String>,
 }
 
 /// What one step of the election came to.
@@ -101,6 +103,7 @@ impl Election {
         let next = Leader {
             runners: news.greetings.clone(),
             launches: news.launches.clone(),
+            aside: news.aside.clone(),
             ..held.stored.value.clone()
         };
         let written = self.write(ledger, &held.stored, next).await;
@@ -130,7 +133,11 @@ impl Election {
         let now = self.clock.now();
         let sent_at = self.clock.steady();
         let taken = match read(ledger, &key).await? {
-            None => create(ledger, &key, Leader::first(&self.me, &self.version, now)).await?,
+            None => {
+                let first = Leader::first(&self.me, &self.version, now);
+                let answer = create(ledger, &key, first.clone()).await;
+                Self::looked_after(ledger, answer, &first).await?
+            }
             Some(found) => {
                 let mark = (found.value.term, found.value.counter);
                 let silent = self.watched.silent_for(mark, self.clock.steady());
@@ -152,7 +159,7 @@ impl Election {
     }
 
     /// Writes, and looks whether a refused or unanswered write was applied after all: a manager
-    /// must know its own write when it sees it.
+    /// must know its own write when it sees it ([`looked_after`](Self::looked_after)).
     async fn write(
         &self,
         ledger: &dyn Ledger,
@@ -165,12 +172,20 @@ impl Election {
             ..next.clone()
         };
         let answer = replace(ledger, &key, old, next).await;
+        Self::looked_after(ledger, answer, &sent).await
+    }
+
+    /// What became of a write: after anything but its success, that is what stands now.
+    async fn looked_after(
+        ledger: &dyn Ledger,
+        answer: Result<Option<Stored<Leader>>, Error>,
+        sent: &Leader,
+    ) -> Result<Option<Stored<Leader>>, Error> {
         if let Ok(Some(stored)) = answer {
             return Ok(Some(stored));
         }
-        let found = read(ledger, &key).await?;
-        match found {
-            Some(found) if found.value.is_write_of(&sent) => Ok(Some(found)),
+        match read(ledger, &Key::leader()).await? {
+            Some(found) if found.value.is_write_of(sent) => Ok(Some(found)),
             _ => answer,
         }
     }

@@ -1,16 +1,18 @@
 //! Hellos to GitLab: does it accept each runner's token?
 //!
 //! A refused token does not end the manager: the reason goes into `run/leader`, where `onspot up`
-//! shows it, and the token is tried again, as it may be put right in GitLab.
+//! shows it, and the token is tried again now and then, as it may be put right in GitLab.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use onspot_gitlab::Error;
 use onspot_ledger::{Greeting, RunnerName};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::refused::Refusals;
 use super::{LeaderContext, chain};
 
 /// The first wait after a failed hello; it doubles up to [`SLOWEST`].
@@ -65,7 +67,7 @@ async fn greet(
     told: Arc<watch::Sender<BTreeMap<RunnerName, Greeting>>>,
     changed: Arc<Notify>,
 ) {
-    let mut wait = FIRST_WAIT;
+    let (mut wait, mut refusals) = (FIRST_WAIT, Refusals::default());
     loop {
         let error = context.runners[&name].source.verify().await.err();
         told.send_modify(|greetings| {
@@ -84,15 +86,20 @@ async fn greet(
         let pause = match &error {
             None => {
                 tracing::info!(runner = %name, "GitLab accepts the runner");
-                wait = FIRST_WAIT;
+                (wait, refusals) = (FIRST_WAIT, Refusals::default());
                 HELLO_AGAIN
             }
             Some(error) => {
                 let hint = error.hint().unwrap_or_default();
                 tracing::error!(runner = %name, error = %chain(error), hint, "no hello to GitLab");
-                let pause = wait;
-                wait = (wait * 2).min(SLOWEST);
-                pause
+                if matches!(error, Error::Refused { .. }) {
+                    refusals.next_pause()
+                } else {
+                    refusals = Refusals::default();
+                    let pause = wait;
+                    wait = (wait * 2).min(SLOWEST);
+                    pause
+                }
             }
         };
         tokio::time::sleep(pause).await;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use onspot_ledger::{Ask, BootId, ETag, JobKey, Watched, WorkerId};
+use onspot_ledger::{Ask, ETag, JobKey, Watched, WorkerId};
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Aside, Snapshot};
 
 /// Between a payload's first sight without a record and its removal: a manager that has just
 /// received the job may be about to write the record.
@@ -17,19 +17,12 @@ const PAST_AGE: Duration = Duration::from_hours(24);
 /// Between two looks for what is older.
 const PAST_LOOKS: Duration = Duration::from_hours(1);
 
-/// What changes when a worker is alive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Mark {
-    /// Who wrote its state, and how often.
-    Read(BootId, u64),
-    /// The version of a state that can't be read.
-    Unreadable(ETag),
-}
-
 /// The leader's own sight of things.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    silence: HashMap<WorkerId, Watched<Option<Mark>>>,
+    /// The version of each worker's state: it changes with every write, so it is what changes
+    /// when a worker is alive. Of a state that was read, the version that was read.
+    silence: HashMap<WorkerId, Watched<Option<ETag>>>,
     silent_for: BTreeMap<WorkerId, Duration>,
     /// When each revocation was seen first: worker, job, attempt.
     revoked: HashMap<(WorkerId, u64, u32), Duration>,
@@ -38,6 +31,11 @@ pub(crate) struct Memory {
     past_looked_at: Option<Duration>,
     idle_since: HashMap<WorkerId, Timestamp>,
     orphans: HashMap<JobKey, Duration>,
+    /// Since when each object is set aside, and why.
+    aside: BTreeMap<String, (Duration, String)>,
+    /// Since when each payload of an attempt is of no use.
+    leftovers: HashMap<String, Duration>,
+    leftovers_looked_at: Option<Duration>,
 }
 
 impl Memory {
@@ -48,11 +46,10 @@ impl Memory {
         self.silence.retain(|worker, _| workers.contains(worker));
         self.silent_for.clear();
         for worker in workers {
-            let unreadable = snapshot.unreadable.get(&worker);
-            let mark = match snapshot.states.get(&worker) {
-                Some(state) => Some(Mark::Read(state.value.boot.clone(), state.value.counter)),
-                None => unreadable.map(|etag| Mark::Unreadable(etag.clone())),
-            };
+            let unread = snapshot.unreadable.get(&worker);
+            let unread = unread.or_else(|| snapshot.aside.states.get(&worker));
+            let read = snapshot.states.get(&worker).map(|state| &state.etag);
+            let mark = read.or(unread).cloned();
             let watched = self.silence.entry(worker.clone()).or_default();
             self.silent_for
                 .insert(worker, watched.silent_for(mark, steady));
@@ -78,12 +75,68 @@ impl Memory {
                 self.idle_since.entry(worker.clone()).or_insert(now);
             }
         }
-        let orphaned =
-            |job: &JobKey| snapshot.payloads.contains(job) && !snapshot.records.contains_key(job);
+        let has_record =
+            |job: &JobKey| snapshot.records.contains_key(job) || snapshot.aside.jobs.contains(job);
+        let orphaned = |job: &JobKey| snapshot.payloads.contains(job) && !has_record(job);
         self.orphans.retain(|job, _| orphaned(job));
         for job in snapshot.payloads.iter().filter(|job| orphaned(job)) {
             self.orphans.entry(job.clone()).or_insert(steady);
         }
+    }
+
+    /// Takes in what a round has set aside. Whether that is anything new, which is logged.
+    pub(crate) fn see_aside(&mut self, aside: &Aside, steady: Duration) -> bool {
+        let before = self.aside.len();
+        self.aside.retain(|key, _| aside.why.contains_key(key));
+        let mut changed = before != self.aside.len();
+        for (key, why) in &aside.why {
+            let known = self.aside.entry(key.clone());
+            let (_, said) = known.or_insert_with(|| (steady, String::new()));
+            if said != why {
+                tracing::error!(object = key, why, "set aside; the others go on");
+                why.clone_into(said);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// For how long an object has been set aside.
+    pub(crate) fn aside_for(&self, key: &str, steady: Duration) -> Duration {
+        let since = self.aside.get(key).map(|(since, _)| *since);
+        since.map_or(Duration::ZERO, |since| steady.saturating_sub(since))
+    }
+
+    /// What is set aside, and why.
+    pub(crate) fn aside(&self) -> BTreeMap<String, String> {
+        let aside = self.aside.iter();
+        aside
+            .map(|(key, (_, why))| (key.clone(), why.clone()))
+            .collect()
+    }
+
+    /// Whether it is time to look for payloads of attempts that are of no use any more.
+    pub(crate) fn is_time_for_leftovers(&self, steady: Duration) -> bool {
+        self.leftovers_looked_at
+            .is_none_or(|last| steady.saturating_sub(last) >= ORPHAN_AGE)
+    }
+
+    /// Takes in what is of no use; the keys for which that has been so long enough: what is laid
+    /// ready for an attempt is written before anything names it.
+    pub(crate) fn see_leftovers(
+        &mut self,
+        keys: &HashSet<String>,
+        steady: Duration,
+    ) -> Vec<String> {
+        self.leftovers_looked_at = Some(steady);
+        self.leftovers.retain(|known, _| keys.contains(known));
+        for key in keys {
+            self.leftovers.entry(key.clone()).or_insert(steady);
+        }
+        let old = self.leftovers.iter();
+        old.filter(|(_, seen)| steady.saturating_sub(**seen) >= ORPHAN_AGE)
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     fn see_revocations(&mut self, snapshot: &Snapshot, steady: Duration) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use onspot_fleet::{InstanceId, Reason};
 use onspot_ledger::{
     Event, JobKey, Key, Order, Phase, Record, Step, Verdict, WorkPayload, WorkerId, WrongPhase,
-    create, read,
+    establish,
 };
 
 use super::round::{Broken, Rounds, Turn};
@@ -29,7 +29,10 @@ impl Rounds {
                 .get(job)
                 .is_some_and(|record| record.value.phase == Phase::Waiting)
         });
-        self.tellers.retain(|job| records.contains_key(job));
+        let aside = &turn.snapshot.aside.jobs;
+        let exists = |job: &JobKey| records.contains_key(job) || aside.contains(job);
+        self.tellers.retain(exists);
+        self.payloads.retain(exists);
         let jobs: Vec<JobKey> = records.keys().cloned().collect();
         let over = jobs
             .iter()
@@ -37,26 +40,29 @@ impl Rounds {
         let over: Vec<JobKey> = over.cloned().collect();
         self.waiting.dismiss(&over);
         for job in jobs {
-            let record = turn.snapshot.records[&job].value.clone();
-            if let Some(next) = self.dropped(&job, &record, turn.now)? {
-                self.write_record(turn, &job, next).await?;
-                continue;
-            }
-            match &record.phase {
-                Phase::Waiting => self.look_at_waiting(turn, &job, &record).await?,
-                Phase::Assigned { worker } => {
-                    let judgement = self.judgement(turn, &job, &record, worker);
-                    self.carry_out(turn, &job, &record, worker, judgement)
-                        .await?;
-                }
-                Phase::Finishing { verdict, .. } => {
-                    self.finish(turn, &job, &record, verdict).await?;
-                }
-                // See `tidy`.
-                Phase::Done { .. } => {}
-            }
+            self.beat.now();
+            let brought_on = self.bring_on(turn, &job).await;
+            turn.judged(&job, brought_on)?;
         }
-        Ok(())
+        self.end_unreadable(turn).await
+    }
+
+    /// Brings one job one step on.
+    async fn bring_on(&mut self, turn: &mut Turn, job: &JobKey) -> Result<(), Broken> {
+        let record = turn.snapshot.records[job].value.clone();
+        if let Some(next) = self.dropped(job, &record, turn.now)? {
+            return self.write_record(turn, job, next).await;
+        }
+        match &record.phase {
+            Phase::Waiting => self.look_at_waiting(turn, job, &record).await,
+            Phase::Assigned { worker } => {
+                let judgement = self.judgement(turn, job, &record, worker);
+                self.carry_out(turn, job, &record, worker, judgement).await
+            }
+            Phase::Finishing { verdict, .. } => self.finish(turn, job, &record, verdict).await,
+            // See `tidy`.
+            Phase::Done { .. } => Ok(()),
+        }
     }
 
     /// A job that was cancelled while it waited is ended by the leader (rule 14), once that
@@ -71,9 +77,28 @@ impl Rounds {
             let mut next = record.finishing(Verdict::canceled(), turn.now)?;
             next.trace = self.waiting.hand_over(job).await;
             tracing::info!(job = job.id, runner = %job.runner, "canceled while waiting");
-            self.write_record(turn, job, next).await?;
+            return self.write_record(turn, job, next).await;
+        }
+        // It is written before the record and removed after it: if it is not there, it is lost.
+        if !turn.snapshot.payloads.contains(job) {
+            return self.end_without_payload(turn, job, record).await;
         }
         Ok(())
+    }
+
+    /// Ends a waiting job that can never go on: nobody knows any more what it was to do.
+    async fn end_without_payload(
+        &mut self,
+        turn: &mut Turn,
+        job: &JobKey,
+        record: &Record,
+    ) -> Result<(), Broken> {
+        tracing::error!(job = job.id, runner = %job.runner, "its payload is lost: ending it");
+        let why = "what GitLab sent for it is gone from the stack's bucket";
+        let verdict = Verdict::failed("runner_system_failure", why);
+        let mut next = record.finishing(verdict, turn.now)?;
+        next.trace = self.waiting.hand_over(job).await;
+        self.write_record(turn, job, next).await
     }
 
     fn judgement(
@@ -83,12 +108,22 @@ impl Rounds {
         record: &Record,
         worker: &WorkerId,
     ) -> Judgement {
+        let aside = &turn.snapshot.aside;
+        // Without the state nothing can be said, without the order nothing can be taken back;
+        // of a worker that is terminated, the state says everything.
+        let terminated = turn
+            .fleets
+            .get(&job.runner)
+            .is_some_and(|fleet| fleet.is_terminated(worker));
+        if aside.states.contains_key(worker) || aside.orders.contains(worker) && !terminated {
+            return Judgement::Keep;
+        }
         let order = turn.snapshot.orders.get(worker).map(|stored| &stored.value);
         let state = turn.snapshot.states.get(worker).map(|stored| &stored.value);
         let gone = turn.fleets.get(&job.runner).is_some_and(|fleet| {
             // One that EC2 only does not know is taken over as a silent one is, by rule 11,
             // unless there is no order in which its attempt could be revoked.
-            fleet.is_terminated(worker) || order.is_none() && self.is_gone(fleet, worker)
+            terminated || order.is_none() && self.is_gone(fleet, worker)
         });
         let sight = Sight {
             gone,
@@ -123,7 +158,17 @@ impl Rounds {
         let (now, id, instance) = (turn.now, job.id, worker.instance());
         match judgement {
             Judgement::Keep => Ok(()),
-            Judgement::Order => self.write_run(turn, job, record, worker).await,
+            Judgement::Order => {
+                let Some(work) = self.work_of(job, record).await? else {
+                    // Whoever ends it needs its token: what its attempts were given goes with them.
+                    self.payloads.to_tell(job, record).await?;
+                    // It can't be run here or anywhere: it is taken back as by rule 11, as an
+                    // earlier leader may be about to order it after all. Then it waits, and ends.
+                    let revoke = |order: &Order| order.revoked(id, record.attempt);
+                    return self.write_order(turn, worker, revoke).await;
+                };
+                self.write_run(turn, job, record, worker, work).await
+            }
             Judgement::Revoke { why } => {
                 tracing::warn!(job = id, runner = %job.runner, worker = instance, why, "revoking");
                 let revoke = |order: &Order| order.revoked(id, record.attempt);
@@ -183,29 +228,30 @@ impl Rounds {
             return self.write_record(turn, job, record.done(turn.now)?).await;
         }
         if let Some(seat) = self.context.runners.get(&job.runner) {
-            let coordinator = Arc::clone(&seat.coordinator);
-            // A worker's own result is in the trace already, as far as the trace goes.
-            let explain = verdict.exit_code.is_none();
-            self.tellers
-                .tell(job, &coordinator, verdict, record.trace, explain);
+            self.tellers.tell(job, &seat.coordinator, verdict, record);
         }
         Ok(())
     }
 
-    /// Does what the schedule says.
+    /// Does what the schedule says; what can't be done is left for the next round.
     pub(super) async fn act(&mut self, turn: &mut Turn, action: Action) -> Result<(), Broken> {
         match action {
-            Action::Assign { job, worker } => self.assign(turn, &job, &worker).await?,
-            Action::Fail { job, message } => {
-                let Some(stored) = turn.snapshot.records.get(&job) else {
-                    return Ok(());
-                };
-                let verdict = Verdict::failed("runner_system_failure", message);
-                let mut next = stored.value.finishing(verdict, turn.now)?;
-                next.trace = self.waiting.hand_over(&job).await;
-                self.write_record(turn, &job, next).await?;
+            Action::Assign { job, worker } => {
+                let assigned = self.assign(turn, &job, &worker).await;
+                turn.judged(&job, assigned)
             }
-            Action::Explain { job, text } => self.explain(turn, &job, &text),
+            Action::Fail { job, message } => {
+                let failed = self.fail(turn, &job, message).await;
+                turn.judged(&job, failed)
+            }
+            Action::Explain { job, text } => {
+                let explained = self.explain(turn, &job, &text).await;
+                turn.judged(&job, explained)
+            }
+            Action::Drain { worker } => {
+                let drained = self.drain(turn, &worker).await;
+                turn.served(&worker, drained)
+            }
             Action::Launch {
                 runner,
                 count,
@@ -214,13 +260,7 @@ impl Rounds {
                 if let Some(fleet) = self.fleets.get(&runner) {
                     fleet.launch(count, lifecycle, self.term);
                 }
-            }
-            Action::Drain { worker } => {
-                let order = turn.snapshot.orders.get(&worker);
-                if order.is_some_and(|order| !order.value.drain) {
-                    tracing::info!(worker = worker.instance(), "draining");
-                    self.write_order(turn, &worker, Order::drained).await?;
-                }
+                Ok(())
             }
             Action::Terminate {
                 runner,
@@ -234,25 +274,52 @@ impl Rounds {
                         Reason::Drained => fleet.terminate(instance, &why),
                     }
                 }
+                Ok(())
             }
         }
-        Ok(())
     }
 
-    fn explain(&mut self, turn: &Turn, job: &JobKey, text: &str) {
-        let Some(seat) = self.context.runners.get(&job.runner) else {
-            return;
+    async fn fail(&mut self, turn: &mut Turn, job: &JobKey, message: String) -> Result<(), Broken> {
+        let Some(stored) = turn.snapshot.records.get(job) else {
+            return Ok(());
         };
-        let record = &turn.snapshot.records[job].value;
-        // Earlier losses were told when they were the last ones.
-        let loss = losses_of(record).pop().map(|why| {
-            format!(
-                "Attempt {} failed: {why}.",
-                record.attempt.saturating_sub(1)
-            )
+        let verdict = Verdict::failed("runner_system_failure", message);
+        let mut next = stored.value.finishing(verdict, turn.now)?;
+        next.trace = self.waiting.hand_over(job).await;
+        self.write_record(turn, job, next).await
+    }
+
+    async fn drain(&mut self, turn: &mut Turn, worker: &WorkerId) -> Result<(), Broken> {
+        let order = turn.snapshot.orders.get(worker);
+        if order.is_none_or(|order| order.value.drain) {
+            return Ok(());
+        }
+        tracing::info!(worker = worker.instance(), "draining");
+        self.write_order(turn, worker, Order::drained).await
+    }
+
+    /// Says in a waiting job's trace why it waits, and once what became of the attempt before.
+    async fn explain(&mut self, turn: &mut Turn, job: &JobKey, text: &str) -> Result<(), Broken> {
+        let Some(seat) = self.context.runners.get(&job.runner) else {
+            return Ok(());
+        };
+        let coordinator = Arc::clone(&seat.coordinator);
+        let Some(record) = turn.snapshot.records.get(job).map(|stored| &stored.value) else {
+            return Ok(());
+        };
+        let trace = record.trace;
+        // Earlier losses were told when they were the last ones. That this one is told stands in
+        // the record first: no other leader tells it again.
+        let loss = record.untold_loss().map(|why| {
+            let before = record.attempt.saturating_sub(1);
+            format!("Attempt {before} failed: {why}.")
         });
-        self.waiting
-            .explain(job, &seat.coordinator, record.trace, loss, text);
+        if loss.is_some() {
+            let next = record.with_loss_told();
+            self.write_record(turn, job, next).await?;
+        }
+        self.waiting.explain(job, &coordinator, trace, loss, text);
+        Ok(())
     }
 
     /// Assigning is two writes: the record first, then the order (rule 2).
@@ -262,17 +329,40 @@ impl Rounds {
         job: &JobKey,
         worker: &WorkerId,
     ) -> Result<(), Broken> {
-        // From now on the worker is the trace's writer.
-        let mark = self.waiting.hand_over(job).await;
         let Some(stored) = turn.snapshot.records.get(job) else {
             return Ok(());
         };
-        let record = stored.value.assigned(worker, mark, turn.now)?;
+        let record = stored.value.clone();
+        let Some(raw) = self.payloads.raw(job).await? else {
+            return self.end_without_payload(turn, job, &record).await;
+        };
+        // From now on the worker is the trace's writer.
+        let mark = self.waiting.hand_over(job).await;
+        let record = record.assigned(worker, mark, turn.now)?;
         let waited = record.received_at.duration_until(turn.now).as_millis();
         tracing::info!(job = job.id, runner = %job.runner, worker = worker.instance(),
             attempt = record.attempt, waited_ms = waited, "assigned");
         self.write_record(turn, job, record.clone()).await?;
-        self.write_run(turn, job, &record, worker).await
+        let work = self.work(job, &record, raw);
+        self.write_run(turn, job, &record, worker, work).await
+    }
+
+    /// What a worker needs for the record's attempt; `None` if the payload is lost.
+    async fn work_of(&self, job: &JobKey, record: &Record) -> Result<Option<WorkPayload>, Broken> {
+        let raw = self.payloads.raw(job).await?;
+        Ok(raw.map(|raw| self.work(job, record, raw)))
+    }
+
+    fn work(&self, job: &JobKey, record: &Record, raw: serde_json::Value) -> WorkPayload {
+        let seat = self.seat(&job.runner);
+        WorkPayload {
+            attempt: record.attempt,
+            deadline: record.deadline,
+            trace: record.trace,
+            losses: losses_of(record),
+            short_token: seat.map_or(String::new(), |seat| seat.short_token.clone()),
+            raw,
+        }
     }
 
     /// Writes *run(attempt)*, with the payload before it.
@@ -282,25 +372,16 @@ impl Rounds {
         job: &JobKey,
         record: &Record,
         worker: &WorkerId,
+        work: WorkPayload,
     ) -> Result<(), Broken> {
-        let ledger = &*self.context.ledger;
-        let payload = Key::job_payload(job);
-        let Some(raw) = read(ledger, &payload).await? else {
-            // Removed with the record of a job that is over: the round is out of date.
-            return Err(Broken::Refused(payload.to_string()));
-        };
-        let work = WorkPayload {
-            attempt: record.attempt,
-            deadline: record.deadline,
-            trace: record.trace,
-            losses: losses_of(record),
-            short_token: self
-                .seat(&job.runner)
-                .map_or(String::new(), |s| s.short_token.clone()),
-            raw: raw.value.raw,
-        };
-        // A refusal means that an earlier round has written it.
-        create(ledger, &Key::work(worker, job.id, record.attempt), work).await?;
+        let key = Key::work(worker, job.id, record.attempt);
+        // An earlier round may have written it; what stands then is as good.
+        if establish(&*self.context.ledger, &key, work)
+            .await?
+            .is_none()
+        {
+            return Err(Broken::Refused(key.to_string()));
+        }
         self.write_order(turn, worker, |order| order.asked(job.id, record.attempt))
             .await
     }

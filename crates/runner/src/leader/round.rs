@@ -13,21 +13,31 @@ use tokio_util::sync::CancellationToken;
 
 use super::fleet::{Fleet, FleetSight};
 use super::memory::Memory;
-use super::permits::Permits;
+use super::pace::Pace;
+use super::payload::Payloads;
+use super::permits::{Asked, Permits};
+use super::poll::Intake;
 use super::snapshot::{Reader, Snapshot};
 use super::strays::Strays;
 use super::tell::Tellers;
 use super::trace::WaitingRoom;
 use super::view::Sights;
-use super::{LeaderContext, Seat, chain};
+use super::{LeaderContext, ROUNDS, Seat, chain};
+use crate::liveness::Beat;
 use crate::schedule::{Action, View, intake, obstacle, schedule};
 
-/// How long after a round that failed the next one begins.
+/// How long after a round that failed, in whole or in part, the next one begins.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// Rounds that somebody wakes are this part of the time apart that those are which nobody wakes.
+const SPACING: u32 = 10;
+/// After so many calls without an answer the ledger is taken to be out of reach: the round ends,
+/// as it would have to wait for the end of each further one.
+const UNANSWERED: u32 = 3;
 /// With no job and no worker about, rounds are this many times rarer: reading costs money.
 const IDLE_FACTOR: u32 = 5;
 
-/// Why a round ended early. Rule 4: the plan is dropped, and the round begun again.
+/// Why something was not done. Rule 4: the plan is dropped, and begun again in the next round:
+/// that of one job or worker, while the others go on, or that of all, if nothing can be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     /// Somebody else wrote.
@@ -52,6 +62,18 @@ pub(crate) struct Rounds {
     pub(super) strays: Arc<Strays>,
     /// Tells what keeps each runner from launching workers.
     obstacles: watch::Sender<BTreeMap<RunnerName, String>>,
+    pub(super) payloads: Payloads,
+    /// What is set aside now, for `run/leader`.
+    aside: watch::Sender<BTreeMap<String, String>>,
+    pub(super) beat: Beat,
+}
+
+/// What the rounds say to the manager, for `run/leader`.
+pub(crate) struct Tell {
+    /// What keeps each runner from launching workers.
+    pub obstacles: watch::Sender<BTreeMap<RunnerName, String>>,
+    /// What is set aside.
+    pub aside: watch::Sender<BTreeMap<String, String>>,
 }
 
 /// What one round works on.
@@ -59,6 +81,68 @@ pub(super) struct Turn {
     pub snapshot: Snapshot,
     pub fleets: BTreeMap<RunnerName, FleetSight>,
     pub now: Timestamp,
+    /// Whether anything was dropped.
+    again: bool,
+    unanswered: u32,
+}
+
+impl Turn {
+    /// Takes in what became of one job. If its plan was dropped, it and its worker are left alone
+    /// for the rest of the round. An error means that the round can't go on.
+    pub(super) fn judged(
+        &mut self,
+        job: &JobKey,
+        result: Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        let Err(broken) = result else {
+            return Ok(());
+        };
+        let record = self.snapshot.records.get(job);
+        let worker = record.and_then(|record| record.value.worker().cloned());
+        self.snapshot.aside.jobs.insert(job.clone());
+        self.snapshot.aside.orders.extend(worker);
+        self.dropped(Key::record(job).as_str(), broken)
+    }
+
+    /// The same for what is about one worker.
+    pub(super) fn served(
+        &mut self,
+        worker: &WorkerId,
+        result: Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        let Err(broken) = result else {
+            return Ok(());
+        };
+        self.snapshot.aside.orders.insert(worker.clone());
+        self.dropped(Key::order(worker).as_str(), broken)
+    }
+
+    /// The same for what is about an object that nothing else depends on.
+    pub(super) fn cleared(&mut self, key: &str, result: Result<(), Broken>) -> Result<(), Broken> {
+        result.or_else(|broken| self.dropped(key, broken))
+    }
+
+    fn dropped(&mut self, key: &str, broken: Broken) -> Result<(), Broken> {
+        self.again = true;
+        match broken {
+            Broken::Refused(what) => {
+                tracing::debug!(what, "somebody else wrote: left for the next round");
+                Ok(())
+            }
+            Broken::Ledger(error) => {
+                let unanswered = matches!(error, Error::Timeout { .. } | Error::Unavailable { .. });
+                self.unanswered += u32::from(unanswered);
+                self.snapshot
+                    .aside
+                    .why
+                    .insert(key.to_owned(), chain(&error));
+                if self.unanswered >= UNANSWERED {
+                    return Err(error.into());
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Rounds {
@@ -66,13 +150,17 @@ impl Rounds {
         context: Arc<LeaderContext>,
         term: u64,
         fleets: BTreeMap<RunnerName, Arc<Fleet>>,
-        permits: Permits,
-        wake: Arc<Notify>,
-        obstacles: watch::Sender<BTreeMap<RunnerName, String>>,
+        intake: Intake,
+        tell: Tell,
     ) -> Self {
         let probe = context.timing.waiting_probe;
-        let waiting = WaitingRoom::new(Arc::clone(&context.ledger), probe, Arc::clone(&wake));
-        let tellers = Tellers::new(Arc::clone(&context.ledger), Arc::clone(&wake));
+        let Intake {
+            permits,
+            payloads,
+            wake,
+        } = intake;
+        let waiting = WaitingRoom::new(payloads.clone(), probe, Arc::clone(&wake));
+        let tellers = Tellers::new(payloads.clone(), context.clock.clone(), Arc::clone(&wake));
         let (reader, memory) = (Reader::default(), Memory::default());
         let any = context.runners.values().next();
         let strays = Strays::new(
@@ -80,6 +168,7 @@ impl Rounds {
             context.runners.keys().cloned().collect(),
             context.clock.clone(),
         );
+        let beat = context.liveness.watch(ROUNDS);
         Self {
             context,
             term,
@@ -91,17 +180,22 @@ impl Rounds {
             waiting,
             tellers,
             strays,
-            obstacles,
+            obstacles: tell.obstacles,
+            payloads,
+            aside: tell.aside,
+            beat,
         }
     }
 
     /// Goes round after round until stopped.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         tokio::spawn(Arc::clone(&self.strays).watch(stop.clone()));
+        let mut pace = Pace::new(self.context.timing.round / SPACING);
+        let wake = Arc::clone(&self.wake);
         loop {
+            self.beat.now();
             let pause = match self.turn().await {
-                Ok(true) => self.context.timing.round,
-                Ok(false) => self.context.timing.round * IDLE_FACTOR,
+                Ok(pause) => pause,
                 Err(Broken::Refused(what)) => {
                     tracing::debug!(what, "somebody else wrote: the round is begun again");
                     TRY_AGAIN
@@ -113,26 +207,24 @@ impl Rounds {
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.wake.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = pace.next(pause, &wake) => {}
             }
         }
     }
 
-    /// One round. Whether there is anything to look after.
-    pub(crate) async fn turn(&mut self) -> Result<bool, Broken> {
+    /// One round; how long to wait for the next.
+    pub(crate) async fn turn(&mut self) -> Result<Duration, Broken> {
         // Before the ledger: what is on its way is counted (see `Permits::asked`), and a
         // termination that is known now was known before the states are read (rule 12).
         let asked = self.permits.asked();
-        let asking = &asked.on_their_way;
         let fleets = self
             .fleets
             .iter()
             .map(|(name, fleet)| (name.clone(), fleet.sight()));
         let fleets: BTreeMap<_, _> = fleets.collect();
         let snapshot = self.reader.read(&*self.context.ledger).await?;
-        let now = self.context.clock.now();
-        self.memory.see(&snapshot, self.context.clock.steady(), now);
+        let (now, steady) = (self.context.clock.now(), self.context.clock.steady());
+        self.memory.see(&snapshot, steady, now);
         for (name, fleet) in &self.fleets {
             fleet.heard_of(snapshot.workers_of(name, &fleets));
             let reported = snapshot.states.keys().chain(snapshot.unreadable.keys());
@@ -142,29 +234,45 @@ impl Rounds {
             snapshot,
             fleets,
             now,
+            again: false,
+            unanswered: 0,
         };
+        let done = self.all_of(&mut turn, &asked).await;
+        if self.memory.see_aside(&turn.snapshot.aside, steady) {
+            self.aside.send_replace(self.memory.aside());
+        }
+        done?;
+        let machines = turn.fleets.values().any(|fleet| {
+            let mut machines = fleet.machines.values();
+            machines.any(|machine| machine.state.is_live())
+        });
+        let snapshot = &turn.snapshot;
+        let busy = machines || !snapshot.records.is_empty() || !snapshot.orders.is_empty();
+        Ok(match (turn.again, busy) {
+            (true, _) => TRY_AGAIN,
+            (false, true) => self.context.timing.round,
+            (false, false) => self.context.timing.round * IDLE_FACTOR,
+        })
+    }
 
-        self.bear_orders(&mut turn).await?;
-        self.progress(&mut turn).await?;
-        self.tidy(&mut turn).await?;
-        self.end_strays(&turn);
-        let view = self.view(&turn, asking);
-        self.tell_obstacles(&view, now);
-        let actions = schedule(&view, now);
+    /// Everything that a round does once it has read.
+    async fn all_of(&mut self, turn: &mut Turn, asked: &Asked) -> Result<(), Broken> {
+        self.bear_orders(turn).await?;
+        self.progress(turn).await?;
+        self.tidy(turn).await?;
+        self.end_strays(turn);
+        let view = self.view(turn, &asked.on_their_way);
+        self.tell_obstacles(&view, turn.now);
+        let actions = schedule(&view, turn.now);
         self.waiting
             .dismiss(actions.iter().filter_map(Action::takes_over));
         for action in actions {
-            self.act(&mut turn, action).await?;
+            self.beat.now();
+            self.act(turn, action).await?;
         }
-        let view = self.view(&turn, asking);
-        self.permits.publish(intake(&view), &asked);
-        let machines = turn.fleets.values().any(|fleet| {
-            fleet
-                .machines
-                .values()
-                .any(|machine| machine.state.is_live())
-        });
-        Ok(machines || !turn.snapshot.records.is_empty() || !turn.snapshot.orders.is_empty())
+        let view = self.view(turn, &asked.on_their_way);
+        self.permits.publish(intake(&view), asked);
+        Ok(())
     }
 
     /// Whether nothing will be heard of a worker of this fleet any more.
@@ -222,19 +330,32 @@ impl Rounds {
             .filter(|(worker, _, fleet)| {
                 turn.snapshot.states.contains_key(*worker)
                     && !turn.snapshot.orders.contains_key(*worker)
+                    && !turn.snapshot.aside.has_worker(worker)
                     && !fleet.is_terminated(worker)
             })
             .map(|(worker, runner, _)| (worker.clone(), runner.clone()))
             .collect();
         for (worker, runner) in newcomers {
-            let key = Key::order(&worker);
-            let order = Order::empty(&runner);
-            let Some(stored) = create(&*self.context.ledger, &key, order).await? else {
-                return Err(Broken::Refused(key.to_string()));
-            };
-            tracing::info!(%runner, worker = worker.instance(), "a new worker reports");
-            turn.snapshot.orders.insert(worker, stored);
+            let born = self.bear_order(turn, &worker, &runner).await;
+            turn.served(&worker, born)?;
         }
+        Ok(())
+    }
+
+    async fn bear_order(
+        &self,
+        turn: &mut Turn,
+        worker: &WorkerId,
+        runner: &RunnerName,
+    ) -> Result<(), Broken> {
+        let key = Key::order(worker);
+        let order = Order::empty(runner);
+        // A refusal is looked at by the next round, which reads all orders.
+        let Some(stored) = create(&*self.context.ledger, &key, order).await? else {
+            return Err(Broken::Refused(key.to_string()));
+        };
+        tracing::info!(%runner, worker = worker.instance(), "a new worker reports");
+        turn.snapshot.orders.insert(worker.clone(), stored);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use onspot_ledger::{
 };
 use serde::de::DeserializeOwned;
 
+use super::chain;
 use super::fleet::FleetSight;
 
 /// Everything the leader decides by, as it was read in one round.
@@ -17,11 +18,38 @@ pub(crate) struct Snapshot {
     pub orders: BTreeMap<WorkerId, Stored<Order>>,
     pub records: BTreeMap<JobKey, Stored<Record>>,
     pub states: BTreeMap<WorkerId, Stored<State>>,
-    /// Workers whose state can't be read, with its version: that is no reason to stop looking
-    /// after all the others.
+    /// Workers whose state is not what this version writes, with its version: that is no reason
+    /// to stop looking after all the others.
     pub unreadable: BTreeMap<WorkerId, ETag>,
     /// Payloads that lie beside records, and may have lost theirs.
     pub payloads: BTreeSet<JobKey>,
+    /// What could not be read.
+    pub aside: Aside,
+}
+
+/// What a round sets aside, because it could not be read or written: it is left alone until the
+/// next round, and everything else goes on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Aside {
+    /// Workers whose order is there and not known.
+    pub orders: BTreeSet<WorkerId>,
+    /// Those of them whose order is not what this version writes.
+    pub malformed_orders: BTreeSet<WorkerId>,
+    /// Workers whose state is there and not known, with the version that was listed.
+    pub states: BTreeMap<WorkerId, ETag>,
+    /// Jobs whose record is there and not known, or is not what this round thinks.
+    pub jobs: BTreeSet<JobKey>,
+    /// Records that are not what this version writes, with their versions.
+    pub records: BTreeMap<JobKey, ETag>,
+    /// Why, for people, by the object's key.
+    pub why: BTreeMap<String, String>,
+}
+
+impl Aside {
+    /// Whether it is unknown what a worker was asked for, or what it says.
+    pub(crate) fn has_worker(&self, worker: &WorkerId) -> bool {
+        self.orders.contains(worker) || self.states.contains_key(worker)
+    }
 }
 
 impl Snapshot {
@@ -30,8 +58,28 @@ impl Snapshot {
         let states = self.states.keys().chain(self.unreadable.keys());
         let jobs = self.records.values();
         let assigned = jobs.filter_map(|record| record.value.worker());
-        let all = self.orders.keys().chain(states).chain(assigned);
+        let aside = self.aside.orders.iter().chain(self.aside.states.keys());
+        let all = self
+            .orders
+            .keys()
+            .chain(states)
+            .chain(assigned)
+            .chain(aside);
         all.cloned().collect()
+    }
+
+    /// Whether what is laid ready for an attempt may still be asked for: its job's record is at
+    /// this very attempt, or the worker's order names it. What is not known counts as a yes.
+    pub(crate) fn needs_work(&self, worker: &WorkerId, job: u64, attempt: u32) -> bool {
+        let order = self.orders.get(worker);
+        let entry = order.and_then(|order| order.value.entries.get(&job));
+        let held = self
+            .records
+            .iter()
+            .any(|(key, record)| key.id == job && record.value.holds(worker, attempt));
+        let unknown =
+            self.aside.has_worker(worker) || self.aside.jobs.iter().any(|aside| aside.id == job);
+        held || unknown || entry.is_some_and(|entry| entry.attempt == attempt)
     }
 
     /// Those of them that a runner's fleet answers for: what it ordered or assigned, what its
@@ -74,31 +122,31 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads everything a round needs, in the order that rule 4 asks for.
+    /// Reads everything a round needs, in the order that rule 4 asks for. What can't be listed
+    /// ends the round; an object that can't be read is set aside.
     pub(crate) async fn read(&mut self, ledger: &dyn Ledger) -> Result<Snapshot, Error> {
         let mut snapshot = Snapshot::default();
+        let aside = &mut snapshot.aside;
         let listed = ledger.list(ORDERS).await?;
-        refresh(
-            ledger,
-            &mut self.orders,
-            &listed,
-            Key::worker_of_order,
-            Key::order,
-        )
-        .await?
-        .all_readable()?;
+        let found = refresh(ledger, &listed, Key::worker_of_order, Key::order);
+        for missed in found.of(&mut self.orders).await {
+            aside.why.insert(missed.key, missed.why);
+            if missed.malformed {
+                aside.malformed_orders.insert(missed.name.clone());
+            }
+            aside.orders.insert(missed.name);
+        }
         snapshot.orders = named(&self.orders, Key::worker_of_order);
 
         let listed = ledger.list(JOBS).await?;
-        refresh(
-            ledger,
-            &mut self.records,
-            &listed,
-            Key::job_of_record,
-            Key::record,
-        )
-        .await?
-        .all_readable()?;
+        let found = refresh(ledger, &listed, Key::job_of_record, Key::record);
+        for missed in found.of(&mut self.records).await {
+            aside.why.insert(missed.key, missed.why);
+            if missed.malformed {
+                aside.records.insert(missed.name.clone(), missed.etag);
+            }
+            aside.jobs.insert(missed.name);
+        }
         snapshot.records = named(&self.records, Key::job_of_record);
         snapshot.payloads = listed
             .iter()
@@ -106,16 +154,17 @@ impl Reader {
             .collect();
 
         let listed = ledger.list(STATES).await?;
-        let malformed = refresh(
-            ledger,
-            &mut self.states,
-            &listed,
-            Key::worker_of_state,
-            Key::state,
-        )
-        .await?;
+        let found = refresh(ledger, &listed, Key::worker_of_state, Key::state);
+        for missed in found.of(&mut self.states).await {
+            aside.why.insert(missed.key, missed.why);
+            let of = if missed.malformed {
+                &mut snapshot.unreadable
+            } else {
+                &mut aside.states
+            };
+            of.insert(missed.name, missed.etag);
+        }
         snapshot.states = named(&self.states, Key::worker_of_state);
-        snapshot.unreadable = malformed.versions(&listed);
         Ok(snapshot)
     }
 }
@@ -135,67 +184,77 @@ pub(crate) async fn work_of(
         .collect())
 }
 
-/// The objects that are not what this version writes.
-#[derive(Debug)]
-struct Malformed<N> {
-    found: Vec<(N, String, Error)>,
+/// An object that is listed and could not be read.
+struct Missed<N> {
+    name: N,
+    key: String,
+    /// Its version in the listing.
+    etag: ETag,
+    why: String,
+    /// It was read, and is not what this version writes.
+    malformed: bool,
 }
 
-impl<N> Malformed<N> {
-    /// An error if there is any.
-    fn all_readable(mut self) -> Result<(), Error> {
-        self.found.pop().map_or(Ok(()), |(_, _, error)| Err(error))
+/// A listing whose new objects are to be read.
+struct Refresh<'a, T, N> {
+    ledger: &'a dyn Ledger,
+    listed: &'a [Listed],
+    name: fn(&str) -> Option<N>,
+    key: fn(&N) -> Key<T>,
+}
+
+fn refresh<'a, T, N>(
+    ledger: &'a dyn Ledger,
+    listed: &'a [Listed],
+    name: fn(&str) -> Option<N>,
+    key: fn(&N) -> Key<T>,
+) -> Refresh<'a, T, N> {
+    Refresh {
+        ledger,
+        listed,
+        name,
+        key,
     }
 }
 
-impl<N: Ord> Malformed<N> {
-    /// Their versions, by what they are named after.
-    fn versions(self, listed: &[Listed]) -> BTreeMap<N, ETag> {
-        let versions = self.found.into_iter().filter_map(|(name, key, error)| {
-            tracing::warn!(%error, "skipped");
-            let object = listed.iter().find(|object| object.key == key)?;
-            Some((name, object.etag.clone()))
-        });
-        versions.collect()
-    }
-}
-
-async fn refresh<T: DeserializeOwned, N>(
-    ledger: &dyn Ledger,
-    known: &mut HashMap<String, Stored<T>>,
-    listed: &[Listed],
-    name: impl Fn(&str) -> Option<N>,
-    key: impl Fn(&N) -> Key<T>,
-) -> Result<Malformed<N>, Error> {
-    let there: HashMap<&str, &ETag> = listed
-        .iter()
-        .map(|object| (object.key.as_str(), &object.etag))
-        .collect();
-    known.retain(|text, stored| there.get(text.as_str()) == Some(&&stored.etag));
-    let changed = listed
-        .iter()
-        .filter(|object| !known.contains_key(&object.key));
-    let wanted: Vec<(&str, N)> = changed
-        .filter_map(|object| Some((object.key.as_str(), name(&object.key)?)))
-        .collect();
-    let reads = wanted.into_iter().map(|(text, named)| {
-        let key = key(&named);
-        async move {
-            match read(ledger, &key).await {
-                Err(error @ Error::Malformed { .. }) => Ok((text, named, Err(error))),
-                answer => Ok::<_, Error>((text, named, Ok(answer?))),
+impl<T: DeserializeOwned, N> Refresh<'_, T, N> {
+    /// Brings `known` up to date. Each object is read by itself: what fails is given back.
+    async fn of(self, known: &mut HashMap<String, Stored<T>>) -> Vec<Missed<N>> {
+        let there: HashMap<&str, &ETag> = self
+            .listed
+            .iter()
+            .map(|object| (object.key.as_str(), &object.etag))
+            .collect();
+        known.retain(|text, stored| there.get(text.as_str()) == Some(&&stored.etag));
+        let mut changed = Vec::new();
+        for object in self.listed {
+            if !known.contains_key(&object.key)
+                && let Some(name) = (self.name)(&object.key)
+            {
+                changed.push((object, name));
             }
         }
-    });
-    let mut malformed = Malformed { found: Vec::new() };
-    for (text, named, found) in futures::future::try_join_all(reads).await? {
-        match found {
-            Ok(Some(stored)) => drop(known.insert(text.to_owned(), stored)),
-            Ok(None) => {}
-            Err(error) => malformed.found.push((named, text.to_owned(), error)),
+        let (ledger, key) = (self.ledger, self.key);
+        let reads = changed.into_iter().map(|(object, name)| async move {
+            let found = read(ledger, &key(&name)).await;
+            (object, name, found)
+        });
+        let mut missed = Vec::new();
+        for (object, name, found) in futures::future::join_all(reads).await {
+            match found {
+                Ok(Some(stored)) => drop(known.insert(object.key.clone(), stored)),
+                Ok(None) => {}
+                Err(error) => missed.push(Missed {
+                    name,
+                    key: object.key.clone(),
+                    etag: object.etag.clone(),
+                    malformed: matches!(error, Error::Malformed { .. }),
+                    why: chain(&error),
+                }),
+            }
         }
+        missed
     }
-    Ok(malformed)
 }
 
 fn named<T: Clone, N: Ord>(
@@ -227,5 +286,26 @@ mod tests {
         let snapshot = Reader::default().read(&ledger).await.unwrap();
         assert!(snapshot.states.contains_key(&a) && !snapshot.states.contains_key(&b));
         assert!(snapshot.unreadable.contains_key(&b));
+        assert!(snapshot.aside.why.contains_key(key.as_str()));
+    }
+
+    #[tokio::test]
+    async fn an_order_or_a_record_that_cannot_be_read_hides_no_other() {
+        let ledger = MemoryLedger::new();
+        let (a, b) = (WorkerId::of("AROA", "a"), WorkerId::of("AROA", "b"));
+        let runner = RunnerName::new("r");
+        create(&ledger, &Key::order(&a), Order::empty(&runner))
+            .await
+            .unwrap();
+        let job = JobKey::new(&runner, 7);
+        for key in [Key::order(&b).to_string(), Key::record(&job).to_string()] {
+            let put = ledger.put_if(&key, b"{}".to_vec(), Condition::Absent);
+            put.await.unwrap();
+        }
+        let snapshot = Reader::default().read(&ledger).await.unwrap();
+        assert!(snapshot.orders.contains_key(&a));
+        assert!(snapshot.aside.has_worker(&b) && !snapshot.aside.has_worker(&a));
+        assert!(snapshot.aside.jobs.contains(&job));
+        assert_eq!(snapshot.aside.why.len(), 2);
     }
 }

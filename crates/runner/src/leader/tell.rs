@@ -4,19 +4,25 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use onspot_gitlab::{AssignedJob, JobPayload, ansi};
-use onspot_ledger::{Ending, JobKey, Key, Ledger, TraceMark, Verdict, read};
+use onspot_gitlab::{JobPayload, ansi};
+use onspot_ledger::{Ending, JobKey, Record, TraceMark, Verdict};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::payload::Payloads;
+use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 
 /// Between two rounds of tries.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
+/// GitLab ends a job at its time limit, which is a minute after the record's deadline; an hour
+/// later, nobody needs to tell it any more.
+const LAST_TRY: Duration = Duration::from_hours(1);
 
 /// The verdicts that are being told, each in the background, and those that were.
 pub(crate) struct Tellers {
-    ledger: Arc<dyn Ledger>,
+    payloads: Payloads,
+    clock: Clock,
     wake: Arc<Notify>,
     told: Arc<Mutex<HashSet<JobKey>>>,
     tasks: HashMap<JobKey, JoinHandle<()>>,
@@ -31,16 +37,17 @@ impl Drop for Tellers {
 }
 
 impl Tellers {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, wake: Arc<Notify>) -> Self {
+    pub(crate) fn new(payloads: Payloads, clock: Clock, wake: Arc<Notify>) -> Self {
         Self {
-            ledger,
+            payloads,
+            clock,
             wake,
             told: Arc::default(),
             tasks: HashMap::new(),
         }
     }
 
-    /// Whether GitLab knows the job's verdict from this manager.
+    /// Whether GitLab knows the job's verdict from this manager, or can't be told by anybody.
     pub(crate) fn has_told(&self, job: &JobKey) -> bool {
         self.told
             .lock()
@@ -48,40 +55,37 @@ impl Tellers {
             .contains(job)
     }
 
-    /// Tells GitLab, unless that is on its way. `explain` says that nobody has written the
-    /// verdict into the trace.
+    /// Tells GitLab, unless that is on its way.
     pub(crate) fn tell(
         &mut self,
         job: &JobKey,
         coordinator: &Arc<dyn Coordinator>,
         verdict: &Verdict,
-        mark: Option<TraceMark>,
-        explain: bool,
+        record: &Record,
     ) {
-        if self.tasks.contains_key(job) {
+        // A task that has ended has told, or died.
+        if self.tasks.get(job).is_some_and(|task| !task.is_finished()) {
             return;
         }
-        let (ledger, coordinator) = (Arc::clone(&self.ledger), Arc::clone(coordinator));
-        let (key, verdict) = (job.clone(), verdict.clone());
+        let teller = Teller {
+            payloads: self.payloads.clone(),
+            coordinator: Arc::clone(coordinator),
+            clock: self.clock.clone(),
+            job: job.clone(),
+            verdict: verdict.clone(),
+            record: record.clone(),
+        };
         let (told, wake) = (Arc::clone(&self.told), Arc::clone(&self.wake));
+        let job = job.clone();
+        let key = job.clone();
         let task = tokio::spawn(async move {
-            let Some(payload) = payload(&*ledger, &key).await else {
-                return;
-            };
-            if explain {
-                write_end(&*coordinator, &payload, &verdict, mark).await;
-            }
-            while let Err(error) = coordinator.report(&payload, &verdict, None).await {
-                tracing::warn!(job = key.id, %error, "the verdict could not be told yet");
-                tokio::time::sleep(TRY_AGAIN).await;
-            }
-            tracing::info!(job = key.id, runner = %key.runner, ending = ?verdict.ending, "told");
+            teller.tell().await;
             told.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(key);
             wake.notify_one();
         });
-        self.tasks.insert(job.clone(), task);
+        self.tasks.insert(job, task);
     }
 
     /// Forgets the jobs whose records are gone.
@@ -94,21 +98,52 @@ impl Tellers {
     }
 }
 
-async fn payload(ledger: &dyn Ledger, key: &JobKey) -> Option<JobPayload> {
-    loop {
-        match read(ledger, &Key::job_payload(key)).await {
-            Ok(Some(stored)) => match AssignedJob::parse(stored.value.raw) {
-                Ok(assigned) => return Some(assigned.job),
+/// Tells one verdict.
+struct Teller {
+    payloads: Payloads,
+    coordinator: Arc<dyn Coordinator>,
+    clock: Clock,
+    job: JobKey,
+    verdict: Verdict,
+    record: Record,
+}
+
+impl Teller {
+    /// Ends when GitLab knows the verdict, when it has ended the job itself, or when nobody can
+    /// tell it anything about the job any more: sooner or later one of these is so.
+    async fn tell(self) {
+        let (id, runner) = (self.job.id, &self.job.runner);
+        let Some(payload) = self.payload().await else {
+            tracing::error!(job = id, %runner,
+                "GitLab can't be told how it ended, as its token is lost: it ends it by its own \
+                 time limit");
+            return;
+        };
+        // A worker's own result is in the trace already, as far as the trace goes.
+        if self.verdict.exit_code.is_none() {
+            let mark = self.record.trace;
+            write_end(&*self.coordinator, &payload, &self.verdict, mark).await;
+        }
+        while let Err(error) = self.coordinator.report(&payload, &self.verdict, None).await {
+            if self.clock.now() > self.record.deadline + LAST_TRY {
+                tracing::error!(job = id, %runner, %error,
+                    "GitLab was not told how it ended, and has ended it by its own time limit");
+                return;
+            }
+            tracing::warn!(job = id, %error, "the verdict could not be told yet");
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+        tracing::info!(job = id, %runner, ending = ?self.verdict.ending, "told");
+    }
+
+    async fn payload(&self) -> Option<JobPayload> {
+        loop {
+            match self.payloads.to_tell(&self.job, &self.record).await {
+                Ok(payload) => return payload,
                 Err(error) => {
-                    tracing::error!(job = key.id, %error, "the payload can't be read");
-                    return None;
+                    tracing::warn!(job = self.job.id, %error, "the payload can't be read yet");
+                    tokio::time::sleep(TRY_AGAIN).await;
                 }
-            },
-            // The record goes last, so this job is over already.
-            Ok(None) => return None,
-            Err(error) => {
-                tracing::warn!(job = key.id, %error, "the payload can't be read yet");
-                tokio::time::sleep(TRY_AGAIN).await;
             }
         }
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onspot_gitlab::{AssignedJob, JobPayload, Remote, RemoteStatus, ansi};
-use onspot_ledger::{JobKey, Key, Ledger, TraceMark, read};
+use onspot_ledger::{JobKey, TraceMark};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::payload::Payloads;
 use crate::coordinator::{Coordinator, Trace};
 
 /// How long a hand-over may take before the worker has to find out for itself where the trace
@@ -31,7 +32,7 @@ pub(crate) enum News {
 
 /// One clerk for each waiting job.
 pub(crate) struct WaitingRoom {
-    ledger: Arc<dyn Ledger>,
+    payloads: Payloads,
     probe: Duration,
     wake: Arc<Notify>,
     clerks: HashMap<JobKey, Clerk>,
@@ -54,9 +55,9 @@ impl Drop for Clerk {
 }
 
 impl WaitingRoom {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, probe: Duration, wake: Arc<Notify>) -> Self {
+    pub(crate) fn new(payloads: Payloads, probe: Duration, wake: Arc<Notify>) -> Self {
         Self {
-            ledger,
+            payloads,
             probe,
             wake,
             clerks: HashMap::new(),
@@ -92,7 +93,7 @@ impl WaitingRoom {
         let (tell, news) = watch::channel(News::Waiting);
         let (hand_over, handed_over) = oneshot::channel();
         let desk = Desk {
-            ledger: Arc::clone(&self.ledger),
+            payloads: self.payloads.clone(),
             coordinator: Arc::clone(coordinator),
             key: job.clone(),
             probe: self.probe,
@@ -165,7 +166,7 @@ enum Written {
 
 /// What a clerk works with.
 struct Desk {
-    ledger: Arc<dyn Ledger>,
+    payloads: Payloads,
     coordinator: Arc<dyn Coordinator>,
     key: JobKey,
     probe: Duration,
@@ -236,17 +237,18 @@ impl Desk {
         }
     }
 
-    /// The job as GitLab sent it: its token opens the trace.
+    /// The job as GitLab sent it: its token opens the trace. Where it is lost nothing can be
+    /// written, and the rounds end the job.
     async fn payload(&self) -> JobPayload {
         loop {
-            match read(&*self.ledger, &Key::job_payload(&self.key)).await {
-                Ok(Some(stored)) => match AssignedJob::parse(stored.value.raw) {
-                    Ok(assigned) => return assigned.job,
-                    Err(error) => {
-                        tracing::error!(job = self.key.id, %error, "the payload can't be read");
+            match self.payloads.raw(&self.key).await {
+                Ok(raw) => {
+                    if let Some(Ok(assigned)) = raw.map(AssignedJob::parse) {
+                        return assigned.job;
                     }
-                },
-                Ok(None) => tracing::error!(job = self.key.id, "the payload is missing"),
+                    tracing::error!(job = self.key.id, "no trace without its payload");
+                    return std::future::pending().await;
+                }
                 Err(error) => tracing::warn!(job = self.key.id, %error, "no payload yet"),
             }
             tokio::time::sleep(TRY_AGAIN).await;

@@ -40,7 +40,7 @@ impl Sights<'_> {
             request_concurrency: seat.request_concurrency,
             policy: seat.policy.clone(),
             observed: fleet.was_looked_at(),
-            jobs: self.jobs_of(name),
+            jobs: [self.jobs_of(name), self.jobs_aside(name)].concat(),
             workers,
             pools: fleet.pools.clone(),
             candidates: fleet.candidates.clone(),
@@ -54,7 +54,8 @@ impl Sights<'_> {
             .snapshot
             .records
             .iter()
-            .filter(|(key, _)| key.runner == *runner);
+            .filter(|(key, _)| key.runner == *runner)
+            .filter(|(key, _)| !self.snapshot.aside.jobs.contains(key));
         records
             .filter_map(|(key, record)| {
                 let record = &record.value;
@@ -75,6 +76,21 @@ impl Sights<'_> {
             .collect()
     }
 
+    /// Jobs that are set aside take their place like any other, and get nothing.
+    fn jobs_aside(&self, runner: &RunnerName) -> Vec<JobView> {
+        let aside = self.snapshot.aside.jobs.iter();
+        let aside = aside.filter(|job| job.runner == *runner);
+        aside
+            .map(|job| JobView {
+                id: job.id,
+                received_at: self.now,
+                deadline: Timestamp::MAX,
+                attempt: 1,
+                place: Place::With(WorkerId::new("unknown")),
+            })
+            .collect()
+    }
+
     /// The workers of a runner: what its capacity lists, and what has an order of it.
     fn workers_of(&self, runner: &RunnerName, fleet: &FleetSight) -> BTreeSet<WorkerId> {
         let ordered = self
@@ -82,12 +98,12 @@ impl Sights<'_> {
             .orders
             .iter()
             .filter(|(_, o)| o.value.runner == *runner);
-        fleet
-            .machines
-            .keys()
-            .cloned()
-            .chain(ordered.map(|(worker, _)| worker.clone()))
-            .collect()
+        let ordered = ordered.map(|(worker, _)| worker.clone());
+        let with = self.snapshot.records.iter();
+        let with = with.filter(|(job, _)| job.runner == *runner);
+        let with = with.filter_map(|(_, record)| record.value.worker().cloned());
+        let machines = fleet.machines.keys().cloned();
+        machines.chain(ordered).chain(with).collect()
     }
 
     fn worker(&self, worker: &WorkerId, fleet: &FleetSight) -> Option<WorkerView> {
@@ -98,6 +114,16 @@ impl Sights<'_> {
         let machine = fleet.machines.get(worker);
         let state = self.snapshot.states.get(worker).map(|stored| &stored.value);
         let stage = match (machine.map(|machine| machine.state), state) {
+            // What it does is not known now: it gets nothing, and is not given back.
+            (Some(InstanceState::Pending | InstanceState::Running) | None, _)
+                if self.snapshot.aside.has_worker(worker) =>
+            {
+                Stage::Ready {
+                    free: 0,
+                    jobs: self.assigned(worker).max(1),
+                    idle_since: None,
+                }
+            }
             // It can't be talked to: it finishes what it has, and goes.
             (Some(InstanceState::Pending | InstanceState::Running) | None, None)
                 if self.snapshot.unreadable.contains_key(worker) =>

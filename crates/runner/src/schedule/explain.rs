@@ -32,7 +32,7 @@ pub(super) fn reasons(
 
 fn reason(runner: &RunnerView, job: &JobView, capacity: &[Action], now: Timestamp) -> String {
     if !runner.observed {
-        return "Waiting for a worker. The workers were not looked at yet.".to_owned();
+        return "Waiting for a worker.".to_owned();
     }
     let Some(policy) = &runner.policy else {
         return "Waiting: all slots of this host are taken.".to_owned();

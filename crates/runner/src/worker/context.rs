@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::{CachePlace, Retirement};
 use crate::clock::Clock;
 use crate::coordinator::Coordinator;
+use crate::liveness::Liveness;
 use crate::settings::Timing;
 
 /// What a worker works with.
@@ -38,6 +39,8 @@ pub struct WorkerContext {
     pub lease_file: Option<PathBuf>,
     /// The notice that this machine will be taken away.
     pub interruption: watch::Receiver<Option<Interruption>>,
+    /// Hears from the loops that they go round.
+    pub liveness: Liveness,
     /// What the machine reached before this process started.
     pub milestones: Vec<Step>,
     /// Whether the machine is there for this worker alone, so that it ends when nobody needs it.

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::WorkerContext;
 use super::lease::{Lease, LeaseFile, Term};
 use crate::clock::Clock;
+use crate::liveness::Beat;
 use crate::settings::Timing;
 
 /// Between two tries to write.
@@ -54,6 +55,7 @@ impl Keeper {
             lease: renewed,
             file: context.lease_file.clone().map(LeaseFile::new),
             superseded: Arc::clone(&superseded),
+            beat: context.liveness.watch("the state's writer"),
         };
         tokio::spawn(writer.run());
         Self {
@@ -151,6 +153,7 @@ struct Writer {
     lease: watch::Sender<Term>,
     file: Option<LeaseFile>,
     superseded: Arc<watch::Sender<bool>>,
+    beat: Beat,
 }
 
 impl Writer {
@@ -191,6 +194,7 @@ impl Writer {
     async fn write(&mut self) -> bool {
         let key = Key::state(&self.worker);
         loop {
+            self.beat.now();
             let sent_at = self.clock.steady();
             let mut next = self
                 .wanted

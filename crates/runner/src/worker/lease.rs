@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::liveness::Liveness;
 
 /// How often the watchdog looks, and the longest the agent sleeps: timers stand still while the
 /// host is suspended, the clock does not.
@@ -152,11 +153,13 @@ pub async fn watchdog<F, E>(
     file: &Path,
     clock: &Clock,
     mut kill: impl FnMut() -> F,
+    liveness: &Liveness,
     shutdown: CancellationToken,
 ) where
     F: Future<Output = Result<(), E>>,
     E: std::fmt::Display,
 {
+    let beat = liveness.watch("the watchdog's loop");
     let mut killed = None;
     let mut ticks = tokio::time::interval(LOOK_AGAIN);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -165,6 +168,7 @@ pub async fn watchdog<F, E>(
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        beat.now();
         let until = match lease_in(file).await {
             Ok(None) => continue,
             Ok(Some(until)) => until,
@@ -244,6 +248,7 @@ mod tests {
         let path = folder.path().join("run/lease");
         let clock = Clock::runtime(Timestamp::UNIX_EPOCH);
         let (kills, shutdown) = (AtomicU32::new(0), CancellationToken::new());
+        let liveness = Liveness::new();
         let kill = || async {
             kills.fetch_add(1, Ordering::Relaxed);
             Ok::<_, Infallible>(())
@@ -255,7 +260,7 @@ mod tests {
                 kills.load(Ordering::Relaxed)
             }
         };
-        let watched = watchdog(&path, &clock, kill, shutdown.clone());
+        let watched = watchdog(&path, &clock, kill, &liveness, shutdown.clone());
         let story = async {
             assert_eq!(killed_at(10).await, 0, "no agent had a lease yet");
             let mut file = LeaseFile::new(path.clone());

@@ -106,3 +106,114 @@ async fn traces_are_handed_over_at_the_same_time() {
     let took = world.clock.steady().saturating_sub(begun);
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
+
+/// GitLab may be handing a job out on the request that it holds: a 201 that nobody reads is a
+/// lost job.
+#[tokio::test(start_paused = true)]
+async fn a_held_request_at_the_end_is_answered_before_the_lead_is_given_away() {
+    let world = World::new();
+    let (_host, _agent) = world.worker("w1");
+    let a = world.manager("a");
+    seconds(5).await;
+    let _b = world.manager("b");
+    a.shutdown.cancel();
+    seconds(30).await;
+    assert_eq!(
+        holder(&world).await.as_deref(),
+        Some("a"),
+        "it renews meanwhile"
+    );
+    world.gitlab.push(1);
+    seconds(5).await;
+    assert!(world.gitlab.is_taken(1));
+    let leads = async || holder(&world).await.as_deref() == Some("b");
+    world.until("b leads", leads).await;
+    a.task.await.unwrap();
+    world.until_cleared(1).await;
+    assert_eq!(world.log.executions(1).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_is_to_end_asks_for_nothing_more_and_ends() {
+    let world = World::new();
+    let (_host, _agent) = world.worker("w1");
+    let a = world.manager("a");
+    seconds(5).await;
+    let asked = a.desk.asked();
+    a.shutdown.cancel();
+    seconds(60).await;
+    assert_eq!((a.desk.asked(), a.task.is_finished()), (asked, true));
+    assert_eq!(holder(&world).await, None);
+}
+
+/// What kills the rounds may be in the ledger: to begin again at once is to die again.
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_rounds_keep_dying_leaves_the_lead_alone_for_longer_each_time() {
+    let world = World::new();
+    let a = world.manager("a");
+    let broken = a.line.break_down(Op::List, "");
+    seconds(1200).await;
+    let leader = read(&*world.ledger, &Key::leader()).await.unwrap().unwrap();
+    assert!(
+        (3..=7).contains(&leader.value.term),
+        "{}",
+        leader.value.term
+    );
+    broken.open();
+    let (_host, _agent) = world.worker("w1");
+    world.gitlab.push(1);
+    world.until_cleared(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_warning_of_a_failed_attempt_stands_in_the_trace_once_whoever_leads() {
+    let world = World::new();
+    let (h1, w1) = world.worker("w1");
+    let a = world.manager("a");
+    world.push_and_start(1, "w1").await;
+    w1.crash();
+    h1.kill_all();
+    world.machines.end("w1");
+    seconds(60).await;
+    a.crash();
+    let b = world.manager("b");
+    seconds(60).await;
+    b.crash();
+    let _c = world.manager("c");
+    seconds(60).await;
+    let trace = world.gitlab.trace(1);
+    assert_eq!(trace.matches("Attempt 1 failed").count(), 1, "{trace}");
+    assert!(!trace.contains("looked at"), "{trace}");
+    let (_h2, _w2) = world.worker("w2");
+    world.until_cleared(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_hangs_is_noticed_and_one_whose_ledger_fails_is_not() {
+    let limit = Duration::from_secs(90);
+    let world = World::new();
+    let (_host, agent) = world.worker("w1");
+    let a = world.manager("a");
+    seconds(5).await;
+    let gates = [a.line.cut(Op::Any, ""), agent.line.cut(Op::Any, "")];
+    for _ in 0..60 {
+        seconds(10).await;
+        assert_eq!(world.liveness.stuck(limit), [""; 0]);
+    }
+    for gate in gates {
+        gate.open();
+    }
+    seconds(60).await;
+    for (line, prefix, name) in [
+        (&a.line, "job", "the rounds"),
+        (&a.line, "leader", "the manager's loop"),
+        (&agent.line, "state", "the state's writer"),
+    ] {
+        let hangs = line.hold(Op::Any, prefix);
+        seconds(120).await;
+        assert!(world.liveness.stuck(limit).contains(&name), "{name}");
+        hangs.open();
+        seconds(60).await;
+        assert_eq!(world.liveness.stuck(limit), [""; 0], "{name}");
+    }
+}

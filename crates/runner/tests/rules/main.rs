@@ -9,9 +9,13 @@
     reason = "a world that can't be set up is a failed test, in helpers as well"
 )]
 
+mod alone;
 mod capacity;
 mod leader;
 mod left_alone;
+mod leftovers;
+mod outage;
+mod refusals;
 mod rule_01;
 mod rule_02;
 mod rule_03;
@@ -30,4 +34,5 @@ mod rule_15;
 mod rule_16;
 mod simulation;
 mod taken_down;
+mod token;
 mod world;

@@ -157,7 +157,7 @@ impl Watchdog {
                     Ok::<_, Infallible>(())
                 }
             };
-            watchdog(&file, &clock, kill, stop).await;
+            watchdog(&file, &clock, kill, &onspot_runner::Liveness::new(), stop).await;
         });
         Self {
             shutdown,

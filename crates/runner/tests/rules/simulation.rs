@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use onspot_executor::Executor as _;
 use onspot_fleet::{Lifecycle, Policy};
-use onspot_runner::watchdog;
+use onspot_runner::{Liveness, watchdog};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio_util::sync::CancellationToken;
@@ -203,7 +203,7 @@ impl Story {
         let stopped = stop.clone();
         tokio::spawn(async move {
             let kill = || async { host.hands().sweep().await.map(drop) };
-            watchdog(&file, &clock, kill, stopped).await;
+            watchdog(&file, &clock, kill, &Liveness::new(), stopped).await;
         });
         stop
     }
@@ -228,7 +228,7 @@ impl Story {
 
     fn fault(&mut self, now: u64) {
         let lasts = now + self.dice.random_range(1..400);
-        match self.dice.random_range(0..14) {
+        match self.dice.random_range(0..15) {
             0 => self.crash_manager(now),
             1 | 2 => {
                 let writes = self.dice.random_range(0..4);
@@ -301,6 +301,13 @@ impl Story {
                     }
                     self.unlisted.push((lasts, name));
                 }
+            }
+            13 => {
+                self.note(now, &format!("S3 is out for everybody until {lasts}"));
+                let machines = self.machines.values().map(|machine| &machine.agent);
+                let all = self.managers.iter().chain(machines);
+                let cut: Vec<_> = all.map(|actor| actor.line.cut(Op::Any, "")).collect();
+                self.gates.extend(cut.into_iter().map(|gate| (lasts, gate)));
             }
             _ => {
                 let job = self.dice.random_range(KEPT + 1..=JOBS);

@@ -121,6 +121,30 @@ fn what_keeps_workers_from_being_launched_is_said() {
 }
 
 #[test]
+fn what_is_set_aside_is_shown_with_its_reason() {
+    let why = "run/job/r/7 is not what this version writes";
+    let ledger = Overview {
+        aside: [("job/r/7".to_owned(), why.to_owned())].into(),
+        ..Overview::default()
+    };
+    let mut status = Status {
+        stack: "ci".to_owned(),
+        region: "eu-west-1".to_owned(),
+        resources: Vec::new(),
+        managers: Vec::new(),
+        workers: Vec::new(),
+        ledger: Some(ledger),
+    };
+    let shown = text(&status, now());
+    assert!(
+        shown.contains("set aside") && shown.contains(why),
+        "{shown}"
+    );
+    status.ledger = Some(Overview::default());
+    assert!(!text(&status, now()).contains("set aside"));
+}
+
+#[test]
 fn ages_have_one_or_two_parts() {
     for (seconds, expected) in [
         (-5, "0s"),

@@ -148,8 +148,5 @@ fn the_host_is_full_or_nothing_is_known_yet() {
     runner.policy = None;
     insta::assert_snapshot!(told(&runner), @"Waiting: all slots of this host are taken.");
     runner.observed = false;
-    insta::assert_snapshot!(
-        told(&runner),
-        @"Waiting for a worker. The workers were not looked at yet."
-    );
+    insta::assert_snapshot!(told(&runner), @"Waiting for a worker.");
 }

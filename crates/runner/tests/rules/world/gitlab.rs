@@ -1,7 +1,7 @@
 //! A GitLab that notes who tells it what.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ struct Inner {
     queue: VecDeque<u64>,
     /// How long a trace takes to be closed.
     closing: Duration,
+    /// How long jobs may take that are pushed from now on, if that was said.
+    timeout: Option<Duration>,
     jobs: BTreeMap<u64, Job>,
 }
 
@@ -64,12 +66,19 @@ impl FakeGitLab {
             dead: Arc::default(),
             down: AtomicBool::new(false),
             lie: Mutex::new(None),
+            refused: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
         })
     }
 
     /// Traces that are opened from now on take so long to be closed.
     pub(crate) fn set_closing(&self, takes: Duration) {
         self.inner.lock().unwrap().closing = takes;
+    }
+
+    /// Jobs that are pushed from now on may take so long.
+    pub(crate) fn set_timeout(&self, timeout: Duration) {
+        self.inner.lock().unwrap().timeout = Some(timeout);
     }
 
     /// Somebody pushes: a job waits to be asked for.
@@ -80,7 +89,11 @@ impl FakeGitLab {
     /// The same with variables.
     pub(crate) fn push_with(&self, id: u64, variables: &[(&str, &str)]) {
         let mut inner = self.inner.lock().unwrap();
-        inner.jobs.insert(id, Job::new(id, variables));
+        let mut job = Job::new(id, variables);
+        if let Some(timeout) = inner.timeout {
+            job.raw["runner_info"]["timeout"] = timeout.as_secs().into();
+        }
+        inner.jobs.insert(id, job);
         inner.queue.push_back(id);
         drop(inner);
         self.pushed.notify_waiters();
@@ -201,9 +214,21 @@ pub(crate) struct Desk {
     dead: Arc<AtomicBool>,
     down: AtomicBool,
     lie: Mutex<Option<RemoteStatus>>,
+    refused: AtomicBool,
+    asked: AtomicU32,
 }
 
 impl Desk {
+    /// GitLab refuses this actor's token, or takes it again.
+    pub(crate) fn set_refused(&self, refused: bool) {
+        self.refused.store(refused, Ordering::Relaxed);
+    }
+
+    /// How often this actor has asked for a job.
+    pub(crate) fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     /// Nothing passes any more, ever.
     pub(crate) fn kill(&self) {
         self.dead.store(true, Ordering::Relaxed);
@@ -238,6 +263,13 @@ impl JobSource for Desk {
     fn request_job(&self, _: Option<String>) -> BoxFuture<'_, Result<JobPoll, Error>> {
         async {
             self.pass(0.into()).await?;
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if self.refused.load(Ordering::Relaxed) {
+                return Ok(JobPoll {
+                    outcome: JobRequestOutcome::Forbidden,
+                    last_update: None,
+                });
+            }
             let end = tokio::time::Instant::now() + LONG_POLL;
             let outcome = loop {
                 let pushed = self.gitlab.pushed.notified();

@@ -28,6 +28,8 @@ enum Effect {
     Fail(Gate),
     /// It panics.
     Break(Gate),
+    /// A write meets another one (409), so often; it is not applied.
+    Meet(Arc<Mutex<u32>>),
 }
 
 /// Holds calls until it is opened.
@@ -128,6 +130,15 @@ impl Line {
         self.with(op, prefix, Effect::Break)
     }
 
+    /// Such writes meet others at the same moment, `times` in all.
+    pub(crate) fn meet_others(&self, prefix: &str, times: u32) {
+        let effect = Effect::Meet(Arc::new(Mutex::new(times)));
+        self.effects
+            .lock()
+            .unwrap()
+            .push((Op::Put, prefix.to_owned(), effect));
+    }
+
     /// Holds everything from the write on that comes after `writes` more.
     pub(crate) fn hold_after(&self, writes: u32) -> Gate {
         let gate = Gate::new();
@@ -173,6 +184,7 @@ impl Line {
             | Effect::LoseAnswer(gate)
             | Effect::Fail(gate)
             | Effect::Break(gate) => !gate.is_open(),
+            Effect::Meet(left) => *left.lock().unwrap() > 0,
         });
         let found = effects
             .iter()
@@ -210,6 +222,8 @@ impl Line {
                 Err(timeout(key))
             }
             Some(Effect::Break(_)) => panic!("a call that panics on purpose"),
+            // See `put_if`.
+            Some(Effect::Meet(_)) => call.await,
             Some(Effect::Fail(gate)) => {
                 gate.reached.send_replace(true);
                 Err(timeout(key))
@@ -233,7 +247,14 @@ impl Ledger for Line {
     }
 
     fn put_if<'a>(&'a self, key: &'a str, body: Vec<u8>, condition: Condition) -> Answer<'a, Put> {
-        Box::pin(self.through(Op::Put, key, self.ledger.put_if(key, body, condition)))
+        let call = async move {
+            if let Some(Effect::Meet(left)) = self.effect(Op::Put, key) {
+                *left.lock().unwrap() -= 1;
+                return Ok(Put::Conflict);
+            }
+            self.ledger.put_if(key, body, condition).await
+        };
+        Box::pin(self.through(Op::Put, key, call))
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<Listed>> {

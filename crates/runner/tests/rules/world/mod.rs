@@ -17,10 +17,10 @@ use onspot_ledger::{
     AttemptPhase, JobKey, JobLabel, JobPayload, Key, Ledger, ManagerId, MemoryLedger, Order,
     Record, Restart, RunnerName, State, Stored, WorkPayload, WorkerId, create, read, replace,
 };
-use onspot_runner::Clock;
 use onspot_runner::leader::{LeaderContext, Seat, lead};
 use onspot_runner::settings::Timing;
 use onspot_runner::worker::{CachePlace, WorkerContext, work};
+use onspot_runner::{Clock, Liveness};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) policy: Option<Policy>,
     /// Whether workers end themselves when nobody needs them.
     pub(crate) ends_itself: bool,
+    /// Hears from all loops.
+    pub(crate) liveness: Liveness,
 }
 
 /// A manager or an agent, by the lines through which it acts.
@@ -98,6 +100,7 @@ impl World {
             timing: Timing::default(),
             policy: None,
             ends_itself: false,
+            liveness: Liveness::new(),
         }
     }
 
@@ -122,6 +125,8 @@ impl World {
             version: "1".to_owned(),
             concurrent: 10,
             check_interval: Duration::from_secs(3),
+            liveness: self.liveness.clone(),
+            last_answer: Duration::from_secs(55),
             runners: BTreeMap::from([(runner(), seat)]),
         };
         let shutdown = CancellationToken::new();
@@ -175,6 +180,7 @@ impl World {
             cache: CachePlace::None,
             lease_file,
             interruption: watch::channel(None).1,
+            liveness: self.liveness.clone(),
             milestones: Vec::new(),
             ends_itself: self.ends_itself,
         };
@@ -343,11 +349,19 @@ impl World {
 
     /// Waits until the job is over and nothing is left of it in the ledger.
     pub(crate) async fn until_cleared(&self, id: u64) {
+        self.until_cleared_but_for(id, "").await;
+    }
+
+    /// The same, whatever the order of one worker says.
+    pub(crate) async fn until_cleared_but_for(&self, id: u64, instance: &str) {
         self.until(&format!("job {id} is cleared"), async || {
             let orders = self.ledger.list("order/").await.unwrap();
             let mut named = false;
             for listed in orders {
                 let worker = Key::worker_of_order(&listed.key).unwrap();
+                if worker.instance() == instance {
+                    continue;
+                }
                 let order = read(&*self.ledger, &Key::order(&worker)).await.unwrap();
                 named |= order.is_some_and(|order| order.value.entries.contains_key(&id));
             }
