@@ -381,6 +381,7 @@ mod tests {
         LocalOptions {
             tokens: BTreeMap::new(),
             buckets: BTreeMap::from([(bucket_of.to_owned(), client)]),
+            liveness: Liveness::new(),
             data: "/data".into(),
             helper_binary: "/onspot".into(),
         }
