@@ -256,10 +256,8 @@ fn of_call(call: &CallError) -> LaunchFailure {
         (Some("RequestExpired" | "ExpiredToken" | "InvalidClientTokenId"), _)
         | (None, CallFailure::NoCredentials) => LaunchFailure::Refused(Refusal::Fault),
         // A problem of EC2's own says nothing about what was done before it.
-        (Some(code), _) => match Refusal::of(code, call.message()) {
-            Refusal::Fault => LaunchFailure::Unknown,
-            refusal => LaunchFailure::Refused(refusal),
-        },
+        (Some(code), _) if FAULTS.contains(&code) => LaunchFailure::Unknown,
+        (Some(code), _) => LaunchFailure::Refused(Refusal::of(code, call.message())),
         (None, _) => LaunchFailure::Unknown,
     }
 }

@@ -423,6 +423,7 @@ async fn a_failed_call_says_whether_something_may_have_been_launched() {
         ),
         ("IdempotentParameterMismatch", LaunchFailure::TokenUsed),
         ("ServiceUnavailable", LaunchFailure::Unknown),
+        ("NewTomorrow", LaunchFailure::Refused(Refusal::Fault)),
     ] {
         let server = MockServer::start().await;
         answer(&server, "DescribeSubnets", SUBNETS).await;
