@@ -48,6 +48,18 @@ pub(super) fn verify(taken_up: &TakenUp) -> Vec<GitCall> {
     taken_up.unverified.iter().map(index).collect()
 }
 
+/// In how many packs a repository may be: each fetch makes one, and git looks through all of them.
+const MOST_PACKS: usize = 20;
+
+/// Puts many packs together. Nothing leads to their objects, so all of them are kept.
+pub(super) fn put_together(taken_up: &TakenUp) -> Vec<GitCall> {
+    if taken_up.packs <= MOST_PACKS {
+        return Vec::new();
+    }
+    let flags = ["repack", "-a", "-d", "--keep-unreachable", "--quiet"];
+    vec![local(&flags)]
+}
+
 /// Fetches. A repository that is taken up has no references any more: what it has is told to the
 /// server by the commits that they led to.
 pub(super) fn fetch(sources: &Sources, taken_up: Option<&TakenUp>) -> Vec<GitCall> {

@@ -93,6 +93,7 @@ async fn check_out_kept(
 ) -> Result<(), HelperError> {
     run_all(&git::init(sources, at), at, sources).await?;
     run_all(&git::verify(taken_up), at, sources).await?;
+    run_all(&git::put_together(taken_up), at, sources).await?;
     taken_up.tips = commits(at, &taken_up.tips).await?;
     check_out(at, sources, Some(taken_up)).await
 }

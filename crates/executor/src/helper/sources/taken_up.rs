@@ -58,6 +58,8 @@ pub(in super::super) struct TakenUp {
     pub(in super::super) head: Option<String>,
     /// Whether its history is cut off somewhere.
     pub(in super::super) is_shallow: bool,
+    /// How many packs it is in.
+    pub(in super::super) packs: usize,
     /// Packs that have no index yet.
     pub(in super::super) unverified: Vec<String>,
 }
@@ -105,6 +107,7 @@ pub(super) fn disarm(at: &Place, protected: bool) -> Result<TakenUp, HelperError
         tips: tips(&git),
         head: read(&git.join(HEAD)).and_then(|head| commit(head.trim())),
         is_shallow: fs::metadata(git.join("shallow")).is_ok_and(|file| file.len() > 0),
+        packs: packs(&git.join("objects/pack")),
         unverified: Vec::new(),
     };
     for name in REMOVED {
@@ -121,6 +124,11 @@ pub(super) fn disarm(at: &Place, protected: bool) -> Result<TakenUp, HelperError
         only_true_names(&git.join("lfs"))?;
     }
     Ok(taken_up)
+}
+
+fn packs(folder: &Path) -> usize {
+    let is_one = |path: &&PathBuf| path.extension().is_some_and(|kind| kind == "pack");
+    entries(folder).map_or(0, |all| all.iter().filter(is_one).count())
 }
 
 /// Removes all objects but packs, and gives those.

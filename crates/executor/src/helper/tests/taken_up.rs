@@ -324,3 +324,26 @@ async fn settings_that_the_job_gives_git_are_not_overwritten() {
     bench.get(sources).await.unwrap();
     assert_eq!(bench.read("seen").as_deref(), Some("of the job\n0\n"));
 }
+
+#[tokio::test]
+async fn a_repository_of_many_fetches_stays_in_few_packs() {
+    let (bench, _) = three();
+    let packs = || {
+        let folder = std::fs::read_dir(bench.project().join(".git/objects/pack")).unwrap();
+        let paths = folder.map(|entry| entry.unwrap().path());
+        let packs = paths.filter(|path| path.extension().is_some_and(|kind| kind == "pack"));
+        packs.count()
+    };
+    let mut most = 0;
+    for number in 0..25 {
+        let sha = bench.commit("file", &format!("{number}\n"));
+        let sources = bench.sources(Strategy::Fetch, &sha);
+        let protected = number % 2 == 0;
+        bench.get(of_protected(sources, protected)).await.unwrap();
+        assert_eq!(bench.read("file"), Some(format!("{number}\n")));
+        assert!(number == 0 || was_kept(&bench));
+        mark(&bench);
+        most = most.max(packs());
+    }
+    assert!(most > 10 && packs() < 10, "{most}, then {}", packs());
+}
