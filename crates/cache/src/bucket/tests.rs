@@ -1,5 +1,11 @@
 //! What a plan mends, and what it says.
 
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use wiremock::matchers::{any, body_string_contains};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
 use super::*;
 
 fn spec() -> BucketSpec {
@@ -88,4 +94,54 @@ fn nothing_of_the_ledger_expires_but_what_is_over() {
         assert!(!expires(key), "{key}");
     }
     assert!(expires("run/done/r/7") && expires("cache/r/1/key"));
+}
+
+/// Makes the bucket against an S3 that refuses a bucket with tags like this, if at all; returns the
+/// bodies of the calls that make it.
+async fn makings(refusal: Option<&str>) -> Vec<String> {
+    let server = MockServer::start().await;
+    if let Some(code) = refusal {
+        let body = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
+        Mock::given(body_string_contains("<Key>onspot:stack</Key>"))
+            .and(body_string_contains("CreateBucketConfiguration"))
+            .respond_with(ResponseTemplate::new(403).set_body_string(body))
+            .with_priority(1)
+            .mount(&server)
+            .await;
+    }
+    Mock::given(any())
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&server)
+        .await;
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::new("AKIATEST", "test", None, None, "test"))
+        .retry_config(RetryConfig::disabled())
+        .force_path_style(true)
+        .endpoint_url(server.uri());
+    let plan = diff(&spec(), None).unwrap();
+    let (events, _nobody_listens) = onspot_reconcile::event_channel();
+    apply(&Client::from_conf(config.build()), &plan, &events)
+        .await
+        .unwrap();
+    let sent = server.received_requests().await.unwrap();
+    let bodies = sent
+        .iter()
+        .map(|request| String::from_utf8_lossy(&request.body).into_owned());
+    bodies
+        .filter(|body| body.contains("CreateBucketConfiguration"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_bucket_is_tagged_in_the_call_that_makes_it_where_that_may_be() {
+    let made = makings(None).await;
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert!(made[0].contains("<Key>onspot:stack</Key>"), "{made:?}");
+    for code in ["AccessDenied", "MalformedXML"] {
+        let made = makings(Some(code)).await;
+        assert_eq!(made.len(), 2, "{code}: {made:?}");
+        assert!(!made[1].contains("onspot:stack"), "{code}: {made:?}");
+    }
 }
