@@ -336,8 +336,8 @@ impl Office {
         let rounds = tokio::spawn(rounds.run(stop.clone()));
         Self {
             stop,
-            no_more_jobs,
             obstacles,
+            no_more_jobs,
             aside,
             rounds,
         }

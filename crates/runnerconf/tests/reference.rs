@@ -1,7 +1,5 @@
 //! What becomes of every key of GitLab Runner's reference.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
-
 use std::collections::BTreeSet;
 
 use onspot_runnerconf::{Config, ConfigErrorKind, Fate, Warning, lint, reference};

@@ -172,9 +172,9 @@ fn failed_boots(halt: &BootHalt<'_>) -> String {
     if let Some(last) = halt.last {
         let instance = &last.instance;
         if last.console.is_empty() {
-            text.push_str(&format!(" The console of {instance} is empty."));
+            text.push_str(" It wrote nothing to its console.");
         } else {
-            text.push_str(&format!(" The console of {instance} ended with:"));
+            text.extend([" The console of ", instance.as_str(), " ended with:"]);
             for line in &last.console {
                 text.push_str("\n  ");
                 text.push_str(line);

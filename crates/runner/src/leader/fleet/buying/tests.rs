@@ -42,14 +42,14 @@ fn silence() -> Result<Purchased, CapacityError> {
     })
 }
 
-fn bought(name: &str) -> Result<Purchased, CapacityError> {
-    Ok(Purchased {
+fn bought(name: &str) -> Purchased {
+    Purchased {
         machines: vec![machine(name)],
         errors: Vec::new(),
-    })
+    }
 }
 
-fn refused(code: &str) -> Result<Purchased, CapacityError> {
+fn refused(code: &str) -> Purchased {
     let pool = Pool {
         instance_type: "m6i.large".to_owned(),
         zone: "eu-1a".to_owned(),
@@ -60,10 +60,10 @@ fn refused(code: &str) -> Result<Purchased, CapacityError> {
         code: code.to_owned(),
         message: String::new(),
     };
-    Ok(Purchased {
+    Purchased {
         machines: Vec::new(),
         errors: vec![error],
-    })
+    }
 }
 
 impl Capacity for Ec2 {
@@ -142,7 +142,12 @@ fn tokens(ec2: &Ec2) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_launch_without_answer_is_asked_for_again_with_the_same_token_and_words() {
-    let (ec2, fleet) = fleet(vec![silence(), silence(), bought("i-1"), bought("i-2")]);
+    let (ec2, fleet) = fleet(vec![
+        silence(),
+        silence(),
+        Ok(bought("i-1")),
+        Ok(bought("i-2")),
+    ]);
     fleet.launch(2, Lifecycle::Spot, 1);
     seconds(1).await;
     assert!(fleet.sight().in_doubt);
@@ -164,7 +169,7 @@ async fn a_launch_without_answer_is_asked_for_again_with_the_same_token_and_word
 
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_is_decided_anew() {
-    let (ec2, fleet) = fleet(vec![refused("InternalError"), bought("i-1")]);
+    let (ec2, fleet) = fleet(vec![Ok(refused("InternalError")), Ok(bought("i-1"))]);
     fleet.launch(1, Lifecycle::Spot, 1);
     seconds(11).await;
     fleet.launch(1, Lifecycle::Spot, 1);
@@ -208,7 +213,7 @@ async fn a_leader_that_steps_down_asks_for_nothing_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_machine_that_ec2_does_not_know_yet_is_still_booting() {
-    let (_ec2, fleet) = fleet(vec![bought("i-1")]);
+    let (_ec2, fleet) = fleet(vec![Ok(bought("i-1"))]);
     let stop = CancellationToken::new();
     tokio::spawn(Arc::clone(&fleet).watch(Duration::from_secs(5), stop.clone()));
     seconds(1).await;
@@ -237,7 +242,7 @@ async fn machines_of_one_round_are_given_back_in_one_call() {
 
 #[tokio::test(start_paused = true)]
 async fn refusals_are_remembered_by_their_class() {
-    let (_ec2, fleet) = fleet(vec![refused("MaxSpotInstanceCountExceeded")]);
+    let (_ec2, fleet) = fleet(vec![Ok(refused("MaxSpotInstanceCountExceeded"))]);
     fleet.launch(1, Lifecycle::Spot, 1);
     seconds(1).await;
     let sight = fleet.sight();
