@@ -30,7 +30,9 @@ async fn what_cannot_be_read_is_set_aside_and_said_and_the_others_go_on() {
     spoil(&world, Key::order(&worker_id("w9")).as_str()).await;
     spoil(&world, Key::record(&job(99)).as_str()).await;
     spoil(&world, Key::state(&worker_id("w8")).as_str()).await;
+    // A job whose record can't be read takes its place like any other: it may run somewhere.
     let (_host, _agent) = world.worker("w1");
+    let (_other_host, _other_agent) = world.worker("w2");
     let _a = world.manager("a");
     world.gitlab.push(1);
     world.until_cleared_but_for(1, "w9").await;
