@@ -92,9 +92,11 @@ mod tests {
                 Some(rest) if rest.starts_with('[') || rest.contains(" = ") => rest,
                 _ => line,
             })
-            // These two have no fixed default.
-            .filter(|line| !line.starts_with("region") && !line.starts_with("zones"))
-            .filter(|line| !line.starts_with("spot_price"))
+            // These have no fixed default.
+            .filter(|line| {
+                let without = ["region", "zones", "spot_price", "memory"];
+                !without.iter().any(|key| line.starts_with(key))
+            })
             .flat_map(|line| [line, "\n"])
             .collect();
         assert!(uncommented.contains("\ncidr = "), "{uncommented}");

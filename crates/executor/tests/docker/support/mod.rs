@@ -83,7 +83,10 @@ impl Bench {
              and make sure that `docker version` works for this user",
         );
         IMAGE_READY
-            .get_or_try_init(|| async { executor.prepare().await })
+            .get_or_try_init(|| async {
+                remove_what_killed_runs_left();
+                executor.prepare().await
+            })
             .await
             .expect("the helper's image is built from docker/helper where it is missing");
         Self {
@@ -178,6 +181,28 @@ impl Bench {
         self.executor.close().await;
         self.executor.sweep().await.unwrap();
         assert_eq!(self.containers("job") + self.containers("helper"), 0);
+    }
+}
+
+/// Removes the containers of test processes that were killed: their numbers end the runners' names.
+fn remove_what_killed_runs_left() {
+    let output = Command::new("docker")
+        .args(["ps", "--all", "--filter", "label=onspot.runner"])
+        .args(["--format", "{{.ID}} {{.Label \"onspot.runner\"}}"])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let left = listed.lines().filter_map(|line| {
+        let (id, runner) = line.split_once(' ')?;
+        let process = runner.strip_prefix("test-")?.rsplit_once('-')?.1;
+        let is_over = !std::path::Path::new("/proc").join(process).exists();
+        is_over.then_some(id)
+    });
+    for id in left {
+        // Another run may be removing it just now.
+        let _ = Command::new("docker")
+            .args(["rm", "--force", "--volumes", id])
+            .output();
     }
 }
 
