@@ -64,6 +64,14 @@ impl LocalRun {
         }
     }
 
+    /// Waits until it ends by itself, which it never should; how it ended.
+    pub async fn died(&mut self) -> Result<ExitStatus> {
+        self.child
+            .wait()
+            .await
+            .map_err(Error::io("wait for onspot run"))
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

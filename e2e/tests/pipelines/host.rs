@@ -70,21 +70,29 @@ impl Host {
     }
 
     /// Pushes all fixtures and waits for their pipelines; what each came to.
-    pub(crate) async fn run(&self, fixtures: &[Fixture]) -> Vec<Ended> {
+    pub(crate) async fn run(&mut self, fixtures: &[Fixture]) -> Vec<Ended> {
         let mut pipelines = Vec::new();
         for (fixture, project) in fixtures.iter().zip(&self.projects) {
             pipelines.push(self.push(fixture, project).await);
         }
-        let deadline = tokio::time::Instant::now() + ALL;
-        let mut ended = Vec::new();
-        for pipeline in pipelines {
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            let waited = self.gitlab.wait_pipeline(pipeline.id, left).await;
-            let unfinished = waited.err().map(|error| chain(&error));
-            let pipeline = self.gitlab.pipeline(pipeline.id).expect("a pipeline");
-            ended.push(self.ended(pipeline, unfinished));
-        }
-        ended
+        let gitlab = &self.gitlab;
+        let all = async {
+            let deadline = tokio::time::Instant::now() + ALL;
+            let mut ended = Vec::new();
+            for pipeline in pipelines {
+                let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+                let waited = gitlab.wait_pipeline(pipeline.id, left).await;
+                let unfinished = waited.err().map(|error| chain(&error));
+                let pipeline = gitlab.pipeline(pipeline.id).expect("a pipeline");
+                ended.push(ended_of(gitlab, pipeline, unfinished));
+            }
+            ended
+        };
+        let died = tokio::select! {
+            ended = all => return ended,
+            died = self.onspot.died() => died,
+        };
+        panic!("onspot run has ended: {died:?}\n{}", self.log());
     }
 
     /// Ends the runner; what it did that a runner must not do.
@@ -112,22 +120,23 @@ impl Host {
         let made = self.gitlab.wait_for_commit(&sha, MADE).await;
         made.unwrap_or_else(|error| panic!("{}: {}", fixture.name, chain(&error)))
     }
+}
 
-    fn ended(&self, pipeline: PipelineView, unfinished: Option<String>) -> Ended {
-        let job = |job: &JobView| EndedJob {
-            name: job.name.clone(),
-            status: job.status,
-            exit_code: job.exit_code,
-            failure_reason: job.failure_reason.clone(),
-            trace: trace::plain(&self.gitlab.trace(job.id)),
-            took: Duration::from_secs_f64(job.duration_s().unwrap_or_default().max(0.0)),
-        };
-        Ended {
-            status: pipeline.status,
-            yaml_error: pipeline.yaml_error,
-            jobs: pipeline.jobs.iter().map(job).collect(),
-            unfinished,
-        }
+/// What a pipeline came to.
+fn ended_of(gitlab: &MockGitLab, pipeline: PipelineView, unfinished: Option<String>) -> Ended {
+    let job = |job: &JobView| EndedJob {
+        name: job.name.clone(),
+        status: job.status,
+        exit_code: job.exit_code,
+        failure_reason: job.failure_reason.clone(),
+        trace: trace::plain(&gitlab.trace(job.id)),
+        took: Duration::from_secs_f64(job.duration_s().unwrap_or_default().max(0.0)),
+    };
+    Ended {
+        status: pipeline.status,
+        yaml_error: pipeline.yaml_error,
+        jobs: pipeline.jobs.iter().map(job).collect(),
+        unfinished,
     }
 }
 
