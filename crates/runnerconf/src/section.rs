@@ -159,30 +159,56 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// A list of strings; none where the key is missing.
+    /// A list of strings; none where the key is missing. Empty ones are left out.
     pub(crate) fn strings(&mut self, key: &'static str) -> Result<Vec<String>, ConfigError> {
-        Ok(self
-            .strings_at(key)?
-            .into_iter()
-            .map(|(text, _)| text)
-            .collect())
+        let mut texts = self.words(key)?;
+        texts.retain(|text| !text.is_empty());
+        Ok(texts)
     }
 
-    /// A list of strings that each parse as a `T`.
+    /// A list of strings in which an empty one is a word like any other: an argument of a command,
+    /// or the only user that is allowed.
+    pub(crate) fn words(&mut self, key: &'static str) -> Result<Vec<String>, ConfigError> {
+        let texts = self.strings_at(key)?.into_iter();
+        Ok(texts.map(|(text, _)| text).collect())
+    }
+
+    /// A list of strings that each parse as a `T`. Empty ones are left out.
     pub(crate) fn each_parsed<T>(
         &mut self,
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, Complaint>,
     ) -> Result<Vec<T>, ConfigError> {
+        let mut texts = self.strings_at(key)?;
+        texts.retain(|(text, _)| !text.is_empty());
+        self.parsed_at(key, texts, parse)
+    }
+
+    /// A list of patterns of what is allowed. An empty one allows nothing, and a list that holds
+    /// only such is no list that is not there: that one allows everything.
+    pub(crate) fn patterns(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<String, Complaint>,
+    ) -> Result<Vec<String>, ConfigError> {
         let texts = self.strings_at(key)?;
+        self.parsed_at(key, texts, parse)
+    }
+
+    fn parsed_at<T>(
+        &self,
+        key: &'static str,
+        texts: Vec<(String, Range<usize>)>,
+        parse: impl Fn(&str) -> Result<T, Complaint>,
+    ) -> Result<Vec<T>, ConfigError> {
         let parsed = texts.into_iter().map(|(text, span)| {
             parse(&text).map_err(|complaint| self.bad_value(key, complaint, span))
         });
         parsed.collect()
     }
 
-    /// A list of strings, each with its place; empty ones are left out. One string alone stands for a list of one, which
-    /// GitLab Runner allows for `pull_policy`.
+    /// A list of strings, each with its place. One string alone stands for a list of one, which
+    /// GitLab Runner allows for `pull_policy`; alone, an empty one is an unset key.
     pub(crate) fn strings_at(
         &mut self,
         key: &'static str,
@@ -201,7 +227,6 @@ impl<'d> Section<'d> {
         for item in items {
             let span = item.span();
             match item.into_inner() {
-                DeValue::String(text) if text.is_empty() => {}
                 DeValue::String(text) => strings.push((text.into_owned(), span)),
                 other => return Err(self.wrong_type(key, "a list of strings", &other, span)),
             }

@@ -125,6 +125,25 @@ fn an_empty_string_is_an_unset_key() {
     assert_eq!(effects.collect::<Vec<_>>(), []);
 }
 
+/// A list of nothing but an empty pattern allows nothing; one that is not there allows everything.
+#[test]
+fn a_list_that_allows_only_an_empty_name_allows_nobody() {
+    let docker = |line: &str| {
+        let config = parse(&with(&format!("[runners.docker]\n{line}\n"))).unwrap();
+        config.runners[0].docker.clone().unwrap()
+    };
+    let nobody = [String::new()];
+    assert_eq!(docker("allowed_images = ['']").allowed_images, nobody);
+    assert_eq!(docker("allowed_services = ['']").allowed_services, nobody);
+    assert_eq!(docker("allowed_images = ''").allowed_images, [""; 0]);
+    let containers = |line: &str| docker(line).containers;
+    let privileged = containers("allowed_privileged_services = ['']");
+    assert_eq!(privileged.allowed_privileged_services, nobody);
+    let privileged = containers("allowed_privileged_images = ['']");
+    assert_eq!(privileged.allowed_privileged_images, nobody);
+    assert_eq!(containers("allowed_users = ['']").allowed_users, nobody);
+}
+
 /// For every key: what is read from a file with it empty is what is read from one without it.
 #[test]
 fn every_key_may_be_empty() {

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{Read, Seek, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -56,12 +56,19 @@ impl Grants {
         login: Option<&DockerCredentials>,
     ) -> bool {
         let mut known = self.known();
-        match self.read() {
-            Ok(projects) => known.merge(projects),
-            Err(error) => self.complain("read", &error),
-        }
+        let is_read = match self.read() {
+            Ok(projects) => {
+                known.merge(projects);
+                true
+            }
+            Err(error) => {
+                self.complain("read", &error);
+                false
+            }
+        };
+        // What can't be read may say that the image is private: the registry is to be asked then.
         let Some(projects) = known.projects.get(image) else {
-            return true;
+            return is_read;
         };
         let hash = login.and_then(|login| self.hash(login));
         let logins = known.logins.get(image);
@@ -111,39 +118,37 @@ impl Grants {
     }
 
     fn read(&self) -> std::io::Result<Projects> {
-        match File::open(&self.file) {
-            Ok(mut file) => {
-                flock(&file, FlockOperation::LockShared)?;
-                parse(&mut file)
-            }
+        match std::fs::read(&self.file) {
+            Ok(text) => Ok(serde_json::from_slice(&text)?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Projects::new()),
             Err(error) => Err(error),
         }
     }
 
-    /// Changes the file; other processes wait meanwhile.
+    /// Changes the file, as a whole or not at all; other processes wait meanwhile.
     fn write(&self, change: impl FnOnce(&mut Projects)) -> std::io::Result<()> {
         if let Some(folder) = self.file.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(&self.file)?;
-        flock(&file, FlockOperation::LockExclusive)?;
+        let create = |path: &Path| {
+            let mut options = File::options();
+            options.create(true).truncate(true).write(true).mode(0o600);
+            options.open(path)
+        };
+        let lock = create(&self.file.with_extension("lock"))?;
+        flock(&lock, FlockOperation::LockExclusive)?;
         // One that can't be read any more is begun anew: better than never to remember anything.
-        let before = parse(&mut file).unwrap_or_default();
-        let mut projects = before.clone();
+        let before = self.read();
+        let mut projects = before.as_ref().cloned().unwrap_or_default();
         change(&mut projects);
-        if projects == before {
+        if before.is_ok_and(|before| before == projects) {
             return Ok(());
         }
-        file.rewind()?;
-        file.set_len(0)?;
-        file.write_all(&serde_json::to_vec(&projects)?)
+        let new = self.file.with_extension("new");
+        let mut file = create(&new)?;
+        file.write_all(&serde_json::to_vec(&projects)?)?;
+        file.sync_all()?;
+        std::fs::rename(&new, &self.file)
     }
 
     fn complain(&self, action: &str, error: &std::io::Error) {
@@ -160,15 +165,6 @@ impl Known {
             self.projects.entry(image).or_default().extend(of_file);
         }
     }
-}
-
-fn parse(file: &mut File) -> std::io::Result<Projects> {
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    if text.is_empty() {
-        return Ok(Projects::new());
-    }
-    Ok(serde_json::from_str(&text)?)
 }
 
 #[cfg(test)]
@@ -224,5 +220,24 @@ mod tests {
         grants.pulled("sha256:a", Some(1), Some(&login("token")));
         assert!(grants.allow("sha256:a", Some(1), None));
         assert!(!grants.allow("sha256:a", Some(2), None));
+    }
+
+    #[test]
+    fn what_cannot_be_read_makes_no_image_public() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("images.json");
+        let first = Grants::in_file(file.clone());
+        first.pulled("sha256:a", Some(1), Some(&login("token")));
+        for torn in ["", "{\"sha256:a\":["] {
+            std::fs::write(&file, torn).unwrap();
+            let anew = Grants::in_file(file.clone());
+            assert!(!anew.allow("sha256:a", Some(2), None), "{torn:?}");
+            assert!(first.allow("sha256:a", Some(1), None), "it remembers");
+        }
+        first.pulled("sha256:b", Some(1), Some(&login("token")));
+        assert!(
+            Grants::in_file(file).allow("sha256:c", Some(2), None),
+            "begun anew"
+        );
     }
 }

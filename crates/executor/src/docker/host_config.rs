@@ -137,20 +137,25 @@ fn with_resources(
     limits: Limits,
 ) -> Result<HostConfig, ExecutorError> {
     let parent = text(resources.cgroup_parent.as_deref());
+    let reservation = bytes(
+        "memory_reservation",
+        resources.memory_reservation.as_deref(),
+    )?;
     Ok(HostConfig {
         shm_size: i64::try_from(settings.shm_size)
             .ok()
             .filter(|&size| size > 0),
         // A limit of 0 is Docker's way to say that there is none.
         memory: match bytes("memory", resources.memory.as_deref())? {
-            None => limits.memory.and_then(|share| i64::try_from(share).ok()),
+            // The engine refuses a limit below what is reserved.
+            None => limits
+                .memory
+                .and_then(|share| i64::try_from(share).ok())
+                .map(|share| share.max(reservation.unwrap_or_default())),
             configured => configured,
         },
         memory_swap: bytes("memory_swap", resources.memory_swap.as_deref())?,
-        memory_reservation: bytes(
-            "memory_reservation",
-            resources.memory_reservation.as_deref(),
-        )?,
+        memory_reservation: reservation,
         nano_cpus: read("cpus", resources.cpus.as_deref(), size::nano_cpus)?,
         cpu_shares: Some(resources.cpu_shares).filter(|&shares| shares > 0),
         cpuset_cpus: text(resources.cpuset_cpus.as_deref()),

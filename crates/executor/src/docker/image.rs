@@ -57,7 +57,8 @@ impl Inner {
     ) -> Result<ImageInspect, String> {
         // What a digest names can't have changed: to ask for it again would only be counted.
         let local = match policy {
-            PullPolicy::Always if !is_pinned(&plan.name) => None,
+            // One that names an index says nothing of the platform that is here.
+            PullPolicy::Always if !is_pinned(&plan.name) || !plan.platform.is_empty() => None,
             _ => self.local(plan).await.ok(),
         };
         match local {

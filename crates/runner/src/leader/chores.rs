@@ -27,20 +27,24 @@ impl Rounds {
     pub(super) async fn tidy(&mut self, turn: &mut Turn) -> Result<(), Broken> {
         let workers: Vec<WorkerId> = turn.snapshot.orders.keys().cloned().collect();
         for worker in workers {
+            self.beat.now();
             let released = self.release_order(turn, &worker).await;
             turn.served(&worker, released)?;
         }
         for (job, record) in Self::done_and_released(turn) {
+            self.beat.now();
             let removed = self.remove_done(turn, &job, record).await;
             turn.judged(&job, removed)?;
         }
         self.evict_the_unreadable(turn);
         for worker in self.gone_workers(turn) {
+            self.beat.now();
             let removed = self.remove_gone_worker(turn, &worker).await;
             turn.served(&worker, removed)?;
         }
         let steady = self.context.clock.steady();
         for job in self.memory.orphans(steady) {
+            self.beat.now();
             let ended = self.end_orphan(turn, &job).await;
             turn.cleared(Key::job_payload(&job).as_str(), ended)?;
         }
@@ -77,6 +81,7 @@ impl Rounds {
             if unread_for < LOOK_AT_UNREADABLE {
                 continue;
             }
+            self.beat.now();
             let ended = self.end_one_unreadable(turn, &job, etag, unread_for).await;
             turn.cleared(key.as_str(), ended)?;
         }
@@ -150,6 +155,7 @@ impl Rounds {
         });
         let unused: HashSet<String> = unused.collect();
         for key in self.memory.see_leftovers(&unused, steady) {
+            self.beat.now();
             tracing::info!(object = key, "removing what was laid ready for nobody");
             let removed = ledger.delete(&key).await;
             turn.cleared(&key, removed.map_err(Broken::from))?;
@@ -167,6 +173,7 @@ impl Rounds {
         let listed = ledger.list(PAST).await?;
         let keys: HashSet<String> = listed.into_iter().map(|object| object.key).collect();
         for key in self.memory.see_the_past(&keys, steady) {
+            self.beat.now();
             let removed = ledger.delete(&key).await;
             turn.cleared(&key, removed.map_err(Broken::from))?;
         }
@@ -306,8 +313,11 @@ impl Rounds {
             // A state without an order is of whatever runner: gone when nobody knows it.
             None => turn.fleets.values().all(|f| self.is_gone(f, worker)),
         };
-        // A record that can't be read may be of a job whose result stands in one of the states.
-        if !snapshot.aside.records.is_empty() {
+        // A record that was not read, for whatever reason, may be of a job whose result stands in
+        // one of the states.
+        let mut aside = snapshot.aside.jobs.iter();
+        let is_unread = |job: &JobKey| !snapshot.records.contains_key(job);
+        if !snapshot.aside.records.is_empty() || aside.any(is_unread) {
             return Vec::new();
         }
         let busy: HashSet<&WorkerId> = snapshot

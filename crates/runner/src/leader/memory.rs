@@ -14,6 +14,8 @@ const ORPHAN_AGE: Duration = Duration::from_mins(10);
 
 /// How long what is kept of a job that is over is kept.
 const PAST_AGE: Duration = Duration::from_hours(24);
+/// So many of them are removed in one round at most.
+const PAST_AT_ONCE: usize = 100;
 /// Between two looks for what is older.
 const PAST_LOOKS: Duration = Duration::from_hours(1);
 
@@ -181,9 +183,14 @@ impl Memory {
             self.past.entry(key.clone()).or_insert(steady);
         }
         let old = self.past.iter();
-        old.filter(|(_, seen)| steady.saturating_sub(**seen) >= PAST_AGE)
-            .map(|(key, _)| key.clone())
-            .collect()
+        let old = old.filter(|(_, seen)| steady.saturating_sub(**seen) >= PAST_AGE);
+        let mut keys: Vec<String> = old.map(|(key, _)| key.clone()).collect();
+        if keys.len() > PAST_AT_ONCE {
+            // A round has more urgent things to do: the next ones go on.
+            keys.truncate(PAST_AT_ONCE);
+            self.past_looked_at = None;
+        }
+        keys
     }
 
     /// For how long a worker's state has been the same.

@@ -223,6 +223,7 @@ impl Rounds {
             .map(|(name, fleet)| (name.clone(), fleet.sight()));
         let fleets: BTreeMap<_, _> = fleets.collect();
         let snapshot = self.reader.read(&*self.context.ledger).await?;
+        self.beat.now();
         let (now, steady) = (self.context.clock.now(), self.context.clock.steady());
         self.memory.see(&snapshot, steady, now);
         for (name, fleet) in &self.fleets {
@@ -336,6 +337,7 @@ impl Rounds {
             .map(|(worker, runner, _)| (worker.clone(), runner.clone()))
             .collect();
         for (worker, runner) in newcomers {
+            self.beat.now();
             let born = self.bear_order(turn, &worker, &runner).await;
             turn.served(&worker, born)?;
         }

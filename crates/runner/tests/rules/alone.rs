@@ -162,3 +162,27 @@ async fn a_job_whose_record_is_spoilt_is_ended_when_its_time_is_over() {
         Some("runner_system_failure")
     );
 }
+
+/// A read that fails once is no leave to forget what the worker has said of the job.
+#[tokio::test(start_paused = true)]
+async fn a_result_outlives_a_record_that_was_not_answered() {
+    let world = World::new();
+    let (_h1, w1) = world.worker("w1");
+    let a = world.manager("a");
+    world.push_and_start(1, "w1").await;
+    w1.desk.set_down(true);
+    world.until_result(1, "w1").await;
+    a.crash();
+    w1.crash();
+    world.machines.end("w1");
+    let b = world.manager("b");
+    let unanswered = b.line.cut(Op::Get, "job/r/1");
+    unanswered.reached().await;
+    let (_h2, _w2) = world.worker("w2");
+    seconds(300).await;
+    assert!(world.state("w1").await.is_some());
+    unanswered.open();
+    world.until_cleared(1).await;
+    assert_eq!(world.log.runs_on(1), ["w1"], "it is not run again");
+    assert_eq!(world.gitlab.reports(1).len(), 1);
+}

@@ -82,7 +82,8 @@ impl Machine {
 
     pub(super) fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
         let driver = section.string("MachineDriver")?.unwrap_or_default();
-        let options = section.strings_at("MachineOptions")?;
+        let mut options = section.strings_at("MachineOptions")?;
+        options.retain(|(text, _)| !text.is_empty());
         if driver == Self::EC2_DRIVER {
             for (option, span) in &options {
                 Ec2Options::from_machine_options([option]).map_err(|error| {

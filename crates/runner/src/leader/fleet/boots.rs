@@ -27,6 +27,20 @@ const OTHER_ENDS: &[&str] = &[
     "Server.SpotInstanceTermination",
 ];
 
+impl Known {
+    /// Whether a machine that was to be ended has reported by now; it is not to be ended then.
+    fn reports_after_all(&mut self, instance: &InstanceId) -> bool {
+        let mut machines = self.machines.values();
+        let machine = machines.find(|machine| machine.instance == *instance);
+        let reported = self.reported.as_ref().zip(machine);
+        let reports = reported.is_some_and(|(known, machine)| known.contains(&machine.worker));
+        if reports {
+            self.terminated.remove(instance);
+        }
+        reports
+    }
+}
+
 impl Fleet {
     /// Takes in which workers have ever reported.
     pub(crate) fn reported(&self, workers: BTreeSet<WorkerId>) {
@@ -62,6 +76,11 @@ impl Fleet {
         tokio::spawn(async move {
             if counts {
                 fleet.read_console(&instance).await;
+            }
+            // Reading took its time, and a worker that has reported meanwhile may have a job.
+            if fleet.known().reports_after_all(&instance) {
+                tracing::info!(runner = %fleet.runner, worker = %instance, "it reports after all");
+                return;
             }
             fleet.end(instance);
         });

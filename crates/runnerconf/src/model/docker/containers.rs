@@ -131,12 +131,12 @@ impl Containers {
         let services = section.sections("services")?;
         let limit = section.number::<i64>("services_limit")?;
         Ok(Self {
-            allowed_privileged_images: section.each_parsed("allowed_privileged_images", pattern)?,
+            allowed_privileged_images: section.patterns("allowed_privileged_images", pattern)?,
             allowed_privileged_services: section
-                .each_parsed("allowed_privileged_services", pattern)?,
+                .patterns("allowed_privileged_services", pattern)?,
             services_privileged: section.boolean("services_privileged")?,
             services_security_opt: section.strings("services_security_opt")?,
-            allowed_users: section.strings("allowed_users")?,
+            allowed_users: section.words("allowed_users")?,
             shared_images: section.strings("shared_images")?,
             disable_entrypoint_overwrite: flag(section, "disable_entrypoint_overwrite")?,
             runtime: section.string("runtime")?,
@@ -293,8 +293,8 @@ impl Service {
         Ok(Self {
             name: section.required("name", name)?,
             alias: section.string("alias")?,
-            entrypoint: section.strings("entrypoint")?,
-            command: section.strings("command")?,
+            entrypoint: section.words("entrypoint")?,
+            command: section.words("command")?,
             environment: section.each_parsed("environment", parse_variable)?,
             other: section.finish()?,
         })

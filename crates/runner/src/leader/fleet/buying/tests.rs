@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use futures::FutureExt as _;
@@ -300,6 +301,16 @@ async fn a_worker_that_never_reports_is_read_before_it_is_given_back() {
     let sight = fleet.sight();
     let halt = sight.boots.halted(Timestamp::UNIX_EPOCH);
     assert!(halt.and_then(|halt| halt.last).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_reports_while_its_console_is_read_is_kept() {
+    let (ec2, fleet) = fleet(Vec::new());
+    boots(&ec2, &fleet, &[("i-1", InstanceState::Running)]).await;
+    fleet.never_reported(InstanceId::new("i-1"), "it never reported");
+    fleet.reported(BTreeSet::from([machine("i-1").worker]));
+    seconds(60).await;
+    assert!(ec2.ended.lock().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
