@@ -41,9 +41,7 @@ impl Host {
             .await
             .expect("images");
         let folder = tempfile::tempdir().expect("a folder");
-        // Jobs' containers reach this host at an address of its own, not at its loopback.
-        let everywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        let options = GitLabOptions::new(everywhere, folder.path().join("gitlab"));
+        let options = GitLabOptions::new(everywhere(), folder.path().join("gitlab"));
         let gitlab = MockGitLab::serve(options).await.expect("GitLab");
         let for_all = gitlab.create_runner(NewRunner {
             run_untagged: true,
@@ -169,7 +167,19 @@ async fn publish(folder: &Path, project: &Project, messages: &[&str]) -> String 
         .unwrap_or_else(|error| panic!("{}: {}", project.path, chain(&error)))
 }
 
-fn add_runner(config: &mut String, gitlab: &MockGitLab, name: &str, token: &str, limit: u32) {
+/// Jobs' containers reach this host at an address of its own, not at its loopback.
+pub(crate) fn everywhere() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)
+}
+
+/// Adds a `[[runners]]` with the docker executor.
+pub(crate) fn add_runner(
+    config: &mut String,
+    gitlab: &MockGitLab,
+    name: &str,
+    token: &str,
+    limit: u32,
+) {
     let _ = write!(
         config,
         "\n[[runners]]\nname = \"{name}\"\nurl = \"{}\"\ntoken = \"{token}\"\nlimit = {limit}\n\

@@ -5,6 +5,7 @@
 
 mod fixture;
 mod host;
+mod stop;
 mod trace;
 mod verdict;
 
