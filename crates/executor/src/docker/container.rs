@@ -18,7 +18,7 @@ use bollard::query_parameters::{
 use futures::StreamExt;
 use onspot_gitlab::TraceWriter;
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::ExecutorError;
 
@@ -26,6 +26,12 @@ use crate::error::ExecutorError;
 const GRACE: Duration = Duration::from_secs(5);
 /// How often a container that may still run is removed and killed.
 const END_TRIES: u32 = 2;
+/// The exit code of what was killed by SIGKILL.
+const KILLED: i32 = 137;
+/// How much later than a container's end the engine may hear that it had no memory left.
+const OOM_IS_HEARD: Duration = Duration::from_millis(300);
+/// Between two questions for it.
+const OOM_ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the engine gets to say that a killed container is dead.
 const DEATH: Duration = Duration::from_secs(20);
 
@@ -89,12 +95,11 @@ pub(super) async fn run(
     let code = exit_code(docker, id).await?;
     // The kernel kills one process of many: the shell may well have gone on, and ended otherwise.
     if code != 0
-        && let Some(had) = out_of_memory(docker, id).await
+        && let Some(had) = out_of_memory(docker, id, code).await
     {
         trace.error(&format!(
-            "the job ran out of memory ({had}), and the kernel killed what used most of it. Use \
-             less of it at once, or give jobs more: a larger limit (memory), a larger instance, \
-             or fewer jobs at once on it"
+            "the job {had}. Use less of it at once, or give jobs more: a larger limit (memory), a \
+             larger instance, or fewer jobs at once on it"
         ));
     }
     Ok(code)
@@ -115,15 +120,36 @@ pub(super) async fn exit_code(docker: &Docker, id: &str) -> Result<i32, Executor
     Ok(i32::try_from(code).unwrap_or(-1))
 }
 
-/// How much memory a container had, if it ran out of it.
-pub(super) async fn out_of_memory(docker: &Docker, id: &str) -> Option<String> {
-    let container = docker.inspect_container(id, None).await.ok()?;
-    container.state?.oom_killed.filter(|&killed| killed)?;
+/// That a container that ended with `code` ran out of memory, and how much it had.
+///
+/// The engine hears of it from the kernel by another way than of the container's end: often later,
+/// so that it is asked again for a while, and not always, if the container ends at once. What was
+/// killed, and not by us, most likely ran out of memory.
+pub(super) async fn out_of_memory(docker: &Docker, id: &str, code: i32) -> Option<String> {
+    let begun = Instant::now();
+    let (container, is_certain) = loop {
+        let container = docker.inspect_container(id, None).await.ok()?;
+        let state = container.state.as_ref()?;
+        let is_certain = state.oom_killed == Some(true);
+        if is_certain || begun.elapsed() >= OOM_IS_HEARD {
+            break (container, is_certain);
+        }
+        tokio::time::sleep(OOM_ASK_AGAIN).await;
+    };
     let limit = container.host_config.and_then(|config| config.memory);
-    Some(match limit.and_then(|limit| u64::try_from(limit).ok()) {
+    let had = match limit.and_then(|limit| u64::try_from(limit).ok()) {
         Some(limit) if limit > 0 => format!("it had {}", super::size::shown(limit)),
         _ => "it had all that its host could give".to_owned(),
-    })
+    };
+    if is_certain {
+        Some(format!("ran out of memory ({had})"))
+    } else if code == KILLED {
+        Some(format!(
+            "was killed, most likely because it ran out of memory ({had})"
+        ))
+    } else {
+        None
+    }
 }
 
 /// The exit code of a container that runs no more.

@@ -164,8 +164,8 @@ impl DockerJob<'_> {
     }
 
     async fn death(&self, service: &Service, code: i32) -> String {
-        match container::out_of_memory(&self.inner.docker, &service.id).await {
-            Some(had) => format!("ran out of memory ({had}) and was killed"),
+        match container::out_of_memory(&self.inner.docker, &service.id, code).await {
+            Some(had) => had,
             None => format!("ended with exit code {code}"),
         }
     }

@@ -84,7 +84,7 @@ async fn no_secret_survives_a_timeout_or_an_abort() {
         .join("builds")
         .join(&bench.runner)
         .join("slot-0/build/group/project.tmp/KEY_FILE");
-    let timed = bench.start(payload.clone(), CacheAccess::None, Duration::from_secs(6));
+    let timed = bench.start(payload.clone(), CacheAccess::None, Duration::from_secs(15));
     let ended = timed.end(true).await;
     assert!(ended.trace.contains("\nbegun\n"), "{}", ended.trace);
     assert!(!key.exists());
