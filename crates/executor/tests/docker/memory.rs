@@ -45,7 +45,13 @@ async fn a_job_that_runs_out_of_memory_is_told_so_and_the_next_one_runs() {
 /// Whether the engine says of a container of its own that it ran out of memory.
 fn engine_hears_of_it() -> bool {
     let name = format!("onspot-test-memory-{}", std::process::id());
-    let docker = |arguments: &[&str]| Command::new("docker").args(arguments).output().unwrap();
+    let docker = |arguments: &[&str]| {
+        let mut command = Command::new("docker");
+        command
+            .args(arguments)
+            .output()
+            .expect("the docker command")
+    };
     let eater = "tail /dev/zero || sleep 2";
     let limits = ["--memory", "32m", "--memory-swap", "32m"];
     let run = [
