@@ -146,6 +146,7 @@ impl Applier<'_> {
             Action::LinkEndpoint { tiers } => self.link_endpoint(tiers).await,
             Action::CloseInbound { member } => self.close_inbound(*member).await,
             Action::OpenOutbound { member } => self.open_outbound(*member).await,
+            Action::OpenPort { port } => self.open_port(*port).await,
             Action::Delete { resource, id } => {
                 self.delete(resource, id, step).await?;
                 self.ids.retain(|_, known| known != id);

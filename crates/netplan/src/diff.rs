@@ -114,6 +114,10 @@ pub(crate) enum Action {
     OpenOutbound {
         member: Member,
     },
+    /// A port of the managers, to the workers.
+    OpenPort {
+        port: u16,
+    },
     Delete {
         resource: Resource,
         id: String,

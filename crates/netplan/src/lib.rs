@@ -15,8 +15,8 @@ pub use diff::{Desired, NetworkPlan, desired, diff, teardown};
 pub use error::NetplanError;
 pub use network::{Network, SubnetId};
 pub use observed::{
-    AddressState, EndpointState, Found, GatewayState, GroupState, NatState, Observed, RoutesState,
-    SubnetState, VpcState, observe,
+    AddressState, EndpointState, Found, GatewayState, GroupState, InboundRule, NatState, Observed,
+    RoutesState, SubnetState, VpcState, observe,
 };
 pub use role::{Member, Role, Tier, UnknownRole};
 pub use spec::{Nat, NetworkSpec};

@@ -91,10 +91,24 @@ pub struct EndpointState {
 /// A security group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupState {
-    /// How many inbound rules it has.
-    pub inbound: usize,
+    /// Its inbound rules, one for each source.
+    pub inbound: Vec<InboundRule>,
     /// Whether everything may leave.
     pub outbound: bool,
+}
+
+/// What a security group lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InboundRule {
+    /// One TCP port, from the members of a group.
+    Port {
+        /// The port.
+        port: u16,
+        /// The id of the group that may come in.
+        from: String,
+    },
+    /// Anything else, which is never wanted.
+    Other,
 }
 
 /// All network resources of a stack.

@@ -11,7 +11,7 @@ pub enum Nat {
     /// One NAT gateway with an elastic address, in the first zone.
     #[default]
     Gateway,
-    /// None: managers and workers get public addresses (and still no inbound rule).
+    /// None: managers and workers get public addresses (and still no inbound rule from outside).
     None,
 }
 
@@ -28,6 +28,8 @@ pub struct NetworkSpec {
     pub zones: Vec<String>,
     /// How private instances reach the internet.
     pub nat: Nat,
+    /// The one TCP port at which workers reach managers, if there is any.
+    pub manager_port: Option<u16>,
     /// Further tags of every resource.
     pub tags: Tags,
 }
@@ -48,6 +50,7 @@ impl NetworkSpec {
             cidr: Self::DEFAULT_CIDR,
             zones: zones.into_iter().map(Into::into).collect(),
             nat: Nat::default(),
+            manager_port: None,
             tags: Tags::new(),
         }
     }

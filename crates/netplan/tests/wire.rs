@@ -6,7 +6,9 @@ use aws_credential_types::Credentials;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::{BehaviorVersion, Region};
-use onspot_netplan::{NetplanError, NetworkSpec, desired, destroy, diff, observe, teardown, users};
+use onspot_netplan::{
+    InboundRule, NetplanError, NetworkSpec, desired, destroy, diff, observe, teardown, users,
+};
 use onspot_reconcile::event_channel;
 use wiremock::matchers::body_string_contains;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
@@ -225,7 +227,14 @@ async fn sent(server: &MockServer, action: &str) -> Vec<String> {
 }
 
 async fn make_network(server: &MockServer) {
-    let spec = NetworkSpec::new("ci", "eu-west-1", ["eu-west-1a", "eu-west-1b"]);
+    make_network_with(server, None).await;
+}
+
+async fn make_network_with(server: &MockServer, manager_port: Option<u16>) {
+    let spec = NetworkSpec {
+        manager_port,
+        ..NetworkSpec::new("ci", "eu-west-1", ["eu-west-1a", "eu-west-1b"])
+    };
     let wanted = desired(&spec).expect("a network");
     let plan = diff(&wanted, &onspot_netplan::Observed::default()).expect("a plan");
     let (events, _nobody_listens) = event_channel();
@@ -282,6 +291,97 @@ async fn a_repeated_request_makes_nothing_twice() {
         assert!(tokens[0].is_some(), "{action}: {bodies:?}");
         assert_eq!(tokens[0], tokens[1], "{action}: {bodies:?}");
     }
+}
+
+#[tokio::test]
+async fn the_managers_port_is_opened_for_the_workers_group_alone() {
+    let server = making().await;
+    make_network(&server).await;
+    let rules = "AuthorizeSecurityGroupIngress";
+    assert!(sent(&server, rules).await.is_empty());
+    make_network_with(&server, Some(5000)).await;
+    let sent = sent(&server, rules).await;
+    assert_eq!(sent.len(), 1, "{sent:#?}");
+    for part in [
+        "GroupId=sg-1",
+        "IpPermissions.1.IpProtocol=tcp",
+        "IpPermissions.1.FromPort=5000",
+        "IpPermissions.1.ToPort=5000",
+        "IpPermissions.1.Groups.1.GroupId=sg-1",
+    ] {
+        assert!(sent[0].contains(part), "{part}: {}", sent[0]);
+    }
+    assert!(!sent[0].contains("IpRanges"), "{}", sent[0]);
+}
+
+/// A group of the stack with these permissions.
+fn group(member: &str, permissions: &str) -> String {
+    format!(
+        "<item><groupId>sg-{member}</groupId><ipPermissions>{permissions}</ipPermissions>
+         <ipPermissionsEgress><item><ipProtocol>-1</ipProtocol><ipRanges><item>
+         <cidrIp>0.0.0.0/0</cidrIp></item></ipRanges></item></ipPermissionsEgress>{}</item>",
+        tags(&format!("{member}-security-group"))
+    )
+}
+
+/// One port, from these groups and from these ranges.
+fn permission(port: u16, groups: &[&str], ranges: &[&str]) -> String {
+    let groups = groups
+        .iter()
+        .map(|id| format!("<item><groupId>{id}</groupId></item>"));
+    let ranges = ranges
+        .iter()
+        .map(|ip| format!("<item><cidrIp>{ip}</cidrIp></item>"));
+    format!(
+        "<item><ipProtocol>tcp</ipProtocol><fromPort>{port}</fromPort><toPort>{port}</toPort>
+         <groups>{}</groups><ipRanges>{}</ipRanges></item>",
+        groups.collect::<String>(),
+        ranges.collect::<String>()
+    )
+}
+
+#[tokio::test]
+async fn what_a_group_lets_in_is_read_source_by_source() {
+    let inbound = permission(5000, &["sg-worker", "sg-other"], &["10.0.0.0/8"])
+        + &permission(22, &[], &["0.0.0.0/0"]);
+    let groups = format!(
+        "<securityGroupInfo>{}{}</securityGroupInfo>",
+        group("manager", &inbound),
+        group("worker", "")
+    );
+    let server = server(&[("DescribeSecurityGroups", &groups)]).await;
+    let ec2 = client(&server.uri());
+    let found = observe(&ec2, "ci").await.expect("an observation");
+    let port = |from: &str| InboundRule::Port {
+        port: 5000,
+        from: from.to_owned(),
+    };
+    let other = || InboundRule::Other;
+    assert_eq!(
+        found.groups[0].state.inbound,
+        [port("sg-worker"), port("sg-other"), other(), other()]
+    );
+    assert!(found.groups[1].state.inbound.is_empty());
+}
+
+#[tokio::test]
+async fn a_port_that_is_no_longer_wanted_is_closed() {
+    let groups = format!(
+        "<securityGroupInfo>{}{}</securityGroupInfo>",
+        group("worker", ""),
+        group("manager", &permission(5000, &["sg-worker"], &[]))
+    );
+    let server = server(&[("DescribeSecurityGroups", &groups)]).await;
+    let ec2 = client(&server.uri());
+    let found = observe(&ec2, "ci").await.expect("an observation");
+    let mut spec = NetworkSpec::new("ci", "eu-west-1", ["eu-west-1a"]);
+    let is_kept = |spec: &NetworkSpec| {
+        let plan = diff(&desired(spec).expect("a network"), &found).expect("a plan");
+        plan.plan().summary().update == 0
+    };
+    assert!(!is_kept(&spec));
+    spec.manager_port = Some(5000);
+    assert!(is_kept(&spec));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::types::{
     AttributeBooleanValue, DomainType, IpPermission, IpRange, NatGatewayState, ResourceType, Tag,
-    TagSpecification, VpcEndpointType,
+    TagSpecification, UserIdGroupPair, VpcEndpointType,
 };
 use ipnet::Ipv4Net;
 use onspot_reconcile::{CallError, ServiceResultExt, Step};
@@ -294,7 +294,9 @@ impl Applier<'_> {
                 .create_security_group()
                 .vpc_id(vpc)
                 .group_name(&name);
-            let call = call.description(format!("onspot {member}s: nothing in, everything out"));
+            let call = call.description(format!(
+                "onspot {member}s: nothing in from outside, everything out"
+            ));
             call.tag_specifications(tags.clone())
                 .send()
                 .await
@@ -342,6 +344,29 @@ impl Applier<'_> {
             .ip_permissions(all);
         let opened = call.send().await.calling("AuthorizeSecurityGroupEgress");
         already_there_is_fine(opened.map(drop).map_err(NetplanError::from))
+    }
+
+    /// Lets workers, and nobody else, in at a port of the managers.
+    pub(super) async fn open_port(&self, port: u16) -> Result<(), NetplanError> {
+        let managers = self.id(&Role::SecurityGroup(Member::Manager))?;
+        let workers = self.id(&Role::SecurityGroup(Member::Worker))?;
+        let from = UserIdGroupPair::builder()
+            .group_id(workers)
+            .description("onspot workers")
+            .build();
+        let rule = IpPermission::builder()
+            .ip_protocol("tcp")
+            .from_port(port.into())
+            .to_port(port.into())
+            .user_id_group_pairs(from)
+            .build();
+        let opened = settled(async || {
+            let call = self.ec2.authorize_security_group_ingress();
+            let call = call.group_id(managers).ip_permissions(rule.clone());
+            call.send().await.calling("AuthorizeSecurityGroupIngress")
+        })
+        .await;
+        already_there_is_fine(opened.map(drop))
     }
 
     fn route_tables(&self, tiers: &[Tier]) -> Result<Vec<String>, NetplanError> {

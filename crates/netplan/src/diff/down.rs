@@ -44,7 +44,10 @@ pub fn teardown(observed: &Observed) -> NetworkPlan {
             attached_to: gateway.attached_to.clone(),
         },
     ));
-    steps.extend(deletions(stack, &observed.groups, "security group", |_| {
+    // The managers' group may name the workers', which can't go before it.
+    let mut groups = observed.groups.clone();
+    groups.sort_by(|a, b| a.role.cmp(&b.role));
+    steps.extend(deletions(stack, &groups, "security group", |_| {
         Resource::Group
     }));
     steps.extend(deletions(stack, &observed.vpcs, "vpc", |_| Resource::Vpc));

@@ -4,10 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::observed::{
-    AddressState, EndpointState, Found, GatewayState, GroupState, NatState, RoutesState,
-    SubnetState, VpcState,
+    AddressState, EndpointState, Found, GatewayState, GroupState, InboundRule, NatState,
+    RoutesState, SubnetState, VpcState,
 };
 use crate::{Nat, Observed};
+
+mod inbound;
 
 /// EC2 as far as the plan's calls go.
 #[derive(Debug, Clone, Default)]
@@ -162,13 +164,18 @@ impl Cloud {
             }
             Action::CreateGroup { member } => {
                 let state = GroupState {
-                    inbound: 0,
+                    inbound: Vec::new(),
                     outbound: true,
                 };
                 let group = self.found(Role::SecurityGroup(member), state);
                 self.observed.groups.push(group);
             }
-            Action::CloseInbound { member } => self.group(member).inbound = 0,
+            Action::CloseInbound { member } => self.group(member).inbound.clear(),
+            Action::OpenPort { port } => {
+                let from = self.id(&Role::SecurityGroup(Member::Worker));
+                let rule = InboundRule::Port { port, from };
+                self.group(Member::Manager).inbound.push(rule);
+            }
             Action::OpenOutbound { member } => self.group(member).outbound = true,
             Action::Delete { id, .. } => self.delete(&id),
         }
@@ -200,6 +207,14 @@ impl Cloud {
             now.vpcs.iter().all(|vpc| vpc.id != id) || in_vpc + now.gateways.len() == 0,
             "the VPC is not empty"
         );
+        let names =
+            |rule: &InboundRule| matches!(rule, InboundRule::Port { from, .. } if from == id);
+        assert!(
+            !now.groups
+                .iter()
+                .any(|group| group.id != id && group.state.inbound.iter().any(names)),
+            "another group's rule names it"
+        );
         now.vpcs.retain(|found| found.id != id);
         now.gateways.retain(|found| found.id != id);
         now.subnets.retain(|found| found.id != id);
@@ -226,10 +241,20 @@ fn spec(zones: &[&str], nat: Nat) -> Desired {
     .unwrap()
 }
 
+/// The same, and workers reach managers at `port`.
+fn with_port(wish: Desired, manager_port: Option<u16>) -> Desired {
+    let spec = NetworkSpec {
+        manager_port,
+        ..wish.spec
+    };
+    Desired { spec, ..wish }
+}
+
 fn any_spec() -> impl Strategy<Value = Desired> {
     let zones = prop::sample::subsequence(vec!["a", "b", "c"], 1..=3).prop_shuffle();
     let nat = prop_oneof![Just(Nat::Gateway), Just(Nat::None)];
-    (zones, nat).prop_map(|(zones, nat)| spec(&zones, nat))
+    let port = prop_oneof![Just(None), Just(Some(5000)), Just(Some(5001))];
+    (zones, nat, port).prop_map(|(zones, nat, port)| with_port(spec(&zones, nat), port))
 }
 
 proptest! {
@@ -310,7 +335,7 @@ fn what_instances_may_still_use_goes_last() {
 fn an_opened_security_group_is_closed_again() {
     let wish = spec(&["a"], Nat::None);
     let mut cloud = built(&wish);
-    cloud.group(Member::Worker).inbound = 2;
+    cloud.group(Member::Worker).inbound = vec![InboundRule::Other; 2];
     cloud.group(Member::Manager).outbound = false;
     let plan = diff(&wish, &cloud.observed).unwrap();
     assert_eq!(plan.plan().acting().count(), 2);

@@ -3,7 +3,7 @@
 use onspot_reconcile::Change;
 
 use super::{Action, Desired, NetworkPlan, PlannedStep, Resource};
-use crate::observed::{Found, RoutesState};
+use crate::observed::{Found, InboundRule, RoutesState};
 use crate::{Member, Nat, NetplanError, Observed, Role, Tier};
 
 /// What has to be done to get from `observed` to `desired`, in order.
@@ -265,18 +265,25 @@ impl Diff<'_> {
     }
 
     fn groups(&mut self) -> Result<(), NetplanError> {
-        for member in [Member::Manager, Member::Worker] {
+        // The managers' last: it may name the workers'.
+        for member in [Member::Worker, Member::Manager] {
             let role = Role::SecurityGroup(member);
+            let port = match member {
+                Member::Manager => self.desired.spec.manager_port,
+                Member::Worker => None,
+            };
+            let wanted = port.map_or("none".to_owned(), |port| {
+                format!("port {port} from workers")
+            });
             let Some(group) = self.one(&self.observed.groups, &role)? else {
-                let change = self.create(&role).setting("inbound", "none");
-                self.push(change, vec![Action::CreateGroup { member }]);
+                let change = self.create(&role).setting("inbound", wanted);
+                let open = port.map(|port| Action::OpenPort { port });
+                let actions = std::iter::once(Action::CreateGroup { member }).chain(open);
+                self.push(change, actions.collect());
                 continue;
             };
             let mut fix = Fix::new();
-            if group.state.inbound > 0 {
-                let rules = format!("{} rules", group.state.inbound);
-                fix.add("inbound", &rules, "none", Action::CloseInbound { member });
-            }
+            self.inbound(&mut fix, &group.state.inbound, member, port, &wanted);
             if !group.state.outbound {
                 fix.add(
                     "outbound",
@@ -288,6 +295,39 @@ impl Diff<'_> {
             self.keep_or_update(&role, &group.id, fix);
         }
         Ok(())
+    }
+
+    /// Rules that are not just the wanted ones are closed, all of them, and the wanted opened.
+    fn inbound(
+        &self,
+        fix: &mut Fix,
+        rules: &[InboundRule],
+        member: Member,
+        port: Option<u16>,
+        wanted: &str,
+    ) {
+        let workers = Role::SecurityGroup(Member::Worker);
+        let right = match (rules, port) {
+            ([], None) => true,
+            ([InboundRule::Port { port: open, from }], Some(port)) => {
+                *open == port && self.observed.by_role().get(&workers) == Some(from)
+            }
+            _ => false,
+        };
+        if right {
+            return;
+        }
+        let old = match rules.len() {
+            0 => "none".to_owned(),
+            1 => "1 rule".to_owned(),
+            count => format!("{count} rules"),
+        };
+        fix.details.push(("inbound", old, wanted.to_owned()));
+        if !rules.is_empty() {
+            fix.actions.push(Action::CloseInbound { member });
+        }
+        fix.actions
+            .extend(port.map(|port| Action::OpenPort { port }));
     }
 
     /// The one resource with this role.

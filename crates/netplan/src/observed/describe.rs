@@ -2,13 +2,13 @@
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
-    IpPermission, NatGatewayState, RouteState, RouteTable, Vpc, VpcAttributeName,
+    IpPermission, NatGatewayState, RouteState, RouteTable, UserIdGroupPair, Vpc, VpcAttributeName,
 };
 use onspot_reconcile::ServiceResultExt;
 
 use super::{
-    AddressState, EndpointState, Found, GatewayState, GroupState, NatState, RoutesState,
-    SubnetState, VpcState, of_stack, role_of,
+    AddressState, EndpointState, Found, GatewayState, GroupState, InboundRule, NatState,
+    RoutesState, SubnetState, VpcState, of_stack, role_of,
 };
 use crate::NetplanError;
 
@@ -268,8 +268,9 @@ pub(super) async fn groups(ec2: &Client, stack: &str) -> Result<GroupState> {
             .unwrap_or_default();
         found.extend(groups.into_iter().filter_map(|group| {
             let outbound = group.ip_permissions_egress.unwrap_or_default();
+            let inbound = group.ip_permissions.unwrap_or_default();
             let state = GroupState {
-                inbound: group.ip_permissions.unwrap_or_default().len(),
+                inbound: inbound.iter().flat_map(inbound_rules).collect(),
                 outbound: outbound.iter().any(is_open),
             };
             Some(Found {
@@ -280,6 +281,26 @@ pub(super) async fn groups(ec2: &Client, stack: &str) -> Result<GroupState> {
         }));
     }
     Ok(found)
+}
+
+/// The rules that EC2 has put into one, as they differ in their source alone.
+fn inbound_rules(rule: &IpPermission) -> Vec<InboundRule> {
+    let port = match (rule.ip_protocol(), rule.from_port(), rule.to_port()) {
+        (Some("tcp"), Some(from), Some(to)) if from == to => u16::try_from(from).ok(),
+        _ => None,
+    };
+    let of_group = |pair: &UserIdGroupPair| match (port, pair.group_id()) {
+        (Some(port), Some(group)) => InboundRule::Port {
+            port,
+            from: group.to_owned(),
+        },
+        _ => InboundRule::Other,
+    };
+    let others = rule.ip_ranges().len() + rule.ipv6_ranges().len() + rule.prefix_list_ids().len();
+    let groups = rule.user_id_group_pairs().iter().map(of_group);
+    groups
+        .chain(std::iter::repeat_n(InboundRule::Other, others))
+        .collect()
 }
 
 /// Whether a rule lets everything through to anywhere.
