@@ -93,13 +93,14 @@ pub enum Error {
         /// What there was instead, at the last look.
         seen: String,
     },
-    /// The mock GitLab.
-    #[error("mock GitLab: cannot {what}: {message}")]
+    /// The mock GitLab did not start, or not do what was asked of it.
+    #[error("mock GitLab: cannot {what}")]
     GitLab {
         /// What was tried, as in "cannot …".
-        what: String,
-        /// Its answer.
-        message: String,
+        what: &'static str,
+        /// The reason.
+        #[source]
+        source: onspot_mock_gitlab::Error,
     },
     /// A file that should hold JSON does not.
     #[error("{} is not what it should be", path.display())]
@@ -137,6 +138,11 @@ impl Error {
         move |source| Self::Http { what, source }
     }
 
+    /// For `map_err` after something asked of the mock GitLab.
+    pub fn gitlab(what: &'static str) -> impl FnOnce(onspot_mock_gitlab::Error) -> Self {
+        move |source| Self::GitLab { what, source }
+    }
+
     /// For `map_err` after a call of an AWS SDK.
     pub fn aws<E, R>(what: impl Into<String>) -> impl FnOnce(SdkError<E, R>) -> Self
     where
@@ -159,6 +165,7 @@ impl Error {
             Self::BaseImage { image, .. } => Some(format!(
                 "`docker pull {image}` where there is a registry, or run this as root on Debian or Ubuntu"
             )),
+            Self::GitLab { source, .. } => source.hint(),
             Self::NoWorld(_) => Some("`just up` starts one".to_owned()),
             _ => None,
         }

@@ -12,8 +12,6 @@ pub mod command;
 pub mod cowsay;
 pub mod engine;
 mod error;
-pub mod gitlab;
-pub mod gitlab_server;
 pub mod hypervisor;
 pub mod images;
 pub mod local_run;

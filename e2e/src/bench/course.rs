@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use onspot_mock_gitlab::{JobCall, JobCallKind, JobView};
 use serde_json::Value;
 
 use crate::cloud::Call;
-use crate::gitlab::{JobView, Told, What};
 use crate::{Error, Result};
 
 /// The course of one job: its steps up to the script, and its cost beyond it.
@@ -34,8 +34,8 @@ impl Course {
     pub(super) fn of(
         begin: Timestamp,
         job: &JobView,
-        told: &[Told],
-        calls: &[Call],
+        job_calls: &[JobCall],
+        aws_calls: &[Call],
         status: &Value,
     ) -> Result<Self> {
         let missing = |what: &str| Error::Other(format!("nobody noted {what} of job {}", job.id));
@@ -45,12 +45,12 @@ impl Course {
             "push",
             job.queued_at.ok_or_else(|| missing("the queueing"))?,
         );
-        let given = told
+        let given = job_calls
             .iter()
-            .find(|told| matches!(told.what, What::Assigned { .. }));
+            .find(|call| matches!(call.kind, JobCallKind::Assigned { .. }));
         let given = given.ok_or_else(|| missing("the handing out"))?.at;
         line.step("poll", given);
-        if let Some(launch) = calls.iter().find(|call| call.action == "CreateFleet") {
+        if let Some(launch) = aws_calls.iter().find(|call| call.action == "CreateFleet") {
             line.step("launch", after(launch.at, launch.took));
             let agent = milestone(status, "agent").ok_or_else(|| missing("the worker's start"))?;
             line.step("boot", agent);

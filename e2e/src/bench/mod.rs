@@ -10,13 +10,14 @@ mod figures;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use onspot_mock_gitlab::{PipelineView, Project, Status, push_folder};
+
 use course::Course;
 use figures::Figures;
 
-use crate::gitlab::{PipelineView, Project, Status};
 use crate::poll::{self, Look};
 use crate::world::{JOB_IMAGE, StackOptions, World, WorldOptions, program};
-use crate::{Error, Result, chain, command, images, push};
+use crate::{Error, Result, command, images};
 
 /// How often a cold start is measured.
 const COLD: usize = 3;
@@ -77,10 +78,7 @@ type Pushed = (Project, std::path::PathBuf);
 
 async fn create(world: &World, name: &str) -> Result<Project> {
     let created = world.gitlab().create_project(name).await;
-    created.map_err(|error| Error::GitLab {
-        what: format!("make the project {name}"),
-        message: chain(&error),
-    })
+    created.map_err(Error::gitlab("make a project"))
 }
 
 async fn project(
@@ -140,8 +138,8 @@ impl<'w> Stack<'w> {
         let job = pipeline
             .job(name)
             .ok_or_else(|| Error::Other(format!("the pipeline has no job {name}")))?;
-        let told = self.world.gitlab().told(job.id);
-        let calls = self.world.cloud().calls().since(mark);
+        let job_calls = self.world.gitlab().calls(job.id);
+        let aws_calls = self.world.cloud().calls().since(mark);
         let id = job.id.to_string();
         // What the ledger keeps of a job is complete a moment after GitLab was told.
         let status = poll::until("the ledger is done with the job", BOUND, || async {
@@ -153,7 +151,7 @@ impl<'w> Stack<'w> {
             })
         })
         .await?;
-        Course::of(begin, job, &told, &calls, &status)
+        Course::of(begin, job, &job_calls, &aws_calls, &status)
     }
 
     /// From the push to the end of the pipeline.
@@ -165,20 +163,16 @@ impl<'w> Stack<'w> {
 
     async fn finished(&self, (project, folder): &Pushed) -> Result<PipelineView> {
         let gitlab = self.world.gitlab();
-        let failed = |what: &str, message: String| Error::GitLab {
-            what: what.to_owned(),
-            message,
-        };
-        let sha = push::publish(folder, &project.http_url, &project.token)
+        let sha = push_folder(folder, &project.http_url, &project.token)
             .await
-            .map_err(|error| failed("push", chain(&error)))?;
+            .map_err(Error::gitlab("take a push"))?;
         let pipeline = gitlab.wait_for_commit(&sha, BOUND).await;
-        let pipeline = pipeline.map_err(|error| failed("find the pipeline", chain(&error)))?;
+        let pipeline = pipeline.map_err(Error::gitlab("find the pipeline"))?;
         let pipeline = gitlab.wait_pipeline(pipeline.id, BOUND).await;
-        let pipeline = pipeline.map_err(|error| failed("see its end", chain(&error)))?;
+        let pipeline = pipeline.map_err(Error::gitlab("end the pipeline"))?;
         if pipeline.status != Status::Success {
-            let jobs = format!("{:?}", pipeline.jobs);
-            return Err(failed("get a green pipeline", jobs));
+            let jobs = format!("the pipeline failed: {:?}", pipeline.jobs);
+            return Err(Error::Other(jobs));
         }
         Ok(pipeline)
     }

@@ -2,7 +2,6 @@
 
 mod api;
 mod follow;
-mod publish;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,12 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use onspot_mock_gitlab::push_folder;
 use serde::Deserialize;
 use url::Url;
 
 use api::Api;
 use follow::Follower;
-pub use publish::{publish, publish_commits};
 
 /// How often the jobs are looked at.
 const POLL: Duration = Duration::from_millis(300);
@@ -74,20 +73,12 @@ pub enum PushError {
         #[source]
         source: std::io::Error,
     },
-    /// A temporary folder can't be made or filled.
-    #[error("a temporary folder can't be used")]
-    Folder(#[source] std::io::Error),
-    /// `git` could not be started.
-    #[error("cannot run git")]
-    GitMissing(#[source] std::io::Error),
-    /// `git` failed.
-    #[error("git {step} failed: {message}")]
-    GitFailed {
-        /// The subcommand.
-        step: String,
-        /// What it wrote to its error output.
-        message: String,
-    },
+    /// There is no current folder.
+    #[error("cannot find the current folder")]
+    CurrentFolder(#[source] std::io::Error),
+    /// `git` could not push.
+    #[error(transparent)]
+    Git(#[from] onspot_mock_gitlab::Error),
     /// GitLab can't be reached or does not answer as it should.
     #[error("GitLab did not answer to {what}")]
     Api {
@@ -109,10 +100,6 @@ pub enum PushError {
 }
 
 impl PushError {
-    pub(crate) fn folder(source: std::io::Error) -> Self {
-        Self::Folder(source)
-    }
-
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -120,7 +107,7 @@ impl PushError {
             Self::NoConfiguration(_) => {
                 "write one: https://docs.gitlab.com/ci/yaml/ tells how".to_owned()
             }
-            Self::GitMissing(_) => "install git".to_owned(),
+            Self::Git(error) => return error.hint(),
             Self::NoPipeline(_) => "does any job want to run on a push to main?".to_owned(),
             Self::Api { .. } => "is it running? `just up` starts it".to_owned(),
             _ => return None,
@@ -168,7 +155,7 @@ async fn follow(args: &PushArgs) -> Result<bool, PushError> {
     };
     let project = format!("root/{}", project_name(args));
     let repository = join(&url, &format!("{project}.git"));
-    let sha = publish(&args.dir, &repository, &token).await?;
+    let sha = push_folder(&args.dir, &repository, &token).await?;
     let api = Api::new(&url, token)?;
     let project = project.replace('/', "%2F");
     let pipeline = api.pipeline_of(&project, &sha).await?;
@@ -206,7 +193,7 @@ struct World {
 
 /// Address and token of the world that runs here, or in a folder above.
 fn running_world() -> Result<(Url, String), PushError> {
-    let here = std::env::current_dir().map_err(PushError::Folder)?;
+    let here = std::env::current_dir().map_err(PushError::CurrentFolder)?;
     let path = here
         .ancestors()
         .map(|folder| folder.join(WORLD))

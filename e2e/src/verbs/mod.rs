@@ -1,6 +1,7 @@
 //! What `onspot-world` can do, one module a verb.
 
 mod down;
+mod gitlab;
 mod images;
 mod serve;
 mod status;
@@ -13,7 +14,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::gitlab_server::GitLabArgs;
 use crate::push::PushArgs;
 use crate::{Error, Result};
 
@@ -37,7 +37,7 @@ enum Verb {
     Push(PushArgs),
     /// Start the mock GitLab alone
     #[command(name = "gitlab")]
-    GitLab(GitLabArgs),
+    GitLab(gitlab::GitLabArgs),
     /// Build the container images of the world (only what changed)
     Images,
     /// Measure how long a job takes to start, in a world of its own
@@ -75,7 +75,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Down => down::run(&here()?).await,
         Verb::Status => status::run(&here()?).await,
         Verb::Push(arguments) => Ok(crate::push::run(arguments).await.into()),
-        Verb::GitLab(arguments) => Ok(crate::gitlab_server::run(arguments).await.into()),
+        Verb::GitLab(arguments) => gitlab::run(arguments).await,
         Verb::Images => images::run().await,
         Verb::Bench => crate::bench::run().await.map(|()| ExitCode::SUCCESS),
         Verb::Serve => serve::run(&here()?).await,

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use aws_config::SdkConfig;
 use bollard::Docker;
 use jiff::Timestamp;
+use onspot_mock_gitlab::{MockGitlab, NewRunner};
 
 use cleanup::Cleanup;
 pub use cleanup::Signals;
@@ -26,10 +27,9 @@ pub use stack::StackOptions;
 pub use sweep::Which;
 
 use crate::cloud::{Cloud, Credential, Credentials};
-use crate::gitlab::{GitLabOptions, MockGitLab, NewRunner};
 use crate::hypervisor::{self, Hypervisor};
 use crate::images::{self, Step};
-use crate::{Error, Result, chain, engine};
+use crate::{Error, Result, engine};
 
 /// The tag of the cowsay pipeline's jobs, and the name of the runner that takes them.
 pub const RUNNER: &str = "docker.m3";
@@ -91,7 +91,7 @@ pub struct World {
     machine_image: String,
     registry: Registry,
     cloud: Cloud,
-    gitlab: MockGitLab,
+    gitlab: MockGitlab,
     hypervisor: Hypervisor,
     localstack: LocalStack,
     started_at: Timestamp,
@@ -208,7 +208,7 @@ impl World {
     }
 
     /// The mock GitLab.
-    pub fn gitlab(&self) -> &MockGitLab {
+    pub fn gitlab(&self) -> &MockGitlab {
         &self.gitlab
     }
 
@@ -268,7 +268,7 @@ async fn started_registry(docker: &Docker, world: &str, gateway: IpAddr) -> Resu
     Ok(registry)
 }
 
-async fn serve_gitlab(options: &WorldOptions, gateway: IpAddr) -> Result<MockGitLab> {
+async fn serve_gitlab(options: &WorldOptions, gateway: IpAddr) -> Result<MockGitlab> {
     let bind = SocketAddr::new(gateway, options.gitlab_port);
     let dir = options.dir.join("gitlab");
     // Numbers begin anew with every server: an earlier one's repositories are not its own.
@@ -278,11 +278,8 @@ async fn serve_gitlab(options: &WorldOptions, gateway: IpAddr) -> Result<MockGit
         }
         _ => {}
     }
-    let gitlab = MockGitLab::serve(GitLabOptions::new(bind, dir)).await;
-    gitlab.map_err(|error| Error::GitLab {
-        what: "start".to_owned(),
-        message: chain(&error),
-    })
+    let gitlab = MockGitlab::builder().bind(bind).dir(dir).start().await;
+    gitlab.map_err(Error::gitlab("start"))
 }
 
 /// For the world's own parts, to which no HTTP proxy leads.

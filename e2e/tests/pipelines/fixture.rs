@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use onspot_e2e::gitlab::{Status, Variable};
+use onspot_mock_gitlab::{Status, Variable};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use onspot_e2e::gitlab::{
-    GitLabOptions, JobView, MockGitLab, NewRunner, PipelineView, Project, Violation,
-};
 use onspot_e2e::local_run::LocalRun;
-use onspot_e2e::{chain, command, engine, images, push};
+use onspot_e2e::{chain, command, engine, images};
+use onspot_mock_gitlab::{
+    JobView, MockGitlab, NewRunner, PipelineView, Project, Violation, push_commits,
+};
 
 use crate::fixture::Fixture;
 use crate::trace;
@@ -24,7 +24,7 @@ const MADE: Duration = Duration::from_secs(10);
 
 /// A GitLab and a runner.
 pub(crate) struct Host {
-    gitlab: MockGitLab,
+    gitlab: MockGitlab,
     projects: Vec<Project>,
     onspot: LocalRun,
     folder: tempfile::TempDir,
@@ -41,8 +41,8 @@ impl Host {
             .await
             .expect("images");
         let folder = tempfile::tempdir().expect("a folder");
-        let options = GitLabOptions::new(everywhere(), folder.path().join("gitlab"));
-        let gitlab = MockGitLab::serve(options).await.expect("GitLab");
+        let gitlab = MockGitlab::builder().bind(everywhere()).start().await;
+        let gitlab = gitlab.expect("GitLab");
         let for_all = gitlab.create_runner(NewRunner {
             run_untagged: true,
             ..NewRunner::default()
@@ -121,7 +121,7 @@ impl Host {
 }
 
 /// What a pipeline came to.
-fn ended_of(gitlab: &MockGitLab, pipeline: PipelineView, unfinished: Option<String>) -> Ended {
+fn ended_of(gitlab: &MockGitlab, pipeline: PipelineView, unfinished: Option<String>) -> Ended {
     let job = |job: &JobView| EndedJob {
         name: job.name.clone(),
         status: job.status,
@@ -138,7 +138,7 @@ fn ended_of(gitlab: &MockGitLab, pipeline: PipelineView, unfinished: Option<Stri
     }
 }
 
-async fn project(gitlab: &MockGitLab, fixture: &Fixture) -> Project {
+async fn project(gitlab: &MockGitlab, fixture: &Fixture) -> Project {
     let project = gitlab.create_project(&fixture.name).await;
     let project = project.expect("a project");
     for variable in fixture.variables() {
@@ -150,7 +150,7 @@ async fn project(gitlab: &MockGitLab, fixture: &Fixture) -> Project {
 }
 
 /// A runner for this project's jobs, which no other one takes then.
-fn runner_of(gitlab: &MockGitLab, project: &Project) -> String {
+fn runner_of(gitlab: &MockGitlab, project: &Project) -> String {
     gitlab
         .set_instance_runners(project.id, false)
         .expect("the project");
@@ -162,7 +162,7 @@ fn runner_of(gitlab: &MockGitLab, project: &Project) -> String {
 }
 
 async fn publish(folder: &Path, project: &Project, messages: &[&str]) -> String {
-    push::publish_commits(folder, &project.http_url, &project.token, messages)
+    push_commits(folder, &project.http_url, &project.token, messages)
         .await
         .unwrap_or_else(|error| panic!("{}: {}", project.path, chain(&error)))
 }
@@ -175,7 +175,7 @@ pub(crate) fn everywhere() -> SocketAddr {
 /// Adds a `[[runners]]` with the docker executor.
 pub(crate) fn add_runner(
     config: &mut String,
-    gitlab: &MockGitLab,
+    gitlab: &MockGitlab,
     name: &str,
     token: &str,
     limit: u32,

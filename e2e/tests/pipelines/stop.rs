@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use onspot_e2e::gitlab::{GitLabOptions, MockGitLab, NewRunner};
 use onspot_e2e::local_run::LocalRun;
 use onspot_e2e::poll::{self, Look};
 use onspot_e2e::{engine, images};
+use onspot_mock_gitlab::{MockGitlab, NewRunner};
 
 use crate::host::{add_runner, everywhere};
 
@@ -24,8 +24,8 @@ async fn a_run_that_is_stopped_while_it_starts_leaves_no_container() {
         .await
         .expect("images");
     let folder = tempfile::tempdir().expect("a folder");
-    let options = GitLabOptions::new(everywhere(), folder.path().join("gitlab"));
-    let gitlab = MockGitLab::serve(options).await.expect("GitLab");
+    let gitlab = MockGitlab::builder().bind(everywhere()).start().await;
+    let gitlab = gitlab.expect("GitLab");
     let token = gitlab.create_runner(NewRunner::default());
     let name = format!("stopped-{}", std::process::id());
     let mut config = format!("concurrent = {SLOTS}\n");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use onspot_e2e::gitlab::Status;
 use onspot_e2e::poll;
+use onspot_mock_gitlab::Status;
 
 use crate::fixture::{Expected, ExpectedJob};
 

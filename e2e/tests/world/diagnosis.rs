@@ -5,8 +5,8 @@
     reason = "what a failed test saw belongs beside its panic"
 )]
 
-use onspot_e2e::gitlab::MockGitLab;
 use onspot_e2e::world::World;
+use onspot_mock_gitlab::MockGitlab;
 
 /// How many of the last AWS calls are shown.
 const CALLS: usize = 60;
@@ -41,13 +41,13 @@ pub(crate) async fn print(world: &World) {
 }
 
 /// Prints the jobs with their traces and all that was said about them.
-pub(crate) fn jobs(gitlab: &MockGitLab) {
+pub(crate) fn jobs(gitlab: &MockGitlab) {
     for job in gitlab.jobs() {
         eprintln!("── job {} {} {}", job.id, job.name, job.status);
-        for told in gitlab.told(job.id) {
+        for call in gitlab.calls(job.id) {
             eprintln!(
                 "{} {} {:?} → {}",
-                told.at, told.caller.address, told.what, told.answer
+                call.at, call.caller.address, call.kind, call.status
             );
         }
         eprintln!("{}", gitlab.trace(job.id));

@@ -1,8 +1,8 @@
 //! *Cancel* of a waiting and of a running job: both end as canceled, the running one after its
 //! after_script; nothing is launched for them any more.
 
-use onspot_e2e::gitlab::{JobView, Status};
 use onspot_e2e::world::StackOptions;
+use onspot_mock_gitlab::{JobView, Status};
 
 use crate::aws;
 use crate::scene::{STEP, Scene, none_of, prove, wait};

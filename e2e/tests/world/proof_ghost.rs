@@ -1,9 +1,9 @@
 //! *Ghost*: build and verify run on two different spot workers, so that what verify shows can
 //! only have come through the S3 cache.
 
-use onspot_e2e::gitlab::{JobView, PipelineView, Project};
 use onspot_e2e::world::{JOB_IMAGE, StackOptions};
 use onspot_e2e::{cowsay, engine, images};
+use onspot_mock_gitlab::{JobView, PipelineView, Project};
 
 use crate::aws;
 use crate::scene::{STEP, Scene, green, none_of, prove, push_folder, wait};

@@ -1,8 +1,8 @@
 //! *Manager killed*, with one job waiting and one running: neither is lost, run twice, or
 //! reported twice.
 
-use onspot_e2e::gitlab::{JobView, Status, What};
 use onspot_e2e::world::StackOptions;
+use onspot_mock_gitlab::{JobCallKind, JobView, Status};
 
 use crate::scene::{STEP, Scene, green, prove, wait};
 
@@ -73,10 +73,10 @@ fn job(scene: &Scene, job: &JobView) -> JobView {
 
 /// Given out once, begun once, reported once.
 fn ran_once(scene: &Scene, job: &JobView) {
-    let told = scene.gitlab().told(job.id);
-    let given = told
+    let calls = scene.gitlab().calls(job.id);
+    let given = calls
         .iter()
-        .filter(|told| matches!(told.what, What::Assigned { .. }));
+        .filter(|call| matches!(call.kind, JobCallKind::Assigned { .. }));
     assert_eq!(given.count(), 1, "{}: given out once", job.name);
     assert_eq!(job.script_starts, 1, "{}: begun once", job.name);
     assert_eq!(scene.results(job.id), 1, "{}: reported once", job.name);

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use onspot_e2e::gitlab::{GitLabOptions, MockGitLab, NewRunner};
 use onspot_e2e::local_run::LocalRun;
 use onspot_e2e::world::{JOB_IMAGE, RUNNER};
 use onspot_e2e::{cowsay, engine, images};
+use onspot_mock_gitlab::{MockGitlab, NewRunner};
 
 use crate::diagnosis;
 use crate::scene::{green, push_folder};
@@ -22,8 +22,8 @@ async fn proof_run_without_aws() {
     let folder = tempfile::tempdir().expect("a folder");
     // Jobs' containers reach this host at an address of its own, not at its loopback.
     let everywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-    let options = GitLabOptions::new(everywhere, folder.path().join("gitlab"));
-    let gitlab = MockGitLab::serve(options).await.expect("GitLab");
+    let gitlab = MockGitlab::builder().bind(everywhere).start().await;
+    let gitlab = gitlab.expect("GitLab");
     let token = gitlab.create_runner(NewRunner {
         tags: vec![RUNNER.to_owned()],
         ..NewRunner::default()
@@ -60,7 +60,7 @@ async fn proof_run_without_aws() {
 }
 
 /// A runner that runs the cowsay image's jobs.
-fn config(gitlab: &MockGitLab, token: &str) -> String {
+fn config(gitlab: &MockGitlab, token: &str) -> String {
     format!(
         "concurrent = 2\ncheck_interval = 1\n\n[[runners]]\nname = \"laptop\"\nurl = \"{}\"\n\
          token = \"{token}\"\nexecutor = \"docker\"\n\n[runners.docker]\nimage = \"{JOB_IMAGE}\"\n\

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::FutureExt;
-use onspot_e2e::gitlab::{
-    JobId, JobView, MockGitLab, PipelineId, PipelineView, Project, Status, What,
-};
 use onspot_e2e::hypervisor::Guest;
 use onspot_e2e::poll::{self, Look};
 use onspot_e2e::world::{StackOptions, World, WorldOptions, program};
-use onspot_e2e::{Error, chain, push};
+use onspot_e2e::{Error, chain};
+use onspot_mock_gitlab::{
+    JobCallKind, JobId, JobView, MockGitlab, PipelineId, PipelineView, Project, Status,
+};
 
 use crate::diagnosis;
 
@@ -100,7 +100,7 @@ impl Scene {
     }
 
     /// GitLab.
-    pub(crate) fn gitlab(&self) -> &MockGitLab {
+    pub(crate) fn gitlab(&self) -> &MockGitlab {
         self.world.gitlab()
     }
 
@@ -167,8 +167,11 @@ impl Scene {
 
     /// How often GitLab was told how a job ended.
     pub(crate) fn results(&self, job: JobId) -> usize {
-        let told = self.gitlab().told(job).into_iter();
-        told.filter(|told| matches!(&told.what, What::State { state, .. } if state != "running"))
+        let calls = self.gitlab().calls(job).into_iter();
+        calls
+            .filter(
+                |call| matches!(&call.kind, JobCallKind::State { state, .. } if state != "running"),
+            )
             .count()
     }
 
@@ -212,7 +215,7 @@ impl Scene {
 
 /// Makes a project of these files and waits for its pipeline.
 pub(crate) async fn push_files(
-    gitlab: &MockGitLab,
+    gitlab: &MockGitlab,
     name: &str,
     files: &[(&str, &str)],
 ) -> PipelineView {
@@ -223,17 +226,17 @@ pub(crate) async fn push_files(
 
 /// Makes a project of a folder and waits for its pipeline.
 pub(crate) async fn push_folder(
-    gitlab: &MockGitLab,
+    gitlab: &MockGitlab,
     name: &str,
     folder: &Path,
 ) -> (Project, PipelineView) {
     let project = gitlab.create_project(name).await.expect("a project");
-    let sha = push::publish(folder, &project.http_url, &project.token).await;
+    let sha = onspot_mock_gitlab::push_folder(folder, &project.http_url, &project.token).await;
     let pipeline = pipeline_of(gitlab, &sha.expect("a push")).await;
     (project, pipeline)
 }
 
-async fn pipeline_of(gitlab: &MockGitLab, sha: &str) -> PipelineView {
+async fn pipeline_of(gitlab: &MockGitlab, sha: &str) -> PipelineView {
     let pipeline = gitlab.wait_for_commit(sha, Duration::from_secs(10)).await;
     let pipeline = pipeline.expect("a pipeline");
     assert_eq!(pipeline.yaml_error, None);
@@ -241,7 +244,7 @@ async fn pipeline_of(gitlab: &MockGitLab, sha: &str) -> PipelineView {
 }
 
 /// Waits until a pipeline is green.
-pub(crate) async fn green(gitlab: &MockGitLab, pipeline: PipelineId) -> PipelineView {
+pub(crate) async fn green(gitlab: &MockGitlab, pipeline: PipelineId) -> PipelineView {
     let view = gitlab.wait_pipeline(pipeline, PIPELINE).await;
     let view = view.unwrap_or_else(|error| panic!("{}", chain(&error)));
     assert_eq!(view.status, Status::Success, "{:?}", view.jobs);

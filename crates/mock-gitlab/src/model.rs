@@ -1,0 +1,204 @@
+//! Projects, pipelines, jobs and runners as the server keeps them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::ci::{AutoCancel, JobSpec};
+use crate::ids::{JobId, PipelineId, ProjectId, RunnerId};
+use crate::record::JobCall;
+use crate::status::Status;
+use crate::variable::Variable;
+
+/// A project: a repository, and the pipelines made from it.
+#[derive(Debug, Clone)]
+pub(crate) struct ProjectState {
+    pub(crate) id: ProjectId,
+    /// Path of the namespace, e.g. `root` or `group/sub`.
+    pub(crate) namespace: String,
+    /// Last part of the path.
+    pub(crate) name: String,
+    pub(crate) default_branch: String,
+    /// A project access token: may push, and call the API for this project.
+    pub(crate) token: String,
+    pub(crate) variables: Vec<Variable>,
+    /// Runners that are nobody's own may take its jobs too.
+    pub(crate) instance_runners: bool,
+    pub(crate) created_at: Timestamp,
+    /// Taken while a push changes refs, so that two pushes don't mix.
+    pub(crate) pushing: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl ProjectState {
+    pub(crate) fn full_path(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The commit a pipeline was made for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Commit {
+    pub(crate) sha: String,
+    pub(crate) title: String,
+    pub(crate) message: String,
+    pub(crate) author_name: String,
+    pub(crate) author_email: String,
+    /// ISO 8601.
+    pub(crate) timestamp: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Pipeline {
+    pub(crate) id: PipelineId,
+    /// Number within the project, from 1.
+    pub(crate) iid: u64,
+    pub(crate) project: ProjectId,
+    pub(crate) commit: Commit,
+    pub(crate) before_sha: String,
+    /// Name of the branch or tag.
+    pub(crate) git_ref: String,
+    pub(crate) tag: bool,
+    /// `push`, `web`, `api`.
+    pub(crate) source: String,
+    pub(crate) stages: Vec<String>,
+    /// All jobs ever made for it, retried ones included, in order.
+    pub(crate) jobs: Vec<JobId>,
+    /// When it is cancelled without a person.
+    pub(crate) auto_cancel: AutoCancel,
+    /// Why the configuration could not be used.
+    pub(crate) yaml_error: Option<String>,
+    /// Variables given when the pipeline was started.
+    pub(crate) variables: Vec<Variable>,
+    /// Kept current by the lifecycle.
+    pub(crate) status: Status,
+    pub(crate) created_at: Timestamp,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+}
+
+/// A stored artifact file.
+#[derive(Debug, Clone)]
+pub(crate) struct Artifact {
+    /// `archive`, or a report's type.
+    pub(crate) kind: String,
+    pub(crate) format: String,
+    pub(crate) filename: String,
+    pub(crate) size: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) expire_in: Option<String>,
+}
+
+/// The result that a runner reported and the server accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reported {
+    pub(crate) state: String,
+    pub(crate) failure_reason: Option<String>,
+    pub(crate) exit_code: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) id: JobId,
+    pub(crate) project: ProjectId,
+    pub(crate) pipeline: PipelineId,
+    pub(crate) spec: Arc<JobSpec>,
+    /// Position of its stage in the pipeline.
+    pub(crate) stage_index: usize,
+    pub(crate) status: Status,
+    pub(crate) token: String,
+    pub(crate) created_at: Timestamp,
+    /// When it became pending.
+    pub(crate) queued_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+    pub(crate) failure_reason: Option<String>,
+    pub(crate) exit_code: Option<i64>,
+    /// In force since the job started: the shorter one of the job's and the runner's.
+    pub(crate) timeout: Duration,
+    pub(crate) runner: Option<RunnerId>,
+    /// The runner machine it was handed to.
+    pub(crate) system_id: Option<String>,
+    /// The runner machine can end a cancelled job gracefully.
+    pub(crate) cancel_gracefully: bool,
+    /// What the last caller that wrote to it calls itself, else its address.
+    pub(crate) worker: Option<String>,
+    pub(crate) trace: Vec<u8>,
+    /// After a 412 the runner may send the trace again from its beginning.
+    pub(crate) resend_allowed: bool,
+    pub(crate) artifacts: BTreeMap<String, Artifact>,
+    /// What it reported as `dotenv`.
+    pub(crate) reported_variables: Vec<Variable>,
+    /// A newer job of the same name has taken its place.
+    pub(crate) retried: bool,
+    pub(crate) reported: Option<Reported>,
+    /// How often the final report still gets 202 before it gets 200.
+    pub(crate) accepts_left: u32,
+    pub(crate) calls: Vec<JobCall>,
+    /// Values that the trace must not show.
+    pub(crate) secrets: Vec<String>,
+}
+
+impl Job {
+    /// Its failure does not fail the pipeline.
+    pub(crate) fn failure_is_allowed(&self) -> bool {
+        self.spec.allow_failure.covers(self.exit_code)
+    }
+
+    /// Ended with a result of its own, or was taken off.
+    pub(crate) fn finish(&mut self, status: Status, now: Timestamp) {
+        self.status = status;
+        self.finished_at = Some(now);
+    }
+}
+
+/// One machine that uses a runner's token.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Manager {
+    /// What it last said about itself: name, version, platform, features ….
+    pub(crate) info: Value,
+    pub(crate) contacted_at: Timestamp,
+    pub(crate) address: String,
+}
+
+impl Manager {
+    /// It announced `features.cancel_gracefully`.
+    pub(crate) fn cancels_gracefully(&self) -> bool {
+        self.info
+            .pointer("/features/cancel_gracefully")
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Runner {
+    pub(crate) id: RunnerId,
+    pub(crate) token: String,
+    pub(crate) description: String,
+    pub(crate) tags: BTreeSet<String>,
+    pub(crate) run_untagged: bool,
+    pub(crate) maximum_timeout: Option<Duration>,
+    pub(crate) paused: bool,
+    /// Only these projects' jobs, if given: a project runner.
+    pub(crate) projects: Option<BTreeSet<ProjectId>>,
+    pub(crate) managers: BTreeMap<String, Manager>,
+}
+
+impl Runner {
+    /// May it be given this job of this project?
+    pub(crate) fn takes(&self, job: &Job, project: &ProjectState) -> bool {
+        let tags = &job.spec.tags;
+        !self.paused
+            && tags.iter().all(|tag| self.tags.contains(tag))
+            && (self.run_untagged || !tags.is_empty())
+            && match &self.projects {
+                Some(these) => these.contains(&project.id),
+                None => project.instance_runners,
+            }
+    }
+}

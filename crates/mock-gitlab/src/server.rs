@@ -1,0 +1,82 @@
+//! The running server: its state, how to change it, and how to wait for changes.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::builder::Builder;
+use crate::faults::Faults;
+use crate::state::State;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) options: Builder,
+    /// Where repositories and artifacts are.
+    pub(crate) dir: PathBuf,
+    /// The address given out to runners and jobs.
+    pub(crate) url: Url,
+    pub(crate) faults: Arc<Faults>,
+    /// Ends long polls and the server.
+    pub(crate) stop: CancellationToken,
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+impl Server {
+    pub(crate) fn new(options: Builder, dir: PathBuf, url: Url) -> Self {
+        let mut state = State::new(options.token.clone(), options.registration_token.clone());
+        state.accept_rounds = options.accept_rounds;
+        Self {
+            options,
+            dir,
+            url,
+            faults: Arc::default(),
+            stop: CancellationToken::new(),
+            state: Mutex::new(state),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A test that failed while it looked must not hide what it found from the others.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Look at the state.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Change the state, and wake whoever waits for a change.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.changed.send_modify(|count| *count += 1);
+        result
+    }
+
+    /// Wait until `look` finds something; `None` when the time is up or the server stops.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        bound: Duration,
+        mut look: impl FnMut(&State) -> Option<T>,
+    ) -> Option<T> {
+        let mut changes = self.changed.subscribe();
+        let found = async {
+            loop {
+                if let Some(found) = self.read(&mut look) {
+                    return Some(found);
+                }
+                changes.changed().await.ok()?;
+            }
+        };
+        tokio::select! {
+            found = tokio::time::timeout(bound, found) => found.ok().flatten(),
+            () = self.stop.cancelled() => None,
+        }
+    }
+}

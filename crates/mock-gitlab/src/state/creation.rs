@@ -1,0 +1,109 @@
+//! New pipelines.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::store::State;
+use crate::ci::{AutoCancel, JobSpec};
+use crate::ids::{PipelineId, ProjectId};
+use crate::model::{Commit, Pipeline};
+use crate::status::Status;
+use crate::variable::Variable;
+
+/// What makes a new pipeline.
+#[derive(Debug)]
+pub(crate) struct NewPipeline {
+    /// From [`State::next_id`].
+    pub(crate) id: PipelineId,
+    pub(crate) project: ProjectId,
+    pub(crate) commit: Commit,
+    pub(crate) before_sha: String,
+    pub(crate) git_ref: String,
+    pub(crate) tag: bool,
+    pub(crate) source: String,
+    pub(crate) variables: Vec<Variable>,
+    /// What it is made of, or why there is nothing.
+    pub(crate) content: Result<Content, String>,
+    /// The commit asked for no jobs to run.
+    pub(crate) skip: bool,
+}
+
+/// What a pipeline is made of.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) stages: Vec<String>,
+    pub(crate) jobs: Vec<JobSpec>,
+    pub(crate) auto_cancel: AutoCancel,
+}
+
+impl Content {
+    fn nothing() -> Self {
+        Self {
+            stages: Vec::new(),
+            jobs: Vec::new(),
+            auto_cancel: AutoCancel::default(),
+        }
+    }
+}
+
+impl State {
+    /// Make a pipeline and start what can start.
+    pub(crate) fn add_pipeline(&mut self, new: NewPipeline, now: Timestamp) {
+        let id = new.id;
+        let iid = 1 + self
+            .pipelines
+            .values()
+            .filter(|p| p.project == new.project)
+            .count();
+        let (content, yaml_error) = match new.content {
+            Ok(content) => (content, None),
+            Err(error) => (Content::nothing(), Some(error)),
+        };
+        let stages = content.stages;
+        let mut jobs = Vec::new();
+        for spec in content.jobs {
+            let stage_index = stages
+                .iter()
+                .position(|s| *s == spec.stage)
+                .unwrap_or_default();
+            let job = self.new_job(new.project, id, Arc::new(spec), stage_index, now);
+            jobs.push(job.id);
+            self.jobs.insert(job.id, job);
+        }
+        if new.skip {
+            for id in &jobs {
+                self.enter(*id, Status::Skipped, now);
+            }
+        }
+        let failed = yaml_error.is_some();
+        self.pipelines.insert(
+            id,
+            Pipeline {
+                id,
+                iid: iid as u64,
+                project: new.project,
+                commit: new.commit,
+                before_sha: new.before_sha,
+                git_ref: new.git_ref,
+                tag: new.tag,
+                source: new.source,
+                stages,
+                jobs,
+                auto_cancel: content.auto_cancel,
+                yaml_error,
+                variables: new.variables,
+                status: if failed {
+                    Status::Failed
+                } else {
+                    Status::Created
+                },
+                created_at: now,
+                started_at: None,
+                finished_at: failed.then_some(now),
+            },
+        );
+        self.process(id, now);
+        self.cancel_redundant(id, now);
+    }
+}

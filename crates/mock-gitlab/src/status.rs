@@ -1,0 +1,167 @@
+//! The states of jobs and pipelines.
+
+use serde::{Deserialize, Serialize};
+
+/// Where a job or a pipeline is in its life, by GitLab's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Made, but its turn has not come.
+    Created,
+    /// Waits until no other job of its resource group runs.
+    WaitingForResource,
+    /// Waits for a runner.
+    Pending,
+    /// A runner has it.
+    Running,
+    /// Cancelled, and its runner still runs `after_script`.
+    Canceling,
+    /// Ended well.
+    Success,
+    /// Ended badly.
+    Failed,
+    /// Cancelled, and over.
+    Canceled,
+    /// Never ran, because of what happened before it.
+    Skipped,
+    /// Waits for a person.
+    Manual,
+}
+
+impl Status {
+    /// Nothing more will happen by itself.
+    pub fn is_over(self) -> bool {
+        matches!(
+            self,
+            Self::Success | Self::Failed | Self::Canceled | Self::Skipped
+        )
+    }
+
+    /// A runner works on it, and may write to it.
+    pub fn is_with_runner(self) -> bool {
+        matches!(self, Self::Running | Self::Canceling)
+    }
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::WaitingForResource => "waiting_for_resource",
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Canceling => "canceling",
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+            Self::Skipped => "skipped",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One job's part in the state of a stage or pipeline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    /// The job's state.
+    pub(crate) status: Status,
+    /// Its failure does not count, and as a manual job it holds nobody up.
+    pub(crate) allow_failure: bool,
+}
+
+/// The state of a group of jobs: a stage, or a whole pipeline.
+pub(crate) fn composite(members: &[Member]) -> Status {
+    let has = |wanted: Status| members.iter().any(|one| one.status == wanted);
+    // One whose failure is allowed counts neither as failed nor as what the next stages wait for.
+    let counts = |wanted: Status| {
+        let mut counting = members.iter().filter(|one| !one.allow_failure);
+        counting.any(|one| one.status == wanted)
+    };
+    let over = members.iter().any(|one| one.status.is_over());
+    let never_ran = |one: &Member| matches!(one.status, Status::Manual | Status::Skipped);
+    if has(Status::Canceling) {
+        Status::Canceling
+    } else if has(Status::Running) || has(Status::Pending) && over {
+        Status::Running
+    } else if has(Status::Pending) {
+        Status::Pending
+    } else if has(Status::WaitingForResource) {
+        Status::WaitingForResource
+    } else if counts(Status::Manual) {
+        Status::Manual
+    } else if has(Status::Created) && (over || has(Status::Manual)) {
+        // Between two stages nothing runs for a moment, yet the whole has begun.
+        Status::Running
+    } else if has(Status::Created) {
+        Status::Created
+    } else if members.iter().all(never_ran) {
+        Status::Skipped
+    } else if counts(Status::Failed) {
+        Status::Failed
+    } else if counts(Status::Canceled) {
+        Status::Canceled
+    } else {
+        Status::Success
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(statuses: &[Status]) -> Status {
+        let members: Vec<_> = statuses
+            .iter()
+            .map(|&status| member(status, false))
+            .collect();
+        composite(&members)
+    }
+
+    fn member(status: Status, allow_failure: bool) -> Member {
+        Member {
+            status,
+            allow_failure,
+        }
+    }
+
+    #[test]
+    fn a_group_is_as_its_members_are() {
+        use Status::{
+            Canceled, Canceling, Created, Failed, Manual, Pending, Running, Skipped, Success,
+            WaitingForResource,
+        };
+        assert_eq!(of(&[]), Skipped);
+        assert_eq!(of(&[Created, Created]), Created);
+        assert_eq!(of(&[Pending, Created]), Pending);
+        assert_eq!(of(&[Success, Pending]), Running);
+        assert_eq!(of(&[Success, Created]), Running);
+        assert_eq!(of(&[Running, WaitingForResource]), Running);
+        assert_eq!(
+            of(&[Success, WaitingForResource, Created]),
+            WaitingForResource
+        );
+        assert_eq!(of(&[Running, Canceling]), Canceling);
+        assert_eq!(of(&[Success, Success]), Success);
+        assert_eq!(of(&[Success, Failed, Skipped]), Failed);
+        assert_eq!(of(&[Success, Canceled, Skipped]), Canceled);
+        assert_eq!(of(&[Success, Manual]), Manual);
+        assert_eq!(of(&[Success, Manual, Created]), Manual);
+    }
+
+    #[test]
+    fn an_allowed_failure_does_not_count() {
+        let members = [member(Status::Failed, true), member(Status::Success, false)];
+        assert_eq!(composite(&members), Status::Success);
+    }
+
+    #[test]
+    fn an_optional_manual_job_holds_nobody_up() {
+        let members = [member(Status::Manual, true), member(Status::Success, false)];
+        assert_eq!(composite(&members), Status::Success);
+    }
+}
