@@ -9,7 +9,10 @@ mod observe;
 #[cfg(test)]
 mod tests;
 
-use onspot_reconcile::{CallError, Change, Plan, TagError, Tags};
+use std::time::Duration;
+
+use aws_smithy_types::error::operation::BuildError;
+use onspot_reconcile::{CallError, Change, Patience, Plan, TagError, Tags};
 use serde_json::{Value, json};
 
 pub use apply::{apply, destroy};
@@ -17,6 +20,8 @@ pub use observe::observe;
 
 /// Days after which parts of uploads that never ended are removed.
 const UPLOAD_DAYS: i32 = 1;
+/// How long S3 may take to know a new bucket everywhere, or to forget an old one.
+const SETTLING: Patience = Patience::new(Duration::from_secs(2), Duration::from_mins(2));
 
 /// What the bucket should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -336,5 +341,12 @@ impl BucketError {
             }
             Self::Build { .. } => None,
         }
+    }
+}
+
+fn unbuilt(spec: &BucketSpec, source: BuildError) -> BucketError {
+    BucketError::Build {
+        name: spec.name.clone(),
+        source,
     }
 }

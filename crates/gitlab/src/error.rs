@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::remote::Remote;
 use crate::token::{JobId, JobToken};
-use crate::trace::Remote;
 
 /// What went wrong. The text is a fragment that fits behind "could not …: "; advice is in
 /// [`Error::hint`].

@@ -8,7 +8,9 @@ mod failure;
 mod identity;
 pub mod job;
 mod mask;
+mod null;
 mod registration;
+mod remote;
 mod report;
 pub mod request;
 pub mod response;
@@ -28,6 +30,7 @@ pub use identity::{Features, Info, RunnerIdentity, VERSION};
 pub use job::{AssignedJob, JobPayload};
 pub use mask::{MASK, Masker};
 pub use registration::{Created, NewRunner, RunnerScope, Verified};
+pub use remote::Remote;
 pub use report::{ReportOptions, Reported, report_result, report_result_with};
 pub use request::ArtifactUpload;
 pub use response::{
@@ -36,6 +39,6 @@ pub use response::{
 };
 pub use system_id::SystemId;
 pub use token::{JobId, JobToken, RunnerToken, Secret};
-pub use trace::{Remote, TraceOptions, TracePosition, TraceSession, TraceStart, TraceWriter};
+pub use trace::{TraceOptions, TracePosition, TraceSession, TraceStart, TraceWriter};
 pub use update::{JobState, JobUpdate, TraceSummary};
 pub use variables::{FILE_FOLDER, Variable, Variables};

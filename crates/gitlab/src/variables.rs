@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{JobPayload, null_as_default};
+use crate::null::null_as_default;
 
 /// The variable that holds the folder where file variables are written.
 pub const FILE_FOLDER: &str = "RUNNER_TEMP_PROJECT_DIR";
@@ -72,11 +72,6 @@ pub struct Variables {
 }
 
 impl Variables {
-    /// The job's own variables.
-    pub fn of(job: &JobPayload) -> Self {
-        Self::resolve(job.variables.iter().cloned())
-    }
-
     /// Variables from several sources, the weakest first: those of the runner, those of the job,
     /// those the job may not change.
     pub fn resolve(sources: impl IntoIterator<Item = Variable>) -> Self {

@@ -13,6 +13,7 @@ mod record;
 mod s3;
 mod state;
 mod store;
+mod verdict;
 mod work;
 
 pub use error::Error;
@@ -24,10 +25,9 @@ pub use object::{Object, Stored, create, delete, establish, read, replace};
 pub use order::{Ask, Order, OrderEntry};
 pub use overview::{Overview, overview};
 pub use payload::{JobPayload, WorkPayload};
-pub use record::{
-    Ending, Entry, Event, JobLabel, PastJob, Phase, Record, Restart, TraceMark, Verdict, WrongPhase,
-};
+pub use record::{Entry, Event, JobLabel, PastJob, Phase, Record, Restart, TraceMark, WrongPhase};
 pub use s3::{DEFAULT_PREFIX, S3Ledger};
 pub use state::{Attempt, AttemptPhase, Intake, Interruption, State, Step};
 pub use store::{Answer, Condition, ETag, Ledger, Listed, Put};
+pub use verdict::{Ending, Verdict};
 pub use work::has_work;

@@ -7,6 +7,7 @@ use crate::ids::{JobKey, WorkerId};
 use crate::object::Object;
 use crate::order::Order;
 use crate::state::Step;
+use crate::verdict::{Ending, Verdict};
 
 /// A job's record. It stands before GitLab is told anything about the job, and is removed last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,34 +83,6 @@ pub enum Phase {
     },
 }
 
-/// How a job ended, as GitLab is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// The job's final state.
-    pub ending: Ending,
-    /// GitLab's own word for why it failed (`script_failure` and so on).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure_reason: Option<String>,
-    /// The script's exit code, if it ran to its end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
-    /// What happened, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
-/// A job's final state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// The script ended with 0.
-    Success,
-    /// It did not, or could not be run.
-    Failed,
-    /// Somebody cancelled the job.
-    Canceled,
-}
-
 /// Where a trace ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceMark {
@@ -174,38 +147,6 @@ pub enum Event {
 pub struct WrongPhase {
     phase: &'static str,
     wanted: &'static str,
-}
-
-impl Verdict {
-    /// The script ended with 0.
-    pub fn success() -> Self {
-        Self {
-            ending: Ending::Success,
-            failure_reason: None,
-            exit_code: Some(0),
-            message: None,
-        }
-    }
-
-    /// The job failed; `reason` is GitLab's word.
-    pub fn failed(reason: &str, message: impl Into<String>) -> Self {
-        Self {
-            ending: Ending::Failed,
-            failure_reason: Some(reason.to_owned()),
-            exit_code: None,
-            message: Some(message.into()),
-        }
-    }
-
-    /// Somebody cancelled the job.
-    pub fn canceled() -> Self {
-        Self {
-            ending: Ending::Canceled,
-            failure_reason: None,
-            exit_code: None,
-            message: None,
-        }
-    }
 }
 
 impl Record {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::BootId;
 use crate::object::Object;
 use crate::order::Order;
-use crate::record::Verdict;
+use crate::verdict::Verdict;
 
 /// A worker's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use onspot_reconcile::CallError;
 use onspot_runnerconf::TokenError;
 
-use crate::binary::BinaryError;
 use crate::names::BadName;
+use crate::program::BinaryError;
 
 /// A failure of this crate. The text is one sentence; [`Error::hint`] says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +135,12 @@ pub enum Error {
         /// Who has it now, if that is known.
         holder: Option<String>,
     },
+    /// The stack is no longer as it was when somebody agreed to a plan for it.
+    #[error("the stack has changed since its plan was shown: {}", differences.join("; "))]
+    Changed {
+        /// What only one of the two plans has, one line each.
+        differences: Vec<String>,
+    },
     /// AWS's answer lacks what it always has.
     #[error("the answer to {operation} lacks {what}")]
     Incomplete {
@@ -182,6 +188,9 @@ impl Error {
             Self::LockLost { .. } => {
                 "this host slept or was cut off: run the same command again, it goes on from here"
                     .to_owned()
+            }
+            Self::Changed { .. } => {
+                "nothing was done: run `onspot up` again and look at the new plan".to_owned()
             }
             Self::BootScript { .. } => "use fewer or shorter runners, or another stack".to_owned(),
             _ => return None,

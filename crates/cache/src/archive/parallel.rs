@@ -9,7 +9,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use zip::write::ZipFileBuilder;
 use zip::{PreparedZipFile, ZipWriter};
 
-use super::zip::{options, start, write_error};
+use super::entry::{options, start, write_error};
 use super::{Contents, Level, Stat, Tree, is_skippable};
 use crate::CacheError;
 

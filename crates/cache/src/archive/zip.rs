@@ -7,14 +7,13 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use jiff::civil;
 use jiff::tz::Offset;
-use jiff::{Timestamp, civil};
-use rustix::fs::FileType;
 use zip::extra_fields::ExtraField;
 use zip::read::ZipFile;
-use zip::write::{FullFileOptions, SimpleFileOptions};
-use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
+use zip::{ZipArchive, ZipWriter};
 
+use super::entry::{OWNER, start, write_error};
 use super::{
     Attributes, Contents, Kind, Level, Owner, Stat, Tree, Unpacked, is_skippable, parallel,
     relative,
@@ -76,78 +75,6 @@ fn add_plain(
         .map_err(|e| CacheError::Write(e.to_string()))
 }
 
-/// Begins an entry. Its name is the path's bytes, whether they are UTF-8 or not, as GitLab Runner
-/// writes it.
-pub(super) fn start(
-    zip: &mut ZipWriter<BufWriter<File>>,
-    path: &Path,
-    stat: Stat,
-    level: Level,
-) -> Result<(), CacheError> {
-    let mut name = path.as_os_str().as_bytes().to_vec();
-    let mut options = options(stat, level)?;
-    if stat.kind == Kind::Directory {
-        name.push(b'/');
-    }
-    if stat.kind != Kind::File {
-        // There is nothing in it that could be made smaller.
-        options = options
-            .compression_method(CompressionMethod::Stored)
-            .compression_level(None);
-    }
-    zip.start_file_with_options(options.name(&name))
-        .map_err(write_error)
-}
-
-/// Owner, kind, mode and both times (the old field holds two-second steps without a time zone; the extended
-/// one, which all unpackers prefer, the second).
-pub(super) fn options(
-    stat: Stat,
-    level: Level,
-) -> Result<FullFileOptions<'static, 'static>, CacheError> {
-    let mut options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(level.deflate()))
-        .external_attributes((kind_bits(stat.kind) | stat.mode) << 16)
-        .large_file(stat.size >= zip::ZIP64_BYTES_THR);
-    if let Some(time) = dos_time(stat.modified) {
-        options = options.last_modified_time(time);
-    }
-    let mut options = match u32::try_from(stat.modified) {
-        Ok(seconds) => options
-            .with_extended_timestamp(Some(seconds), None, None)
-            .map_err(write_error)?,
-        Err(_) => options.into_full_options(),
-    };
-    options
-        .add_extra_field(OWNER, owner_field(stat.owner), false)
-        .map_err(write_error)?;
-    Ok(options)
-}
-
-/// The bits of a mode that say what a file is.
-fn kind_bits(kind: Kind) -> u32 {
-    match kind {
-        Kind::Directory => FileType::Directory,
-        Kind::Symlink => FileType::Symlink,
-        Kind::File | Kind::Special => FileType::RegularFile,
-    }
-    .as_raw_mode()
-}
-
-/// Info-ZIP's field for user and group ("ux"): its version, then each number behind its length.
-const OWNER: u16 = 0x7875;
-
-fn owner_field(owner: Owner) -> [u8; 11] {
-    let mut field = [0; 11];
-    field[0] = 1;
-    field[1] = 4;
-    field[2..6].copy_from_slice(&owner.user.to_le_bytes());
-    field[6] = 4;
-    field[7..].copy_from_slice(&owner.group.to_le_bytes());
-    field
-}
-
 fn owner<R: Read>(entry: &ZipFile<'_, R>) -> Option<Owner> {
     entry.extra_data_fields().find_map(|field| match field {
         ExtraField::Custom(field) if field.header_id == OWNER => read_owner(&field.data),
@@ -164,19 +91,6 @@ fn read_owner(field: &[u8]) -> Option<Owner> {
         user: u32::from_le_bytes([u0, u1, u2, u3]),
         group: u32::from_le_bytes([g0, g1, g2, g3]),
     })
-}
-
-fn dos_time(seconds: i64) -> Option<DateTime> {
-    let time = Offset::UTC.to_datetime(Timestamp::from_second(seconds).ok()?);
-    DateTime::from_date_and_time(
-        u16::try_from(time.year()).ok()?,
-        u8::try_from(time.month()).ok()?,
-        u8::try_from(time.day()).ok()?,
-        u8::try_from(time.hour()).ok()?,
-        u8::try_from(time.minute()).ok()?,
-        u8::try_from(time.second()).ok()?,
-    )
-    .ok()
 }
 
 /// Unpacks an archive into `tree`, all but the attributes of its folders.
@@ -247,10 +161,6 @@ fn modified<R: Read>(entry: &ZipFile<'_, R>) -> Option<i64> {
         );
         Some(Offset::UTC.to_timestamp(time.ok()?).ok()?.as_second())
     })
-}
-
-pub(super) fn write_error(error: zip::result::ZipError) -> CacheError {
-    CacheError::Write(io::Error::from(error).to_string())
 }
 
 fn read_error(error: zip::result::ZipError) -> CacheError {

@@ -1,7 +1,5 @@
 //! Makes and mends the bucket.
 
-use std::time::Duration;
-
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint,
@@ -11,18 +9,13 @@ use aws_sdk_s3::types::{
     ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag, Tagging,
 };
 use aws_smithy_types::error::operation::BuildError;
-use onspot_reconcile::{
-    CallError, CallFailure, EventSender, Patience, ServiceResultExt, Step, Tags,
-};
+use onspot_reconcile::{CallError, CallFailure, EventSender, ServiceResultExt, Step, Tags};
 
 use super::delete::delete;
-use super::{Action, BucketError, BucketPlan, BucketSpec, ExpiryRule};
+use super::{Action, BucketError, BucketPlan, BucketSpec, ExpiryRule, SETTLING, unbuilt};
 
 /// The region whose buckets must not name it when they are made.
 const REGION_WITHOUT_CONSTRAINT: &str = "us-east-1";
-/// How long S3 may take to know a new bucket everywhere, or to forget an old one.
-pub(super) const SETTLING: Patience = Patience::new(Duration::from_secs(2), Duration::from_mins(2));
-
 /// Makes what `plan` says, and can be repeated after a failure.
 pub async fn apply(
     s3: &Client,
@@ -248,11 +241,4 @@ where
     let worth_it =
         |error: &CallError| error.is_not_found() || error.code() == Some("OperationAborted");
     Ok(SETTLING.retry(worth_it, call).await?)
-}
-
-pub(super) fn unbuilt(spec: &BucketSpec, source: BuildError) -> BucketError {
-    BucketError::Build {
-        name: spec.name.clone(),
-        source,
-    }
 }

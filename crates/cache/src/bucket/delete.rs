@@ -4,8 +4,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use onspot_reconcile::{ServiceResultExt, Step};
 
-use super::apply::{SETTLING, unbuilt};
-use super::{BucketError, BucketSpec};
+use super::{BucketError, BucketSpec, SETTLING, unbuilt};
 
 /// Removes the contents and then the bucket. Instances that are just ending may still
 /// write, so that it can be filled again in between.

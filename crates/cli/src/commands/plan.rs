@@ -27,6 +27,7 @@ pub(crate) async fn plan(args: &cli::Plan, global: Global) -> Result<(), Failure
     // The plan is the one thing on stdout.
     let options = options(&args.uploads, progress::show_aside(global)).await?;
     let plan = Box::pin(onspot_stack::plan(&spec, &clients, &options)).await?;
+    let plan = plan.changes();
     let notes = spec.notes();
     let shown = Shown {
         stack: &spec.name,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use onspot_stack::{Clients, Outputs, Spec, UpOptions};
+use onspot_stack::{Clients, Outputs, Spec, StackPlan, UpOptions};
 use serde::Serialize;
 
 use super::plan::{self, Shown};
@@ -30,14 +30,16 @@ pub(crate) async fn up(args: &Up, global: Global) -> Result<(), Failure> {
         patience: Duration::from_secs(args.wait),
         ..options
     };
-    if !args.yes
-        && confirm::can_ask()
-        && !Box::pin(agreed(&spec, &clients, &options, output)).await?
-    {
-        return Err(Failure::new("nothing was changed, as you said"));
-    }
+    let agreed = if !args.yes && confirm::can_ask() {
+        Some(Box::pin(agreed(&spec, &clients, &options, output)).await?)
+    } else {
+        None
+    };
     let (events, shown) = progress::show(global);
-    let outputs = Box::pin(onspot_stack::up(&spec, &clients, &options, &events)).await;
+    let outputs = match agreed {
+        Some(plan) => Box::pin(plan.apply(&options, &events)).await,
+        None => Box::pin(onspot_stack::up(&spec, &clients, &options, &events)).await,
+    };
     drop(events);
     shown.finished().await;
     let outputs = outputs?;
@@ -51,22 +53,27 @@ pub(crate) async fn up(args: &Up, global: Global) -> Result<(), Failure> {
 }
 
 /// Shows the plan and asks; an empty plan needs no answer.
-async fn agreed(
-    spec: &Spec,
-    clients: &Clients,
+async fn agreed<'a>(
+    spec: &'a Spec,
+    clients: &'a Clients,
     options: &UpOptions,
     output: Output,
-) -> Result<bool, Failure> {
+) -> Result<StackPlan<'a>, Failure> {
     let plan = Box::pin(onspot_stack::plan(spec, clients, options)).await?;
+    let changes = plan.changes();
     let notes = spec.notes();
     let shown = Shown {
         stack: &spec.name,
         region: clients.region(),
-        plan: &plan,
+        plan: &changes,
         notes: &notes,
     };
     output.result(&shown, || shown.text())?;
-    Ok(plan.is_empty() || confirm::confirmed("Do this?").await?)
+    if changes.is_empty() || confirm::confirmed("Do this?").await? {
+        Ok(plan)
+    } else {
+        Err(Failure::new("nothing was changed, as you said"))
+    }
 }
 
 fn text(outputs: &Outputs) -> String {

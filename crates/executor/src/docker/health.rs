@@ -1,68 +1,22 @@
 //! Whether a job's services came up, and what they logged if they did not.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bollard::Docker;
 use bollard::models::NetworkConnectRequest;
 use futures::future::join_all;
-use onspot_gitlab::TraceWriter;
 use tokio::time::sleep;
 
 use super::container;
 use super::helper::Helper;
 use super::job::DockerJob;
+use super::service::Service;
 use crate::error::ExecutorError;
 use crate::helper::request::{ServiceAddress, WaitForServices};
 use crate::helper::{HelperCall, HelperRequest};
-
-/// How much of the log of a service is shown: its end.
-const SHOWN: usize = 64 << 10;
+use onspot_gitlab::TraceWriter;
 
 /// How much longer the helper looks than it is waited for, so that it has no say in the limit.
 const LONGER: Duration = Duration::from_secs(10);
-
-/// A service that was started.
-#[derive(Debug)]
-pub(super) struct Service {
-    pub(super) id: String,
-    /// Its image, for people.
-    name: String,
-    pub(super) ports: Vec<u16>,
-    /// Its address, if it had one when it was started.
-    pub(super) address: Option<String>,
-    /// Whether its log is in the trace already.
-    told: AtomicBool,
-}
-
-impl Service {
-    pub(super) fn new(id: String, image: &str) -> Self {
-        Self {
-            id,
-            name: image.to_owned(),
-            ports: Vec::new(),
-            address: None,
-            told: AtomicBool::new(false),
-        }
-    }
-
-    /// Tells what became of it and shows its log, once.
-    async fn tell(&self, docker: &Docker, what: &str, trace: &TraceWriter) {
-        if self.told.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        trace.warning(&format!(
-            "service {} {what}: it probably didn't start properly. Its log:",
-            self.name
-        ));
-        match container::logs(docker, &self.id, SHOWN).await {
-            Ok(log) if log.is_empty() => trace.info("(it is empty)"),
-            Ok(log) => trace.write(&log),
-            Err(error) => trace.warning(&format!("it can't be read: {error}")),
-        }
-        trace.line("*********");
-    }
-}
 
 /// What came of waiting for a service.
 enum Came {

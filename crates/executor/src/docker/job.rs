@@ -14,14 +14,13 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::auth::Logins;
-use super::health::Service;
 use super::helper::Helper;
 use super::host_config::Limits;
 use super::image::{Asker, reference};
-use super::sweep::remove_networks;
+use super::removal::{remove_networks, remove_volumes};
+use super::service::Service;
 use super::{
     Inner, JOB_LABEL, KIND_LABEL, Owner, RUNNER_LABEL, SLOT_LABEL, archive, container, host_config,
-    volumes,
 };
 use crate::error::ExecutorError;
 use crate::helper::request::Claim;
@@ -371,7 +370,7 @@ impl Host for DockerJob<'_> {
         }
         let labels = self.own_labels();
         if !self.volumes.is_empty() {
-            volumes::remove_labelled(&self.inner.docker, &labels).await;
+            remove_volumes(&self.inner.docker, &labels).await;
         }
         if self.network.take().is_some()
             && let Err(error) = remove_networks(&self.inner.docker, &labels).await

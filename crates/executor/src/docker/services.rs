@@ -9,9 +9,9 @@ use bollard::models::{
 };
 use onspot_gitlab::{TraceWriter, Variable};
 
-use super::health::Service;
 use super::helper::short_id;
 use super::job::DockerJob;
+use super::service::Service;
 use super::{container, host_config};
 use crate::error::ExecutorError;
 use crate::plan::image::ImagePlan;

@@ -1,12 +1,10 @@
 //! What a predecessor left behind, found by its labels.
 
-use std::collections::HashMap;
-
 use bollard::Docker;
-use bollard::query_parameters::ListNetworksOptionsBuilder;
 use futures::future::join_all;
 
-use super::{KIND_LABEL, RUNNER_LABEL, container, volumes};
+use super::removal::{remove_networks, remove_volumes};
+use super::{KIND_LABEL, RUNNER_LABEL, container};
 use crate::error::ExecutorError;
 use crate::run::Swept;
 
@@ -46,28 +44,7 @@ pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept
     // All at once: a lease that has ended does not wait for one after the other.
     join_all(ids.iter().map(|id| container::remove(docker, id))).await;
 
-    volumes::remove_labelled(docker, &labels).await;
+    remove_volumes(docker, &labels).await;
     swept.networks = remove_networks(docker, &labels).await?;
     Ok(swept)
-}
-
-/// Removes the networks with all of these labels, and says how many there were.
-pub(super) async fn remove_networks(
-    docker: &Docker,
-    labels: &[String],
-) -> Result<usize, ExecutorError> {
-    let filters = HashMap::from([("label", labels.to_vec())]);
-    let mut removed = 0;
-    let options = ListNetworksOptionsBuilder::default()
-        .filters(&filters)
-        .build();
-    let networks = docker.list_networks(Some(options)).await;
-    for network in networks.map_err(ExecutorError::docker("list the networks"))? {
-        let Some(id) = network.id else { continue };
-        match docker.remove_network(&id).await {
-            Ok(()) => removed += 1,
-            Err(error) => tracing::warn!(id, %error, "a network was not removed"),
-        }
-    }
-    Ok(removed)
 }

@@ -1,11 +1,7 @@
 //! Volumes of one attempt of a job: the bare paths among the settings (`/certs/client`), shared by
 //! the job and its services. Docker in Docker hands its certificates to the job by one.
 
-use std::collections::HashMap;
-
 use bollard::models::VolumeCreateRequest;
-use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder};
-use bollard::{Docker, errors::Error};
 
 use super::helper::short_id;
 use super::job::DockerJob;
@@ -36,32 +32,5 @@ impl DockerJob<'_> {
                 .map_err(ExecutorError::docker("create the job's volume"))?;
         }
         Ok(())
-    }
-}
-
-/// Removes all volumes with these labels (`onspot.slot=1`). Nothing may use them any more.
-pub(super) async fn remove_labelled(docker: &Docker, labels: &[String]) {
-    let filters = HashMap::from([("label", labels.to_vec())]);
-    let options = ListVolumesOptionsBuilder::default()
-        .filters(&filters)
-        .build();
-    let volumes = match docker.list_volumes(Some(options)).await {
-        Ok(found) => found.volumes.unwrap_or_default(),
-        Err(error) => {
-            tracing::warn!(%error, "the volumes were not listed");
-            return;
-        }
-    };
-    for volume in volumes {
-        let options = RemoveVolumeOptionsBuilder::default().force(true).build();
-        match docker.remove_volume(&volume.name, Some(options)).await {
-            Ok(())
-            | Err(Error::DockerResponseServerError {
-                status_code: 404, ..
-            }) => {}
-            Err(error) => {
-                tracing::warn!(name = volume.name, %error, "a volume was not removed");
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::request::{Login, Place, Sources, Submodules};
-use super::sources::TakenUp;
+use super::taken_up::TakenUp;
 
 /// One call of git in the project's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

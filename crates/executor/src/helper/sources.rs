@@ -1,7 +1,5 @@
 //! A job's repository: fetched and checked out.
 
-mod taken_up;
-
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -11,10 +9,10 @@ use onspot_gitlab::ansi;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-pub(super) use self::taken_up::TakenUp;
 use super::git::{self, GitCall};
 use super::request::{HelperAnswer, Place, Sources, Strategy};
-use super::{HelperError, blocking, place, say};
+use super::taken_up::TakenUp;
+use super::{HelperError, blocking, place, say, taken_up};
 
 /// Wait before fetching again.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::null_as_default;
+use crate::null::null_as_default;
 
 /// What a job checks out, and from where.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::null_as_default;
+use crate::null::null_as_default;
 use crate::variables::Variable;
 
 /// An image and how to start it, for a job or for a service.

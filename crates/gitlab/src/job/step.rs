@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::null_as_default;
+use crate::null::null_as_default;
 
 /// A script and the conditions it runs under.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

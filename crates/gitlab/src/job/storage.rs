@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{When, null_as_default};
+use super::When;
+use crate::null::null_as_default;
 use crate::token::{JobId, JobToken, Secret};
 
 /// One archive of files to upload after the script.

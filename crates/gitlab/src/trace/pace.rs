@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Remote, TraceOptions};
+use super::TraceOptions;
 use crate::Error;
+use crate::remote::Remote;
 use crate::response::{PatchAnswer, PatchOutcome, RemoteStatus, UpdateAnswer, UpdateOutcome};
 use crate::retry::Backoff;
 

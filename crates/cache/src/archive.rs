@@ -1,0 +1,214 @@
+//! Archives of a build folder: made and unpacked without ever leaving it.
+//!
+//! Regular files, folders and symlinks are stored as such; symlinks are never followed; FIFOs,
+//! sockets and devices are skipped. Unpacking writes beneath its folder only, whatever names and
+//! symlinks the archive holds.
+
+mod entry;
+mod parallel;
+pub mod tarzstd;
+mod tree;
+pub mod zip;
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::tree::{Attributes, Kind, Owner, Stat, Tree};
+use crate::CacheError;
+
+/// How an archive is stored. GitLab Runner's `CACHE_COMPRESSION_FORMAT` and its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// A zip file with deflated entries.
+    #[default]
+    Zip,
+    /// A tar file, compressed by zstd.
+    TarZstd,
+}
+
+impl Format {
+    /// Reads the value of `CACHE_COMPRESSION_FORMAT`; unknown ones mean zip, as in GitLab Runner.
+    pub fn parse(text: &str) -> Self {
+        if text.trim().eq_ignore_ascii_case("tarzstd") {
+            Self::TarZstd
+        } else {
+            Self::Zip
+        }
+    }
+}
+
+/// How hard to compress. GitLab Runner's `CACHE_COMPRESSION_LEVEL` and
+/// `ARTIFACT_COMPRESSION_LEVEL`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Least time.
+    Fastest,
+    /// Little time.
+    Fast,
+    /// The usual.
+    #[default]
+    Default,
+    /// More time.
+    Slow,
+    /// Least size.
+    Slowest,
+}
+
+impl Level {
+    /// Reads the value of a `…_COMPRESSION_LEVEL` variable; unknown ones mean the default.
+    pub fn parse(text: &str) -> Self {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "fastest" => Self::Fastest,
+            "fast" => Self::Fast,
+            "slow" => Self::Slow,
+            "slowest" => Self::Slowest,
+            _ => Self::Default,
+        }
+    }
+
+    fn deflate(self) -> i64 {
+        match self {
+            Self::Fastest => 1,
+            Self::Fast => 3,
+            Self::Default => 6,
+            Self::Slow => 8,
+            Self::Slowest => 9,
+        }
+    }
+
+    fn zstd(self) -> i32 {
+        match self {
+            Self::Fastest => 1,
+            Self::Fast => 2,
+            Self::Default => 3,
+            Self::Slow => 7,
+            Self::Slowest => 11,
+        }
+    }
+}
+
+/// What an archive holds, once made or unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Contents {
+    /// Files, folders and symlinks.
+    pub entries: u64,
+    /// FIFOs, sockets, devices, and files that vanished or cannot be read.
+    pub skipped: u64,
+}
+
+/// Unpacks an archive of either format, told apart by its first bytes.
+///
+/// # Errors
+/// If the archive is broken, an entry would lie outside `tree`, or a file cannot be written.
+/// What was unpacked before stays.
+pub fn extract(tree: &Tree, archive: std::fs::File) -> Result<Contents, CacheError> {
+    unpack(tree, archive)?.finish(tree)
+}
+
+/// Unpacks an archive into an empty folder aside, on the same file system, and moves all of it to
+/// its place only then: one that turns out to be broken halfway changes nothing.
+///
+/// # Errors
+/// See [`extract`]; also if a folder is in a file's place or the other way round. Only then, or if
+/// a file cannot be moved, what was moved before stays.
+pub fn extract_by_way_of(
+    aside: &Tree,
+    tree: &Tree,
+    archive: std::fs::File,
+) -> Result<Contents, CacheError> {
+    let unpacked = unpack(aside, archive)?;
+    for (folder, _) in &unpacked.folders {
+        tree.make_dir(folder)
+            .map_err(CacheError::file("write", folder))?;
+    }
+    move_all(aside, Path::new(""), tree)?;
+    unpacked.finish(tree)
+}
+
+fn move_all(from: &Tree, folder: &Path, to: &Tree) -> Result<(), CacheError> {
+    let read = |path: &Path| CacheError::file("read", path.to_owned());
+    for name in from.names(folder).map_err(read(folder))? {
+        let path = folder.join(name);
+        if from.stat(&path).map_err(read(&path))?.kind == Kind::Directory {
+            move_all(from, &path, to)?;
+        } else {
+            from.move_to(&path, to)
+                .map_err(CacheError::file("write", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// What was unpacked, but for the attributes of folders.
+struct Unpacked {
+    contents: Contents,
+    /// As the archive names them: a folder before what is in it.
+    folders: Vec<(PathBuf, Attributes)>,
+}
+
+impl Unpacked {
+    fn finish(self, tree: &Tree) -> Result<Contents, CacheError> {
+        // Deepest first: a folder's time changes when something is written into it, and one that
+        // is read-only could not be filled.
+        for (path, attributes) in self.folders.into_iter().rev() {
+            tree.finish_dir(&path, &attributes)
+                .map_err(CacheError::file("write", &path))?;
+        }
+        Ok(self.contents)
+    }
+}
+
+fn unpack(tree: &Tree, archive: std::fs::File) -> Result<Unpacked, CacheError> {
+    use std::io::{Read, Seek};
+    let mut archive = archive;
+    let mut magic = [0; 4];
+    let read = archive
+        .read(&mut magic)
+        .map_err(|e| CacheError::Archive(e.to_string()))?;
+    archive
+        .rewind()
+        .map_err(|e| CacheError::Archive(e.to_string()))?;
+    if magic[..read] == [0x28, 0xb5, 0x2f, 0xfd] {
+        tarzstd::unpack(tree, archive)
+    } else {
+        zip::unpack(tree, archive)
+    }
+}
+
+/// An entry's name as a path beneath the folder. Names are bytes, as on every Unix.
+fn relative(name: &[u8]) -> Result<PathBuf, CacheError> {
+    let escapes = || CacheError::Escapes {
+        name: String::from_utf8_lossy(name).into_owned(),
+    };
+    let mut path = PathBuf::new();
+    for component in Path::new(OsStr::from_bytes(name)).components() {
+        match component {
+            Component::CurDir => {}
+            Component::Normal(part) => path.push(part),
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                return Err(escapes());
+            }
+        }
+    }
+    if name.contains(&0) {
+        return Err(escapes());
+    }
+    Ok(path)
+}
+
+/// Whether a file simply cannot be archived, so that it is left out rather than failing all.
+fn is_skippable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! Jobs in Docker containers.
+
+mod archive;
+mod auth;
+mod container;
+mod demand;
+mod give_away;
+mod grants;
+mod health;
+mod helper;
+mod host_config;
+mod image;
+mod job;
+mod memory;
+mod removal;
+mod service;
+mod services;
+mod size;
+mod sweep;
+mod volumes;
+mod warm;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bollard::Docker;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use onspot_gitlab::job::JobPayload;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::drive::{drive, greet, refuse};
+use crate::error::ExecutorError;
+use crate::plan::{JobPlan, Site};
+use crate::run::{Executor, JobRun, Outcome, Swept};
+use crate::settings::{DockerSettings, folder_name};
+
+use self::grants::Grants;
+use self::job::DockerJob;
+use self::warm::Warm;
+
+pub use self::helper::{HELPER_DOCKERFILE, HELPER_IMAGE};
+pub use self::sweep::kill_all;
+
+/// Label of everything of a job: the job's number.
+pub const JOB_LABEL: &str = "onspot.job";
+/// Label of every container: the slot's number.
+pub const SLOT_LABEL: &str = "onspot.slot";
+/// Label of every container, network and volume: the runner's name.
+pub const RUNNER_LABEL: &str = "onspot.runner";
+/// Label of every container, network and volume: `job`, `service`, `helper`, `network` or
+/// `volume`.
+pub const KIND_LABEL: &str = "onspot.kind";
+
+/// How long the engine gets to answer: it may have to take in gigabytes first.
+const ANSWER: Duration = Duration::from_mins(10);
+
+/// The folder of all builds in the containers of job, services and helper.
+const BUILDS_DIR: &str = "/builds";
+
+/// Runs jobs in Docker containers on this host. Clones share their warm helpers.
+#[derive(Debug, Clone)]
+pub struct DockerExecutor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    docker: Docker,
+    settings: DockerSettings,
+    /// The helpers that wait for the next jobs.
+    warm: std::sync::Mutex<Warm>,
+    /// Whose files each slot's folder holds. Kept here and not in the folder, where a job could
+    /// change it; a worker that has just started knows of none.
+    owners: std::sync::Mutex<HashMap<usize, Owner>>,
+    /// Who may use which private image.
+    grants: Grants,
+    /// Set once the helper's image is there and the binary was seen to run in it: the image.
+    proven: OnceCell<String>,
+    /// What this host's memory is, once the engine was asked.
+    memory: OnceCell<Option<u64>>,
+    /// Set once there will be no more jobs.
+    closed: CancellationToken,
+    /// What is made beside jobs, or outlives them.
+    making: TaskTracker,
+}
+
+/// Whose files a slot's folder holds. They are for jobs of the same owner alone: what a job of any
+/// branch may write, one of a protected branch must not find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    project: u64,
+    protected: bool,
+}
+
+impl Owner {
+    fn of(job: &JobPayload) -> Self {
+        Self {
+            project: job.job_info.project_id,
+            protected: job.is_protected(),
+        }
+    }
+}
+
+impl DockerExecutor {
+    /// Connects to the Docker engine of this host (`DOCKER_HOST`, or the usual socket).
+    ///
+    /// # Errors
+    /// [`ExecutorError::NoEngine`] if none answers.
+    pub async fn connect(settings: DockerSettings) -> Result<Self, ExecutorError> {
+        let docker = engine(settings.host.as_deref()).await?;
+        Ok(Self::with_engine(docker, settings))
+    }
+
+    /// Runs jobs on a Docker engine that is connected already.
+    pub fn with_engine(docker: Docker, settings: DockerSettings) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                docker,
+                grants: Grants::in_file(settings.private_images.clone()),
+                settings,
+                memory: OnceCell::new(),
+                warm: std::sync::Mutex::default(),
+                owners: std::sync::Mutex::default(),
+                proven: OnceCell::new(),
+                closed: CancellationToken::new(),
+                making: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// Gets the helper's image if the engine does not have it, and checks that the binary runs
+    /// in it.
+    ///
+    /// # Errors
+    /// If the image cannot be built, or the binary does not run.
+    pub async fn prepare(&self) -> Result<(), ExecutorError> {
+        self.inner.prove().await.map(drop)
+    }
+}
+
+/// Connects to the engine and agrees on a version.
+async fn engine(host: Option<&str>) -> Result<Docker, ExecutorError> {
+    let no_engine = |source| ExecutorError::NoEngine { source };
+    let docker = match host {
+        Some(host) if !host.is_empty() => Docker::connect_with_host(host),
+        _ => Docker::connect_with_local_defaults(),
+    };
+    let docker = docker.map_err(no_engine)?.with_timeout(ANSWER);
+    let docker = docker.negotiate_version().await.map_err(no_engine)?;
+    docker.ping().await.map_err(no_engine)?;
+    Ok(docker)
+}
+
+impl Executor for DockerExecutor {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn run(&self, run: JobRun) -> BoxFuture<'_, Outcome> {
+        async move {
+            let inner = &self.inner;
+            greet(&run, &inner.settings.runner);
+            let site = Site {
+                executor: "docker",
+                builds_dir: BUILDS_DIR,
+                slot: run.slot,
+                world_writable: true,
+            };
+            let runner = &inner.settings.runner;
+            let plan = match JobPlan::new(&run.payload, runner, &site) {
+                Ok(plan) => plan,
+                Err(error) => return refuse(&run, &error),
+            };
+            let busy = inner.busy();
+            let mut job = DockerJob::new(Arc::clone(inner), &run, &plan);
+            let limit = runner.after_script_timeout;
+            let outcome = drive(&mut job, &run, &plan, limit).await;
+            drop(busy);
+            inner.warm_in_background(run.slot);
+            inner.cool_down_later();
+            outcome
+        }
+        .boxed()
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, Result<Swept, ExecutorError>> {
+        async move {
+            self.inner.forget_helpers();
+            sweep::sweep(&self.inner.docker, Some(&self.inner.settings.runner.name)).await
+        }
+        .boxed()
+    }
+
+    fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        let inner = Arc::clone(&self.inner);
+        async move {
+            // Made to the end whoever waits for it, so that `close` can remove it.
+            let making = inner.making.clone();
+            match making.spawn(async move { inner.warm_up(slot).await }).await {
+                Ok(made) => made,
+                Err(error) => Err(ExecutorError::io("make a helper ready")(
+                    std::io::Error::other(error),
+                )),
+            }
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close().boxed()
+    }
+}
+
+impl Inner {
+    /// The labels of a container or network.
+    fn labels(&self, kind: &str, slot: usize, job: Option<u64>) -> HashMap<String, String> {
+        let mut labels: BTreeMap<String, String> = self.settings.labels.clone();
+        labels.insert(KIND_LABEL.into(), kind.into());
+        labels.insert(RUNNER_LABEL.into(), self.settings.runner.name.clone());
+        labels.insert(SLOT_LABEL.into(), slot.to_string());
+        if let Some(job) = job {
+            labels.insert(JOB_LABEL.into(), job.to_string());
+        }
+        labels.into_iter().collect()
+    }
+
+    /// How much memory a job may use where the settings say nothing, in bytes.
+    async fn default_memory(&self) -> Option<u64> {
+        let slots = self.settings.memory_shared_by?;
+        let host = self.memory.get_or_init(|| async {
+            match self.docker.info().await {
+                Ok(info) => info.mem_total.and_then(|total| u64::try_from(total).ok()),
+                Err(error) => {
+                    tracing::warn!(%error, "the engine does not say how much memory there is");
+                    None
+                }
+            }
+        });
+        let share = memory::share((*host.await)?, slots);
+        Some(share).filter(|&share| share > 0)
+    }
+
+    /// The mount that the slot's containers have in common: its folder on the engine's host.
+    ///
+    /// The engine resolves the path at each start of a container. Only what is below the folder
+    /// is ever mounted, never what is above: nobody who sees it can put anything in its place.
+    fn builds_mount(&self, slot: usize) -> String {
+        let runner = folder_name(&self.settings.runner.name);
+        let root = self.settings.builds_root.display();
+        format!("{root}/{runner}/slot-{slot}/build:{BUILDS_DIR}")
+    }
+
+    /// Forgets and tells whose files the slot's folder holds.
+    fn forget_owner(&self, slot: usize) -> Option<Owner> {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.remove(&slot)
+    }
+
+    /// Remembers whose files the slot's folder holds from now on.
+    fn remember_owner(&self, slot: usize, owner: Owner) {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.insert(slot, owner);
+    }
+}

@@ -1,0 +1,53 @@
+//! A service of a job that was started.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bollard::Docker;
+use onspot_gitlab::TraceWriter;
+
+use super::container;
+
+/// How much of the log of a service is shown: its end.
+const SHOWN: usize = 64 << 10;
+
+/// A service that was started.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) id: String,
+    /// Its image, for people.
+    pub(super) name: String,
+    pub(super) ports: Vec<u16>,
+    /// Its address, if it had one when it was started.
+    pub(super) address: Option<String>,
+    /// Whether its log is in the trace already.
+    told: AtomicBool,
+}
+
+impl Service {
+    pub(super) fn new(id: String, image: &str) -> Self {
+        Self {
+            id,
+            name: image.to_owned(),
+            ports: Vec::new(),
+            address: None,
+            told: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells what became of it and shows its log, once.
+    pub(super) async fn tell(&self, docker: &Docker, what: &str, trace: &TraceWriter) {
+        if self.told.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        trace.warning(&format!(
+            "service {} {what}: it probably didn't start properly. Its log:",
+            self.name
+        ));
+        match container::logs(docker, &self.id, SHOWN).await {
+            Ok(log) if log.is_empty() => trace.info("(it is empty)"),
+            Ok(log) => trace.write(&log),
+            Err(error) => trace.warning(&format!("it can't be read: {error}")),
+        }
+        trace.line("*********");
+    }
+}

@@ -1,0 +1,255 @@
+//! A repository that an earlier job left: whether it can be taken up, and what is taken out of it.
+//!
+//! That job could write to all of it, so only its objects are of use: git runs nothing by them,
+//! and their names say what they hold. All that leads to objects (references, the index) is made
+//! anew, as in a fresh clone. For a protected reference also the objects are looked at: loose ones
+//! are removed, packs get a new index, files of git-lfs are compared with their names. Where there
+//! is anything unknown, the repository is cloned anew.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use onspot_cache::archive::Kind;
+use sha2::{Digest as _, Sha256};
+use walkdir::{DirEntry, WalkDir};
+
+use super::request::Place;
+use super::{HelperError, place};
+
+/// What stays of a `.git`: data, by which git runs nothing.
+const KEPT: [&str; 4] = ["description", "lfs", "objects", "shallow"];
+
+/// What is removed of it: git makes it anew if it needs it.
+const REMOVED: [&str; 13] = [
+    "COMMIT_EDITMSG",
+    "FETCH_HEAD",
+    "ORIG_HEAD",
+    "branches",
+    "config",
+    "config.worktree",
+    "hooks",
+    // It could say of files that they are not to be looked at.
+    "index",
+    "info",
+    "logs",
+    // What it says of commits is not checked against them.
+    "objects/info",
+    // Tags and replacements that nobody pushed.
+    "packed-refs",
+    "refs",
+];
+
+/// Where it stands, written anew.
+const HEAD: &str = "HEAD";
+
+/// Where a repository says that its objects are elsewhere.
+const ALTERNATES: [&str; 2] = ["objects/info/alternates", "objects/info/http-alternates"];
+
+/// How many commits the server is told of: more than a job's own references are.
+const MOST_TIPS: usize = 256;
+
+/// What is known of a repository that is taken up.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct TakenUp {
+    /// Commits that it may have, by what its references said.
+    pub(super) tips: Vec<String>,
+    /// The commit that was checked out.
+    pub(super) head: Option<String>,
+    /// Whether its history is cut off somewhere.
+    pub(super) is_shallow: bool,
+    /// How many packs it is in.
+    pub(super) packs: usize,
+    /// Packs that have no index yet.
+    pub(super) unverified: Vec<String>,
+}
+
+/// Whether an earlier job left a repository that holds nothing but what is known.
+pub(super) fn is_sound(at: &Place) -> bool {
+    let is_there = place::open(at).is_ok_and(|tree| {
+        let is = |path: &str, kind| {
+            tree.stat(Path::new(path))
+                .is_ok_and(|stat| stat.kind == kind)
+        };
+        is(".git", Kind::Directory)
+            && is(".git/HEAD", Kind::File)
+            && is(".git/objects", Kind::Directory)
+            && is(".git/refs", Kind::Directory)
+    });
+    let git = folder(at);
+    is_there
+        && ALTERNATES
+            .iter()
+            .all(|name| fs::symlink_metadata(git.join(name)).is_err())
+        && WalkDir::new(&git)
+            .min_depth(1)
+            .into_iter()
+            .all(|entry| entry.is_ok_and(|entry| is_known(&entry)))
+}
+
+/// Plain files and folders under names that git itself gives them; no link leads elsewhere.
+fn is_known(entry: &DirEntry) -> bool {
+    let kind = entry.file_type();
+    let name = entry.file_name().to_str().unwrap_or_default();
+    let is_named = entry.depth() > 1
+        || name == HEAD
+        || KEPT.contains(&name)
+        || REMOVED.contains(&name)
+        || (is_lock(entry.path()) && kind.is_file());
+    is_named && (kind.is_dir() || kind.is_file())
+}
+
+/// Removes from a repository what an earlier job may have put in to change this one, and locks
+/// that it left when it was killed.
+pub(super) fn disarm(at: &Place, protected: bool) -> Result<TakenUp, HelperError> {
+    let git = folder(at);
+    let mut taken_up = TakenUp {
+        tips: tips(&git),
+        head: read(&git.join(HEAD)).and_then(|head| commit(head.trim())),
+        is_shallow: fs::metadata(git.join("shallow")).is_ok_and(|file| file.len() > 0),
+        packs: packs(&git.join("objects/pack")),
+        unverified: Vec::new(),
+    };
+    for name in REMOVED {
+        place::remove(&git.join(name))?;
+    }
+    let head = git.join(HEAD);
+    fs::write(&head, "ref: refs/heads/none\n").map_err(HelperError::file("write", &head))?;
+    let locks = WalkDir::new(&git).into_iter().filter_map(Result::ok);
+    for entry in locks.filter(|entry| is_lock(entry.path())) {
+        place::remove(entry.path())?;
+    }
+    if protected {
+        taken_up.unverified = only_packs(&git.join("objects"))?;
+        only_true_names(&git.join("lfs"))?;
+    }
+    Ok(taken_up)
+}
+
+fn packs(folder: &Path) -> usize {
+    let is_one = |path: &&PathBuf| path.extension().is_some_and(|kind| kind == "pack");
+    entries(folder).map_or(0, |all| all.iter().filter(is_one).count())
+}
+
+/// Removes all objects but packs, and gives those.
+fn only_packs(objects: &Path) -> Result<Vec<String>, HelperError> {
+    for path in entries(objects)? {
+        if path.file_name() != Some("pack".as_ref()) {
+            place::remove(&path)?;
+        }
+    }
+    let folder = objects.join("pack");
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut packs = Vec::new();
+    for path in entries(&folder)? {
+        let name = path.file_name().and_then(|name| name.to_str());
+        match name.filter(|name| is_pack(name) && path.is_file()) {
+            Some(name) => packs.push(name.to_owned()),
+            None => place::remove(&path)?,
+        }
+    }
+    packs.sort_unstable();
+    Ok(packs)
+}
+
+/// `pack-<hash>.pack`.
+fn is_pack(name: &str) -> bool {
+    name.strip_prefix("pack-")
+        .and_then(|name| name.strip_suffix(".pack"))
+        .is_some_and(|hash| hash.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+/// Removes files of git-lfs that do not hold what their name says.
+fn only_true_names(lfs: &Path) -> Result<(), HelperError> {
+    if !lfs.exists() {
+        return Ok(());
+    }
+    let objects = lfs.join("objects");
+    for path in entries(lfs)? {
+        if path != objects {
+            place::remove(&path)?;
+        }
+    }
+    let files = WalkDir::new(&objects).into_iter().filter_map(Result::ok);
+    for entry in files.filter(|entry| !entry.file_type().is_dir()) {
+        if !holds_its_name(&entry) {
+            place::remove(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn holds_its_name(entry: &DirEntry) -> bool {
+    let name = entry.file_name().to_str().unwrap_or_default();
+    entry.file_type().is_file() && hash(entry.path()).is_ok_and(|hash| hash == name)
+}
+
+fn hash(path: &Path) -> std::io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            read => hash.update(&piece[..read]),
+        }
+    }
+}
+
+/// Commits that a repository may have: where it stands, and where its references lead.
+fn tips(git: &Path) -> Vec<String> {
+    let loose = WalkDir::new(git.join("refs"))
+        .sort_by_file_name()
+        .into_iter()
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_file())
+        .filter_map(|entry| read(entry.path()));
+    let packed = read(&git.join("packed-refs")).unwrap_or_default();
+    let packed = packed
+        .lines()
+        .filter_map(|line| commit(line.split(' ').next()?));
+    let mut tips = Vec::new();
+    for tip in read(&git.join(HEAD))
+        .into_iter()
+        .chain(loose)
+        .filter_map(|text| commit(text.trim()))
+        .chain(packed)
+    {
+        if tips.len() < MOST_TIPS && !tips.contains(&tip) {
+            tips.push(tip);
+        }
+    }
+    tips
+}
+
+/// A text that can be an object's name.
+fn commit(text: &str) -> Option<String> {
+    let is_hash = matches!(text.len(), 40 | 64)
+        && text
+            .chars()
+            .all(|c| c.is_ascii_digit() || matches!(c, 'a'..='f'));
+    is_hash.then(|| text.to_owned())
+}
+
+fn read(path: &Path) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, HelperError> {
+    let failed = |error| HelperError::file("read", folder)(error);
+    fs::read_dir(folder)
+        .map_err(failed)?
+        .map(|entry| Ok(entry.map_err(failed)?.path()))
+        .collect()
+}
+
+fn is_lock(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "lock")
+}
+
+fn folder(at: &Place) -> PathBuf {
+    Path::new(&at.project_dir()).join(".git")
+}

@@ -1,0 +1,284 @@
+//! What managers and workers may do, as data.
+
+use onspot_reconcile::{ROLE, STACK};
+use serde_json::{Value, json};
+
+use crate::clients::{domain, partition};
+use crate::names::{Names, cache_prefix};
+
+/// The version of IAM's policy language.
+const VERSION: &str = "2012-10-17";
+
+/// Whom a stack's roles are for.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerGrant<'a> {
+    /// The stack.
+    pub names: &'a Names,
+    /// The account's number.
+    pub account: &'a str,
+    /// The runner's slug.
+    pub slug: &'a str,
+}
+
+/// What the managers' policy depends on.
+#[derive(Debug, Clone)]
+pub struct ManagerGrant<'a> {
+    /// The stack.
+    pub names: &'a Names,
+    /// The account's number.
+    pub account: &'a str,
+    /// The names of the workers' roles.
+    pub worker_roles: Vec<String>,
+    /// The names of the SSM parameters with the runners' tokens.
+    pub token_parameters: Vec<String>,
+    /// Those of them that somebody else made, maybe with a key of their own.
+    pub foreign_parameters: Vec<String>,
+}
+
+/// EC2 may hand the role to its instances.
+pub fn trust_policy(region: &str) -> Value {
+    let service = match partition(region) {
+        "aws-cn" => "ec2.amazonaws.com.cn",
+        _ => "ec2.amazonaws.com",
+    };
+    json!({
+        "Version": VERSION,
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "Service": service },
+            "Action": "sts:AssumeRole",
+        }],
+    })
+}
+
+/// What a worker may do: its own order, payloads and state, its runner's cache, the program that
+/// it runs, and logs.
+///
+/// `aws:userid` of an instance is `<role id>:<instance id>`, which is what the ledger calls a
+/// worker; so IAM itself keeps one worker from another's jobs. Listing is there for one reason:
+/// without it S3 answers 403 instead of 404 for an object that is not there yet (API reference of
+/// `GetObject`), and a worker could not tell an absent order from a forbidden one. It shows names,
+/// never contents. There is no variable for an instance's id alone, so a worker may append to any
+/// worker's log stream of its stack, but read none.
+pub fn worker_policy(grant: WorkerGrant<'_>) -> Value {
+    let WorkerGrant {
+        names,
+        account,
+        slug,
+    } = grant;
+    let (bucket, objects) = bucket_arns(names, account);
+    let me = "${aws:userid}";
+    let cache = format!("{objects}/{}/*", cache_prefix(slug));
+    json!({
+        "Version": VERSION,
+        "Statement": [
+            allow("OwnOrder", ["s3:GetObject"], json!([
+                format!("{objects}/run/order/{me}"),
+                format!("{objects}/run/payload/{me}/*"),
+            ])),
+            // Whether anybody leads: one that is left alone ends itself.
+            allow("Leader", ["s3:GetObject"], json!(format!("{objects}/run/leader"))),
+            allow("OwnState", ["s3:GetObject", "s3:PutObject"], json!(
+                format!("{objects}/run/state/{me}")
+            )),
+            allow("Cache", [
+                "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload",
+                "s3:ListMultipartUploadParts",
+            ], json!(cache)),
+            allow("Program", ["s3:GetObject"], json!(format!("{objects}/bin/*"))),
+            allow("NotThereIsNotForbidden", ["s3:ListBucket"], json!(bucket)),
+            logs(names, account, "worker"),
+        ],
+    })
+}
+
+/// What a manager may do: the ledger, instances of its stack and no others, the tokens of its
+/// runners, and logs.
+///
+/// What may be made is bound by the tags in the request, what may be changed by the tags on the
+/// resource. Images and the like carry no tags of ours and may be used, but not changed.
+pub fn manager_policy(grant: &ManagerGrant<'_>) -> Value {
+    let ManagerGrant {
+        names,
+        account,
+        worker_roles,
+        token_parameters,
+        foreign_parameters,
+    } = grant;
+    let (bucket, objects) = bucket_arns(names, account);
+    let mut statements = vec![
+        allow(
+            "Ledger",
+            ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+            json!(format!("{objects}/run/*")),
+        ),
+        allow(
+            "Program",
+            ["s3:GetObject"],
+            json!(format!("{objects}/bin/*")),
+        ),
+        allow("LedgerNames", ["s3:ListBucket"], json!(bucket)),
+    ];
+    statements.extend(instance_statements(names, account));
+    let parameters: Vec<_> = token_parameters
+        .iter()
+        .map(|name| arn(names, account, "ssm", &parameter(name)))
+        .collect();
+    statements.push(allow("Tokens", ["ssm:GetParameter"], json!(parameters)));
+    if !foreign_parameters.is_empty() {
+        statements.push(decrypt(names, account, foreign_parameters));
+    }
+    let roles: Vec<_> = worker_roles
+        .iter()
+        .map(|role| role_arn(names, account, role))
+        .collect();
+    statements.push(with_condition(
+        allow("GiveRolesToWorkers", ["iam:PassRole"], json!(roles)),
+        json!({ "StringLike": { "iam:PassedToService": "ec2.amazonaws.com*" } }),
+    ));
+    statements.push(logs(names, account, "manager"));
+    json!({ "Version": VERSION, "Statement": statements })
+}
+
+/// Buying, tagging and terminating workers.
+fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
+    let launch = ["ec2:CreateFleet", "ec2:RunInstances"];
+    let ec2 = |kinds: &[&str]| -> Vec<String> {
+        let arn = |kind: &&str| arn(names, account, "ec2", &format!("{kind}/*"));
+        kinds.iter().map(arn).collect()
+    };
+    let (stack, region) = (names.stack(), names.region());
+    let (requested, tagged) = (
+        format!("aws:RequestTag/{STACK}"),
+        format!("aws:ResourceTag/{STACK}"),
+    );
+    let role = format!("aws:ResourceTag/{ROLE}");
+    let made = ec2(&["fleet", "instance", "volume"]);
+    let tagged_at_launch = ec2(&["fleet", "instance", "volume", "network-interface"]);
+    let ours = ec2(&["launch-template", "subnet", "security-group"]);
+    // What comes and goes with an instance: its tags come from the launch template, if at all, and
+    // whether those count as the request's is nowhere promised. And images, which are somebody
+    // else's: no account in their ARN.
+    let mut untagged = ec2(&["network-interface", "spot-instances-request"]);
+    let image = |kind| format!("arn:{}:ec2:{region}::{kind}/*", partition(region));
+    untagged.extend(["image", "snapshot"].map(image));
+    vec![
+        with_condition(
+            allow("LaunchTagged", launch, json!(made)),
+            json!({ "StringEquals": { &requested: stack } }),
+        ),
+        with_condition(
+            allow("LaunchFromOurs", launch, json!(ours)),
+            json!({ "StringEquals": { &tagged: stack } }),
+        ),
+        allow("LaunchUntagged", launch, json!(untagged)),
+        with_condition(
+            allow(
+                "TagWhatIsLaunched",
+                ["ec2:CreateTags"],
+                json!(tagged_at_launch),
+            ),
+            json!({ "StringEquals": {
+                &requested: stack,
+                "ec2:CreateAction": ["CreateFleet", "RunInstances"],
+            } }),
+        ),
+        with_condition(
+            allow(
+                "GiveBackWorkers",
+                ["ec2:TerminateInstances", "ec2:GetConsoleOutput"],
+                json!(ec2(&["instance"])),
+            ),
+            json!({ "StringEquals": { &tagged: stack, &role: "worker" } }),
+        ),
+        // EC2 knows no resource-level permissions for these.
+        with_condition(
+            allow(
+                "Look",
+                [
+                    "ec2:DescribeInstances",
+                    "ec2:DescribeLaunchTemplates",
+                    "ec2:DescribeLaunchTemplateVersions",
+                    "ec2:DescribeSubnets",
+                ],
+                json!("*"),
+            ),
+            json!({ "StringEquals": { "aws:RequestedRegion": region } }),
+        ),
+    ]
+}
+
+/// Decrypting what SSM holds under a customer's key: by way of SSM, for these parameters, and
+/// nothing else. With AWS's own key that needs no permission.
+fn decrypt(names: &Names, account: &str, parameters: &[String]) -> Value {
+    let region = names.region();
+    let arns: Vec<_> = parameters
+        .iter()
+        .map(|name| arn(names, account, "ssm", &parameter(name)))
+        .collect();
+    // The key may be another account's.
+    let keys = format!("arn:{}:kms:{region}:*:key/*", partition(region));
+    with_condition(
+        allow("DecryptTokens", ["kms:Decrypt"], json!(keys)),
+        json!({ "StringEquals": {
+            "kms:ViaService": format!("ssm.{region}.{}", domain(region)),
+            "kms:EncryptionContext:PARAMETER_ARN": arns,
+        } }),
+    )
+}
+
+/// Appending to the log streams `<role>/…`.
+fn logs(names: &Names, account: &str, role: &str) -> Value {
+    let group = format!("log-group:{}", names.log_group());
+    allow(
+        "Logs",
+        ["logs:CreateLogStream", "logs:PutLogEvents"],
+        json!(arn(
+            names,
+            account,
+            "logs",
+            &format!("{group}:log-stream:{role}/*")
+        )),
+    )
+}
+
+fn allow<const N: usize>(sid: &str, actions: [&str; N], resource: impl Into<Value>) -> Value {
+    let resource: Value = resource.into();
+    json!({ "Sid": sid, "Effect": "Allow", "Action": actions.to_vec(), "Resource": resource })
+}
+
+fn with_condition(mut statement: Value, condition: Value) -> Value {
+    statement["Condition"] = condition;
+    statement
+}
+
+/// The bucket's ARN, once for itself and once as the beginning of its objects'.
+fn bucket_arns(names: &Names, account: &str) -> (String, String) {
+    let arn = format!(
+        "arn:{}:s3:::{}",
+        partition(names.region()),
+        names.bucket(account)
+    );
+    (arn.clone(), arn)
+}
+
+fn arn(names: &Names, account: &str, service: &str, resource: &str) -> String {
+    let region = names.region();
+    format!(
+        "arn:{}:{service}:{region}:{account}:{resource}",
+        partition(region)
+    )
+}
+
+fn role_arn(names: &Names, account: &str, role: &str) -> String {
+    format!(
+        "arn:{}:iam::{account}:role{}{role}",
+        partition(names.region()),
+        names.iam_path()
+    )
+}
+
+/// A parameter's name as its ARN has it.
+fn parameter(name: &str) -> String {
+    format!("parameter{}", crate::resources::parameters::full_name(name))
+}

@@ -1,0 +1,205 @@
+//! Makes a stack, or brings it up to date. Run again, it changes nothing; cut off, it goes on
+//! from where it was.
+
+use std::time::Duration;
+
+use onspot_cache::bucket;
+use onspot_fleet::group::{self, GroupState};
+use onspot_fleet::template;
+use onspot_reconcile::{EventSender, Plan};
+
+use crate::instances::launch::Ingredients;
+use crate::program::upload;
+use crate::resources::graph;
+use crate::resources::leftovers;
+use crate::spec::{Runner, Spec};
+use crate::verbs::plan::{Comparison, Prepared, StackPlan, UpOptions};
+use crate::verbs::{Outputs, prepare};
+use crate::waits::hello::{self, Hello};
+use crate::waits::lock::{self, Held, Holder};
+use crate::{Clients, Error};
+
+/// Makes the stack that `spec` describes, and waits until its manager has said hello to GitLab.
+/// What has to be done is found out once nobody else can change the stack.
+///
+/// Before anything is made it is checked that the binary runs on the instances, that all tokens
+/// can be found, and that GitLab takes them.
+///
+/// # Errors
+/// What was refused and why; run again, it goes on from there.
+pub async fn up(
+    spec: &Spec,
+    clients: &Clients,
+    options: &UpOptions,
+    events: &EventSender,
+) -> Result<Outputs, Error> {
+    let prepared = Prepared::find(spec, clients, options).await?;
+    carry_out(&prepared, None, options, events).await
+}
+
+impl StackPlan<'_> {
+    /// Does what somebody has agreed to, as [`up`] does it.
+    ///
+    /// # Errors
+    /// As [`up`]; and [`Error::Changed`], before anything was done, where that is no longer what
+    /// there is to do.
+    pub async fn apply(self, options: &UpOptions, events: &EventSender) -> Result<Outputs, Error> {
+        carry_out(&self.prepared, Some(&self.comparison), options, events).await
+    }
+}
+
+async fn carry_out(
+    prepared: &Prepared<'_>,
+    agreed: Option<&Comparison>,
+    options: &UpOptions,
+    events: &EventSender,
+) -> Result<Outputs, Error> {
+    if options.verify {
+        prepare::verify(&prepared.tokens, events).await?;
+    }
+    let (made, lock) = locked(prepared, options.patience, events).await?;
+    let building = Building {
+        prepared,
+        patience: options.patience,
+        events,
+    };
+    lock.during(Box::pin(building.build(made, agreed))).await
+}
+
+/// How often a bucket that somebody else removes meanwhile is made anew.
+const BUCKET_TRIES: usize = 3;
+
+/// The lock of the stack, and what was made for it: it is in the bucket, which therefore comes
+/// first. Making a bucket twice at once makes one, as its name is derived from the stack's.
+async fn locked(
+    prepared: &Prepared<'_>,
+    patience: Duration,
+    events: &EventSender,
+) -> Result<(Plan, Held), Error> {
+    let clients = prepared.clients;
+    let wanted = graph::wanted_bucket(prepared.spec, clients, &prepared.names);
+    let is_there = async || -> Result<bool, Error> {
+        Ok(bucket::observe(&clients.s3, &wanted).await?.is_some())
+    };
+    let mut made = Plan::default();
+    for _ in 0..BUCKET_TRIES {
+        if !is_there().await? {
+            let creation = bucket::diff(&wanted, None)?;
+            bucket::apply(&clients.s3, &creation, events).await?;
+            made = creation.plan();
+        }
+        let store = lock::store(clients, &wanted.name);
+        match lock::take(store, Holder::new("up"), patience, events).await {
+            // A `down` that was waited for has taken the bucket away.
+            Err(Error::Ledger(_)) if !is_there().await? => {}
+            taken => return Ok((made, taken?)),
+        }
+    }
+    Err(Error::Locked {
+        holder: "somebody who removes its bucket".to_owned(),
+    })
+}
+
+/// A stack that is being brought up.
+struct Building<'a> {
+    prepared: &'a Prepared<'a>,
+    patience: Duration,
+    events: &'a EventSender,
+}
+
+impl Building<'_> {
+    /// Makes what is missing beside what was `made` for the lock.
+    async fn build(&self, made: Plan, agreed: Option<&Comparison>) -> Result<Outputs, Error> {
+        let Self {
+            prepared,
+            patience,
+            events,
+        } = *self;
+        let Prepared {
+            spec,
+            clients,
+            names,
+            program,
+            images,
+            ..
+        } = prepared;
+        let comparison = prepared.compare().await?;
+        if let Some(agreed) = agreed {
+            comparison.check(agreed, &made)?;
+        }
+        let Comparison {
+            observed,
+            foundation,
+            uploads,
+            ..
+        } = comparison;
+
+        let mut changes = made;
+        changes.merge(foundation.plan());
+        let base = foundation.apply(clients, events).await?;
+        changes.merge(uploads.plan());
+        upload::apply(&clients.s3, &uploads, program, events).await?;
+
+        let ingredients = Ingredients {
+            spec,
+            clients,
+            names,
+            program,
+            images,
+            network: &base.network,
+            role_ids: &base.role_ids,
+        };
+        let hello = Hello::before(clients, &prepared.bucket()).await?;
+        let changed = instances(&ingredients, &observed, events, &mut changes).await?;
+        hello::wait(&hello, spec, clients, names, changed, patience, events).await?;
+        let network = foundation.leftovers();
+        let removed = leftovers::remove(spec, clients, names, network, patience, events).await?;
+        changes.merge(removed.plan);
+        let vpc_id = base.network.vpc_id;
+        Ok(outputs(prepared, vpc_id, changes, removed.notes))
+    }
+}
+
+fn outputs(prepared: &Prepared<'_>, vpc_id: String, changes: Plan, notes: Vec<String>) -> Outputs {
+    let names = &prepared.names;
+    let template = |runner: &Runner| (runner.name.clone(), names.workers(&runner.slug()));
+    Outputs {
+        stack: names.stack().to_owned(),
+        region: names.region().to_owned(),
+        vpc_id,
+        bucket: prepared.bucket(),
+        log_group: names.log_group(),
+        manager_group: names.manager(),
+        launch_templates: prepared.spec.runners.iter().map(template).collect(),
+        changes,
+        notes,
+    }
+}
+
+/// Launch templates and the managers' group. Returns whether managers were made anew.
+async fn instances(
+    ingredients: &Ingredients<'_>,
+    observed: &graph::Observed,
+    events: &EventSender,
+    changes: &mut Plan,
+) -> Result<bool, Error> {
+    let clients = ingredients.clients;
+    let specs = ingredients.templates()?;
+    let templates = template::diff(&specs, &observed.templates)?;
+    changes.merge(templates.plan());
+    template::apply(&clients.ec2, &templates, events).await?;
+    let Some(manager) = specs.first() else {
+        return Ok(false);
+    };
+    let wanted = ingredients.group(manager);
+    let group = group::diff(&wanted, observed.group.as_ref())?;
+    changes.merge(group.plan());
+    group::apply(&clients.autoscaling, &clients.ec2, &group, events).await?;
+    let outdated = |state: &GroupState| {
+        state
+            .members
+            .iter()
+            .any(|m| m.content.as_ref() != Some(&wanted.content))
+    };
+    Ok(observed.group.as_ref().is_none_or(outdated))
+}
