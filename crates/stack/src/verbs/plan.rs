@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use onspot_fleet::{Instance, group, template};
-use onspot_reconcile::{Change, Plan};
+use onspot_reconcile::{Change, EventSender, Plan};
 
 use crate::instances::images::Images;
 use crate::instances::launch::{Ingredients, network_to_be, with_zones};
@@ -52,7 +52,7 @@ pub async fn plan<'a>(
     clients: &'a Clients,
     options: &UpOptions,
 ) -> Result<StackPlan<'a>, Error> {
-    let prepared = Prepared::find(spec, clients, options).await?;
+    let prepared = Prepared::find(spec, clients, options, None).await?;
     let comparison = prepared.compare().await?;
     Ok(StackPlan {
         prepared,
@@ -88,16 +88,23 @@ pub(super) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Finds the program, the tokens and the images, and checks that they can be used.
+    /// Finds the program, the tokens and the images, and checks that they can be used; GitLab is
+    /// asked about the tokens where `asking` is there to tell of it.
     pub(super) async fn find(
         spec: &'a Spec,
         clients: &'a Clients,
         options: &UpOptions,
+        asking: Option<&EventSender>,
     ) -> Result<Self, Error> {
         let names = Names::new(&spec.name, clients.region())?;
+        let program = Program::load(spec, &options.binary, options.helper.as_deref())?;
+        let tokens = prepare::tokens(spec, clients, &names).await?;
+        if let Some(events) = asking {
+            prepare::verify(&tokens, events).await?;
+        }
         Ok(Self {
-            program: Program::load(spec, &options.binary, options.helper.as_deref())?,
-            tokens: prepare::tokens(spec, clients, &names).await?,
+            program,
+            tokens,
             images: Images::resolve(clients, spec).await?,
             spec,
             clients,

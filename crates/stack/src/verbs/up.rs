@@ -33,7 +33,8 @@ pub async fn up(
     options: &UpOptions,
     events: &EventSender,
 ) -> Result<Outputs, Error> {
-    let prepared = Prepared::find(spec, clients, options).await?;
+    let asking = options.verify.then_some(events);
+    let prepared = Prepared::find(spec, clients, options, asking).await?;
     carry_out(&prepared, None, options, events).await
 }
 
@@ -44,6 +45,9 @@ impl StackPlan<'_> {
     /// As [`up`]; and [`Error::Changed`], before anything was done, where that is no longer what
     /// there is to do.
     pub async fn apply(self, options: &UpOptions, events: &EventSender) -> Result<Outputs, Error> {
+        if options.verify {
+            prepare::verify(&self.prepared.tokens, events).await?;
+        }
         carry_out(&self.prepared, Some(&self.comparison), options, events).await
     }
 }
@@ -54,9 +58,6 @@ async fn carry_out(
     options: &UpOptions,
     events: &EventSender,
 ) -> Result<Outputs, Error> {
-    if options.verify {
-        prepare::verify(&prepared.tokens, events).await?;
-    }
     let (made, lock) = locked(prepared, options.patience, events).await?;
     let building = Building {
         prepared,
