@@ -16,7 +16,7 @@ struct Style {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Colour {
-    /// One of the sixteen that have names; the page's style knows them.
+    /// One of the sixteen colours named in `page.css`.
     Named(u8),
     /// Red, green, blue.
     Exact(u8, u8, u8),
@@ -245,7 +245,7 @@ fn push_span(out: &mut String, style: &Style, text: &str) {
     }
 }
 
-/// Fit for the text and the attributes of HTML.
+/// Escaped for the text and the attributes of HTML.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -16,7 +16,7 @@ pub struct Fault {
     pub method: Option<Method>,
     /// Only calls whose path contains this text. Empty: all.
     pub path_contains: String,
-    /// So many calls, then the fault is over.
+    /// The number of calls that it is for.
     pub times: usize,
     /// What happens to them.
     pub action: FaultAction,
@@ -26,16 +26,16 @@ pub struct Fault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultAction {
-    /// Nothing is done and this status is the answer, with these headers.
+    /// The call is not handled; the answer is this status with these headers.
     Answer {
         /// The HTTP status.
         status: u16,
         /// E.g. `Retry-After`.
         headers: Vec<(String, String)>,
     },
-    /// The call is done after this time.
+    /// The call is handled after this time.
     Delay(Duration),
-    /// The call is done, but its answer is lost on the way: the caller gets 502.
+    /// The call is handled, but its answer is lost on the way: the caller gets 502.
     LoseAnswer,
 }
 
@@ -54,7 +54,7 @@ impl Fault {
         }
     }
 
-    /// Do calls to a path late.
+    /// Handle calls to a path late.
     pub fn delay(path_contains: impl Into<String>, by: Duration, times: usize) -> Self {
         Self {
             action: FaultAction::Delay(by),
@@ -62,7 +62,7 @@ impl Fault {
         }
     }
 
-    /// Do calls to a path, and lose their answers.
+    /// Handle calls to a path, and lose the answers.
     pub fn lose_answer(path_contains: impl Into<String>, times: usize) -> Self {
         Self {
             action: FaultAction::LoseAnswer,
@@ -114,7 +114,7 @@ impl Faults {
     }
 }
 
-/// Let calls go wrong as ordered.
+/// Apply the faults to a call.
 pub(crate) async fn layer(
     Shared(faults): Shared<Arc<Faults>>,
     request: Request,

@@ -115,7 +115,7 @@ pub(crate) async fn file(
     name: &str,
 ) -> Result<Option<String>, Error> {
     let object = format!("{sha}:{name}");
-    // Of a commit that is there nothing else can fail than that it lacks the file.
+    // The commit exists, so a failure means that the file does not.
     let output = output(command(repository).args(["cat-file", "blob", &object])).await?;
     let found = output.status.success();
     Ok(found.then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
@@ -134,8 +134,8 @@ pub(crate) async fn changed(repository: &Path, from: &str, to: &str) -> Result<V
     Ok(names(&listed.stdout))
 }
 
-/// The paths changed since a commit left the line of another; `None` if there is no such commit,
-/// or nothing that both come from.
+/// The paths changed since the merge base with another commit; `None` if there is no such commit
+/// or no merge base.
 pub(crate) async fn changed_since(
     repository: &Path,
     other: &str,
@@ -150,7 +150,7 @@ pub(crate) async fn changed_since(
     changed(repository, base.trim(), sha).await.map(Some)
 }
 
-/// What a command lists by NUL characters.
+/// The names in a list that NUL characters separate.
 fn names(listed: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(listed);
     let names = text.split('\0').filter(|name| !name.is_empty());
@@ -169,7 +169,7 @@ pub(crate) async fn last_change(
     Ok(Some(commit).filter(|commit| !commit.is_empty()))
 }
 
-/// What a command gives that must succeed.
+/// Run a command that must succeed.
 pub(crate) async fn run(command: &mut Command) -> Result<Output, Error> {
     let output = output(command).await?;
     if output.status.success() {

@@ -35,7 +35,7 @@ pub(crate) struct GitPath<'a> {
 }
 
 impl<'a> GitPath<'a> {
-    /// Is this the path of a git request?
+    /// Parse the path of a git request; `None`: it is another one.
     pub(crate) fn parse(path: &'a str) -> Option<Self> {
         let services = ["info/refs", "git-upload-pack", "git-receive-pack"];
         services.into_iter().find_map(|service| {
@@ -51,7 +51,7 @@ impl<'a> GitPath<'a> {
     }
 }
 
-/// Who wants it.
+/// What a token may do with a repository.
 enum Access {
     /// May push.
     Write,

@@ -1,4 +1,4 @@
-//! The server as tests hold it.
+//! The server in the hands of a test: asking, waiting, acting as a person.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::variable::Variable;
 use crate::views::{self, JobView, PipelineView, Project};
 use crate::{api, projects};
 
-/// How often is looked for jobs whose time is up.
+/// How often timeouts are enforced.
 const TIMEOUT_CHECK: Duration = Duration::from_millis(500);
 
 /// A running mock GitLab. It stops when this is dropped.
@@ -126,34 +126,25 @@ impl MockGitlab {
     ///
     /// If there is no such project.
     pub fn set_variable(&self, project: ProjectId, variable: Variable) -> Result<(), Error> {
-        let done = self
-            .server
-            .change(|state| state.set_variable(project, variable));
-        done.then_some(())
-            .ok_or_else(|| unknown("project", project))
+        let set = |state: &mut State| state.set_variable(project, variable);
+        found_project(self.server.change(set), project)
     }
 
-    /// Let only runners of its own take a project's jobs, or those of the instance too.
+    /// Allow or forbid instance runners to take a project's jobs.
     ///
     /// # Errors
     ///
     /// If there is no such project.
     pub fn set_instance_runners(&self, project: ProjectId, enabled: bool) -> Result<(), Error> {
-        let done = self
-            .server
-            .change(|state| state.set_instance_runners(project, enabled));
-        done.then_some(())
-            .ok_or_else(|| unknown("project", project))
+        let set = |state: &mut State| state.set_instance_runners(project, enabled);
+        found_project(self.server.change(set), project)
     }
 
     /// All pipelines, oldest first.
     pub fn pipelines(&self) -> Vec<PipelineView> {
         self.server.read(|state| {
-            state
-                .pipelines
-                .values()
-                .map(|pipeline| views::pipeline(state, pipeline))
-                .collect()
+            let all = state.pipelines.values();
+            all.map(|one| views::pipeline(state, one)).collect()
         })
     }
 
@@ -175,11 +166,11 @@ impl MockGitlab {
     /// If there is none in time.
     pub async fn wait_for_commit(&self, sha: &str, bound: Duration) -> Result<PipelineView, Error> {
         let find = |state: &State| {
-            let found = state
-                .pipelines
-                .values()
-                .find(|pipeline| pipeline.commit.sha == sha)?;
-            Some(views::pipeline(state, found))
+            let mut all = state.pipelines.values();
+            Some(views::pipeline(
+                state,
+                all.find(|one| one.commit.sha == sha)?,
+            ))
         };
         let found = self.server.wait_for(bound, find).await;
         found.ok_or_else(|| unknown("pipeline for commit", sha))
@@ -197,11 +188,8 @@ impl MockGitlab {
     ) -> Result<PipelineView, Error> {
         let over = |status: Status| status.is_over() || status == Status::Manual;
         let find = |state: &State| {
-            let pipeline = state
-                .pipelines
-                .get(&id)
-                .filter(|pipeline| over(pipeline.status))?;
-            Some(views::pipeline(state, pipeline))
+            let pipeline = state.pipelines.get(&id)?;
+            over(pipeline.status).then(|| views::pipeline(state, pipeline))
         };
         match self.server.wait_for(bound, find).await {
             Some(view) => Ok(view),
@@ -256,13 +244,8 @@ impl MockGitlab {
 
     /// Every call that was made about a job, in order.
     pub fn calls(&self, id: JobId) -> Vec<JobCall> {
-        self.server.read(|state| {
-            state
-                .jobs
-                .get(&id)
-                .map(|job| job.calls.clone())
-                .unwrap_or_default()
-        })
+        let calls = |state: &State| Some(state.jobs.get(&id)?.calls.clone());
+        self.server.read(calls).unwrap_or_default()
     }
 
     /// What runners did that they must not do.
@@ -294,12 +277,12 @@ impl MockGitlab {
             .change(|state| state.play_job(id, Timestamp::now()))
     }
 
-    /// Let calls go wrong.
+    /// Make calls go wrong from now on.
     pub fn fault(&self, fault: Fault) {
         self.server.faults.add(fault);
     }
 
-    /// Let no more calls go wrong.
+    /// Remove all faults.
     pub fn clear_faults(&self) {
         self.server.faults.clear();
     }
@@ -346,6 +329,10 @@ async fn enforce_timeouts(server: Arc<Server>) {
             server.change(|state| state.enforce_timeouts(grace, now));
         }
     }
+}
+
+fn found_project(found: bool, id: ProjectId) -> Result<(), Error> {
+    found.then_some(()).ok_or_else(|| unknown("project", id))
 }
 
 fn unknown(kind: &str, id: impl std::fmt::Display) -> Error {

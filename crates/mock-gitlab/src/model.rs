@@ -27,10 +27,10 @@ pub(crate) struct ProjectState {
     /// A project access token: may push, and call the API for this project.
     pub(crate) token: String,
     pub(crate) variables: Vec<Variable>,
-    /// Runners that are nobody's own may take its jobs too.
+    /// Instance runners may take its jobs too.
     pub(crate) instance_runners: bool,
     pub(crate) created_at: Timestamp,
-    /// Taken while a push changes refs, so that two pushes don't mix.
+    /// Held while a push changes refs, so that pushes follow one another.
     pub(crate) pushing: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Pipeline {
     pub(crate) yaml_error: Option<String>,
     /// Variables given when the pipeline was started.
     pub(crate) variables: Vec<Variable>,
-    /// Kept current by the lifecycle.
+    /// Kept up to date by `state::progress`.
     pub(crate) status: Status,
     pub(crate) created_at: Timestamp,
     pub(crate) started_at: Option<Timestamp>,
@@ -118,10 +118,10 @@ pub(crate) struct Job {
     pub(crate) finished_at: Option<Timestamp>,
     pub(crate) failure_reason: Option<String>,
     pub(crate) exit_code: Option<i64>,
-    /// In force since the job started: the shorter one of the job's and the runner's.
+    /// From its start on the shorter of the job's and the runner's.
     pub(crate) timeout: Duration,
     pub(crate) runner: Option<RunnerId>,
-    /// The runner machine it was handed to.
+    /// The runner machine that got it.
     pub(crate) system_id: Option<String>,
     /// The runner machine can end a cancelled job gracefully.
     pub(crate) cancel_gracefully: bool,
@@ -149,7 +149,7 @@ impl Job {
         self.spec.allow_failure.covers(self.exit_code)
     }
 
-    /// Ended with a result of its own, or was taken off.
+    /// Put it into its final state.
     pub(crate) fn finish(&mut self, status: Status, now: Timestamp) {
         self.status = status;
         self.finished_at = Some(now);

@@ -3,12 +3,12 @@
 //! Fields and their order are those of `lib/api/entities/ci/job_request` in GitLab; what a job
 //! lacks is null, as there.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use url::Url;
 
 use crate::ci::{ArtifactSpec, CacheKey, CacheSpec, ImageSpec};
 use crate::ids::JobId;
-use crate::model::Job;
+use crate::model::{Job, Pipeline, ProjectState};
 use crate::state::State;
 use crate::variable::Variable;
 use crate::variables::{self, Sources};
@@ -57,43 +57,12 @@ pub(crate) fn build(state: &State, url: &Url, id: JobId) -> Option<(Value, Vec<V
         .find(|variable| variable.key == "GIT_DEPTH")
         .and_then(|variable| variable.value.parse().ok())
         .unwrap_or(GIT_DEPTH);
-    let queued = job.queued_at.zip(job.started_at);
     let payload = json!({
         "id": job.id,
         "token": job.token,
         "allow_git_fetch": true,
-        "job_info": {
-            "id": job.id,
-            "name": job.spec.name,
-            "stage": job.spec.stage,
-            "pipeline_id": pipeline.id,
-            "project_id": project.id,
-            "project_name": project.name,
-            "project_full_path": project.full_path(),
-            "namespace_id": 1,
-            "root_namespace_id": 1,
-            "organization_id": 1,
-            "instance_id": "mock",
-            "instance_uuid": "00000000-0000-0000-0000-000000000000",
-            "user_id": 1,
-            "scoped_user_id": null,
-            "time_in_queue_seconds":
-                queued.map_or(0.0, |(from, to)| to.duration_since(from).as_secs_f64()),
-            "project_jobs_running_on_instance_runners_count": "0",
-            "queue_size": 1,
-            "queue_depth": 1,
-        },
-        "git_info": {
-            "repo_url": variables::repo_url(url, project, &job.token),
-            "ref": pipeline.git_ref,
-            "sha": pipeline.commit.sha,
-            "before_sha": pipeline.before_sha,
-            "ref_type": if pipeline.tag { "tag" } else { "branch" },
-            "refspecs": refspecs(&pipeline.id.to_string(), &pipeline.git_ref, pipeline.tag, git_depth),
-            "depth": git_depth,
-            "repo_object_format": "sha1",
-            "protected": true,
-        },
+        "job_info": job_info(job, project),
+        "git_info": git_info(url, project, pipeline, job, git_depth),
         "runner_info": { "timeout": job.timeout.as_secs(), "runner_session_url": null },
         "inputs": [],
         "variables": variables.iter().map(variable).collect::<Vec<_>>(),
@@ -116,11 +85,57 @@ pub(crate) fn build(state: &State, url: &Url, id: JobId) -> Option<(Value, Vec<V
     Some((payload, variables))
 }
 
-fn refspecs(pipeline: &str, git_ref: &str, tag: bool, depth: u64) -> Vec<String> {
-    let persistent = format!("+refs/pipelines/{pipeline}:refs/pipelines/{pipeline}");
+fn job_info(job: &Job, project: &ProjectState) -> Value {
+    let queued = job.queued_at.zip(job.started_at);
+    json!({
+        "id": job.id,
+        "name": job.spec.name,
+        "stage": job.spec.stage,
+        "pipeline_id": job.pipeline,
+        "project_id": project.id,
+        "project_name": project.name,
+        "project_full_path": project.full_path(),
+        "namespace_id": 1,
+        "root_namespace_id": 1,
+        "organization_id": 1,
+        "instance_id": "mock",
+        "instance_uuid": "00000000-0000-0000-0000-000000000000",
+        "user_id": 1,
+        "scoped_user_id": null,
+        "time_in_queue_seconds":
+            queued.map_or(0.0, |(from, to)| to.duration_since(from).as_secs_f64()),
+        "project_jobs_running_on_instance_runners_count": "0",
+        "queue_size": 1,
+        "queue_depth": 1,
+    })
+}
+
+fn git_info(
+    url: &Url,
+    project: &ProjectState,
+    pipeline: &Pipeline,
+    job: &Job,
+    depth: u64,
+) -> Value {
+    json!({
+        "repo_url": variables::repo_url(url, project, &job.token),
+        "ref": pipeline.git_ref,
+        "sha": pipeline.commit.sha,
+        "before_sha": pipeline.before_sha,
+        "ref_type": if pipeline.tag { "tag" } else { "branch" },
+        "refspecs": refspecs(pipeline, depth),
+        "depth": depth,
+        "repo_object_format": "sha1",
+        "protected": true,
+    })
+}
+
+fn refspecs(pipeline: &Pipeline, depth: u64) -> Vec<String> {
+    let (id, git_ref) = (pipeline.id, &pipeline.git_ref);
+    let persistent = format!("+refs/pipelines/{id}:refs/pipelines/{id}");
     let branch = |name: &str| format!("+refs/heads/{name}:refs/remotes/origin/{name}");
     let tags = |name: &str| format!("+refs/tags/{name}:refs/tags/{name}");
-    match (depth, tag) {
+    match (depth, pipeline.tag) {
         (0, _) => vec![persistent, branch("*"), tags("*")],
         (_, true) => vec![persistent, tags(git_ref)],
         (_, false) => vec![persistent, branch(git_ref)],
@@ -129,17 +144,18 @@ fn refspecs(pipeline: &str, git_ref: &str, tag: bool, depth: u64) -> Vec<String>
 
 /// `file` and `raw` only when they are set, as GitLab sends them.
 fn variable(variable: &Variable) -> Value {
-    let mut fields = Map::new();
-    fields.insert("key".to_owned(), variable.key.clone().into());
-    fields.insert("value".to_owned(), variable.value.clone().into());
-    fields.insert("public".to_owned(), variable.public.into());
-    fields.insert("masked".to_owned(), variable.masked.into());
+    let mut fields = json!({
+        "key": variable.key,
+        "value": variable.value,
+        "public": variable.public,
+        "masked": variable.masked,
+    });
     for (name, flag) in [("file", variable.file), ("raw", variable.raw)] {
         if flag {
-            fields.insert(name.to_owned(), true.into());
+            fields[name] = true.into();
         }
     }
-    Value::Object(fields)
+    fields
 }
 
 fn steps(job: &Job) -> Vec<Value> {

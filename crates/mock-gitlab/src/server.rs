@@ -43,7 +43,7 @@ impl Server {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A test that failed while it looked must not hide what it found from the others.
+        // A panic in one test's closure must not keep the state from others.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -70,7 +70,7 @@ impl std::fmt::Display for Status {
 pub(crate) struct Member {
     /// The job's state.
     pub(crate) status: Status,
-    /// Its failure does not count, and as a manual job it holds nobody up.
+    /// Its failure does not count, and nothing waits for it if it is manual.
     pub(crate) allow_failure: bool,
 }
 

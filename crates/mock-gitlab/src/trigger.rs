@@ -85,8 +85,8 @@ pub(crate) async fn pipeline(
         .any(|word| commit.message.contains(word));
     let sha = change.sha.clone();
     let id = server.change(|state| PipelineId(state.next_id()));
-    // Kept for as long as the pipeline, and there before any job is: a force push must not take
-    // the commit from its jobs.
+    // This ref is made before the jobs and stays: after a force push nothing else may hold their
+    // commit.
     git::set_ref(&repository, &format!("refs/pipelines/{id}"), &sha).await?;
     let new = NewPipeline {
         id,
@@ -105,7 +105,7 @@ pub(crate) async fn pipeline(
     Ok(Some(id))
 }
 
-/// The variables that rules and includes may ask for, before those of the configuration.
+/// The variables that rules and includes can use, without those of the configuration.
 fn known_variables(
     server: &Server,
     project: ProjectId,
@@ -156,7 +156,7 @@ fn pairs(variables: &[Variable]) -> impl Iterator<Item = (String, String)> {
     variables.map(|variable| (variable.key.clone(), variable.value.clone()))
 }
 
-/// Variables of the configuration, overridden by those that are known without it.
+/// Variables of the configuration, overridden by those from outside it.
 fn beneath(
     of_configuration: &[Variable],
     known: &BTreeMap<String, String>,
@@ -310,7 +310,7 @@ async fn resolve_cache_keys(
     Ok(())
 }
 
-/// Forty hexadecimal digits, as GitLab's, or `default` where no file is there; after the prefix.
+/// The prefix, then forty hexadecimal digits as in GitLab, or `default` if no file exists.
 fn key_of(commits: &mut [String], prefix: Option<&str>) -> String {
     commits.sort();
     let mut key = if commits.is_empty() {

@@ -1,6 +1,6 @@
 //! Artifacts: files that a job leaves behind for other jobs and for people.
 
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use axum::Json;
@@ -50,30 +50,12 @@ pub(super) async fn upload(
 ) -> Result<Response, Problem> {
     let params = Params::of_query(request.uri().query().unwrap_or_default());
     authenticate(&server, id, &params::token(&params, &headers, "job-token"))?;
-    let kind = params
-        .text("artifact_type")
-        .unwrap_or_else(|| "archive".to_owned());
-    let format = params
-        .text("artifact_format")
-        .unwrap_or_else(|| "zip".to_owned());
-    let mut form = Multipart::from_request(request, &())
-        .await
-        .map_err(|error| Problem::bad_request(format!("400 Bad request: {error}")))?;
-    let mut stored = None;
-    while let Some(field) = form
-        .next_field()
-        .await
-        .map_err(|error| Problem::bad_request(format!("400 Bad request: {error}")))?
-    {
-        if field.name() == Some("file") {
-            let folder = server.dir.join("artifacts").join(id.to_string());
-            let filename = field.file_name().unwrap_or("artifacts.zip").to_owned();
-            let path = folder.join(kind.replace(['/', '.'], "_"));
-            let size = store(field, &folder, &path, server.options.artifact_limit).await?;
-            stored = Some((filename, path, size));
-        }
-    }
-    let (filename, path, size) = stored.ok_or_else(|| Problem::bad_request("file is missing"))?;
+    let text = |name: &str, default: &str| params.text(name).unwrap_or_else(|| default.to_owned());
+    let (kind, format) = (
+        text("artifact_type", "archive"),
+        text("artifact_format", "zip"),
+    );
+    let (filename, path, size) = stored_file(&server, id, &kind, request).await?;
     let reported = match kind.as_str() {
         "dotenv" => dotenv(&path, &format).await?,
         _ => Vec::new(),
@@ -99,6 +81,29 @@ pub(super) async fn upload(
         }
     });
     Ok((StatusCode::CREATED, Json("201")).into_response())
+}
+
+/// Store the form's file, and return its name, path and size.
+async fn stored_file(
+    server: &Server,
+    id: JobId,
+    kind: &str,
+    request: Request,
+) -> Result<(String, PathBuf, u64), Problem> {
+    let bad = |error: String| Problem::bad_request(format!("400 Bad request: {error}"));
+    let form = Multipart::from_request(request, &()).await;
+    let mut form = form.map_err(|error| bad(error.to_string()))?;
+    let mut stored = None;
+    while let Some(field) = form.next_field().await.map_err(|e| bad(e.to_string()))? {
+        if field.name() == Some("file") {
+            let folder = server.dir.join("artifacts").join(id.to_string());
+            let filename = field.file_name().unwrap_or("artifacts.zip").to_owned();
+            let path = folder.join(kind.replace(['/', '.'], "_"));
+            let size = store(field, &folder, &path, server.options.artifact_limit).await?;
+            stored = Some((filename, path, size));
+        }
+    }
+    stored.ok_or_else(|| Problem::bad_request("file is missing"))
 }
 
 /// The variables in a report that was just stored.

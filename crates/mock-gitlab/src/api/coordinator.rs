@@ -158,7 +158,7 @@ fn hand_out(
             .any(|job| job.status == Status::Pending && state.may_take(runner, job))
             .then_some(())
     };
-    // Looking first keeps those who wait for changes asleep when there is none.
+    // A change wakes every waiting request: it is made only when there is a job to hand out.
     if let Some(queue) = server.read(|state| free(state).is_none().then(|| state.queue_value())) {
         return Err(queue);
     }

@@ -18,7 +18,7 @@ use crate::record::Caller;
 use crate::server::Server;
 use crate::state::State;
 
-/// No call but those with files says more than this.
+/// The largest body of a call that uploads no file.
 const MAX_BODY: usize = 1 << 20;
 
 /// The parameters of a call, from its query and its body.
@@ -94,7 +94,7 @@ impl Params {
         }
     }
 
-    /// A text that must be there: else 400 as GitLab answers.
+    /// A text that must be there; without it the answer is GitLab's 400.
     pub(super) fn required(&self, name: &str) -> Result<String, Problem> {
         self.text(name)
             .ok_or_else(|| Problem::bad_request(format!("{name} is missing")))

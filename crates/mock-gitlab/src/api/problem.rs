@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// A call that was not done.
+/// A call that was refused or failed.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,

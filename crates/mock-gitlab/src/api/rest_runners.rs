@@ -1,4 +1,4 @@
-//! REST for people: runners, and who one is.
+//! REST for people: runners, the user, the version.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What can only be seen when all jobs are known.
+//! Checks that need all jobs: stages, needs, dependencies.
 
 use super::error::CiError;
 use super::spec::JobSpec;
@@ -6,7 +6,7 @@ use super::spec::JobSpec;
 /// How many others one job may need in GitLab.
 const MAX_NEEDS: usize = 50;
 
-/// Hold the jobs of a configuration against its stages and one another.
+/// Check the jobs of a configuration against its stages and one another.
 pub(super) fn all(stages: &[String], jobs: &[JobSpec]) -> Result<(), CiError> {
     if jobs.is_empty() {
         return Err(CiError::at(
@@ -26,7 +26,7 @@ pub(super) fn all(stages: &[String], jobs: &[JobSpec]) -> Result<(), CiError> {
     }
 }
 
-/// What a pipeline lacks whose jobs are these: one that another needs.
+/// An error if a job needs another that is not in the pipeline.
 pub(crate) fn missing_needs(jobs: &[JobSpec]) -> Result<(), CiError> {
     for job in jobs {
         let needs = job.needs.iter().flatten();
@@ -113,7 +113,7 @@ impl<'a> Jobs<'a> {
         Ok(())
     }
 
-    /// Whether what a job needs, and what that needs and so on, holds the job itself.
+    /// Whether a job needs itself, directly or by others.
     fn needs_itself(&self, job: &JobSpec) -> bool {
         let mut seen: Vec<&str> = Vec::new();
         let mut open = vec![job];

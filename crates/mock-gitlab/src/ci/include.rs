@@ -14,7 +14,7 @@ use crate::expand::{Unknown, in_text};
 
 /// How many files GitLab includes in one configuration.
 const MAX_INCLUDES: usize = 150;
-/// What else can be included, but not here.
+/// What GitLab can include and this server can't.
 const ELSEWHERE: [&str; 5] = ["project", "remote", "template", "component", "artifact"];
 
 /// The configuration with everything that it includes, and without `include`.
@@ -75,7 +75,7 @@ fn locations(node: &Node<'_>, situation: Situation<'_>) -> Result<Vec<String>, C
     Ok(paths)
 }
 
-/// The path of one entry; `None` if its rules don't want it.
+/// The path of one entry; `None` if its rules leave it out.
 fn location(entry: &Node<'_>, situation: Situation<'_>) -> Result<Option<String>, CiError> {
     if let Some(text) = entry.value.as_str() {
         if text.contains("://") {

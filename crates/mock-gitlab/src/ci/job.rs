@@ -1,4 +1,4 @@
-//! One job of the configuration, with what it inherits: one of the pipeline, or several.
+//! One entry of the configuration, with what it inherits, as one or several jobs.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ pub(super) fn read(name: &str, value: &Value, globals: &Globals) -> Result<Vec<J
         .collect()
 }
 
-/// What would be left out if it were passed over.
+/// Refuse keywords that would change what runs, and that this server can't follow.
 fn refused(node: &Node<'_>) -> Result<(), CiError> {
     for (key, problem) in [
         (
@@ -129,7 +129,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The job, or one of the several that it is.
+    /// The job, or one of those that `parallel` makes of it.
     fn spec(&self, name: &str, variant: Option<&Variant>) -> Result<JobSpec, CiError> {
         let node = &self.node;
         let when = when(node)?;

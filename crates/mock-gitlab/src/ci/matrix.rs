@@ -9,7 +9,7 @@ use crate::variable::Variable;
 /// GitLab makes at most this many of one.
 const MAX_JOBS: usize = 200;
 
-/// One of several jobs.
+/// One of the jobs that `parallel` makes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Variant {
     pub(super) name: String,
@@ -27,7 +27,7 @@ impl Variant {
         pairs.map(|(key, value)| Variable::public(key, value))
     }
 
-    /// A text with its `$[[ matrix.NAME ]]` replaced; `Err`: a name that the matrix has not.
+    /// A text with its `$[[ matrix.NAME ]]` replaced; `Err`: a name that the matrix lacks.
     pub(super) fn interpolate(&self, text: &str) -> Result<String, String> {
         let mut result = String::new();
         let mut rest = text;

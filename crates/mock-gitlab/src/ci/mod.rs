@@ -1,7 +1,7 @@
 //! `.gitlab-ci.yml`: from its text to the jobs of a pipeline.
 //!
 //! The steps are GitLab's: files are included, then `extends` and after it `!reference` resolved,
-//! then jobs read, made several by `parallel`, and held against one another. The keywords follow
+//! then jobs read, multiplied by `parallel`, and checked against one another. The keywords follow
 //! the CI/CD YAML reference. Keywords that only change what GitLab shows (`coverage`, `release`,
 //! …) are accepted and have no effect; a keyword that GitLab does not know is an error, as it is
 //! there, and so is one that would do something that this server can't do.
@@ -80,7 +80,7 @@ impl CiConfig {
         let globals = globals::Globals::read(&root)?;
         let mut jobs = Vec::new();
         for (name, value) in &root {
-            // A hidden entry may be anything that an anchor or a reference means.
+            // A hidden entry is there for anchors and references, and may hold anything.
             if !GLOBAL_KEYWORDS.contains(&name.as_str()) && !name.starts_with('.') {
                 jobs.push((name.as_str(), job::read(name, value, &globals)?));
             }
@@ -109,7 +109,7 @@ impl CiConfig {
         Self::read(text, situation)
     }
 
-    /// Everything that it compares with by `changes:compare_to`, each with its job's variables.
+    /// Every ref in `changes:compare_to`, with the variables of the job that names it.
     pub(crate) fn compared_with(&self) -> impl Iterator<Item = (&str, &[Variable])> {
         let of_workflow = compared_with(self.workflow.iter().flatten());
         let of_workflow = of_workflow.map(|name| (name, self.variables.as_slice()));

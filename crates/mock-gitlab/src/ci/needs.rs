@@ -9,7 +9,7 @@ use super::matrix::{self, Variant};
 use super::read::Node;
 use super::spec::{JobSpec, Need};
 
-/// Needs that lead out of the pipeline.
+/// Keywords of needs in other pipelines.
 const ELSEWHERE: [&str; 3] = ["pipeline", "project", "ref"];
 
 /// Read the needs of a rule, or of a job that is one.
@@ -51,7 +51,7 @@ fn interpolate(value: &Value, variant: &Variant) -> Result<Value, String> {
     })
 }
 
-/// Lists in the list come from references.
+/// References may nest lists in the list.
 fn collect(node: &Node<'_>, needs: &mut Vec<Need>) -> Result<(), CiError> {
     let members = match node.value {
         Value::Array(_) => node.list()?,
@@ -106,7 +106,7 @@ fn need(node: &Node<'_>) -> Result<Need, CiError> {
     })
 }
 
-/// Artifacts come from what is needed only, where a job has needs.
+/// A job with `needs` can only depend on artifacts of jobs among them.
 pub(super) fn holds(job: &Node<'_>, spec: &JobSpec) -> Result<(), CiError> {
     let Some(needs) = spec.needs.as_ref().filter(|needs| !needs.is_empty()) else {
         return Ok(());
@@ -124,7 +124,7 @@ pub(super) fn holds(job: &Node<'_>, spec: &JobSpec) -> Result<(), CiError> {
     )))
 }
 
-/// All jobs, where what names one that is several names each of these instead.
+/// All jobs; a name that `parallel` has made several is replaced by the names of all of them.
 pub(super) fn by_name_of_each(jobs: Vec<(&str, Vec<JobSpec>)>) -> Vec<JobSpec> {
     let several: BTreeMap<&str, Vec<String>> = jobs
         .iter()

@@ -90,19 +90,10 @@ pub(super) fn image(node: &Node<'_>) -> Result<ImageSpec, CiError> {
         .get("name")
         .ok_or_else(|| node.error("config should have a name"))?
         .string()?;
-    image.alias = node.get("alias").map(|alias| alias.string()).transpose()?;
-    image.entrypoint = node
-        .get("entrypoint")
-        .map(|n| n.string_or_strings())
-        .transpose()?;
-    image.command = node
-        .get("command")
-        .map(|n| n.string_or_strings())
-        .transpose()?;
-    image.pull_policy = node
-        .get("pull_policy")
-        .map(|n| n.string_or_strings())
-        .transpose()?;
+    image.alias = node.optional("alias", Node::string)?;
+    image.entrypoint = node.optional("entrypoint", Node::string_or_strings)?;
+    image.command = node.optional("command", Node::string_or_strings)?;
+    image.pull_policy = node.optional("pull_policy", Node::string_or_strings)?;
     if let Some(given) = node.get("variables") {
         image.variables = variables(&given)?;
     }
@@ -152,10 +143,7 @@ fn cache(node: &Node<'_>) -> Result<CacheSpec, CiError> {
             let files = files.ok_or_else(|| key.error("config missing required keys: files"))?;
             CacheKey::Files {
                 files: files.strings()?,
-                prefix: key
-                    .get("prefix")
-                    .map(|prefix| prefix.string())
-                    .transpose()?,
+                prefix: key.optional("prefix", Node::string)?,
             }
         }
         Some(key) => CacheKey::Plain(key.string()?),
@@ -166,22 +154,13 @@ fn cache(node: &Node<'_>) -> Result<CacheSpec, CiError> {
     };
     Ok(CacheSpec {
         key,
-        untracked: node
-            .get("untracked")
-            .map(|value| value.boolean())
-            .transpose()?,
-        paths: node.get("paths").map(|value| value.strings()).transpose()?,
+        untracked: node.optional("untracked", Node::boolean)?,
+        paths: node.optional("paths", Node::strings)?,
         policy: word("policy", "pull-push")?,
         when: word("when", "on_success")?,
-        unprotect: node
-            .get("unprotect")
-            .map(|v| v.boolean())
-            .transpose()?
-            .unwrap_or(false),
+        unprotect: node.optional("unprotect", Node::boolean)?.unwrap_or(false),
         fallback_keys: node
-            .get("fallback_keys")
-            .map(|value| value.strings())
-            .transpose()?
+            .optional("fallback_keys", Node::strings)?
             .unwrap_or_default(),
     })
 }
@@ -201,24 +180,15 @@ pub(super) fn artifacts(node: &Node<'_>) -> Result<ArtifactSpec, CiError> {
     ])?;
     let reports = node.optional("reports", reports)?.unwrap_or_default();
     Ok(ArtifactSpec {
-        name: node.get("name").map(|value| value.string()).transpose()?,
-        untracked: node
-            .get("untracked")
-            .map(|value| value.boolean())
-            .transpose()?,
-        paths: node.get("paths").map(|value| value.strings()).transpose()?,
-        exclude: node
-            .get("exclude")
-            .map(|value| value.strings())
-            .transpose()?,
+        name: node.optional("name", Node::string)?,
+        untracked: node.optional("untracked", Node::boolean)?,
+        paths: node.optional("paths", Node::strings)?,
+        exclude: node.optional("exclude", Node::strings)?,
         when: node
             .get("when")
             .map(|value| value.one_of(&["on_success", "on_failure", "always"]))
             .transpose()?,
-        expire_in: node
-            .get("expire_in")
-            .map(|value| value.string())
-            .transpose()?,
+        expire_in: node.optional("expire_in", Node::string)?,
         reports,
     })
 }
@@ -291,10 +261,7 @@ pub(super) fn retry(node: &Node<'_>) -> Result<Retry, CiError> {
         });
     }
     node.only_keys(&["max", "when", "exit_codes"])?;
-    let when = node
-        .get("when")
-        .map(|value| value.string_or_strings())
-        .transpose()?;
+    let when = node.optional("when", Node::string_or_strings)?;
     let when = when.unwrap_or_default();
     if let Some(unknown) = when
         .iter()

@@ -16,7 +16,7 @@ pub(super) fn resolve(root: &Map<String, Value>) -> Result<Map<String, Value>, C
         .collect()
 }
 
-/// `open`: the references that lead here.
+/// `open`: the references that led here.
 fn follow<'a>(
     root: &'a Map<String, Value>,
     value: &'a Value,
@@ -64,7 +64,7 @@ fn refer<'a>(
     resolved
 }
 
-/// As it stands in the file.
+/// The value as the file has it.
 fn shown(target: &Value) -> String {
     let words: Vec<String> = match target {
         Value::Array(path) => path.iter().map(Value::to_string).collect(),

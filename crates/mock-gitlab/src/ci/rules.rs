@@ -15,7 +15,7 @@ const MAX_PATTERNS: usize = 50;
 /// GitLab allows rules nested in lists this deep.
 const MAX_NESTING: usize = 10;
 
-/// Where rules stand decides what they may say.
+/// The place of rules, which decides about the keywords they may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     Job,
@@ -79,7 +79,7 @@ pub(super) fn read(node: &Node<'_>, scope: Scope) -> Result<Vec<Rule>, CiError> 
     Ok(rules)
 }
 
-/// Lists in the list come from references.
+/// References may nest lists in the list.
 fn collect(
     node: &Node<'_>,
     scope: Scope,
@@ -212,7 +212,7 @@ pub(crate) fn evaluate(
     Ok((!left_out).then_some(spec))
 }
 
-/// Do these rules want it at all?
+/// The first rule of a workflow that holds; `None`: there is to be no pipeline.
 pub(crate) fn wanted(
     rules: &[Rule],
     situation: Situation<'_>,

@@ -24,7 +24,7 @@ pub(crate) struct Tree {
     pub(crate) changed_since: BTreeMap<String, Option<Vec<String>>>,
 }
 
-/// What rules are held against.
+/// A pipeline as rules see it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Situation<'a> {
     pub(crate) variables: &'a BTreeMap<String, String>,
@@ -39,8 +39,8 @@ impl Tree {
         any_matches(&self.paths, patterns, MAX_EXISTS)
     }
 
-    /// The files that `include:local` means by a pattern: `*` is part of a name, `**` part of a
-    /// path.
+    /// The files that match a pattern of `include:local`: `*` stays within a name, `**` crosses
+    /// folders.
     pub(super) fn included_by<'a>(&'a self, pattern: &str) -> Vec<&'a str> {
         let text = regex::escape(pattern)
             .replace(r"\*\*", ".*?")

@@ -42,7 +42,7 @@ impl State {
         }
     }
 
-    /// Cancel the older pipelines of a new one's ref, as far as they allow it.
+    /// Cancel the older pipelines of the same ref, as their `workflow:auto_cancel` says.
     pub(crate) fn cancel_redundant(&mut self, new: PipelineId, now: Timestamp) {
         let Some(new) = self.pipelines.get(&new) else {
             return;
@@ -55,7 +55,7 @@ impl State {
             .collect();
         for (id, on_new_commit) in older {
             match on_new_commit {
-                OnNewCommit::Conservative if !self.has_begun_for_good(id) => {
+                OnNewCommit::Conservative if !self.uninterruptible_job_has_started(id) => {
                     self.cancel_pipeline(id, now);
                 }
                 OnNewCommit::Interruptible => self.cancel_interruptible(id, now),
@@ -77,7 +77,7 @@ impl State {
     }
 
     /// Whether a job has started that must not be interrupted.
-    fn has_begun_for_good(&self, id: PipelineId) -> bool {
+    fn uninterruptible_job_has_started(&self, id: PipelineId) -> bool {
         self.latest_jobs(id).into_iter().any(|job| {
             let started = [Status::Running, Status::Success, Status::Failed];
             !job.spec.interruptible && started.contains(&job.status)

@@ -63,11 +63,9 @@ impl State {
         let stages = content.stages;
         let mut jobs = Vec::new();
         for spec in content.jobs {
-            let stage_index = stages
-                .iter()
-                .position(|s| *s == spec.stage)
-                .unwrap_or_default();
-            let job = self.new_job(new.project, id, Arc::new(spec), stage_index, now);
+            let stage = stages.iter().position(|stage| *stage == spec.stage);
+            let stage = stage.unwrap_or_default();
+            let job = self.new_job(new.project, id, Arc::new(spec), stage, now);
             jobs.push(job.id);
             self.jobs.insert(job.id, job);
         }
@@ -76,33 +74,27 @@ impl State {
                 self.enter(*id, Status::Skipped, now);
             }
         }
-        let failed = yaml_error.is_some();
-        self.pipelines.insert(
+        let finished_at = yaml_error.is_some().then_some(now);
+        let pipeline = Pipeline {
             id,
-            Pipeline {
-                id,
-                iid: iid as u64,
-                project: new.project,
-                commit: new.commit,
-                before_sha: new.before_sha,
-                git_ref: new.git_ref,
-                tag: new.tag,
-                source: new.source,
-                stages,
-                jobs,
-                auto_cancel: content.auto_cancel,
-                yaml_error,
-                variables: new.variables,
-                status: if failed {
-                    Status::Failed
-                } else {
-                    Status::Created
-                },
-                created_at: now,
-                started_at: None,
-                finished_at: failed.then_some(now),
-            },
-        );
+            iid: iid as u64,
+            project: new.project,
+            commit: new.commit,
+            before_sha: new.before_sha,
+            git_ref: new.git_ref,
+            tag: new.tag,
+            source: new.source,
+            stages,
+            jobs,
+            auto_cancel: content.auto_cancel,
+            yaml_error,
+            variables: new.variables,
+            status: finished_at.map_or(Status::Created, |_| Status::Failed),
+            created_at: now,
+            started_at: None,
+            finished_at,
+        };
+        self.pipelines.insert(id, pipeline);
         self.process(id, now);
         self.cancel_redundant(id, now);
     }

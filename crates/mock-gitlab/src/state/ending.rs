@@ -28,7 +28,7 @@ impl State {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        // Shown for good results too, though GitLab keeps it for bad ones only.
+        // GitLab keeps the exit code of failed jobs only; tests may look at every job's.
         job.exit_code = exit_code;
         if job.status == Status::Canceling {
             job.finish(Status::Canceled, now);

@@ -12,7 +12,7 @@ use crate::model::Job;
 use crate::status::{Member, Status, composite};
 
 impl State {
-    /// Let every job whose turn has come begin, and every one whose turn will not come be skipped.
+    /// Start the jobs that no longer have to wait, and skip those that can no longer run.
     pub(crate) fn process(&mut self, pipeline: PipelineId, now: Timestamp) {
         loop {
             let moves: Vec<(JobId, Status)> = self
@@ -32,7 +32,7 @@ impl State {
         self.give_resources(now);
     }
 
-    /// Let a job be in a state that it begins or ends with.
+    /// Put a job into a state that it enters without a runner.
     pub(crate) fn enter(&mut self, id: JobId, status: Status, now: Timestamp) {
         let status = match status {
             Status::Pending if !self.has_resource_for(id) => Status::WaitingForResource,
@@ -52,7 +52,7 @@ impl State {
         }
     }
 
-    /// Where a job that was only made goes now; `None`: it still has to wait.
+    /// The state that follows `created`; `None`: the job still has to wait.
     fn next_status(&self, job: &Job) -> Option<Status> {
         let (before, strict) = self.predecessors(job);
         let waits = |other: &&Job| match other.status {
@@ -72,7 +72,7 @@ impl State {
             // Not even `always` runs after what was cancelled.
             return Some(Status::Skipped);
         }
-        // With `needs` a job that never ran gave nothing; in stages it just was not wanted.
+        // A job that never ran is missing for one that needs it, but not for a later stage.
         let missing = strict
             && before
                 .iter()
@@ -87,7 +87,7 @@ impl State {
         })
     }
 
-    /// The jobs that a job waits for, and whether it named them itself.
+    /// The jobs that a job waits for, and whether its `needs` name them.
     pub(super) fn predecessors(&self, job: &Job) -> (Vec<&Job>, bool) {
         let all = self.latest_jobs(job.pipeline).into_iter();
         match &job.spec.needs {
@@ -130,7 +130,7 @@ impl State {
         }
     }
 
-    /// Whether no other job has the resource that a job needs.
+    /// Whether the job's resource group is free.
     fn has_resource_for(&self, id: JobId) -> bool {
         let Some((job, group)) = self
             .jobs
@@ -147,7 +147,7 @@ impl State {
         })
     }
 
-    /// Let those that wait for a resource have it, the oldest of each group first.
+    /// Give free resource groups to the jobs that wait for them, the oldest first.
     fn give_resources(&mut self, now: Timestamp) {
         let waiting: Vec<JobId> = self
             .jobs

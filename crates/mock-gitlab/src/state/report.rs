@@ -34,7 +34,7 @@ impl Update {
         }
     }
 
-    /// Does it describe this trace? Only what it says is checked.
+    /// Whether the size and checksum, where given, are those of the trace.
     fn fits(&self, trace: &[u8]) -> bool {
         let size = self.bytesize.is_none_or(|size| size == trace.len() as u64);
         let checksum = self
@@ -200,7 +200,7 @@ impl State {
                 now,
             );
         }
-        // As in GitLab: what ends where the trace ends counts as sent again.
+        // As in GitLab, a piece that ends where the trace ends counts as sent again.
         if end == size {
             Appended::Stored(size)
         } else {

@@ -49,7 +49,7 @@ impl State {
         true
     }
 
-    /// Let all that was skipped wait again: what it was skipped for may end otherwise now.
+    /// Let skipped jobs wait again: the job for which they were skipped may succeed now.
     fn unskip(&mut self, pipeline: PipelineId) {
         let skipped: Vec<JobId> = self
             .latest_jobs(pipeline)

@@ -48,11 +48,11 @@ pub struct NewRunner {
     pub tags: Vec<String>,
     /// It takes jobs without tags too.
     pub run_untagged: bool,
-    /// No job of its may run longer.
+    /// The longest time its jobs may run.
     pub maximum_timeout: Option<Duration>,
     /// It takes only jobs of this project.
     pub project: Option<ProjectId>,
-    /// It is given no jobs for now.
+    /// It gets no jobs while this is set.
     pub paused: bool,
 }
 
@@ -73,7 +73,7 @@ impl State {
         }
     }
 
-    /// A number that nothing else has: ids of different kinds don't get mixed up unnoticed.
+    /// A number unique among ids of all kinds: one of the wrong kind then finds nothing.
     pub(crate) fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
@@ -159,7 +159,7 @@ impl State {
             .is_some_and(|project| runner.takes(job, project))
     }
 
-    /// Note that a machine with this runner's token called, and what it said about itself.
+    /// Keep when a runner's machine last called, and what it said about itself.
     pub(crate) fn contacted(
         &mut self,
         runner: RunnerId,
@@ -195,7 +195,7 @@ impl State {
         self.queue += 1;
     }
 
-    /// A job that waits for its turn.
+    /// A job in the state `created`.
     pub(super) fn new_job(
         &mut self,
         project: ProjectId,
@@ -265,7 +265,7 @@ impl State {
         self.violations.push(violation);
     }
 
-    /// May runners that are nobody's own take the jobs of this project?
+    /// Allow or forbid instance runners to take a project's jobs.
     pub(crate) fn set_instance_runners(&mut self, project: ProjectId, enabled: bool) -> bool {
         let Some(project) = self.projects.get_mut(&project) else {
             return false;

@@ -1,4 +1,4 @@
-//! A server with a project, and a runner that only reqwest moves.
+//! A server with a project, and a runner made of plain HTTP calls.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Nothing in these tests takes longer.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
-/// A server, a runner of its, and a project.
+/// A server, one of its runners, and a project.
 pub(crate) struct Scene {
     pub(crate) gitlab: MockGitlab,
     pub(crate) runner: Runner,

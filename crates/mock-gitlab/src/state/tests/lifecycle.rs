@@ -1,4 +1,4 @@
-//! Pipelines on their way, without a server: who may begin, who is skipped, who is tried again.
+//! The order of jobs: which start, which are skipped, which are retried.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A small GitLab in memory, and a runner's hands.
+//! A state without a server, and what runners do to it.
 
 use std::collections::BTreeMap;
 

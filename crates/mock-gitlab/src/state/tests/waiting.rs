@@ -1,4 +1,4 @@
-//! Jobs that wait for one another beyond their pipeline, and pipelines that nobody waits for.
+//! Resource groups, and pipelines that are cancelled without a person.
 
 use super::scene::Scene;
 
@@ -63,7 +63,7 @@ fn a_new_commit_cancels_what_may_be_interrupted() {
 }
 
 #[test]
-fn a_new_commit_leaves_what_has_begun_for_good() {
+fn a_new_commit_leaves_what_uninterruptible_job_has_started() {
     let mut scene = Scene::new(TWO);
     scene.assign().unwrap();
     let b = scene.assign().unwrap();
