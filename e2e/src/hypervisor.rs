@@ -9,10 +9,11 @@ pub mod ec2;
 mod guest;
 pub mod imds;
 
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
@@ -123,7 +124,7 @@ impl Hypervisor {
 
     /// The guests that live, oldest first.
     pub fn guests(&self) -> Vec<Guest> {
-        let guests = lock(&self.0.guests);
+        let guests = self.0.guests.lock();
         let mut live: Vec<Guest> = guests
             .values()
             .filter(|slot| !slot.ending)
@@ -155,7 +156,10 @@ impl Hypervisor {
         let notice = Notice {
             at: Timestamp::now() + wait,
         };
-        if let Some(imds) = lock(&self.0.guests)
+        if let Some(imds) = self
+            .0
+            .guests
+            .lock()
             .get(instance)
             .and_then(|slot| slot.imds.as_ref())
         {
@@ -198,7 +202,10 @@ impl Hypervisor {
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        let left: Vec<(String, String)> = lock(&self.0.guests)
+        let left: Vec<(String, String)> = self
+            .0
+            .guests
+            .lock()
             .drain()
             .map(|(instance, slot)| (instance, slot.guest.container))
             .collect();
@@ -211,7 +218,9 @@ impl Hypervisor {
     }
 
     fn container(&self, instance: &str) -> Result<String> {
-        lock(&self.0.guests)
+        self.0
+            .guests
+            .lock()
             .get(instance)
             .map(|slot| slot.guest.container.clone())
             .filter(|container| !container.is_empty())
@@ -270,7 +279,7 @@ impl Inner {
         if instance.profile.is_some() {
             return true;
         }
-        let mut incomplete = lock(&self.incomplete);
+        let mut incomplete = self.incomplete.lock();
         let since = incomplete
             .entry(instance.id.clone())
             .or_insert_with(Instant::now);
@@ -279,8 +288,8 @@ impl Inner {
 
     /// Takes a place for a new instance's guest; no for one that has or had one.
     fn reserve(&self, instance: &Instance) -> bool {
-        let mut guests = lock(&self.guests);
-        if guests.contains_key(&instance.id) || lock(&self.over).contains(&instance.id) {
+        let mut guests = self.guests.lock();
+        if guests.contains_key(&instance.id) || self.over.lock().contains(&instance.id) {
             return false;
         }
         let guest = Guest {
@@ -301,7 +310,8 @@ impl Inner {
 
     /// The guests that have a container and are not ending yet.
     fn made(&self) -> Vec<(String, String)> {
-        lock(&self.guests)
+        self.guests
+            .lock()
             .iter()
             .filter(|(_, slot)| !slot.ending && !slot.guest.container.is_empty())
             .map(|(instance, slot)| (instance.clone(), slot.guest.container.clone()))
@@ -309,7 +319,7 @@ impl Inner {
     }
 
     fn mark_ending(&self, instance: &str) -> bool {
-        let mut guests = lock(&self.guests);
+        let mut guests = self.guests.lock();
         let Some(slot) = guests.get_mut(instance) else {
             return false;
         };
@@ -325,8 +335,8 @@ impl Inner {
         );
         if let Err(error) = self.try_boot(instance).await {
             tracing::error!(instance = id, error = crate::chain(&error), "no guest");
-            lock(&self.guests).remove(&id);
-            lock(&self.over).insert(id.clone());
+            self.guests.lock().remove(&id);
+            self.over.lock().insert(id.clone());
             if let Err(error) = self.ec2.terminate(&id).await {
                 tracing::warn!(instance = id, error = crate::chain(&error), "still running");
             }
@@ -349,7 +359,7 @@ impl Inner {
         )
         .await?;
         let container = self.maker.start(&id, imds.address()).await?;
-        if let Some(slot) = lock(&self.guests).get_mut(&id) {
+        if let Some(slot) = self.guests.lock().get_mut(&id) {
             slot.guest.container = container;
             slot.guest.started_at = Timestamp::now();
             slot.imds = Some(imds);
@@ -373,8 +383,8 @@ impl Inner {
         if let Err(error) = outcome.await {
             tracing::warn!(instance, error = crate::chain(&error), "the end of a guest");
         }
-        lock(&self.over).insert(instance.to_owned());
-        lock(&self.guests).remove(instance);
+        self.over.lock().insert(instance.to_owned());
+        self.guests.lock().remove(instance);
     }
 
     async fn keep_console(&self, instance: &str, container: &str) {
@@ -390,8 +400,4 @@ impl Inner {
     fn console_file(&self, instance: &str) -> PathBuf {
         self.options.consoles.join(format!("{instance}.log"))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

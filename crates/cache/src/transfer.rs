@@ -3,8 +3,6 @@
 //! A presigned URL allows exactly one method on one object for a while; whoever has it needs no
 //! credentials. That is all a job's helper gets to see of the bucket.
 
-mod stall;
-
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,17 +10,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use onspot_patience::{Backoff, Stall};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
 use reqwest::{Client, Response, StatusCode};
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-use self::stall::Stall;
 use crate::CacheError;
 
 /// How much of a file is read at once to be uploaded: little enough that a slow connection takes
 /// it before it counts as standing still.
 const UPLOAD_CHUNK: usize = 64 << 10;
+
+/// How much longer than for a piece of the body is waited for the answer.
+const FOR_ANSWER: u32 = 5;
 
 /// How a transfer is done.
 #[derive(Debug, Clone)]
@@ -242,7 +243,10 @@ impl Transfer {
         let broken = |error| Failure::Final(CacheError::file("read", from)(error));
         let file = tokio::fs::File::open(from).await.map_err(broken)?;
         let size = file.metadata().await.map_err(broken)?.len();
-        let stall = Stall::new(self.options.idle_timeout);
+        let stall = Stall::new(
+            self.options.idle_timeout,
+            self.options.idle_timeout * FOR_ANSWER,
+        );
         let content = ReaderStream::with_capacity(file, UPLOAD_CHUNK);
         let body = reqwest::Body::wrap_stream(stall.watch(content));
         let upload = async {
@@ -261,10 +265,12 @@ impl Transfer {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<u64, Failure>>,
     {
+        let first = self.options.backoff;
+        let mut backoff = Backoff::new(first, first * 16);
         let mut message = String::new();
         for attempt in 0..self.options.tries {
             if attempt > 0 {
-                tokio::time::sleep(self.options.backoff * 2u32.saturating_pow(attempt - 1)).await;
+                tokio::time::sleep(backoff.pause()).await;
             }
             match once().await {
                 Ok(bytes) => return Ok(bytes),

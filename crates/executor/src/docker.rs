@@ -21,7 +21,7 @@ mod volumes;
 mod warm;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -72,10 +72,10 @@ struct Inner {
     docker: Docker,
     settings: DockerSettings,
     /// The helpers that wait for the next jobs.
-    warm: std::sync::Mutex<Warm>,
+    warm: parking_lot::Mutex<Warm>,
     /// Whose files each slot's folder holds. Kept here and not in the folder, where a job could
     /// change it; a worker that has just started knows of none.
-    owners: std::sync::Mutex<HashMap<usize, Owner>>,
+    owners: parking_lot::Mutex<HashMap<usize, Owner>>,
     /// Who may use which private image.
     grants: Grants,
     /// Set once the helper's image is there and the binary was seen to run in it: the image.
@@ -123,8 +123,8 @@ impl DockerExecutor {
                 grants: Grants::in_file(settings.private_images.clone()),
                 settings,
                 memory: OnceCell::new(),
-                warm: std::sync::Mutex::default(),
-                owners: std::sync::Mutex::default(),
+                warm: parking_lot::Mutex::default(),
+                owners: parking_lot::Mutex::default(),
                 proven: OnceCell::new(),
                 closed: CancellationToken::new(),
                 making: TaskTracker::new(),
@@ -256,13 +256,13 @@ impl Inner {
 
     /// Forgets and tells whose files the slot's folder holds.
     fn forget_owner(&self, slot: usize) -> Option<Owner> {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owners = self.owners.lock();
         owners.remove(&slot)
     }
 
     /// Remembers whose files the slot's folder holds from now on.
     fn remember_owner(&self, slot: usize, owner: Owner) {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owners = self.owners.lock();
         owners.insert(slot, owner);
     }
 }

@@ -12,12 +12,11 @@ use tokio_util::io::ReaderStream;
 use url::Url;
 
 use crate::Error;
-use crate::client::{Client, request_id};
+use crate::client::{Client, between_requests, request_id};
 use crate::request::ArtifactUpload;
 use crate::response;
-use crate::retry::Backoff;
-use crate::stall::Stall;
 use crate::token::{JobId, JobToken};
+use onspot_patience::Stall;
 
 const UPLOAD: &str = "take an artifact";
 const DOWNLOAD: &str = "give an artifact";
@@ -41,13 +40,13 @@ impl Client {
         file: &Path,
     ) -> Result<(), Error> {
         let request = self.api.upload_artifact(job, token, upload)?;
-        let mut backoff = Backoff::requests();
+        let mut backoff = between_requests();
         let mut attempt = 1;
         loop {
             match self.upload_once(&request, upload, file).await {
                 Err(error) if error.is_transient() && attempt < self.options.attempts => {
                     attempt += 1;
-                    let wait = backoff.next(error.retry_after());
+                    let wait = backoff.pause_as(error.retry_after());
                     tracing::warn!(%job, %error, ?wait, "uploading the artifact again");
                     tokio::time::sleep(wait).await;
                 }
@@ -64,7 +63,7 @@ impl Client {
     ) -> Result<(), Error> {
         let mut url = parse_url(&head.uri().to_string())?;
         for _ in 0..=MAX_REDIRECTS {
-            let stall = Stall::new(self.options.stall_timeout);
+            let stall = Stall::new(self.options.stall_timeout, self.options.stall_timeout);
             let part = file_part(file, &upload.name, &stall).await?;
             let mut request = self
                 .http
@@ -108,14 +107,14 @@ impl Client {
         direct: bool,
     ) -> Result<ArtifactStream, Error> {
         let mut request = self.api.download_artifact(job, token, direct)?;
-        let mut backoff = Backoff::requests();
+        let mut backoff = between_requests();
         let mut attempt = 1;
         loop {
             match self.download_once(job, &request).await {
                 Err(error) if error.is_transient() && attempt < self.options.attempts => {
                     attempt += 1;
                     request = self.api.download_artifact(job, token, false)?;
-                    let wait = backoff.next(error.retry_after());
+                    let wait = backoff.pause_as(error.retry_after());
                     tracing::warn!(%job, %error, ?wait, "asking for the artifact again");
                     tokio::time::sleep(wait).await;
                 }

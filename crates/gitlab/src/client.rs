@@ -12,9 +12,9 @@ use crate::identity::{RunnerIdentity, VERSION};
 use crate::registration::{Created, NewRunner, Verified};
 use crate::request::Api;
 use crate::response::{self, JobPoll, PatchAnswer, UpdateAnswer};
-use crate::retry::Backoff;
 use crate::token::{JobId, JobToken, RunnerToken, Secret};
 use crate::update::JobUpdate;
+use onspot_patience::Backoff;
 
 /// How a [`Client`] reaches GitLab.
 #[derive(Clone, Debug)]
@@ -201,7 +201,7 @@ impl Client {
         what: &'static str,
         read: impl Fn(StatusCode, &HeaderMap, &[u8]) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut backoff = Backoff::requests();
+        let mut backoff = between_requests();
         for _ in 1..self.options.attempts {
             let result = match self.send(request, what, self.options.timeout).await {
                 Ok(answer) => read(answer.status, &answer.headers, &answer.body),
@@ -209,7 +209,7 @@ impl Client {
             };
             match result {
                 Err(error) if error.is_transient() => {
-                    let wait = backoff.next(error.retry_after());
+                    let wait = backoff.pause_as(error.retry_after());
                     tracing::warn!(%error, ?wait, "trying again");
                     tokio::time::sleep(wait).await;
                 }
@@ -274,4 +274,9 @@ impl Client {
 pub(crate) fn request_id() -> HeaderValue {
     let id = format!("{:032x}", rand::rng().random::<u128>());
     HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("onspot"))
+}
+
+/// Pauses between ordinary requests, as GitLab Runner makes them: 100 ms to 60 s.
+pub(crate) fn between_requests() -> Backoff {
+    Backoff::new(Duration::from_millis(100), Duration::from_mins(1))
 }

@@ -14,8 +14,6 @@ mod remote;
 mod report;
 pub mod request;
 pub mod response;
-mod retry;
-mod stall;
 mod system_id;
 mod token;
 mod trace;

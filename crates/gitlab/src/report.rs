@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::response::UpdateOutcome;
-use crate::retry::Backoff;
 use crate::token::{JobId, JobToken};
 use crate::update::JobUpdate;
 use crate::{Error, RemoteStatus};
+use onspot_patience::Backoff;
 
 /// What came of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ pub async fn report_result_with(
                 if failures >= options.attempts || !error.is_transient() {
                     return Err(error);
                 }
-                let wait = backoff.next(error.retry_after());
+                let wait = backoff.pause_as(error.retry_after());
                 tracing::warn!(%job, %error, ?wait, "the result could not be told yet");
                 wait
             }

@@ -1,6 +1,7 @@
 //! Failures on request: a test says which calls go wrong, and how.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -90,22 +91,16 @@ pub(crate) struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
     pub(crate) fn add(&self, fault: Fault) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(fault);
+        self.0.lock().push(fault);
     }
 
     pub(crate) fn clear(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.0.lock().clear();
     }
 
     /// What happens to this call, counting it.
     fn take(&self, method: &Method, path: &str) -> Option<FaultAction> {
-        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = self.0.lock();
         let fault = faults.iter_mut().find(|fault| fault.is_for(method, path))?;
         fault.times -= 1;
         let action = fault.action.clone();

@@ -1,7 +1,8 @@
 //! The running server: its state, how to change it, and how to wait for changes.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -44,7 +45,7 @@ impl Server {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic in one test's closure must not keep the state from others.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Look at the state.

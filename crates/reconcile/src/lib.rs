@@ -5,11 +5,10 @@ mod change;
 mod plan;
 mod progress;
 mod tags;
-mod wait;
 
 pub use call::{CallError, CallFailure, ServiceResultExt};
 pub use change::{Change, ChangeKind, Detail};
+pub use onspot_patience::Patience;
 pub use plan::{Plan, Summary};
 pub use progress::{EventSender, Progress, Step, event_channel};
 pub use tags::{NAME, ROLE, RUNNER, STACK, TagError, Tags};
-pub use wait::Patience;

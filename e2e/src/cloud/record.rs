@@ -1,7 +1,8 @@
 //! The record of every call to the AWS look-alike.
 
+use parking_lot::Mutex;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -53,7 +54,7 @@ pub struct Calls(Arc<Mutex<Vec<Call>>>);
 impl Calls {
     /// Adds one.
     pub fn push(&self, call: Call) {
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.0.lock();
         if calls.len() >= KEPT {
             calls.drain(..KEPT / 2);
         }
@@ -62,13 +63,13 @@ impl Calls {
 
     /// Those that `wanted` says yes to.
     pub fn matching(&self, wanted: impl Fn(&Call) -> bool) -> Vec<Call> {
-        let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = self.0.lock();
         calls.iter().filter(|call| wanted(call)).cloned().collect()
     }
 
     /// How many there are: a mark for [`Calls::since`].
     pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.0.lock().len()
     }
 
     /// Whether nobody has called yet.
@@ -78,7 +79,7 @@ impl Calls {
 
     /// Those after the first `mark`.
     pub fn since(&self, mark: usize) -> Vec<Call> {
-        let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = self.0.lock();
         calls.iter().skip(mark).cloned().collect()
     }
 }

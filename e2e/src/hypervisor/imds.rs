@@ -2,9 +2,10 @@
 
 mod documents;
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -91,7 +92,7 @@ impl Imds {
 
     /// From now on `spot/instance-action` says that the instance will be taken away.
     pub fn announce(&self, notice: Notice) {
-        *lock(&self.service.notice) = Some(notice);
+        *self.service.notice.lock() = Some(notice);
     }
 }
 
@@ -119,7 +120,9 @@ impl Service {
             return StatusCode::BAD_REQUEST.into_response();
         };
         let token = uuid::Uuid::new_v4().simple().to_string();
-        lock(&self.tokens).insert(token.clone(), Instant::now() + Duration::from_secs(seconds));
+        self.tokens
+            .lock()
+            .insert(token.clone(), Instant::now() + Duration::from_secs(seconds));
         (
             [("x-aws-ec2-metadata-token-ttl-seconds", seconds.to_string())],
             token,
@@ -132,7 +135,8 @@ impl Service {
             .get("x-aws-ec2-metadata-token")
             .and_then(|value| value.to_str().ok());
         token.is_some_and(|token| {
-            lock(&self.tokens)
+            self.tokens
+                .lock()
                 .get(token)
                 .is_some_and(|until| *until > Instant::now())
         })
@@ -151,7 +155,7 @@ impl Service {
                 }
             };
         }
-        let notice = lock(&self.notice).clone();
+        let notice = self.notice.lock().clone();
         self.documents
             .answer(path, self.role.as_ref(), notice.as_ref())
     }
@@ -174,8 +178,4 @@ impl Service {
         };
         Ok(documents::credentials(credential, *since))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

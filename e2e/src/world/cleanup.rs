@@ -1,8 +1,9 @@
 //! A world is removed however its process ends, short of a SIGKILL.
 
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, Once, PoisonError, mpsc};
+use std::sync::{Once, mpsc};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,7 +49,7 @@ impl Cleanup {
             if ENDING.load(Ordering::SeqCst) {
                 return Err(Error::Other("a signal ends this process".to_owned()));
             }
-            lock(&FOLDERS).extend(temporary);
+            FOLDERS.lock().extend(temporary);
         }
         Ok(Self {
             id: id.to_owned(),
@@ -61,7 +62,7 @@ impl Cleanup {
     /// Says what makes guests in this world.
     pub(super) fn watches(&mut self, hypervisor: Hypervisor) {
         if self.signals == Signals::EndProcess {
-            lock(&MAKERS).push(hypervisor.clone());
+            MAKERS.lock().push(hypervisor.clone());
         }
         self.hypervisor = Some(hypervisor);
     }
@@ -119,11 +120,11 @@ async fn end_on_signal(listening: mpsc::Sender<()>) {
         _ = terminate.recv() => 143,
     };
     ENDING.store(true, Ordering::SeqCst);
-    for hypervisor in lock(&MAKERS).iter() {
+    for hypervisor in MAKERS.lock().iter() {
         hypervisor.cancel();
     }
     remove(Which::OfThisProcess).await;
-    for folder in lock(&FOLDERS).iter() {
+    for folder in FOLDERS.lock().iter() {
         // Best effort: this process ends here.
         let _ = std::fs::remove_dir_all(folder);
     }
@@ -160,11 +161,6 @@ async fn sweep_all(which: Which<'_>) -> Result<()> {
         }
         tokio::time::sleep(AGAIN).await;
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Nothing panics while it holds one of these.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(

@@ -8,13 +8,13 @@
 //! The projects are kept in a file, for an agent that starts anew and for other runners of this
 //! host; the logins only in memory, and only as hashes of this process's own.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use bollard::auth::DockerCredentials;
 use rustix::fs::{FlockOperation, flock};
@@ -107,8 +107,8 @@ impl Grants {
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> parking_lot::MutexGuard<'_, Known> {
+        self.known.lock()
     }
 
     fn hash(&self, login: &DockerCredentials) -> Option<u64> {

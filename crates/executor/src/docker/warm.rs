@@ -1,7 +1,8 @@
 //! The helpers that wait for the next jobs.
 
+use parking_lot::MutexGuard;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
@@ -34,7 +35,7 @@ impl Drop for Busy {
 
 impl Inner {
     fn warm(&self) -> MutexGuard<'_, Warm> {
-        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+        self.warm.lock()
     }
 
     /// Counts a job as running.

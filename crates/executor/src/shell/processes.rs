@@ -1,9 +1,9 @@
 //! A job's processes, found by a mark in their environment: also those that left their group, and
 //! those of an onspot that is gone.
 
+use parking_lot::Mutex;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
@@ -60,11 +60,11 @@ impl Group {
     }
 
     fn set(&self, leader: Option<Pid>) {
-        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = leader;
+        *self.leader.lock() = leader;
     }
 
     fn get(&self) -> Option<Pid> {
-        *self.leader.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.leader.lock()
     }
 }
 

@@ -272,7 +272,7 @@ async fn a_ghost_passes_from_job_to_job_by_cache_and_artifact() {
         .path()
         .join(format!("cache/project/7/{}/cache.zip", gitlab.sha));
     assert!(cached.is_file());
-    assert!(gitlab.artifacts.lock().unwrap().contains_key(&42));
+    assert!(gitlab.artifacts.lock().contains_key(&42));
 
     let verify = bench.run_with_cache(verify_job(&gitlab)).await;
     assert_eq!(verify.outcome, Outcome::Success, "{}", verify.trace);

@@ -5,7 +5,8 @@
     reason = "a test that cannot be set up has failed"
 )]
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -24,7 +25,7 @@ type Asked = Arc<Mutex<Vec<String>>>;
 
 async fn answer(State(asked): State<Asked>, request: Request) -> Response<Body> {
     let line = format!("{} {}", request.method(), request.uri());
-    asked.lock().unwrap().push(line);
+    asked.lock().push(line);
     let read = axum::body::to_bytes(request.into_body(), usize::MAX).await;
     assert!(read.is_ok());
     Response::builder()
@@ -63,7 +64,7 @@ async fn transfers_of_the_helper_go_through_the_proxy_of_the_runner_and_of_the_j
         payload.variables.extend(of_job);
         let ended = bench.run(payload).await;
         assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
-        let asked = std::mem::take(&mut *asked.lock().unwrap());
+        let asked = std::mem::take(&mut *asked.lock());
         let upload = "POST http://gitlab.invalid/api/v4/jobs/42/artifacts";
         assert!(
             asked.iter().any(|line| line.starts_with(upload)),

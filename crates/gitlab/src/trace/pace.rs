@@ -8,7 +8,7 @@ use super::TraceOptions;
 use crate::Error;
 use crate::remote::Remote;
 use crate::response::{PatchAnswer, PatchOutcome, RemoteStatus, UpdateAnswer, UpdateOutcome};
-use crate::retry::Backoff;
+use onspot_patience::Backoff;
 
 /// The most that is sent at once, in bytes.
 pub(super) const PIECE: u64 = 1024 * 1024;
@@ -171,7 +171,7 @@ impl Pace {
         if self.corrected || offset == start {
             self.pause = Some(Pause {
                 since: now,
-                until: now + self.backoff.next(None),
+                until: now + self.backoff.pause(),
             });
         }
         self.corrected = true;
@@ -199,7 +199,7 @@ impl Pace {
     }
 
     fn failed(&mut self, error: &Error, now: Instant) {
-        let wait = self.backoff.next(error.retry_after());
+        let wait = self.backoff.pause_as(error.retry_after());
         self.pause = Some(Pause {
             since: now,
             until: now + wait,

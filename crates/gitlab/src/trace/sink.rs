@@ -1,7 +1,7 @@
 //! What writers and the session share.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -90,7 +90,7 @@ impl Sink {
 
     fn lock(&self) -> MutexGuard<'_, Content> {
         // Nothing in here panics half-way; a writer's panic elsewhere must not end the trace.
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+        self.content.lock()
     }
 }
 

@@ -188,7 +188,7 @@ async fn a_result_is_told_through_failures_and_waits() {
         let gitlab = GitLab::start().await;
         gitlab.change(|job| job.update_statuses.clone_from(&statuses));
         assert_eq!(report(&gitlab).await.unwrap(), expected, "{statuses:?}");
-        let job = gitlab.job.lock().unwrap();
+        let job = gitlab.job.lock();
         let told = job.updates.last().unwrap();
         assert_eq!(told["output"]["checksum"], "crc32:00000001");
         assert_eq!(told["exit_code"], 2);
@@ -200,7 +200,7 @@ async fn a_result_is_given_up_after_the_last_try() {
     let gitlab = GitLab::start().await;
     gitlab.change(|job| job.update_statuses = vec![500; 10]);
     assert!(report(&gitlab).await.unwrap_err().is_transient());
-    assert_eq!(gitlab.job.lock().unwrap().updates.len(), 3);
+    assert_eq!(gitlab.job.lock().updates.len(), 3);
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn what_gitlab_does_not_understand_is_not_repeated() {
     let gitlab = GitLab::start().await;
     gitlab.change(|job| job.update_statuses = vec![400]);
     assert!(report(&gitlab).await.is_err());
-    assert_eq!(gitlab.job.lock().unwrap().updates.len(), 1);
+    assert_eq!(gitlab.job.lock().updates.len(), 1);
 }
 
 #[tokio::test]

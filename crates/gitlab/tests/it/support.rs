@@ -1,6 +1,7 @@
 //! A GitLab that keeps one job's trace, with GitLab's own rules for pieces.
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use onspot_gitlab::{Client, ClientOptions};
 use wiremock::matchers::{method, path};
@@ -37,7 +38,7 @@ struct Trace(Arc<Mutex<Job>>);
 
 impl Respond for Trace {
     fn respond(&self, request: &Request) -> ResponseTemplate {
-        let mut job = self.0.lock().unwrap();
+        let mut job = self.0.lock();
         job.pieces += 1;
         job.largest_piece = job.largest_piece.max(request.body.len());
         let fault = (!job.faults.is_empty()).then(|| job.faults.remove(0));
@@ -80,7 +81,7 @@ struct Update(Arc<Mutex<Job>>);
 
 impl Respond for Update {
     fn respond(&self, request: &Request) -> ResponseTemplate {
-        let mut job = self.0.lock().unwrap();
+        let mut job = self.0.lock();
         job.updates.push(request.body_json().unwrap());
         let statuses = &mut job.update_statuses;
         let status = if statuses.is_empty() {
@@ -123,11 +124,11 @@ impl GitLab {
 
     /// The trace as text.
     pub(crate) fn trace(&self) -> String {
-        String::from_utf8(self.job.lock().unwrap().trace.clone()).unwrap()
+        String::from_utf8(self.job.lock().trace.clone()).unwrap()
     }
 
     /// Changes what GitLab knows.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Job)) {
-        change(&mut self.job.lock().unwrap());
+        change(&mut self.job.lock());
     }
 }

@@ -101,7 +101,7 @@ async fn much_output_goes_in_pieces_of_a_mebibyte() {
     let end = session.close().await.unwrap();
     assert_eq!(end.offset, 40 << 16);
     assert_eq!(gitlab.trace().len(), 40 << 16);
-    let job = gitlab.job.lock().unwrap();
+    let job = gitlab.job.lock();
     assert!(job.largest_piece <= 1 << 20, "{}", job.largest_piece);
 }
 
@@ -187,14 +187,10 @@ async fn a_session_stops_when_somebody_else_wrote() {
         other => panic!("{other:?}"),
     }
     assert_eq!(*session.remote().borrow(), Remote::Superseded);
-    let pieces = gitlab.job.lock().unwrap().pieces;
+    let pieces = gitlab.job.lock().pieces;
     writer.write(b"!");
     assert!(session.close().await.is_err());
-    assert_eq!(
-        gitlab.job.lock().unwrap().pieces,
-        pieces,
-        "it is silent for good"
-    );
+    assert_eq!(gitlab.job.lock().pieces, pieces, "it is silent for good");
     assert_eq!(gitlab.trace(), "old worker new worker, with much to say");
 }
 
@@ -226,7 +222,7 @@ async fn silence_is_broken_and_tells_of_a_cancel() {
     soon(remote.wait_for(|remote| *remote == Remote::Canceled))
         .await
         .unwrap();
-    let job = gitlab.job.lock().unwrap();
+    let job = gitlab.job.lock();
     assert_eq!(job.updates[0]["state"], "running");
     assert_eq!(job.pieces, 0);
 }

@@ -1,6 +1,6 @@
 //! The shipper against a server that answers as CloudWatch Logs does.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
 use aws_sdk_cloudwatchlogs::config::{BehaviorVersion, Credentials, Region};
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ struct Answers(Mutex<Vec<ResponseTemplate>>);
 
 impl Respond for Answers {
     fn respond(&self, _: &Request) -> ResponseTemplate {
-        let mut left = self.0.lock().unwrap();
+        let mut left = self.0.lock();
         if left.len() > 1 {
             left.remove(0)
         } else {

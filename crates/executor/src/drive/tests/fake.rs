@@ -1,7 +1,8 @@
 //! A host that only pretends, and a job on it.
 
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use onspot_cache::CacheAccess;
 use onspot_gitlab::job::{ArtifactSpec, CacheSpec, JobPayload, Step, When};
@@ -42,7 +43,7 @@ struct FakeHost {
 
 impl FakeHost {
     fn note(&self, what: impl Into<String>) {
-        self.log.lock().unwrap().push(what.into());
+        self.log.lock().push(what.into());
     }
 
     /// Endless until it is stopped, for those that are.
@@ -230,7 +231,7 @@ pub(super) async fn course(behaviour: Behaviour, stop_at: Option<(&str, Stop)>) 
     };
     let stopper = async {
         let Some((at, how)) = stop_at else { return };
-        while !log.lock().unwrap().iter().any(|entry| entry == at) {
+        while !log.lock().iter().any(|entry| entry == at) {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         stop.send_replace(Some(how));
@@ -241,7 +242,7 @@ pub(super) async fn course(behaviour: Behaviour, stop_at: Option<(&str, Stop)>) 
         outcome
     };
     let (outcome, (), ()) = tokio::join!(drive, answers, stopper);
-    let log = log.lock().unwrap().clone();
+    let log = log.lock().clone();
     Ended {
         outcome,
         log,

@@ -1,11 +1,12 @@
 //! A GitLab of just enough: one repository over HTTP for those who know the job's token, and
 //! artifacts.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -189,7 +190,7 @@ async fn upload(
     while let Some(field) = form.next_field().await.unwrap() {
         if field.name() == Some("file") {
             let content = field.bytes().await.unwrap();
-            shared.artifacts.lock().unwrap().insert(id, content);
+            shared.artifacts.lock().insert(id, content);
         }
     }
     StatusCode::CREATED
@@ -197,7 +198,7 @@ async fn upload(
 
 /// The first download breaks off in the middle.
 async fn download(State(shared): State<Shared>, UrlPath(id): UrlPath<u64>) -> Response<Body> {
-    let found = shared.artifacts.lock().unwrap().get(&id).cloned();
+    let found = shared.artifacts.lock().get(&id).cloned();
     match found {
         Some(content) if !shared.broke_off.swap(true, Ordering::SeqCst) => {
             let half = content.slice(..content.len() / 2);

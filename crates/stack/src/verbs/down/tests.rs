@@ -1,7 +1,8 @@
 //! Taking a stack down, against an AWS that knows instances and objects and nothing else.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -32,7 +33,7 @@ struct Fake(Arc<Mutex<Aws>>);
 
 impl Respond for Fake {
     fn respond(&self, request: &Request) -> ResponseTemplate {
-        let mut aws = self.0.lock().unwrap();
+        let mut aws = self.0.lock();
         let body = String::from_utf8_lossy(&request.body).into_owned();
         if request.headers.contains_key("x-amz-target") {
             return ResponseTemplate::new(200).set_body_string("{}");
@@ -211,12 +212,12 @@ async fn take_down(clients: &Clients, options: &DownOptions) -> Removed {
 async fn a_worker_that_a_manager_bought_in_its_last_moment_is_terminated_too() {
     let fake = Fake::default();
     {
-        let mut aws = fake.0.lock().unwrap();
+        let mut aws = fake.0.lock();
         (aws.template, aws.late_instance) = (true, true);
     }
     let (_server, clients) = clients(&fake).await;
     take_down(&clients, &DownOptions::default()).await;
-    let aws = fake.0.lock().unwrap();
+    let aws = fake.0.lock();
     assert!(
         aws.terminated.iter().any(|body| body.contains("i-late")),
         "{:?}",
@@ -227,7 +228,7 @@ async fn a_worker_that_a_manager_bought_in_its_last_moment_is_terminated_too() {
 #[tokio::test]
 async fn a_job_that_still_runs_ends_in_gitlab_before_its_ledger_goes() {
     let fake = Fake::default();
-    fake.0.lock().unwrap().bucket = true;
+    fake.0.lock().bucket = true;
     let (_server, clients) = clients(&fake).await;
     let gitlab = MockServer::start().await;
     Mock::given(method("PATCH"))
@@ -276,5 +277,5 @@ async fn a_job_that_still_runs_ends_in_gitlab_before_its_ledger_goes() {
         last.contains("\"failed\"") && last.contains("runner_system_failure"),
         "{told:?}"
     );
-    assert!(!fake.0.lock().unwrap().bucket, "the bucket goes last");
+    assert!(!fake.0.lock().bucket, "the bucket goes last");
 }
