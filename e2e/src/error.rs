@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
+use crate::duration::rough;
+
 /// The result of everything that the world does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -84,7 +86,7 @@ pub enum Error {
         output: String,
     },
     /// Something awaited did not come about.
-    #[error("{what}: not after {}; last seen: {seen}", crate::poll::rough(*after))]
+    #[error("{what}: not after {}; last seen: {seen}", rough(*after))]
     TimedOut {
         /// What was awaited.
         what: String,

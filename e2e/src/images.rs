@@ -10,15 +10,15 @@ mod context;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bollard::Docker;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-pub use base::{BASE, ensure as ensure_base};
+pub use base::{BASE, Step, ensure as ensure_base};
 pub use context::Context;
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// The label that holds the hash of the folder that an image was built from.
 pub const CONTEXT_LABEL: &str = "onspot.context";
@@ -77,23 +77,6 @@ pub const NONROOT: Image = Image {
 /// All of them, in the order of building: the longest builds first.
 pub const ALL: [Image; 6] = [LOCALSTACK, GUEST, HELPER, REGISTRY, COWSAY, NONROOT];
 
-/// What happened to an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// It is missing or out of date and is being made.
-    Building {
-        /// The image's name.
-        image: String,
-    },
-    /// It is there now.
-    Ready {
-        /// The image's name.
-        image: String,
-        /// How long making it took; `None` if it was there.
-        took: Option<Duration>,
-    },
-}
-
 /// Makes sure that all images are there and up to date, a few at a time: most of a build is
 /// waiting for packages.
 pub async fn ensure(docker: &Docker, images: &[Image], tell: &mut dyn FnMut(Step)) -> Result<()> {
@@ -145,7 +128,7 @@ async fn make(
 
 /// Whether the engine has the image, made from the very same folder (or pulled).
 async fn is_current(docker: &Docker, image: Image, hash: &str) -> Result<bool> {
-    let Some(found) = inspect(docker, image.name).await? else {
+    let Some(found) = base::inspect(docker, image.name).await? else {
         return Ok(false);
     };
     let label = found
@@ -156,20 +139,6 @@ async fn is_current(docker: &Docker, image: Image, hash: &str) -> Result<bool> {
         Some(label) => label == hash,
         None => image.public,
     })
-}
-
-/// The image as the engine knows it, or `None`.
-async fn inspect(docker: &Docker, name: &str) -> Result<Option<bollard::models::ImageInspect>> {
-    match docker.inspect_image(name).await {
-        Ok(found) => Ok(Some(found)),
-        Err(bollard::errors::Error::DockerResponseServerError {
-            status_code: 404, ..
-        }) => Ok(None),
-        Err(source) => Err(Error::Docker {
-            what: format!("look at the image {name}"),
-            source,
-        }),
-    }
 }
 
 /// The repository: where `docker/` and `fixtures/` are.

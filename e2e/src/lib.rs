@@ -6,10 +6,10 @@
 //! service), and GitLab (a mock). One address, the gateway of the world's Docker network,
 //! reaches all of it from this host, from the guests and from the jobs' containers.
 
-pub mod bench;
 pub mod cloud;
 pub mod command;
 pub mod cowsay;
+pub mod duration;
 pub mod engine;
 mod error;
 pub mod hypervisor;

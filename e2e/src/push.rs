@@ -1,25 +1,23 @@
 //! `push DIR`: push a folder into a GitLab and follow its pipeline.
 
 mod api;
+mod error;
 mod follow;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use onspot_mock_gitlab::push_folder;
 use serde::Deserialize;
 use url::Url;
 
 use api::Api;
+pub use error::PushError;
+use error::WORLD;
 use follow::Follower;
-
-/// How often the jobs are looked at.
-const POLL: Duration = Duration::from_millis(300);
-/// Where the world says how it is reached, beneath the folder where it was started.
-const WORLD: &str = ".onspot/world.json";
+pub use follow::OutputFormat;
 
 /// Push a folder with a `.gitlab-ci.yml` and follow its jobs.
 #[derive(Debug, Args)]
@@ -43,84 +41,6 @@ pub struct PushArgs {
     /// The project's name; by default the folder's.
     #[arg(long)]
     pub project: Option<String>,
-}
-
-/// How jobs are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
-    /// Traces as they grow.
-    Text,
-    /// One object a line and job, when it is over.
-    Json,
-}
-
-/// Why a folder could not be pushed or its pipeline not be followed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PushError {
-    /// The folder has nothing to run.
-    #[error("{0:?} has no .gitlab-ci.yml")]
-    NoConfiguration(PathBuf),
-    /// No world is running here.
-    #[error("no running world: there is no {WORLD} here or above")]
-    NoWorld,
-    /// The world's description can't be used.
-    #[error("{path:?} can't be read")]
-    World {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: std::io::Error,
-    },
-    /// There is no current folder.
-    #[error("cannot find the current folder")]
-    CurrentFolder(#[source] std::io::Error),
-    /// `git` could not push.
-    #[error(transparent)]
-    Git(#[from] onspot_mock_gitlab::Error),
-    /// GitLab can't be reached or does not answer as it should.
-    #[error("GitLab did not answer to {what}")]
-    Api {
-        /// The path asked for.
-        what: String,
-        /// What went wrong.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// GitLab's answer is not what it should be.
-    #[error("GitLab's answer to {what} makes no sense")]
-    Answer {
-        /// The path asked for.
-        what: String,
-    },
-    /// The push made no pipeline.
-    #[error("no pipeline was made for commit {0}")]
-    NoPipeline(String),
-}
-
-impl PushError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoWorld => "start one with `just up`, or give --url and --token".to_owned(),
-            Self::NoConfiguration(_) => {
-                "write one: https://docs.gitlab.com/ci/yaml/ tells how".to_owned()
-            }
-            Self::Git(error) => return error.hint(),
-            Self::NoPipeline(_) => "does any job want to run on a push to main?".to_owned(),
-            Self::Api { .. } => "is it running? `just up` starts it".to_owned(),
-            _ => return None,
-        })
-    }
-
-    /// 2 for wrong use, else 1.
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::NoConfiguration(_) | Self::NoWorld => 2,
-            _ => 1,
-        }
-    }
 }
 
 /// Push, follow, and say how it ended: 0 success, 1 failure, 2 wrong use.

@@ -1,13 +1,13 @@
 //! What `onspot-world` can do, one module a verb.
 
+mod bench;
 mod down;
 mod gitlab;
 mod images;
+mod process;
 mod serve;
 mod status;
 mod up;
-
-pub(crate) use images::tell;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,7 +77,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Push(arguments) => Ok(crate::push::run(arguments).await.into()),
         Verb::GitLab(arguments) => gitlab::run(arguments).await,
         Verb::Images => images::run().await,
-        Verb::Bench => crate::bench::run().await.map(|()| ExitCode::SUCCESS),
+        Verb::Bench => bench::run().await.map(|()| ExitCode::SUCCESS),
         Verb::Serve => serve::run(&here()?).await,
     }
 }

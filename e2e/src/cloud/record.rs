@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Principal;
+use super::credentials::Principal;
 
 /// Older calls are forgotten beyond this many.
 const KEPT: usize = 200_000;

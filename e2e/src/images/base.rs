@@ -8,7 +8,6 @@ use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::{StreamExt, TryStreamExt};
 use tokio_util::io::ReaderStream;
 
-use super::Step;
 use crate::{Error, Result, command};
 
 /// What every Dockerfile of ours starts from.
@@ -38,9 +37,26 @@ rm -rf usr/share/doc/* usr/share/info/* usr/share/locale/* usr/share/man/* \
   var/cache/apt/archives/*.deb var/cache/apt/*.bin var/lib/apt/lists/* var/log/bootstrap.log
 "#;
 
+/// What happened to an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It is missing or out of date and is being made.
+    Building {
+        /// The image's name.
+        image: String,
+    },
+    /// It is there now.
+    Ready {
+        /// The image's name.
+        image: String,
+        /// How long making it took; `None` if it was there.
+        took: Option<Duration>,
+    },
+}
+
 /// Makes sure that the base image is there: found, pulled, or made.
 pub async fn ensure(docker: &Docker, tell: &mut dyn FnMut(Step)) -> Result<()> {
-    if super::inspect(docker, BASE).await?.is_some() {
+    if inspect(docker, BASE).await?.is_some() {
         return Ok(());
     }
     let begin = Instant::now();
@@ -128,4 +144,21 @@ async fn import(docker: &Docker, tar: &Path) -> Result<()> {
         step.map_err(Error::docker(format!("import {BASE}")))?;
     }
     Ok(())
+}
+
+/// The image as the engine knows it, or `None`.
+pub(super) async fn inspect(
+    docker: &Docker,
+    name: &str,
+) -> Result<Option<bollard::models::ImageInspect>> {
+    match docker.inspect_image(name).await {
+        Ok(found) => Ok(Some(found)),
+        Err(bollard::errors::Error::DockerResponseServerError {
+            status_code: 404, ..
+        }) => Ok(None),
+        Err(source) => Err(Error::Docker {
+            what: format!("look at the image {name}"),
+            source,
+        }),
+    }
 }

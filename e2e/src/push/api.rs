@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use url::Url;
 
-use super::{POLL, PushError};
+use super::error::PushError;
 
+/// How often the jobs are looked at.
+pub(super) const POLL: Duration = Duration::from_millis(300);
 /// A pipeline is made before `git push` ends, so this is for slow servers only.
 const PIPELINE_APPEARS: Duration = Duration::from_secs(10);
 /// So long an unreachable GitLab is asked again.

@@ -3,12 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 
+use clap::ValueEnum;
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::api::Api;
-use super::{OutputFormat, POLL, PushError};
+use super::api::{Api, POLL};
+use super::error::PushError;
+
+/// How jobs are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Traces as they grow.
+    Text,
+    /// One object a line and job, when it is over.
+    Json,
+}
 
 /// A job as `GET …/jobs` shows it.
 #[derive(Debug, Clone, Deserialize)]

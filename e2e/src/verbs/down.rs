@@ -4,14 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use super::up::{onspot, run_shown};
+use super::process::{onspot, run_shown, terminate};
+use crate::Result;
 use crate::engine::{self, labels};
 use crate::poll::{self, Look};
 use crate::world::state::WorldState;
 use crate::world::{Which, sweep};
-use crate::{Error, Result};
 
 /// How long the world's process may take to end.
 const END_BOUND: Duration = Duration::from_mins(1);
@@ -55,14 +53,4 @@ async fn end(state: &WorldState) -> Result<()> {
         })
     })
     .await
-}
-
-/// Tells the world's process to remove its world and end. It reacts as soon as it can.
-pub(super) fn terminate(pid: Option<u32>) -> Result<()> {
-    let pid = pid.and_then(|pid| i32::try_from(pid).ok());
-    match pid.and_then(Pid::from_raw) {
-        Some(pid) => kill_process(pid, Signal::TERM)
-            .map_err(|error| Error::io("end the world's process")(error.into())),
-        None => Ok(()),
-    }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::images::{self, Step};
-use crate::{Result, engine, poll};
+use crate::{Result, duration, engine};
 
 /// Builds all images and says how long each took.
 pub(super) async fn run() -> Result<ExitCode> {
@@ -13,14 +13,14 @@ pub(super) async fn run() -> Result<ExitCode> {
 }
 
 /// One line for what happened to an image; nothing for one that was there.
-pub(crate) fn tell(step: Step) {
+pub(super) fn tell(step: Step) {
     match step {
         Step::Building { image } => anstream::println!("  image {image} …"),
         Step::Ready {
             image,
             took: Some(took),
         } => {
-            anstream::println!("  image {image} is ready ({})", poll::rough(took));
+            anstream::println!("  image {image} is ready ({})", duration::rough(took));
         }
         Step::Ready { took: None, .. } => {}
     }

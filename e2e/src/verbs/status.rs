@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::up::{onspot, run_shown};
+use super::process::{onspot, run_shown};
 use crate::engine;
 use crate::world::state::WorldState;
 use crate::{Result, world};

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
 use super::images::tell;
+use super::process::{onspot, run_shown, terminate};
 use crate::poll::{self, Look};
 use crate::push::{OutputFormat, PushArgs};
 use crate::world::program;
 use crate::world::state::{FOLDER, WorldState};
 use crate::world::{Which, sweep};
-use crate::{Error, Result, command, cowsay, engine, images};
+use crate::{Error, Result, cowsay, duration, engine, images};
 
 /// How long the world's process may take to have a world.
 const WORLD_BOUND: Duration = Duration::from_mins(5);
@@ -48,7 +49,7 @@ pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
     );
     anstream::println!(
         "All that took {}. Now you can",
-        poll::rough(begin.elapsed())
+        duration::rough(begin.elapsed())
     );
     anstream::println!("  look at the pipelines     {}", state.gitlab_url);
     anstream::println!("  look at the stack         just status");
@@ -89,7 +90,7 @@ async fn world(folder: &Path) -> Result<WorldState> {
     let state = match state {
         Ok(state) => state,
         Err(error) => {
-            super::down::terminate(child.id())?;
+            terminate(child.id())?;
             return Err(error);
         }
     };
@@ -101,7 +102,7 @@ async fn world(folder: &Path) -> Result<WorldState> {
     })?;
     anstream::println!(
         "the world is up ({}); its log: {}",
-        poll::rough(begin.elapsed()),
+        duration::rough(begin.elapsed()),
         log.display()
     );
     Ok(state)
@@ -140,33 +141,6 @@ async fn stack(state: &WorldState, folder: &Path) -> Result<()> {
     run_shown(up).await
 }
 
-/// The `onspot` binary with the environment of a person in the world.
-pub(super) fn onspot(state: &WorldState) -> Result<Command> {
-    let mut command = Command::new(program::find()?);
-    command.envs(program::environment(&state.user));
-    for name in program::FOREIGN {
-        command.env_remove(name);
-    }
-    Ok(command)
-}
-
-/// Runs a command that shows what it does on our terminal.
-pub(super) async fn run_shown(mut command: Command) -> Result<()> {
-    let shown = command::shown(&command);
-    let status = command
-        .status()
-        .await
-        .map_err(Error::io(format!("run `{shown}`")))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Error::Command {
-        command: shown,
-        status: status.to_string(),
-        output: String::new(),
-    })
-}
-
 /// The trace of the latest job `name` of the cowsay project.
 async fn trace_of(state: &WorldState, name: &str) -> Result<String> {
     let what = || format!("read the trace of {name}");
@@ -174,29 +148,20 @@ async fn trace_of(state: &WorldState, name: &str) -> Result<String> {
         "{}/api/v4/projects/root%2Fcowsay",
         state.gitlab_url.trim_end_matches('/')
     );
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .map_err(Error::http(what()))?;
-    let get = |url: String| {
-        client
-            .get(url)
-            .header("PRIVATE-TOKEN", &state.gitlab_token)
-            .send()
+    let client = reqwest::Client::builder().no_proxy().build();
+    let client = client.map_err(Error::http(what()))?;
+    let get = async |path: &str| {
+        let request = client.get(format!("{api}/{path}"));
+        let request = request.header("PRIVATE-TOKEN", &state.gitlab_token);
+        request.send().await.map_err(Error::http(what()))
     };
-    let pipelines: serde_json::Value = get(format!("{api}/pipelines"))
-        .await
-        .map_err(Error::http(what()))?
-        .json()
-        .await
-        .map_err(Error::http(what()))?;
-    let pipeline = pipelines[0]["id"].as_u64().unwrap_or_default();
-    let jobs: serde_json::Value = get(format!("{api}/pipelines/{pipeline}/jobs"))
-        .await
-        .map_err(Error::http(what()))?
-        .json()
-        .await
-        .map_err(Error::http(what()))?;
+    let json = async |path: &str| -> Result<serde_json::Value> {
+        let body = get(path).await?.json().await;
+        body.map_err(Error::http(what()))
+    };
+    let pipeline = json("pipelines").await?[0]["id"].as_u64();
+    let pipeline = pipeline.unwrap_or_default();
+    let jobs = json(&format!("pipelines/{pipeline}/jobs")).await?;
     let job = jobs
         .as_array()
         .into_iter()
@@ -204,10 +169,6 @@ async fn trace_of(state: &WorldState, name: &str) -> Result<String> {
         .find(|job| job["name"] == name)
         .and_then(|job| job["id"].as_u64())
         .ok_or_else(|| Error::Other(format!("pipeline {pipeline} has no job {name}")))?;
-    get(format!("{api}/jobs/{job}/trace"))
-        .await
-        .map_err(Error::http(what()))?
-        .text()
-        .await
-        .map_err(Error::http(what()))
+    let trace = get(&format!("jobs/{job}/trace")).await?.text().await;
+    trace.map_err(Error::http(what()))
 }

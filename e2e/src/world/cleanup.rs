@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::DROP_BOUND;
 use super::sweep::{Which, sweep};
 use crate::hypervisor::Hypervisor;
 use crate::{Error, Result, chain, engine};
 
+/// How long a world may take to be removed when it is dropped.
+const DROP_BOUND: Duration = Duration::from_mins(1);
 /// Between two sweeps: what was being made during the first is there at the second.
 const AGAIN: Duration = Duration::from_millis(500);
 

@@ -7,7 +7,7 @@ use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
-use super::http_client;
+use super::client::http_client;
 use crate::engine::labels;
 use crate::poll::{self, Look};
 use crate::{Error, Result, images};

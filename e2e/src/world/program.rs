@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::World;
+use super::running::World;
 use crate::{Error, Result, command};
 
 /// Names the `onspot` binary, where it is not beside this program.

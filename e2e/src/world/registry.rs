@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 };
 use futures::TryStreamExt;
 
-use super::http_client;
+use super::client::http_client;
 use crate::engine::labels;
 use crate::poll::{self, Look};
 use crate::{Error, Result, images};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::program::TOKEN;
-use super::{JOB_IMAGE, RUNNER, World};
+use super::running::{JOB_IMAGE, RUNNER, World};
 use crate::{Error, Result};
 
 /// What tests vary.

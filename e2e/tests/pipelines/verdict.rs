@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onspot_e2e::poll;
+use onspot_e2e::duration;
 use onspot_mock_gitlab::Status;
 
 use crate::fixture::{Expected, ExpectedJob};
@@ -35,7 +35,7 @@ impl Ended {
         let took = self.jobs.iter().map(|job| job.took).sum();
         let jobs = self.jobs.len();
         let word = if jobs == 1 { "job" } else { "jobs" };
-        format!("{}, {jobs} {word}, {}", self.status, poll::rough(took))
+        format!("{}, {jobs} {word}, {}", self.status, duration::rough(took))
     }
 }
 

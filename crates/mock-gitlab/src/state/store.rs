@@ -171,19 +171,13 @@ impl State {
         let Some(runner) = self.runners.get_mut(&runner) else {
             return;
         };
-        let manager = runner
-            .managers
-            .entry(system_id.to_owned())
-            .or_insert_with(|| Manager {
-                info: serde_json::Value::Null,
-                contacted_at: now,
-                address: address.to_owned(),
-            });
-        manager.contacted_at = now;
-        address.clone_into(&mut manager.address);
-        if let Some(info) = info {
-            manager.info = info;
-        }
+        let known = runner.managers.remove(system_id).map(|known| known.info);
+        let manager = Manager {
+            info: info.or(known).unwrap_or_default(),
+            contacted_at: now,
+            address: address.to_owned(),
+        };
+        runner.managers.insert(system_id.to_owned(), manager);
     }
 
     /// The value of `X-GitLab-Last-Update`: unchanged as long as there is nothing new to take.

@@ -36,11 +36,11 @@ const PIPELINE: &str = "work:
 ";
 
 /// Measures, and prints the figures as tables.
-pub async fn run() -> Result<()> {
+pub(super) async fn run() -> Result<()> {
     let folder = tempfile::tempdir().map_err(Error::io("make a temporary folder"))?;
     let world = World::start_telling(
         WorldOptions::temporary(folder.path()),
-        &mut crate::verbs::tell,
+        &mut super::images::tell,
     )
     .await?;
     let measured = measure(&world, folder.path()).await;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::course::Course;
-use crate::poll::rough;
+use crate::duration::rough;
 
 /// Everything that was measured.
 #[derive(Debug, Default)]
