@@ -68,8 +68,17 @@ pub struct Pool {
 pub(crate) const UNKNOWN: &str = "?";
 
 impl Pool {
+    /// A pool of which nothing is known but how it is paid for.
+    pub fn unknown(lifecycle: Lifecycle) -> Self {
+        Self {
+            instance_type: UNKNOWN.to_owned(),
+            zone: UNKNOWN.to_owned(),
+            lifecycle,
+        }
+    }
+
     /// Whether AWS named all of it.
-    pub(crate) fn is_known(&self) -> bool {
+    pub fn is_known(&self) -> bool {
         self.instance_type != UNKNOWN && self.zone != UNKNOWN
     }
 }
@@ -140,4 +149,7 @@ pub struct Instance {
     pub private_ip: Option<String>,
     /// Its tags.
     pub tags: onspot_reconcile::Tags,
+    /// Whether it was launched from something else than is launched now, where that was looked at.
+    #[serde(default)]
+    pub outdated: bool,
 }

@@ -20,11 +20,9 @@ pub use everything::{instances, terminate, terminate_all, termination_plan};
 pub use image::{Image, image, newest_image};
 pub use instance::{Instance, InstanceId, InstanceState, Lifecycle, Pool};
 pub use policy::{
-    Action, BootHalt, Boots, DRY_FOR, Demand, Extent, FailedBoot, IdlePeriod, Policy, Pools,
-    Reason, Refused, View, WorkerState, WorkerView, decide,
+    BootHalt, Boots, DRY_FOR, Demand, Extent, FailedBoot, IdlePeriod, Policy, Pools, Reason,
+    Refused, Scale, Stage, View, Worker, decide,
 };
 pub use refusal::{LaunchFailure, Refusal, prices_in, quota_name};
 pub use strays::strays;
-pub use workers::{
-    Ec2Fleet, FleetSpec, LaunchRequest, Launched, LaunchedInstance, PoolError, WORKER,
-};
+pub use workers::{Ec2Fleet, FleetSpec, LaunchRequest, Launched, PoolError, WORKER};

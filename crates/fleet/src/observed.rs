@@ -176,5 +176,6 @@ fn of_ec2(instance: Ec2Instance) -> Option<Instance> {
         reason: reason.filter(|code| !code.is_empty()),
         private_ip: instance.private_ip_address,
         tags: from_ec2(instance.tags),
+        outdated: false,
     })
 }

@@ -16,7 +16,7 @@ pub use boots::{BootHalt, Boots, FailedBoot};
 pub use decide::decide;
 pub use pools::{DRY_FOR, Extent, Pools, Refused};
 
-use crate::{InstanceId, Lifecycle, Pool};
+use crate::{Lifecycle, Pool};
 
 /// The scaling policy of one `[[runners]]` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -124,66 +124,115 @@ pub struct Demand {
     pub longest_wait: Duration,
 }
 
-/// What a worker does, as the leader knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WorkerState {
-    /// EC2 starts the instance.
+/// How far a worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// EC2 starts its instance.
     Launching,
     /// The instance runs and has not reported yet.
     Booting,
-    /// It reports and has no job.
-    Idle {
-        /// Since when it has no job.
-        since: Timestamp,
-    },
-    /// It has jobs.
-    Busy {
-        /// How many.
-        jobs: u32,
-        /// How many more it could take.
+    /// It reports and takes jobs.
+    Ready {
+        /// The slots that nothing occupies.
         free: u32,
+        /// The jobs it has.
+        jobs: u32,
+        /// Since when it has none, if it has none.
+        idle_since: Option<Timestamp>,
     },
-    /// It finishes what it has and takes nothing new.
-    Draining {
-        /// How many jobs it still has.
+    /// It takes no new jobs: asked to drain, to be taken away by EC2, or silent for too long.
+    Leaving {
+        /// The jobs that are still its own.
+        jobs: u32,
+        /// Whether those will have to be run elsewhere.
+        losing: bool,
+        /// Whether the instance may go once it has no job: not before the worker said so.
+        done: bool,
+    },
+    /// EC2 ends its instance already: it is no capacity any more, and counts against no limit.
+    Ending {
+        /// The jobs that are still its own, and will have to be run elsewhere.
         jobs: u32,
     },
-    /// EC2 ends its instance: it is no capacity any more, and counts against no limit.
-    Ending,
 }
 
-/// A worker as the policy sees it. Only live ones are given to [`decide()`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerView {
-    /// The instance.
-    pub instance: InstanceId,
-    /// What it does.
-    pub state: WorkerState,
+/// A worker when it is decided what to do. `Id` is what the caller calls it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker<Id> {
+    /// Which one.
+    pub id: Id,
+    /// How far it is.
+    pub stage: Stage,
+    /// Where it came from, and how it is paid for.
+    pub pool: Pool,
     /// When it was launched.
     pub launched_at: Timestamp,
-    /// Jobs that it was given so far, the present ones among them.
+    /// Attempts that it was given in its life, the present ones among them.
     pub uses: u32,
-    /// How it is paid for.
-    pub lifecycle: Lifecycle,
-    /// Where it came from, if known.
-    pub pool: Option<Pool>,
     /// Whether it was launched from something else than is launched now.
-    #[serde(default)]
     pub outdated: bool,
 }
 
+impl<Id> Worker<Id> {
+    /// Since when it could take jobs and has none.
+    pub fn idle_since(&self) -> Option<Timestamp> {
+        match self.stage {
+            Stage::Ready {
+                free: 1..,
+                jobs: 0,
+                idle_since,
+            } => Some(idle_since.unwrap_or(self.launched_at)),
+            _ => None,
+        }
+    }
+
+    /// Whether it reports, takes jobs and is not idle.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.stage, Stage::Ready { .. }) && self.idle_since().is_none()
+    }
+
+    /// Whether it is on its way.
+    pub fn is_coming(&self) -> bool {
+        matches!(self.stage, Stage::Launching | Stage::Booting)
+    }
+
+    /// Whether it counts against the limit.
+    pub fn counts(&self) -> bool {
+        !matches!(self.stage, Stage::Ending { .. })
+    }
+
+    /// Takes in that it is given a job.
+    pub fn take_job(&mut self) {
+        if let Stage::Ready { free, jobs, .. } = &mut self.stage {
+            *free = free.saturating_sub(1);
+            *jobs += 1;
+            self.uses += 1;
+        }
+    }
+}
+
 /// All that the policy looks at beside the demand.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct View {
-    /// The live workers.
-    pub workers: Vec<WorkerView>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View<Id> {
+    /// The workers that are there or on their way.
+    pub workers: Vec<Worker<Id>>,
     /// What is known about the pools.
     pub pools: Pools,
     /// The pools that launches may use; empty if unknown, then none counts as dry.
     pub candidates: Vec<Pool>,
     /// What is known of the latest boots.
     pub boots: Boots,
+}
+
+impl<Id> Default for View<Id> {
+    fn default() -> Self {
+        Self {
+            workers: Vec::new(),
+            pools: Pools::default(),
+            candidates: Vec::new(),
+            boots: Boots::default(),
+        }
+    }
 }
 
 /// Why an instance is terminated.
@@ -205,11 +254,10 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// What to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "action", rename_all = "snake_case")]
-pub enum Action {
-    /// Launch instances.
+/// What to do about the number of workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scale<Id> {
+    /// Launch workers.
     Launch {
         /// How many; 1 at least.
         count: u32,
@@ -218,13 +266,13 @@ pub enum Action {
     },
     /// Give a worker no more jobs, so that it can be terminated: an idle one, or an outdated one.
     Drain {
-        /// The worker's instance.
-        instance: InstanceId,
+        /// The worker.
+        worker: Id,
     },
-    /// Terminate an instance without jobs.
+    /// Terminate the instance of a worker without jobs.
     Terminate {
-        /// The instance.
-        instance: InstanceId,
+        /// The worker.
+        worker: Id,
         /// Why.
         reason: Reason,
     },

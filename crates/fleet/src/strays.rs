@@ -46,6 +46,7 @@ mod tests {
             reason: None,
             private_ip: None,
             tags: Tags::of_stack("ci").with_role(WORKER).with_runner(runner),
+            outdated: false,
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::observed::{instances, not_ended};
 use crate::{FleetError, Instance, InstanceId, Lifecycle, Pool};
 
-pub use launch::{LaunchRequest, Launched, LaunchedInstance, PoolError};
+pub use launch::{LaunchRequest, Launched, PoolError};
 
 /// The role tag of workers.
 pub const WORKER: &str = "worker";

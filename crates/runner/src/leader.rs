@@ -94,6 +94,8 @@ pub struct Seat {
     pub coordinator: Arc<dyn Coordinator>,
     /// Where its workers come from.
     pub capacity: Arc<dyn Capacity>,
+    /// The unique id of the workers' role: with an instance's id it is the worker's.
+    pub role_id: String,
     /// How workers are bought; `None` if they can't be.
     pub policy: Option<Policy>,
     /// The most jobs at a time; 0 for no limit of its own.
@@ -304,6 +306,7 @@ impl Office {
             let capacity = Arc::clone(&seat.capacity);
             let fleet = Fleet::new(
                 name.clone(),
+                &seat.role_id,
                 capacity,
                 context.clock.clone(),
                 Arc::clone(&wake),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use onspot_executor::{DockerExecutor, Executor, ShellExecutor, ShellSettings};
+use onspot_fleet::InstanceId;
 use onspot_gitlab::{AssignedJob, Info, RunnerIdentity, RunnerToken, SystemId};
 use onspot_ledger::{
     AttemptPhase, JobKey, Key, Ledger, ManagerId, MemoryLedger, Phase, Record, RunnerName, Verdict,
@@ -77,7 +78,8 @@ pub async fn run_local(
         let token = token.ok_or_else(missing)?.clone();
         let client = client_of(runner)?;
         let name = RunnerName::new(&runner.name);
-        let id = WorkerId::of(&runner.name, &host_name());
+        let host = host_name();
+        let id = WorkerId::of(&runner.name, &host);
         let coordinator: Arc<dyn Coordinator> =
             Arc::new(GitLabJobs::new(client.clone(), log_limit(runner)));
         let short_token = token.short();
@@ -90,7 +92,8 @@ pub async fn run_local(
         let seat = Seat {
             source: Arc::new(GitLab::new(client, identity)),
             coordinator: Arc::clone(&coordinator),
-            capacity: Arc::new(HostCapacity::new(id.clone(), Timestamp::now())),
+            capacity: Arc::new(HostCapacity::new(InstanceId::new(host), Timestamp::now())),
+            role_id: runner.name.clone(),
             policy: None,
             limit: runner.limit,
             request_concurrency: runner.request_concurrency.max(1),

@@ -33,7 +33,7 @@ pub struct ManagerContext {
     /// What is where.
     pub ledger: Arc<dyn Ledger>,
     /// Where each runner's workers come from, by the runners' names
-    /// ([`Ec2Capacity`](crate::capacity::Ec2Capacity)).
+    /// ([`Ec2Fleet`](onspot_fleet::Ec2Fleet)).
     pub capacity: BTreeMap<String, Arc<dyn Capacity>>,
     /// What people call this manager: its instance's id.
     pub name: String,
@@ -86,6 +86,7 @@ pub async fn run_manager(
             source: Arc::new(GitLab::new(client.clone(), identity)),
             coordinator: Arc::new(GitLabJobs::new(client, log_limit(runner))),
             capacity: Arc::clone(capacity),
+            role_id: pool.role_id.clone(),
             policy: Some(policy_of(
                 runner,
                 pool,

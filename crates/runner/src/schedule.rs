@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use onspot_fleet::{InstanceId, Lifecycle, Reason};
+use onspot_fleet::Scale;
 use onspot_ledger::{JobKey, RunnerName, WorkerId};
 
 mod explain;
@@ -20,7 +20,7 @@ mod view;
 
 pub use intake::intake;
 pub(crate) use obstacle::obstacle;
-pub use view::{JobView, Place, RunnerView, Stage, View, WorkerView};
+pub use view::{JobView, Place, RunnerView, View};
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,28 +46,12 @@ pub enum Action {
         /// Why, for people.
         text: String,
     },
-    /// Launch workers.
-    Launch {
-        /// For which `[[runners]]`.
+    /// Launch workers, drain one, or give one back.
+    Scale {
+        /// Of which `[[runners]]`.
         runner: RunnerName,
-        /// How many.
-        count: u32,
-        /// How they are paid for.
-        lifecycle: Lifecycle,
-    },
-    /// Ask a worker to finish and take nothing new.
-    Drain {
-        /// The worker.
-        worker: WorkerId,
-    },
-    /// Give an instance back.
-    Terminate {
-        /// Whose it is.
-        runner: RunnerName,
-        /// The instance.
-        instance: InstanceId,
-        /// Why.
-        reason: Reason,
+        /// What to do.
+        scale: Scale<WorkerId>,
     },
 }
 
@@ -76,41 +60,53 @@ impl Action {
     pub(crate) fn takes_over(&self) -> Option<&JobKey> {
         match self {
             Self::Assign { job, .. } | Self::Fail { job, .. } => Some(job),
-            Self::Explain { .. }
-            | Self::Launch { .. }
-            | Self::Drain { .. }
-            | Self::Terminate { .. } => None,
+            Self::Explain { .. } | Self::Scale { .. } => None,
         }
     }
 }
 
 /// Everything to do now, in the order in which it should be done.
 pub fn schedule(view: &View, now: Timestamp) -> Vec<Action> {
-    let mut actions = Vec::new();
-    for runner in &view.runners {
-        let overdue = overdue(runner, now);
-        let placed = place::assignments(runner, &overdue);
-        let capacity = fleet::actions(runner, &overdue, &placed, now);
-        let explained = explain::reasons(runner, &overdue, &placed, &capacity, now);
-        actions.extend(overdue.iter().map(|&id| Action::Fail {
-            job: JobKey::new(&runner.name, id),
-            message: "no worker was found for it before its time was over".to_owned(),
-        }));
-        actions.extend(placed.into_iter().map(|(id, worker)| Action::Assign {
-            job: JobKey::new(&runner.name, id),
-            worker,
-        }));
-        actions.extend(capacity);
-        actions.extend(explained);
-    }
-    actions
+    let runners = view.runners.iter();
+    runners
+        .flat_map(|runner| actions(runner.clone(), now))
+        .collect()
+}
+
+/// What to do for one runner. Each step changes the view to what it leads to, for the next one.
+fn actions(mut runner: RunnerView, now: Timestamp) -> Vec<Action> {
+    let failed = fail_overdue(&mut runner, now);
+    let assigned = place::assignments(&mut runner);
+    let scaled = fleet::scale(&runner, now);
+    let explained = explain::reasons(&runner, &scaled, now);
+    let job = |id| JobKey::new(&runner.name, id);
+    let failed = failed.into_iter().map(|id| Action::Fail {
+        job: job(id),
+        message: "no worker was found for it before its time was over".to_owned(),
+    });
+    let assigned = assigned.into_iter().map(|(id, worker)| Action::Assign {
+        job: job(id),
+        worker,
+    });
+    let scaled = scaled.into_iter().map(|scale| Action::Scale {
+        runner: runner.name.clone(),
+        scale,
+    });
+    let explained = explained
+        .into_iter()
+        .map(|(id, text)| Action::Explain { job: job(id), text });
+    let all = failed.chain(assigned).chain(scaled).chain(explained);
+    all.collect()
 }
 
 /// The waiting jobs whose deadline has passed.
-fn overdue(runner: &RunnerView, now: Timestamp) -> BTreeSet<u64> {
-    let waiting = runner.jobs.iter().filter(|job| job.place == Place::Waiting);
-    waiting
-        .filter(|job| job.deadline <= now)
-        .map(|job| job.id)
+fn fail_overdue(runner: &mut RunnerView, now: Timestamp) -> BTreeSet<u64> {
+    let jobs = runner.jobs.iter_mut();
+    let overdue = jobs.filter(|job| job.place == Place::Waiting && job.deadline <= now);
+    overdue
+        .map(|job| {
+            job.place = Place::Ending;
+            job.id
+        })
         .collect()
 }

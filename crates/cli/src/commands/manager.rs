@@ -6,7 +6,7 @@ use std::sync::Arc;
 use onspot_fleet::Ec2Fleet;
 use onspot_gitlab::SystemId;
 use onspot_ledger::{DEFAULT_PREFIX, S3Ledger};
-use onspot_runner::capacity::{Capacity, Ec2Capacity};
+use onspot_runner::capacity::Capacity;
 use onspot_runner::settings::ManagerSettings;
 use onspot_runner::{Liveness, ManagerContext, fleet_spec, run_manager};
 use onspot_runnerconf::Config;
@@ -52,10 +52,7 @@ async fn manage(
     let mut capacity: BTreeMap<String, Arc<dyn Capacity>> = BTreeMap::new();
     for (runner, pool) in &settings.runners {
         let fleet = Ec2Fleet::new(ec2.clone(), fleet_spec(&settings.stack, runner, pool));
-        capacity.insert(
-            runner.clone(),
-            Arc::new(Ec2Capacity::new(fleet, &pool.role_id)),
-        );
+        capacity.insert(runner.clone(), Arc::new(fleet));
     }
     let ledger = Arc::new(S3Ledger::new(s3, &settings.bucket, DEFAULT_PREFIX));
     let context = ManagerContext {

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, Demand, Policy, Reason, View, WorkerState, WorkerView, renew};
+use super::{Demand, Policy, Reason, Scale, Stage, View, Worker, renew};
 use crate::{Lifecycle, Pool, Refusal};
 
 #[cfg(test)]
@@ -14,22 +14,23 @@ mod tests;
 /// jobs only if it is outdated, and terminates only drained workers and those that never reported. It
 /// keeps no memory: called again with the same values it answers the same, so what it
 /// asked for must show in the next `view`.
-pub fn decide(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<Action> {
+pub fn decide<Id: Clone + Ord>(
+    policy: &Policy,
+    demand: &Demand,
+    view: &View<Id>,
+    now: Timestamp,
+) -> Vec<Scale<Id>> {
     let policy = &*policy.at(now);
-    let dead: Vec<&WorkerView> = view
-        .workers
-        .iter()
-        .filter(|w| is_lost(policy, w, now))
-        .collect();
-    let mut actions: Vec<Action> = view
-        .workers
-        .iter()
-        .filter(|worker| matches!(worker.state, WorkerState::Draining { jobs: 0 }))
-        .map(|worker| terminate(worker, Reason::Drained))
-        .chain(
-            dead.iter()
-                .map(|worker| terminate(worker, Reason::NeverReported)),
-        )
+    let of = |worker: &Worker<Id>, reason| Scale::Terminate {
+        worker: worker.id.clone(),
+        reason,
+    };
+    let workers = || view.workers.iter();
+    let drained = workers().filter(|worker| has_left(worker));
+    let lost = workers().filter(|worker| is_lost(policy, worker, now));
+    let mut actions: Vec<Scale<Id>> = drained
+        .map(|worker| of(worker, Reason::Drained))
+        .chain(lost.map(|worker| of(worker, Reason::NeverReported)))
         .collect();
 
     let supply = Supply::count(policy, view, now);
@@ -57,22 +58,19 @@ struct Supply {
 }
 
 impl Supply {
-    fn count(policy: &Policy, view: &View, now: Timestamp) -> Self {
+    fn count<Id>(policy: &Policy, view: &View<Id>, now: Timestamp) -> Self {
         let mut supply = Self::default();
-        for worker in view.workers.iter().filter(|worker| counts(worker)) {
+        for worker in view.workers.iter().filter(|worker| worker.counts()) {
             // Ones that were asked to end count until EC2 says that they do: the limit is also
             // about the account's quota.
             supply.instances += 1;
             if is_lost(policy, worker, now) {
                 continue;
             }
-            match worker.state {
-                WorkerState::Launching | WorkerState::Booting => supply.coming += 1,
-                WorkerState::Busy { .. } => supply.busy += 1,
-                WorkerState::Idle { .. } | WorkerState::Draining { .. } | WorkerState::Ending => {}
-            }
+            supply.coming += u32::from(worker.is_coming());
+            supply.busy += u32::from(worker.is_busy());
             let free = free_places(policy, worker);
-            match worker.lifecycle {
+            match worker.pool.lifecycle {
                 Lifecycle::Spot => supply.spot += free,
                 Lifecycle::OnDemand => supply.on_demand += free,
             }
@@ -111,14 +109,14 @@ impl Wanted {
 }
 
 /// The launches, bounded by the limit and the growth rate.
-fn launches(
+fn launches<Id>(
     policy: &Policy,
     demand: &Demand,
-    view: &View,
+    view: &View<Id>,
     supply: &Supply,
     wanted: &Wanted,
     now: Timestamp,
-) -> Vec<Action> {
+) -> Vec<Scale<Id>> {
     if view.boots.halted(now).is_some() {
         return Vec::new();
     }
@@ -147,16 +145,16 @@ fn launches(
     }
     let launched = counts.into_iter().filter(|(_, count)| *count > 0);
     launched
-        .map(|(lifecycle, count)| Action::Launch { count, lifecycle })
+        .map(|(lifecycle, count)| Scale::Launch { count, lifecycle })
         .collect()
 }
 
 /// What ordinary launches use now: the policy's lifecycle; on-demand once all spot pools are
 /// dry and a job has waited long enough; nothing while all are dry.
-fn usable_lifecycle(
+fn usable_lifecycle<Id>(
     policy: &Policy,
     demand: &Demand,
-    view: &View,
+    view: &View<Id>,
     now: Timestamp,
 ) -> Option<Lifecycle> {
     if has_pool(view, policy.lifecycle, now) {
@@ -173,7 +171,7 @@ fn usable_lifecycle(
 }
 
 /// Whether something may be launched of this lifecycle.
-fn has_pool(view: &View, lifecycle: Lifecycle, now: Timestamp) -> bool {
+fn has_pool<Id>(view: &View<Id>, lifecycle: Lifecycle, now: Timestamp) -> bool {
     let mut pools = pools_of(view, lifecycle).peekable();
     view.pools.halted(lifecycle, now).is_none()
         && (pools.peek().is_none() || pools.any(|pool| !view.pools.is_out(pool, now)))
@@ -181,7 +179,7 @@ fn has_pool(view: &View, lifecycle: Lifecycle, now: Timestamp) -> bool {
 
 /// Whether it is capacity that is missing, in every pool that could have any: not permission, not
 /// a quota, not money. Only then is something dearer a way out.
-fn are_dry(view: &View, lifecycle: Lifecycle, now: Timestamp) -> bool {
+fn are_dry<Id>(view: &View<Id>, lifecycle: Lifecycle, now: Timestamp) -> bool {
     if let Some(halted) = view.pools.halted(lifecycle, now) {
         return halted.refusal == Refusal::Capacity;
     }
@@ -193,31 +191,32 @@ fn are_dry(view: &View, lifecycle: Lifecycle, now: Timestamp) -> bool {
     !of_use.is_empty() && of_use.iter().all(|why| *why == Some(Refusal::Capacity))
 }
 
-fn pools_of(view: &View, lifecycle: Lifecycle) -> impl Iterator<Item = &Pool> {
+fn pools_of<Id>(view: &View<Id>, lifecycle: Lifecycle) -> impl Iterator<Item = &Pool> {
     view.candidates
         .iter()
         .filter(move |pool| pool.lifecycle == lifecycle)
 }
 
 /// Idle workers that are used up, above the limit, or idle for too long and not needed.
-fn drains(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<Action> {
-    let mut idle: Vec<(&WorkerView, SignedDuration)> = view
-        .workers
-        .iter()
-        .filter_map(|worker| match worker.state {
-            WorkerState::Idle { since } => Some((worker, since.duration_until(now))),
-            _ => None,
-        })
-        .collect();
+fn drains<Id: Clone + Ord>(
+    policy: &Policy,
+    demand: &Demand,
+    view: &View<Id>,
+    now: Timestamp,
+) -> Vec<Scale<Id>> {
+    let idle = view.workers.iter().filter_map(|worker| {
+        let since = worker.idle_since()?;
+        Some((worker, since.duration_until(now)))
+    });
+    let mut idle: Vec<(&Worker<Id>, SignedDuration)> = idle.collect();
     // The longest idle goes first; ids make the order total.
-    idle.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.instance.cmp(&b.0.instance)));
+    idle.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.id.cmp(&b.0.id)));
     let (used_up, idle): (Vec<_>, Vec<_>) = idle
         .into_iter()
         .partition(|(worker, _)| is_used_up(policy, worker));
 
-    let is_busy = |worker: &&WorkerView| matches!(worker.state, WorkerState::Busy { .. });
-    let busy = view.workers.iter().filter(is_busy).count();
-    let kept = idle_target(policy, u32::try_from(busy).unwrap_or(u32::MAX));
+    let busy = view.workers.iter().filter(|worker| worker.is_busy());
+    let kept = idle_target(policy, u32::try_from(busy.count()).unwrap_or(u32::MAX));
     let needed = demand
         .waiting
         .saturating_add(kept.saturating_mul(capacity(policy)));
@@ -226,7 +225,7 @@ fn drains(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<
         .map(|(worker, _)| free_places(policy, worker))
         .sum();
     let mut spare = places.saturating_sub(needed);
-    let counted = view.workers.iter().filter(|worker| counts(worker)).count();
+    let counted = view.workers.iter().filter(|worker| worker.counts()).count();
     let mut above_limit = counted.saturating_sub(policy.limit as usize);
     let idle_time = SignedDuration::try_from(policy.idle_time).unwrap_or(SignedDuration::MAX);
 
@@ -242,20 +241,19 @@ fn drains(policy: &Policy, demand: &Demand, view: &View, now: Timestamp) -> Vec<
     used_up
         .into_iter()
         .chain(not_needed)
-        .map(|(worker, _)| Action::Drain {
-            instance: worker.instance.clone(),
+        .map(|(worker, _)| Scale::Drain {
+            worker: worker.id.clone(),
         })
         .collect()
 }
 
 /// How many jobs more a worker can take, or will be able to once it is up.
-fn free_places(policy: &Policy, worker: &WorkerView) -> u32 {
-    let free = match worker.state {
-        WorkerState::Launching | WorkerState::Booting | WorkerState::Idle { .. } => {
-            capacity(policy)
-        }
-        WorkerState::Busy { free, .. } => free,
-        WorkerState::Draining { .. } | WorkerState::Ending => 0,
+fn free_places<Id>(policy: &Policy, worker: &Worker<Id>) -> u32 {
+    let free = match worker.stage {
+        Stage::Launching | Stage::Booting => capacity(policy),
+        Stage::Ready { .. } if worker.idle_since().is_some() => capacity(policy),
+        Stage::Ready { free, .. } => free,
+        Stage::Leaving { .. } | Stage::Ending { .. } => 0,
     };
     match policy.max_uses {
         0 => free,
@@ -263,21 +261,27 @@ fn free_places(policy: &Policy, worker: &WorkerView) -> u32 {
     }
 }
 
-/// Whether a worker counts against the limit.
-fn counts(worker: &WorkerView) -> bool {
-    worker.state != WorkerState::Ending
+/// Whether a worker has ended everything that it had.
+fn has_left<Id>(worker: &Worker<Id>) -> bool {
+    matches!(
+        worker.stage,
+        Stage::Leaving {
+            jobs: 0,
+            done: true,
+            ..
+        }
+    )
 }
 
 /// Whether a worker has had as many jobs as it may.
-fn is_used_up(policy: &Policy, worker: &WorkerView) -> bool {
+fn is_used_up<Id>(policy: &Policy, worker: &Worker<Id>) -> bool {
     policy.max_uses > 0 && worker.uses >= policy.max_uses
 }
 
 /// Whether a worker never reported within its time.
-fn is_lost(policy: &Policy, worker: &WorkerView, now: Timestamp) -> bool {
+fn is_lost<Id>(policy: &Policy, worker: &Worker<Id>, now: Timestamp) -> bool {
     let limit = SignedDuration::try_from(policy.boot_limit).unwrap_or(SignedDuration::MAX);
-    matches!(worker.state, WorkerState::Launching | WorkerState::Booting)
-        && worker.launched_at.duration_until(now) > limit
+    worker.is_coming() && worker.launched_at.duration_until(now) > limit
 }
 
 /// How many workers to keep idle while `busy` ones have jobs.
@@ -303,13 +307,5 @@ fn capacity(policy: &Policy) -> u32 {
     match policy.max_uses {
         0 => slots,
         max => slots.min(max),
-    }
-}
-
-/// The action that ends `worker`.
-fn terminate(worker: &WorkerView, reason: Reason) -> Action {
-    Action::Terminate {
-        instance: worker.instance.clone(),
-        reason,
     }
 }

@@ -1,6 +1,8 @@
 //! Workers of an older launch template are replaced, a few at a time.
 
-use super::{Action, View, WorkerState, WorkerView};
+use std::collections::BTreeSet;
+
+use super::{Scale, Stage, View, Worker};
 
 /// One in so many workers may be on its way out for this at a time, but always one.
 const AT_ONCE: usize = 10;
@@ -11,40 +13,36 @@ const AT_ONCE: usize = 10;
 /// launched like anything else that is missing. So a worker that is never idle comes to its end as
 /// well, and a job is never cut off. The idle ones go first, as that costs nothing; but one that is
 /// kept ready goes only when no other is on its way, so that the others are ready meanwhile.
-pub(super) fn drains(view: &View, leaving: &[Action]) -> Vec<Action> {
-    let of_leaving = |worker: &WorkerView| {
-        leaving.iter().any(|action| match action {
-            Action::Drain { instance } | Action::Terminate { instance, .. } => {
-                *instance == worker.instance
-            }
-            Action::Launch { .. } => false,
+pub(super) fn drains<Id: Clone + Ord>(view: &View<Id>, leaving: &[Scale<Id>]) -> Vec<Scale<Id>> {
+    let leaving: BTreeSet<&Id> = leaving
+        .iter()
+        .filter_map(|action| match action {
+            Scale::Drain { worker } | Scale::Terminate { worker, .. } => Some(worker),
+            Scale::Launch { .. } => None,
         })
-    };
-    let goes = |worker: &WorkerView| {
-        matches!(worker.state, WorkerState::Draining { .. }) || of_leaving(worker)
+        .collect();
+    let goes = |worker: &Worker<Id>| {
+        matches!(worker.stage, Stage::Leaving { .. }) || leaving.contains(&worker.id)
     };
     let outdated = || view.workers.iter().filter(|worker| worker.outdated);
     let going = outdated().filter(|worker| goes(worker)).count();
     let at_once = (view.workers.len() / AT_ONCE).max(1);
-    let coming = view
-        .workers
-        .iter()
-        .any(|worker| matches!(worker.state, WorkerState::Launching | WorkerState::Booting));
-    let rank = |worker: &WorkerView| match worker.state {
-        WorkerState::Idle { .. } if !coming => Some(0),
-        WorkerState::Busy { .. } => Some(1),
-        // One that boots is drained once it has reported.
+    let coming = view.workers.iter().any(Worker::is_coming);
+    // One that boots is drained once it has reported.
+    let rank = |worker: &Worker<Id>| match worker.stage {
+        Stage::Ready { .. } if worker.is_busy() => Some(1),
+        Stage::Ready { .. } if !coming => Some(0),
         _ => None,
     };
-    let mut next: Vec<(u8, &WorkerView)> = outdated()
+    let mut next: Vec<(u8, &Worker<Id>)> = outdated()
         .filter(|worker| !goes(worker))
         .filter_map(|worker| Some((rank(worker)?, worker)))
         .collect();
     // The oldest first; ids make the order total.
-    next.sort_by_key(|(rank, worker)| (*rank, worker.launched_at, worker.instance.clone()));
+    next.sort_by_key(|(rank, worker)| (*rank, worker.launched_at, worker.id.clone()));
     let next = next.into_iter().take(at_once.saturating_sub(going));
-    next.map(|(_, worker)| Action::Drain {
-        instance: worker.instance.clone(),
+    next.map(|(_, worker)| Scale::Drain {
+        worker: worker.id.clone(),
     })
     .collect()
 }
@@ -54,23 +52,30 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{Demand, InstanceId, Lifecycle, Policy, decide};
+    use crate::{Demand, InstanceId, Lifecycle, Policy, Pool, decide};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-    const BUSY: WorkerState = WorkerState::Busy { jobs: 1, free: 0 };
-    const IDLE: WorkerState = WorkerState::Idle { since: NOW };
+    const BUSY: Stage = Stage::Ready {
+        free: 0,
+        jobs: 1,
+        idle_since: None,
+    };
+    const IDLE: Stage = Stage::Ready {
+        free: 1,
+        jobs: 0,
+        idle_since: Some(NOW),
+    };
 
-    fn view(workers: &[(WorkerState, bool)]) -> View {
+    fn view(workers: &[(Stage, bool)]) -> View<InstanceId> {
         let workers = workers.iter().zip(0..);
         View {
             workers: workers
-                .map(|((state, outdated), id)| WorkerView {
-                    instance: InstanceId::new(format!("i-{id:02}")),
-                    state: *state,
+                .map(|((stage, outdated), id)| Worker {
+                    id: InstanceId::new(format!("i-{id:02}")),
+                    stage: *stage,
                     launched_at: NOW,
                     uses: 0,
-                    lifecycle: Lifecycle::Spot,
-                    pool: None,
+                    pool: Pool::unknown(Lifecycle::Spot),
                     outdated: *outdated,
                 })
                 .collect(),
@@ -78,7 +83,7 @@ mod tests {
         }
     }
 
-    fn drained(view: &View) -> Vec<String> {
+    fn drained(view: &View<InstanceId>) -> Vec<String> {
         let policy = Policy {
             limit: 100,
             idle_count: 2,
@@ -91,7 +96,7 @@ mod tests {
         let actions = decide(&policy, &demand, view, NOW).into_iter();
         actions
             .filter_map(|action| match action {
-                Action::Drain { instance } => Some(instance.to_string()),
+                Scale::Drain { worker } => Some(worker.to_string()),
                 _ => None,
             })
             .collect()
@@ -101,7 +106,11 @@ mod tests {
     fn workers_of_an_older_template_are_drained_one_by_one_also_busy_ones() {
         let busy = view(&[(BUSY, false), (BUSY, true), (BUSY, true)]);
         assert_eq!(drained(&busy), ["i-01"]);
-        let leaving = WorkerState::Draining { jobs: 1 };
+        let leaving = Stage::Leaving {
+            jobs: 1,
+            losing: false,
+            done: true,
+        };
         let next = view(&[(BUSY, false), (leaving, true), (BUSY, true)]);
         assert!(drained(&next).is_empty(), "one at a time");
         let gone = view(&[(BUSY, false), (BUSY, true)]);
@@ -112,7 +121,7 @@ mod tests {
     #[test]
     fn one_that_is_kept_ready_goes_once_its_replacement_is_ready() {
         assert_eq!(drained(&view(&[(BUSY, true), (IDLE, true)])), ["i-01"]);
-        let coming = view(&[(WorkerState::Booting, false), (IDLE, true), (IDLE, true)]);
+        let coming = view(&[(Stage::Booting, false), (IDLE, true), (IDLE, true)]);
         assert!(drained(&coming).is_empty());
         let came = view(&[(IDLE, false), (IDLE, true), (IDLE, true)]);
         assert_eq!(drained(&came), ["i-01"]);

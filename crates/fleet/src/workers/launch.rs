@@ -11,13 +11,14 @@ use aws_sdk_ec2::types::{
     SpotAllocationStrategy, SpotOptionsRequest, TagSpecification,
     TargetCapacitySpecificationRequest,
 };
+use jiff::Timestamp;
 use onspot_reconcile::{ServiceResultExt, Tags};
 use serde::{Deserialize, Serialize};
 
 use super::{Ec2Fleet, WORKER};
 use crate::instance::UNKNOWN;
 use crate::tagging::tag_specification;
-use crate::{FleetError, InstanceId, Lifecycle, Pool, Refusal};
+use crate::{FleetError, Instance, InstanceId, InstanceState, Lifecycle, Pool, Refusal};
 
 /// Most overrides that `CreateFleet` accepts.
 const MAX_OVERRIDES: usize = 300;
@@ -37,21 +38,12 @@ pub struct LaunchRequest {
 }
 
 /// What a launch brought.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Launched {
     /// The new instances, fewer than asked for if there are errors.
-    pub instances: Vec<LaunchedInstance>,
+    pub instances: Vec<Instance>,
     /// Why pools gave nothing.
     pub errors: Vec<PoolError>,
-}
-
-/// A new instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LaunchedInstance {
-    /// EC2's id.
-    pub id: InstanceId,
-    /// Where it came from.
-    pub pool: Pool,
 }
 
 /// Why a pool gave no instance.
@@ -107,7 +99,7 @@ impl Ec2Fleet {
             .send()
             .await
             .calling("CreateFleet")?;
-        Ok(launched(answer, request.lifecycle, zones))
+        Ok(self.launched(answer, request.lifecycle, zones))
     }
 
     fn template_config(
@@ -164,17 +156,66 @@ impl Ec2Fleet {
     /// them from the launch template; but the managers' role may launch only what the request
     /// itself tags, and whether a template counts as that is nowhere promised.
     fn tags(&self) -> Vec<TagSpecification> {
-        let Self { spec, .. } = self;
-        let tags = Tags::of_stack(&spec.stack)
-            .with_runner(&spec.runner)
-            .with_role(WORKER)
-            .with_name(&spec.launch_template);
+        let tags = self.worker_tags();
         let kinds = [
             ResourceType::Fleet,
             ResourceType::Instance,
             ResourceType::Volume,
         ];
         kinds.map(|kind| tag_specification(kind, &tags)).into()
+    }
+
+    fn worker_tags(&self) -> Tags {
+        let Self { spec, .. } = self;
+        Tags::of_stack(&spec.stack)
+            .with_runner(&spec.runner)
+            .with_role(WORKER)
+            .with_name(&spec.launch_template)
+    }
+
+    /// The answer in our words.
+    fn launched(
+        &self,
+        answer: CreateFleetOutput,
+        asked: Lifecycle,
+        zones: &BTreeMap<String, String>,
+    ) -> Launched {
+        let lifecycle = |given: Option<InstanceLifecycle>| match given {
+            Some(InstanceLifecycle::Spot) => Lifecycle::Spot,
+            Some(InstanceLifecycle::OnDemand) => Lifecycle::OnDemand,
+            _ => asked,
+        };
+        let mut launched = Launched::default();
+        for group in answer.instances.unwrap_or_default() {
+            let overrides = overrides_of(group.launch_template_and_overrides);
+            let mut pool = pool_of(overrides.as_ref(), lifecycle(group.lifecycle), zones);
+            if let Some(instance_type) = group.instance_type {
+                instance_type.as_str().clone_into(&mut pool.instance_type);
+            }
+            if let Some(zone) = group.availability_zone {
+                pool.zone = zone;
+            }
+            let ids = group.instance_ids.unwrap_or_default().into_iter();
+            launched.instances.extend(ids.map(|id| Instance {
+                id: InstanceId::new(id),
+                pool: pool.clone(),
+                state: InstanceState::Pending,
+                launched_at: Timestamp::now(),
+                reason: None,
+                private_ip: None,
+                tags: self.worker_tags(),
+                outdated: false,
+            }));
+        }
+        for error in answer.errors.unwrap_or_default() {
+            let overrides = overrides_of(error.launch_template_and_overrides);
+            launched.errors.push(PoolError {
+                pool: pool_of(overrides.as_ref(), lifecycle(error.lifecycle), zones),
+                code: error.error_code.unwrap_or_default(),
+                message: error.error_message.unwrap_or_default(),
+            });
+        }
+        launched
     }
 }
 
@@ -189,43 +230,6 @@ fn on_demand_options() -> OnDemandOptionsRequest {
     OnDemandOptionsRequest::builder()
         .allocation_strategy(FleetOnDemandAllocationStrategy::LowestPrice)
         .build()
-}
-
-/// The answer in our words.
-fn launched(
-    answer: CreateFleetOutput,
-    asked: Lifecycle,
-    zones: &BTreeMap<String, String>,
-) -> Launched {
-    let lifecycle = |given: Option<InstanceLifecycle>| match given {
-        Some(InstanceLifecycle::Spot) => Lifecycle::Spot,
-        Some(InstanceLifecycle::OnDemand) => Lifecycle::OnDemand,
-        _ => asked,
-    };
-    let mut launched = Launched::default();
-    for group in answer.instances.unwrap_or_default() {
-        let overrides = overrides_of(group.launch_template_and_overrides);
-        let mut pool = pool_of(overrides.as_ref(), lifecycle(group.lifecycle), zones);
-        if let Some(instance_type) = group.instance_type {
-            instance_type.as_str().clone_into(&mut pool.instance_type);
-        }
-        if let Some(zone) = group.availability_zone {
-            pool.zone = zone;
-        }
-        for id in group.instance_ids.unwrap_or_default() {
-            let (id, pool) = (InstanceId::new(id), pool.clone());
-            launched.instances.push(LaunchedInstance { id, pool });
-        }
-    }
-    for error in answer.errors.unwrap_or_default() {
-        let overrides = overrides_of(error.launch_template_and_overrides);
-        launched.errors.push(PoolError {
-            pool: pool_of(overrides.as_ref(), lifecycle(error.lifecycle), zones),
-            code: error.error_code.unwrap_or_default(),
-            message: error.error_message.unwrap_or_default(),
-        });
-    }
-    launched
 }
 
 fn overrides_of(

@@ -98,6 +98,7 @@ fn worker(id: &str, version: Option<u32>, content: &str) -> Instance {
         reason: None,
         private_ip: None,
         tags,
+        outdated: false,
     }
 }
 

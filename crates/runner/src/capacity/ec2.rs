@@ -1,77 +1,36 @@
-//! Workers on EC2, by way of `onspot_fleet`.
+//! Workers on EC2: the calls of `onspot_fleet`, each within a time.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use onspot_fleet::{
-    Ec2Fleet, FleetError, Instance, InstanceId, InstanceState, LaunchRequest, Lifecycle, Pool,
+    Ec2Fleet, FleetError, Instance, InstanceId, LaunchRequest, Launched, Lifecycle, Pool,
 };
-use onspot_ledger::{RunnerName, WorkerId};
+use onspot_ledger::RunnerName;
 
-use super::{Capacity, CapacityError, LookedUp, Machine, Purchase, Purchased};
+use super::{Capacity, CapacityError, LookedUp};
 
 /// How long one call to EC2, the SDK's retries included, may take.
 const CALL_LIMIT: Duration = Duration::from_mins(1);
 
-/// The workers of one `[[runners]]` on EC2.
-#[derive(Debug)]
-pub struct Ec2Capacity {
-    fleet: Ec2Fleet,
-    role_id: String,
-}
-
-impl Ec2Capacity {
-    /// The workers of `fleet`, whose role has the unique id `role_id`.
-    pub fn new(fleet: Ec2Fleet, role_id: impl Into<String>) -> Self {
-        Self {
-            fleet,
-            role_id: role_id.into(),
-        }
-    }
-
-    /// Without an answer nobody is outdated: renewing is never urgent.
-    async fn outdated(&self, instances: &[Instance]) -> BTreeSet<InstanceId> {
-        match limited("compare", self.fleet.outdated(instances)).await {
-            Ok(outdated) => outdated,
-            Err(error) => {
-                let error = crate::leader::chain(&error);
-                tracing::warn!(error, "outdated workers are not replaced for now");
-                BTreeSet::new()
-            }
-        }
-    }
-
-    fn worker(&self, instance: &InstanceId) -> WorkerId {
-        WorkerId::of(&self.role_id, instance.as_str())
-    }
-
-    fn machine(&self, instance: Instance) -> Machine {
-        Machine {
-            worker: self.worker(&instance.id),
-            instance: instance.id,
-            state: instance.state,
-            lifecycle: Some(instance.pool.lifecycle),
-            pool: Some(instance.pool),
-            launched_at: instance.launched_at,
-            reason: instance.reason,
-            outdated: false,
-        }
-    }
-}
-
-impl Capacity for Ec2Capacity {
-    fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
+impl Capacity for Ec2Fleet {
+    fn observe(&self) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
         async move {
-            let instances = limited("observe", self.fleet.observe()).await?;
-            let outdated = self.outdated(&instances).await;
-            let machines = instances.into_iter().map(|instance| Machine {
-                outdated: outdated.contains(&instance.id),
-                ..self.machine(instance)
-            });
-            Ok(machines.collect())
+            let mut instances = limited("observe", self.observe()).await?;
+            match limited("compare", self.outdated(&instances)).await {
+                Ok(outdated) => {
+                    for instance in &mut instances {
+                        instance.outdated = outdated.contains(&instance.id);
+                    }
+                }
+                // Without an answer nobody is outdated: renewing is never urgent.
+                Err(error) => {
+                    let error = crate::leader::chain(&error);
+                    tracing::warn!(error, "outdated workers are not replaced for now");
+                }
+            }
+            Ok(instances)
         }
         .boxed()
     }
@@ -80,66 +39,35 @@ impl Capacity for Ec2Capacity {
         &self,
         instances: Vec<InstanceId>,
     ) -> BoxFuture<'_, Result<Vec<LookedUp>, CapacityError>> {
-        async move {
-            let found = limited("look up", self.fleet.by_id(&instances)).await?;
-            let found = found.into_iter();
-            Ok(found
-                .map(|(id, instance)| (id, instance.map(|instance| self.machine(instance))))
-                .collect())
-        }
-        .boxed()
+        async move { limited("look up", self.by_id(&instances)).await }.boxed()
     }
 
     fn pools(&self) -> BoxFuture<'_, Result<Vec<Pool>, CapacityError>> {
         async move {
-            let mut pools = limited("observe", self.fleet.pools(Lifecycle::Spot)).await?;
-            pools.extend(limited("observe", self.fleet.pools(Lifecycle::OnDemand)).await?);
+            let mut pools = limited("observe", self.pools(Lifecycle::Spot)).await?;
+            pools.extend(limited("observe", self.pools(Lifecycle::OnDemand)).await?);
             Ok(pools)
         }
         .boxed()
     }
 
-    fn launch(&self, purchase: Purchase) -> BoxFuture<'_, Result<Purchased, CapacityError>> {
-        async move {
-            let request = LaunchRequest {
-                count: purchase.count,
-                lifecycle: purchase.lifecycle,
-                token: purchase.token,
-                avoid: purchase.avoid,
-            };
-            let launched = limited("launch", self.fleet.launch(request)).await?;
-            let launched_at = Timestamp::now();
-            let machines = launched.instances.into_iter().map(|instance| Machine {
-                worker: self.worker(&instance.id),
-                instance: instance.id,
-                state: InstanceState::Pending,
-                lifecycle: Some(instance.pool.lifecycle),
-                pool: Some(instance.pool),
-                launched_at,
-                reason: None,
-                outdated: false,
-            });
-            Ok(Purchased {
-                machines: machines.collect(),
-                errors: launched.errors,
-            })
-        }
-        .boxed()
+    fn launch(&self, request: LaunchRequest) -> BoxFuture<'_, Result<Launched, CapacityError>> {
+        async move { limited("launch", self.launch(request)).await }.boxed()
     }
 
     fn terminate(&self, instances: Vec<InstanceId>) -> BoxFuture<'_, Result<(), CapacityError>> {
-        async move { limited("terminate", self.fleet.terminate(&instances)).await }.boxed()
+        async move { limited("terminate", self.terminate(&instances)).await }.boxed()
     }
 
     fn console(
         &self,
         instance: InstanceId,
     ) -> BoxFuture<'_, Result<Option<String>, CapacityError>> {
-        async move { limited("read the console of", self.fleet.console(&instance)).await }.boxed()
+        async move { limited("read the console of", self.console(&instance)).await }.boxed()
     }
 
     fn template_version(&self) -> BoxFuture<'_, Result<Option<i64>, CapacityError>> {
-        let version = limited("look at the template of", self.fleet.template_version());
+        let version = limited("look at the template of", self.template_version());
         async move { version.await.map(Some) }.boxed()
     }
 
@@ -149,7 +77,7 @@ impl Capacity for Ec2Capacity {
     ) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
         async move {
             let runners = runners.iter().map(RunnerName::as_str).collect();
-            limited("look for stray", self.fleet.strays(&runners)).await
+            limited("look for stray", self.strays(&runners)).await
         }
         .boxed()
     }

@@ -3,51 +3,46 @@
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use onspot_fleet::{InstanceId, InstanceState, Pool};
-use onspot_ledger::WorkerId;
+use onspot_fleet::{Instance, InstanceId, InstanceState, LaunchRequest, Launched, Lifecycle, Pool};
 
-use super::{Capacity, CapacityError, LookedUp, Machine, Purchase, Purchased};
+use super::{Capacity, CapacityError, LookedUp};
 
 /// One machine that is always there, is not bought and can't be given back.
 #[derive(Debug, Clone)]
 pub struct HostCapacity {
-    worker: WorkerId,
-    since: Timestamp,
+    host: Instance,
 }
 
 impl HostCapacity {
-    /// This host, as `worker`, since `since`.
-    pub fn new(worker: WorkerId, since: Timestamp) -> Self {
-        Self { worker, since }
-    }
-
-    fn machine(&self) -> Machine {
-        Machine {
-            instance: InstanceId::new(self.worker.instance()),
-            worker: self.worker.clone(),
-            state: InstanceState::Running,
-            lifecycle: None,
-            pool: None,
-            launched_at: self.since,
-            reason: None,
-            outdated: false,
+    /// This host, known by `id`, since `since`.
+    pub fn new(id: InstanceId, since: Timestamp) -> Self {
+        Self {
+            host: Instance {
+                id,
+                // Nobody takes it away.
+                pool: Pool::unknown(Lifecycle::OnDemand),
+                state: InstanceState::Running,
+                launched_at: since,
+                reason: None,
+                private_ip: None,
+                tags: Default::default(),
+                outdated: false,
+            },
         }
     }
 }
 
 impl Capacity for HostCapacity {
-    fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
-        let machine = self.machine();
-        async move { Ok(vec![machine]) }.boxed()
+    fn observe(&self) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
+        async { Ok(vec![self.host.clone()]) }.boxed()
     }
 
     fn look_up(
         &self,
         instances: Vec<InstanceId>,
     ) -> BoxFuture<'_, Result<Vec<LookedUp>, CapacityError>> {
-        let this = self.machine();
-        let found = instances.into_iter().map(move |instance| {
-            let known = (instance == this.instance).then(|| this.clone());
+        let found = instances.into_iter().map(|instance| {
+            let known = (instance == self.host.id).then(|| self.host.clone());
             (instance, known)
         });
         let found = found.collect();
@@ -58,8 +53,8 @@ impl Capacity for HostCapacity {
         async { Ok(Vec::new()) }.boxed()
     }
 
-    fn launch(&self, _: Purchase) -> BoxFuture<'_, Result<Purchased, CapacityError>> {
-        async { Ok(Purchased::default()) }.boxed()
+    fn launch(&self, _: LaunchRequest) -> BoxFuture<'_, Result<Launched, CapacityError>> {
+        async { Ok(Launched::default()) }.boxed()
     }
 
     fn terminate(&self, _: Vec<InstanceId>) -> BoxFuture<'_, Result<(), CapacityError>> {

@@ -119,20 +119,16 @@ impl Rounds {
     fn evict_the_unreadable(&self, turn: &Turn) {
         let steady = self.context.clock.steady();
         for (runner, fleet) in &turn.fleets {
-            let here = fleet.machines.values();
-            for machine in here.filter(|machine| machine.state.is_live()) {
-                let key = Key::order(&machine.worker);
-                let malformed = turn
-                    .snapshot
-                    .aside
-                    .malformed_orders
-                    .contains(&machine.worker);
+            let here = fleet.instances.iter();
+            for (worker, instance) in here.filter(|(_, instance)| instance.state.is_live()) {
+                let key = Key::order(worker);
+                let malformed = turn.snapshot.aside.malformed_orders.contains(worker);
                 let unread_for = self.memory.aside_for(key.as_str(), steady);
                 if malformed
                     && unread_for >= self.context.timing.takeover
                     && let Some(fleet) = self.fleets.get(runner)
                 {
-                    fleet.terminate(machine.instance.clone(), "its order can't be read");
+                    fleet.terminate(instance.id.clone(), "its order can't be read");
                 }
             }
         }
@@ -302,7 +298,7 @@ impl Rounds {
             }
             let mut fleets = turn.fleets.iter();
             fleets
-                .find(|(_, f)| f.machines.contains_key(worker))
+                .find(|(_, f)| f.instances.contains_key(worker))
                 .map(|(name, _)| name.clone())
         };
         let is_gone = |worker: &WorkerId| match runner_of(worker) {

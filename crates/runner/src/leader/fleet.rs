@@ -1,15 +1,15 @@
-//! What the leader knows of machines: looked at every few seconds, bought, given back.
+//! What the leader knows of instances: looked at every few seconds, launched, given back.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use onspot_fleet::{Boots, InstanceId, Lifecycle, Pool, Pools};
+use onspot_fleet::{Boots, Instance, InstanceId, Lifecycle, Pool, Pools};
 use onspot_ledger::{RunnerName, WorkerId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::capacity::{Capacity, Machine};
+use crate::capacity::Capacity;
 use crate::clock::Clock;
 
 mod boots;
@@ -17,11 +17,11 @@ mod buying;
 
 use buying::Purchases;
 
-/// How long EC2 has to say that it does not know a machine, which the ledger does not know either,
+/// How long EC2 has to say that it does not know an instance, which the ledger does not know either,
 /// until nothing is remembered of it: EC2 learns of a new instance a while after its launch.
 const FORGET: Duration = Duration::from_mins(5);
 
-/// The machines of one `[[runners]]`, shared between the looking, the buying and the rounds.
+/// The instances of one `[[runners]]`, shared between the looking, the launching and the rounds.
 pub(crate) struct Fleet {
     runner: RunnerName,
     capacity: Arc<dyn Capacity>,
@@ -36,9 +36,11 @@ pub(crate) struct Fleet {
 
 #[derive(Default)]
 struct Known {
+    /// The unique id of the workers' role.
+    role_id: String,
     /// Whether any look was answered yet.
     looked: bool,
-    machines: BTreeMap<WorkerId, Machine>,
+    instances: BTreeMap<WorkerId, Instance>,
     /// The workers that the ledger names, as the last round has read it.
     named: BTreeSet<WorkerId>,
     /// Since when EC2 says, asked by its id, that there is no such instance.
@@ -54,20 +56,20 @@ struct Known {
     purchases: Purchases,
     not_before: Duration,
     terminated: HashMap<InstanceId, Duration>,
-    /// Machines that the next call gives back.
+    /// Instances that the next call gives back.
     ending: Vec<InstanceId>,
 }
 
-/// What a round sees of the machines.
+/// What a round sees of the instances.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FleetSight {
-    pub machines: BTreeMap<WorkerId, Machine>,
+    pub instances: BTreeMap<WorkerId, Instance>,
     pub candidates: Vec<Pool>,
     pub pools: Pools,
     pub boots: Boots,
     /// Whether a purchase had no answer yet, and may have been made or not.
     pub in_doubt: bool,
-    /// Machines that are being bought and have no name yet.
+    /// Instances that are being launched and have no name yet.
     pub buying: Vec<(u32, Lifecycle)>,
     looked: bool,
     unknown: BTreeSet<WorkerId>,
@@ -82,8 +84,8 @@ impl FleetSight {
     /// Whether EC2 says that the worker's instance is terminated (rule 12). That it is missing
     /// from a list says nothing: lists lag behind, and go by tags.
     pub(crate) fn is_terminated(&self, worker: &WorkerId) -> bool {
-        let machine = self.machines.get(worker);
-        machine.is_some_and(|machine| machine.state.is_gone())
+        let instance = self.instances.get(worker);
+        instance.is_some_and(|instance| instance.state.is_gone())
     }
 
     /// Whether nothing will be heard of the worker any more: its instance is terminated, or EC2
@@ -97,6 +99,7 @@ impl FleetSight {
 impl Fleet {
     pub(crate) fn new(
         runner: RunnerName,
+        role_id: &str,
         capacity: Arc<dyn Capacity>,
         clock: Clock,
         wake: Arc<Notify>,
@@ -107,7 +110,10 @@ impl Fleet {
             clock,
             wake,
             look_now: Notify::new(),
-            known: Mutex::default(),
+            known: Mutex::new(Known {
+                role_id: role_id.to_owned(),
+                ..Known::default()
+            }),
             over: CancellationToken::new(),
         })
     }
@@ -121,7 +127,7 @@ impl Fleet {
     pub(crate) fn sight(&self) -> FleetSight {
         let known = self.known();
         FleetSight {
-            machines: known.machines.clone(),
+            instances: known.instances.clone(),
             candidates: known.candidates.clone(),
             pools: known.pools.clone(),
             boots: known.boots.clone(),
@@ -170,11 +176,10 @@ impl Fleet {
                 return;
             }
         };
+        let listed = self.known().by_worker(listed);
         let missing = self.known().missing(&listed);
         let found = self.look_up(missing).await;
-        let seen = found.iter().filter_map(|(_, machine)| machine.clone());
-        let seen: Vec<Machine> = listed.iter().cloned().chain(seen).collect();
-        let ended = self.known().ended_unheard(&seen);
+        let ended = self.known().ended_unheard(&listed, &found);
         if self.known().observed(listed, found, self.clock.steady()) {
             self.wake.notify_one();
         }
@@ -183,7 +188,7 @@ impl Fleet {
 
     /// What EC2 says of each of these workers' instances; nothing of those that it could not be
     /// asked about.
-    async fn look_up(&self, workers: Vec<WorkerId>) -> Vec<(WorkerId, Option<Machine>)> {
+    async fn look_up(&self, workers: Vec<WorkerId>) -> Vec<(WorkerId, Option<Instance>)> {
         if workers.is_empty() {
             return Vec::new();
         }
@@ -197,27 +202,38 @@ impl Fleet {
                 return Vec::new();
             }
         };
-        let mut found: HashMap<InstanceId, Option<Machine>> = found.into_iter().collect();
+        let mut found: HashMap<InstanceId, Option<Instance>> = found.into_iter().collect();
         let found = workers.into_iter().filter_map(|worker| {
-            let machine = found.remove(&InstanceId::new(worker.instance()))?;
-            Some((worker, machine))
+            let instance = found.remove(&InstanceId::new(worker.instance()))?;
+            Some((worker, instance))
         });
         found.collect()
     }
 }
 
 impl Known {
+    /// The worker on an instance.
+    fn worker(&self, instance: &InstanceId) -> WorkerId {
+        WorkerId::of(&self.role_id, instance.as_str())
+    }
+
+    fn by_worker(&self, instances: Vec<Instance>) -> BTreeMap<WorkerId, Instance> {
+        let named = instances.into_iter();
+        named
+            .map(|instance| (self.worker(&instance.id), instance))
+            .collect()
+    }
+
     /// The workers that should be listed and are not. What is terminated stays so.
-    fn missing(&self, listed: &[Machine]) -> Vec<WorkerId> {
-        let listed: HashSet<&WorkerId> = listed.iter().map(|machine| &machine.worker).collect();
+    fn missing(&self, listed: &BTreeMap<WorkerId, Instance>) -> Vec<WorkerId> {
         let over = |worker: &WorkerId| {
-            let machine = self.machines.get(worker);
-            machine.is_some_and(|machine| machine.state.is_gone())
+            let instance = self.instances.get(worker);
+            instance.is_some_and(|instance| instance.state.is_gone())
         };
-        let known: BTreeSet<&WorkerId> = self.machines.keys().chain(&self.named).collect();
+        let known: BTreeSet<&WorkerId> = self.instances.keys().chain(&self.named).collect();
         let missing = known
             .into_iter()
-            .filter(|worker| !listed.contains(worker) && !over(worker));
+            .filter(|worker| !listed.contains_key(worker) && !over(worker));
         missing.cloned().collect()
     }
 
@@ -225,42 +241,40 @@ impl Known {
     /// changed.
     fn observed(
         &mut self,
-        listed: Vec<Machine>,
-        found: Vec<(WorkerId, Option<Machine>)>,
+        listed: BTreeMap<WorkerId, Instance>,
+        found: Vec<(WorkerId, Option<Instance>)>,
         steady: Duration,
     ) -> bool {
         self.looked = true;
-        let mut next: BTreeMap<WorkerId, Machine> = listed
-            .into_iter()
-            .map(|machine| (machine.worker.clone(), machine))
-            .collect();
+        let mut next = listed;
         let mut unknown = std::mem::take(&mut self.unknown);
         let known_before: Vec<WorkerId> = unknown.keys().cloned().collect();
         unknown.retain(|worker, _| !next.contains_key(worker));
-        for (worker, machine) in found {
-            match machine {
-                // Another runner's: nothing to us, but it is not gone.
-                Some(machine) if machine.worker != worker => drop(unknown.remove(&worker)),
-                Some(machine) => {
+        for (worker, instance) in found {
+            match instance {
+                Some(instance) => {
                     unknown.remove(&worker);
-                    next.insert(worker, machine);
+                    // Another runner's is nothing to us, but it is not gone.
+                    if self.worker(&instance.id) == worker {
+                        next.insert(worker, instance);
+                    }
                 }
                 None => drop(unknown.entry(worker).or_insert(steady)),
             }
         }
-        // A machine that is known and not listed stays until EC2 says what became of it.
-        for (worker, machine) in &self.machines {
+        // One that is known and not listed stays until EC2 says what became of it.
+        for (worker, instance) in &self.instances {
             let forgotten = match unknown.get(worker) {
                 Some(since) => steady.saturating_sub(*since) >= FORGET,
-                None => machine.state.is_gone(),
+                None => instance.state.is_gone(),
             };
             if !next.contains_key(worker) && (self.named.contains(worker) || !forgotten) {
-                next.insert(worker.clone(), machine.clone());
+                next.insert(worker.clone(), instance.clone());
             }
         }
         unknown.retain(|worker, _| next.contains_key(worker) || self.named.contains(worker));
-        let changed = next != self.machines || !unknown.keys().eq(known_before.iter());
-        (self.machines, self.unknown) = (next, unknown);
+        let changed = next != self.instances || !unknown.keys().eq(known_before.iter());
+        (self.instances, self.unknown) = (next, unknown);
         changed
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use onspot_fleet::{InstanceId, Reason};
+use onspot_fleet::{InstanceId, Reason, Scale};
 use onspot_ledger::{
-    Event, JobKey, Key, Order, Phase, Record, Step, Verdict, WorkPayload, WorkerId, WrongPhase,
-    establish,
+    Event, JobKey, Key, Order, Phase, Record, RunnerName, Step, Verdict, WorkPayload, WorkerId,
+    WrongPhase, establish,
 };
 
 use super::round::{Broken, Rounds, Turn};
@@ -248,35 +248,37 @@ impl Rounds {
                 let explained = self.explain(turn, &job, &text).await;
                 turn.judged(&job, explained)
             }
-            Action::Drain { worker } => {
+            Action::Scale { runner, scale } => self.scale(turn, &runner, scale).await,
+        }
+    }
+
+    async fn scale(
+        &mut self,
+        turn: &mut Turn,
+        runner: &RunnerName,
+        scale: Scale<WorkerId>,
+    ) -> Result<(), Broken> {
+        let fleet = self.fleets.get(runner);
+        match scale {
+            Scale::Drain { worker } => {
                 let drained = self.drain(turn, &worker).await;
-                turn.served(&worker, drained)
+                return turn.served(&worker, drained);
             }
-            Action::Launch {
-                runner,
-                count,
-                lifecycle,
-            } => {
-                if let Some(fleet) = self.fleets.get(&runner) {
+            Scale::Launch { count, lifecycle } => {
+                if let Some(fleet) = fleet {
                     fleet.launch(count, lifecycle, self.term);
                 }
-                Ok(())
             }
-            Action::Terminate {
-                runner,
-                instance,
-                reason,
-            } => {
-                if let Some(fleet) = self.fleets.get(&runner) {
-                    let why = reason.to_string();
-                    match reason {
-                        Reason::NeverReported => fleet.never_reported(instance, &why),
-                        Reason::Drained => fleet.terminate(instance, &why),
-                    }
+            Scale::Terminate { worker, reason } => {
+                let (instance, why) = (InstanceId::new(worker.instance()), reason.to_string());
+                match (fleet, reason) {
+                    (Some(fleet), Reason::NeverReported) => fleet.never_reported(instance, &why),
+                    (Some(fleet), Reason::Drained) => fleet.terminate(instance, &why),
+                    (None, _) => {}
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 
     async fn fail(&mut self, turn: &mut Turn, job: &JobKey, message: String) -> Result<(), Broken> {

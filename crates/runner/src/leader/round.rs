@@ -243,12 +243,12 @@ impl Rounds {
             self.aside.send_replace(self.memory.aside());
         }
         done?;
-        let machines = turn.fleets.values().any(|fleet| {
-            let mut machines = fleet.machines.values();
-            machines.any(|machine| machine.state.is_live())
+        let instances = turn.fleets.values().any(|fleet| {
+            let mut instances = fleet.instances.values();
+            instances.any(|instance| instance.state.is_live())
         });
         let snapshot = &turn.snapshot;
-        let busy = machines || !snapshot.records.is_empty() || !snapshot.orders.is_empty();
+        let busy = instances || !snapshot.records.is_empty() || !snapshot.orders.is_empty();
         Ok(match (turn.again, busy) {
             (true, _) => TRY_AGAIN,
             (false, true) => self.context.timing.round,
@@ -324,7 +324,7 @@ impl Rounds {
             .iter()
             .flat_map(|(runner, fleet)| {
                 fleet
-                    .machines
+                    .instances
                     .keys()
                     .map(move |worker| (worker, runner, fleet))
             })

@@ -102,7 +102,7 @@ impl Snapshot {
                 return *of == runner;
             }
             let mut listing = fleets.iter();
-            let listed = listing.find(|(_, fleet)| fleet.machines.contains_key(worker));
+            let listed = listing.find(|(_, fleet)| fleet.instances.contains_key(worker));
             listed.is_none_or(|(name, _)| name == runner)
         };
         let workers = self.workers().into_iter();

@@ -120,8 +120,8 @@ impl Rounds {
                 && self.context.runners.contains_key(&order.value.runner)
         });
         let listed = turn.fleets.values().any(|fleet| {
-            let mut machines = fleet.machines.values();
-            machines.any(|machine| machine.instance == *instance)
+            let mut instances = fleet.instances.values();
+            instances.any(|listed| listed.id == *instance)
         });
         ordered || listed
     }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use onspot_fleet::{InstanceId, InstanceState};
+use onspot_fleet::{InstanceState, Lifecycle, Pool, Stage, Worker};
 use onspot_ledger::{Intake, Phase, RunnerName, State, WorkerId};
 
 use super::fleet::FleetSight;
 use super::memory::Memory;
 use super::snapshot::Snapshot;
 use super::{LeaderContext, Seat};
-use crate::schedule::{JobView, Place, RunnerView, Stage, WorkerView};
+use crate::schedule::{JobView, Place, RunnerView};
 
 /// So many heartbeats without a new state, and a worker gets no new jobs.
 const STALE_HEARTBEATS: u32 = 3;
@@ -27,7 +27,7 @@ pub(crate) struct Sights<'a> {
 impl Sights<'_> {
     /// The view of one runner.
     pub(crate) fn runner(&self, name: &RunnerName, seat: &Seat, fleet: &FleetSight) -> RunnerView {
-        let mut workers: Vec<WorkerView> = self
+        let mut workers: Vec<Worker<WorkerId>> = self
             .workers_of(name, fleet)
             .into_iter()
             .filter_map(|worker| self.worker(&worker, fleet))
@@ -41,10 +41,12 @@ impl Sights<'_> {
             policy: seat.policy.clone(),
             observed: fleet.was_looked_at(),
             jobs: [self.jobs_of(name), self.jobs_aside(name)].concat(),
-            workers,
-            pools: fleet.pools.clone(),
-            candidates: fleet.candidates.clone(),
-            boots: fleet.boots.clone(),
+            fleet: onspot_fleet::View {
+                workers,
+                pools: fleet.pools.clone(),
+                candidates: fleet.candidates.clone(),
+                boots: fleet.boots.clone(),
+            },
             in_doubt: fleet.in_doubt,
         }
     }
@@ -102,18 +104,18 @@ impl Sights<'_> {
         let with = self.snapshot.records.iter();
         let with = with.filter(|(job, _)| job.runner == *runner);
         let with = with.filter_map(|(_, record)| record.value.worker().cloned());
-        let machines = fleet.machines.keys().cloned();
-        machines.chain(ordered).chain(with).collect()
+        let instances = fleet.instances.keys().cloned();
+        instances.chain(ordered).chain(with).collect()
     }
 
-    fn worker(&self, worker: &WorkerId, fleet: &FleetSight) -> Option<WorkerView> {
+    fn worker(&self, worker: &WorkerId, fleet: &FleetSight) -> Option<Worker<WorkerId>> {
         let silent = self.memory.silent_for(worker);
         if fleet.is_gone(worker, silent, self.context.timing.takeover) {
             return None;
         }
-        let machine = fleet.machines.get(worker);
+        let instance = fleet.instances.get(worker);
         let state = self.snapshot.states.get(worker).map(|stored| &stored.value);
-        let stage = match (machine.map(|machine| machine.state), state) {
+        let stage = match (instance.map(|instance| instance.state), state) {
             // What it does is not known now: it gets nothing, and is not given back.
             (Some(InstanceState::Pending | InstanceState::Running) | None, _)
                 if self.snapshot.aside.has_worker(worker) =>
@@ -150,15 +152,14 @@ impl Sights<'_> {
                 done: false,
             },
         };
-        Some(WorkerView {
+        let pool = instance.map(|instance| instance.pool.clone());
+        Some(Worker {
             id: worker.clone(),
-            instance: InstanceId::new(worker.instance()),
             stage,
-            lifecycle: machine.and_then(|machine| machine.lifecycle),
-            pool: machine.and_then(|machine| machine.pool.clone()),
-            launched_at: machine.map_or(self.now, |machine| machine.launched_at),
+            pool: pool.unwrap_or_else(|| Pool::unknown(Lifecycle::OnDemand)),
+            launched_at: instance.map_or(self.now, |instance| instance.launched_at),
             uses: state.map_or(0, |state| state.uses) + self.not_accepted(worker, state),
-            outdated: machine.is_some_and(|machine| machine.outdated),
+            outdated: instance.is_some_and(|instance| instance.outdated),
         })
     }
 
@@ -228,18 +229,16 @@ impl Sights<'_> {
         u32::try_from(unknown.count()).unwrap_or(u32::MAX)
     }
 
-    /// Machines that are being bought count like ones that are being launched.
-    fn buying(&self, fleet: &FleetSight) -> Vec<WorkerView> {
+    /// Instances that are being asked for count like ones that are being launched.
+    fn buying(&self, fleet: &FleetSight) -> Vec<Worker<WorkerId>> {
         let each = fleet.buying.iter().flat_map(|(count, lifecycle)| {
             std::iter::repeat_n(*lifecycle, usize::try_from(*count).unwrap_or(usize::MAX))
         });
         each.enumerate()
-            .map(|(number, lifecycle)| WorkerView {
+            .map(|(number, lifecycle)| Worker {
                 id: WorkerId::new(format!("being-bought-{number}")),
-                instance: InstanceId::new(format!("being-bought-{number}")),
                 stage: Stage::Launching,
-                lifecycle: Some(lifecycle),
-                pool: None,
+                pool: Pool::unknown(lifecycle),
                 launched_at: self.now,
                 uses: 0,
                 outdated: false,

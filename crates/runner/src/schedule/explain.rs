@@ -1,36 +1,37 @@
 //! Why a job waits, in words for its trace.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use jiff::Timestamp;
-use onspot_fleet::{Lifecycle, Pool};
-use onspot_ledger::{JobKey, WorkerId};
+use onspot_fleet::{Lifecycle, Policy, Scale, Stage, Worker};
+use onspot_ledger::WorkerId;
 
-use super::Action;
 use super::obstacle::{all_out, none_left, obstacles};
-use super::place::waiting;
-use super::view::{JobView, RunnerView, Stage, WorkerView, count};
+use super::view::{JobView, RunnerView, count};
 
-/// A text for every job that stays waiting. The same situation gives the same text, so that a
-/// trace gets a line only when something changed.
+/// A text for every job that waits on. The same situation gives the same text, so that a trace
+/// gets a line only when something changed.
 pub(super) fn reasons(
     runner: &RunnerView,
-    overdue: &BTreeSet<u64>,
-    placed: &BTreeMap<u64, WorkerId>,
-    capacity: &[Action],
+    scaled: &[Scale<WorkerId>],
     now: Timestamp,
-) -> Vec<Action> {
-    waiting(runner, overdue)
-        .into_iter()
-        .filter(|job| !placed.contains_key(&job.id))
-        .map(|job| Action::Explain {
-            job: JobKey::new(&runner.name, job.id),
-            text: reason(runner, job, capacity, now),
+) -> Vec<(u64, String)> {
+    // Jobs that ask for the same wait for the same reason.
+    let mut known: [Option<String>; 2] = [None, None];
+    let waiting = runner.waiting().into_iter();
+    waiting
+        .map(|job| {
+            let known = &mut known[usize::from(job.is_strict())];
+            let text = known.get_or_insert_with(|| reason(runner, job, scaled, now));
+            (job.id, text.clone())
         })
         .collect()
 }
 
-fn reason(runner: &RunnerView, job: &JobView, capacity: &[Action], now: Timestamp) -> String {
+fn reason(
+    runner: &RunnerView,
+    job: &JobView,
+    scaled: &[Scale<WorkerId>],
+    now: Timestamp,
+) -> String {
     if !runner.observed {
         return "Waiting for a worker.".to_owned();
     }
@@ -43,24 +44,16 @@ fn reason(runner: &RunnerView, job: &JobView, capacity: &[Action], now: Timestam
         policy.lifecycle
     };
     let mut parts = obstacles(runner, kind, now);
-    let coming: Vec<&WorkerView> = runner
-        .workers
-        .iter()
-        .filter(|w| is_coming(w, job))
-        .collect();
-    let launched: u32 = capacity.iter().map(|action| launches(action, job)).sum();
-    let counted = runner.workers.iter();
-    let total = count(counted.filter(|w| !matches!(w.stage, Stage::Ending { .. })));
-    if let Some(worker) = coming.first() {
-        parts.push(coming_text(worker, coming.len()));
+    let workers = || runner.fleet.workers.iter();
+    let mut coming = workers().filter(|worker| worker.is_coming() && job.suits(worker));
+    let launched: u32 = scaled.iter().map(|scale| launches(scale, job)).sum();
+    let total = count(workers().filter(|worker| worker.counts()));
+    if let Some(worker) = coming.next() {
+        parts.push(coming_text(worker, coming.count()));
     } else if launched > 0 {
         parts.push(format!("Launching {}.", machines(launched, kind)));
     } else if total >= policy.limit {
-        parts.push(format!(
-            "All {} of this runner are taken (limit {}).",
-            machines(total, kind),
-            policy.limit
-        ));
+        parts.push(all_taken(total, kind, policy));
     } else if all_out(runner, kind, now) {
         parts.push(none_left(runner, kind, now));
     } else if parts.is_empty() {
@@ -69,32 +62,35 @@ fn reason(runner: &RunnerView, job: &JobView, capacity: &[Action], now: Timestam
     format!("Waiting for a worker. {}", parts.join(" "))
 }
 
-fn is_coming(worker: &WorkerView, job: &JobView) -> bool {
-    matches!(worker.stage, Stage::Launching | Stage::Booting) && worker.suits(job)
+fn all_taken(total: u32, kind: Lifecycle, policy: &Policy) -> String {
+    let (all, limit) = (machines(total, kind), policy.limit);
+    format!("All {all} of this runner are taken (limit {limit}).")
 }
 
-fn coming_text(worker: &WorkerView, number: usize) -> String {
+fn coming_text(worker: &Worker<WorkerId>, more: usize) -> String {
     let what = match worker.stage {
         Stage::Launching => "is being launched",
         _ => "boots",
     };
-    let pool = worker.pool.as_ref().map(Pool::to_string);
-    let first = match pool {
-        Some(pool) => format!("{} ({pool}) {what}", worker.instance),
-        None => format!("An instance {what}"),
+    let first = if worker.pool.is_known() {
+        format!("{} ({}) {what}", worker.id.instance(), worker.pool)
+    } else {
+        format!("An instance {what}")
     };
-    if number > 1 {
-        format!("{first}, {} more as well.", number - 1)
+    if more > 0 {
+        format!("{first}, {more} more as well.")
     } else {
         format!("{first}.")
     }
 }
 
-fn launches(action: &Action, job: &JobView) -> u32 {
-    match action {
-        Action::Launch {
-            count, lifecycle, ..
-        } if !job.is_strict() || *lifecycle == Lifecycle::OnDemand => *count,
+fn launches(scale: &Scale<WorkerId>, job: &JobView) -> u32 {
+    match scale {
+        Scale::Launch { count, lifecycle }
+            if !job.is_strict() || *lifecycle == Lifecycle::OnDemand =>
+        {
+            *count
+        }
         _ => 0,
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use onspot_fleet::Stage;
 use onspot_ledger::RunnerName;
 
-use super::view::{RunnerView, Stage, View, count};
+use super::view::{RunnerView, View, count};
 
 /// How many new requests for a job each runner may send now.
 ///
@@ -43,7 +44,8 @@ fn room_of(runner: &RunnerView) -> u32 {
 
 /// All places for jobs, taken ones included, that there are or may be bought.
 fn places(runner: &RunnerView) -> u32 {
-    let here = runner.workers.iter().map(|worker| match &worker.stage {
+    let workers = || runner.fleet.workers.iter();
+    let here = workers().map(|worker| match &worker.stage {
         Stage::Ready { free, jobs, .. } => free + jobs,
         Stage::Leaving { jobs, .. } | Stage::Ending { jobs } => *jobs,
         Stage::Launching | Stage::Booting => 0,
@@ -53,12 +55,7 @@ fn places(runner: &RunnerView) -> u32 {
         return here;
     };
     // Those that count against the limit and give no new places.
-    let counted = runner.workers.iter().filter(|w| {
-        !matches!(
-            w.stage,
-            Stage::Launching | Stage::Booting | Stage::Ending { .. }
-        )
-    });
+    let counted = workers().filter(|worker| worker.counts() && !worker.is_coming());
     let more = policy.limit.saturating_sub(count(counted));
     here + more.saturating_mul(policy.capacity_per_instance.max(1))
 }

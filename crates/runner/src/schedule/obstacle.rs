@@ -16,8 +16,8 @@ const NAMED: usize = 4;
 pub(crate) fn obstacle(runner: &RunnerView, now: Timestamp) -> Option<String> {
     let kind = runner.policy.as_ref()?.lifecycle;
     let parts = obstacles(runner, kind, now);
-    let blocked = runner.boots.halted(now).is_some()
-        || runner.pools.halted(kind, now).is_some()
+    let blocked = runner.fleet.boots.halted(now).is_some()
+        || runner.fleet.pools.halted(kind, now).is_some()
         || all_out(runner, kind, now);
     (blocked && !parts.is_empty()).then(|| parts.join(" "))
 }
@@ -32,8 +32,14 @@ pub(super) fn obstacles(runner: &RunnerView, kind: Lifecycle, now: Timestamp) ->
                 .to_owned(),
         );
     }
-    parts.extend(runner.boots.halted(now).map(|halt| failed_boots(&halt)));
-    match runner.pools.halted(kind, now) {
+    parts.extend(
+        runner
+            .fleet
+            .boots
+            .halted(now)
+            .map(|halt| failed_boots(&halt)),
+    );
+    match runner.fleet.pools.halted(kind, now) {
         Some(halted) => parts.push(refused(halted, None)),
         None => parts.extend(refused_pools(runner, kind, now)),
     }
@@ -43,16 +49,17 @@ pub(super) fn obstacles(runner: &RunnerView, kind: Lifecycle, now: Timestamp) ->
 /// Whether no pool of this kind may be asked now.
 pub(super) fn all_out(runner: &RunnerView, kind: Lifecycle, now: Timestamp) -> bool {
     let of_kind = runner
+        .fleet
         .candidates
         .iter()
         .filter(|pool| pool.lifecycle == kind);
     let mut pools = of_kind.peekable();
-    pools.peek().is_some() && pools.all(|pool| runner.pools.is_out(pool, now))
+    pools.peek().is_some() && pools.all(|pool| runner.fleet.pools.is_out(pool, now))
 }
 
 /// That no pool of this kind may be asked now, in words.
 pub(super) fn none_left(runner: &RunnerView, kind: Lifecycle, now: Timestamp) -> String {
-    let mut refusals = runner.pools.refused(kind, now);
+    let mut refusals = runner.fleet.pools.refused(kind, now);
     if refusals.all(|refused| refused.refusal == Refusal::Capacity) {
         format!("Every {kind} pool is dry for now.")
     } else {
@@ -63,7 +70,7 @@ pub(super) fn none_left(runner: &RunnerView, kind: Lifecycle, now: Timestamp) ->
 /// One sentence for all pools that were refused alike.
 fn refused_pools(runner: &RunnerView, kind: Lifecycle, now: Timestamp) -> Vec<String> {
     let mut alike: BTreeMap<(Refusal, &str, &str), Vec<&Refused>> = BTreeMap::new();
-    for refused in runner.pools.refused(kind, now) {
+    for refused in runner.fleet.pools.refused(kind, now) {
         // What EC2 says of a dry pool is the same in other words each time.
         let message = match refused.refusal {
             Refusal::Capacity | Refusal::NotOffered | Refusal::Limit => "",

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use onspot_fleet::{Lifecycle, Stage, Worker};
 use onspot_ledger::WorkerId;
 
-use super::view::{JobView, Place, RunnerView, Stage, WorkerView};
+use super::view::{JobView, Place, RunnerView};
 
-/// The jobs that can be given away now, by GitLab's number. Oldest jobs choose first.
+/// The jobs that are given away now, by GitLab's number. Oldest jobs choose first.
 ///
 /// A worker that has jobs is preferred over an idle one, so that idle ones can be given back;
 /// for a job that must not be lost again, one that nobody takes away; then ids make the choice
@@ -14,54 +15,72 @@ use super::view::{JobView, Place, RunnerView, Stage, WorkerView};
 ///
 /// Nothing is given away before the machines were looked at: a worker that the ledger still knows
 /// may be gone, or about to be.
-pub(super) fn assignments(runner: &RunnerView, overdue: &BTreeSet<u64>) -> BTreeMap<u64, WorkerId> {
+pub(super) fn assignments(runner: &mut RunnerView) -> BTreeMap<u64, WorkerId> {
     if !runner.observed {
         return BTreeMap::new();
     }
-    let mut free: BTreeMap<&WorkerId, u32> = runner
-        .workers
-        .iter()
-        .map(|worker| (&worker.id, room(runner, worker)))
-        .collect();
+    let max_uses = runner.policy.as_ref().map_or(0, |policy| policy.max_uses);
+    let workers = &mut runner.fleet.workers;
+    let mut open = Open::default();
+    for (index, worker) in workers.iter().enumerate() {
+        open.offer(worker, index, max_uses);
+    }
+    let jobs = runner.jobs.iter_mut();
+    let mut waiting: Vec<&mut JobView> = jobs.filter(|job| job.place == Place::Waiting).collect();
+    waiting.sort_by_key(|job| (job.received_at, job.id));
     let mut placed = BTreeMap::new();
-    for job in waiting(runner, overdue) {
-        let open = runner
-            .workers
-            .iter()
-            .filter(|w| free[&w.id] > 0 && w.suits(job));
-        let Some(worker) = open.min_by_key(|worker| preference(worker, free[&worker.id])) else {
+    for job in waiting {
+        let Some(index) = open.take(job.is_strict()) else {
             continue;
         };
-        if let Some(slots) = free.get_mut(&worker.id) {
-            *slots -= 1;
-        }
+        let worker = &mut workers[index];
+        worker.take_job();
+        open.offer(worker, index, max_uses);
+        job.place = Place::With(worker.id.clone());
         placed.insert(job.id, worker.id.clone());
     }
     placed
 }
 
-/// The jobs that wait and are not overdue, oldest first.
-pub(super) fn waiting<'a>(runner: &'a RunnerView, overdue: &BTreeSet<u64>) -> Vec<&'a JobView> {
-    let mut waiting: Vec<&JobView> = runner
-        .jobs
-        .iter()
-        .filter(|job| job.place == Place::Waiting && !overdue.contains(&job.id))
-        .collect();
-    waiting.sort_by_key(|job| (job.received_at, job.id));
-    waiting
+/// The workers that take jobs now, the fullest first: how many more they take, their ids, and
+/// where they are. Sorted, so that a thousand jobs do not look at a thousand workers each.
+#[derive(Default)]
+struct Open {
+    spot: BTreeSet<(u32, WorkerId, usize)>,
+    on_demand: BTreeSet<(u32, WorkerId, usize)>,
 }
 
-/// How many more jobs a worker takes now.
-fn room(runner: &RunnerView, worker: &WorkerView) -> u32 {
-    let Stage::Ready { free, .. } = worker.stage else {
-        return 0;
-    };
-    match runner.policy.as_ref().map_or(0, |policy| policy.max_uses) {
-        0 => free,
-        most => free.min(most.saturating_sub(worker.uses)),
+impl Open {
+    fn offer(&mut self, worker: &Worker<WorkerId>, index: usize, max_uses: u32) {
+        let room = room(worker, max_uses);
+        if room > 0 {
+            let kind = match worker.pool.lifecycle {
+                Lifecycle::Spot => &mut self.spot,
+                Lifecycle::OnDemand => &mut self.on_demand,
+            };
+            kind.insert((room, worker.id.clone(), index));
+        }
+    }
+
+    /// The best worker for a job, no more on offer.
+    fn take(&mut self, strict: bool) -> Option<usize> {
+        let safe = self.on_demand.first();
+        let spot = self.spot.first().filter(|_| !strict);
+        let from = match (safe, spot) {
+            (safe, Some(spot)) if safe.is_none_or(|safe| spot < safe) => &mut self.spot,
+            _ => &mut self.on_demand,
+        };
+        from.pop_first().map(|(_, _, index)| index)
     }
 }
 
-fn preference(worker: &WorkerView, free: u32) -> (u32, &WorkerId) {
-    (free, &worker.id)
+/// How many more jobs a worker takes now.
+fn room(worker: &Worker<WorkerId>, max_uses: u32) -> u32 {
+    let Stage::Ready { free, .. } = worker.stage else {
+        return 0;
+    };
+    match max_uses {
+        0 => free,
+        most => free.min(most.saturating_sub(worker.uses)),
+    }
 }

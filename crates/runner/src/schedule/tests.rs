@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onspot_fleet::{Policy, Pool};
+use onspot_fleet::{Lifecycle, Policy, Pool, Stage};
 
 use super::*;
 
@@ -18,19 +18,22 @@ fn now() -> Timestamp {
     at(1000)
 }
 
-fn runner(workers: Vec<WorkerView>, jobs: Vec<JobView>) -> RunnerView {
+type Worker = onspot_fleet::Worker<WorkerId>;
+
+fn runner(workers: Vec<Worker>, jobs: Vec<JobView>) -> RunnerView {
     let policy = Policy {
         limit: 3,
         idle_time: Duration::from_mins(1),
         boot_limit: Duration::from_mins(5),
         ..Policy::default()
     };
-    RunnerView {
+    let mut runner = RunnerView {
         policy: Some(policy),
-        workers,
         jobs,
         ..RunnerView::new(RunnerName::new("r"))
-    }
+    };
+    runner.fleet.workers = workers;
+    runner
 }
 
 /// A job that waits; the higher the number, the shorter.
@@ -52,23 +55,20 @@ fn strict(id: u64) -> JobView {
     }
 }
 
-fn worker(name: &str, stage: Stage) -> WorkerView {
-    let lifecycle = Some(Lifecycle::Spot);
-    WorkerView {
+fn worker(name: &str, stage: Stage) -> Worker {
+    Worker {
         id: WorkerId::of("AROA", name),
-        instance: InstanceId::new(name),
         stage,
-        lifecycle,
-        pool: None,
+        pool: Pool::unknown(Lifecycle::Spot),
         launched_at: at(900),
         uses: 0,
         outdated: false,
     }
 }
 
-fn on_demand(worker: WorkerView) -> WorkerView {
-    WorkerView {
-        lifecycle: Some(Lifecycle::OnDemand),
+fn on_demand(worker: Worker) -> Worker {
+    Worker {
+        pool: Pool::unknown(Lifecycle::OnDemand),
         ..worker
     }
 }
@@ -110,16 +110,17 @@ fn assigned(runner: &RunnerView) -> Vec<(u64, String)> {
 /// What is launched, drained and terminated.
 fn scaled(runner: &RunnerView) -> Vec<String> {
     let told = plan(runner).into_iter().filter_map(|action| match action {
-        Action::Launch {
-            count, lifecycle, ..
-        } => Some(format!("launch {count} {lifecycle}")),
-        Action::Drain { worker } => Some(format!("drain {}", worker.instance())),
-        Action::Terminate {
-            instance, reason, ..
-        } => Some(format!("terminate {instance}: {reason}")),
+        Action::Scale { scale, .. } => Some(scale),
         Action::Assign { .. } | Action::Fail { .. } | Action::Explain { .. } => None,
     });
-    told.collect()
+    told.map(|scale| match scale {
+        Scale::Launch { count, lifecycle } => format!("launch {count} {lifecycle}"),
+        Scale::Drain { worker } => format!("drain {}", worker.instance()),
+        Scale::Terminate { worker, reason } => {
+            format!("terminate {}: {reason}", worker.instance())
+        }
+    })
+    .collect()
 }
 
 fn to(job: u64, worker: &str) -> (u64, String) {
@@ -148,7 +149,7 @@ fn no_worker_gets_more_than_it_takes() {
     let jobs: Vec<_> = (1..=5).map(job).collect();
     let mut runner = runner(vec![worker("a", ready(3, 0))], jobs);
     assert_eq!(assigned(&runner).len(), 3);
-    runner.workers[0].uses = 8;
+    runner.fleet.workers[0].uses = 8;
     runner.policy.as_mut().unwrap().max_uses = 10;
     assert_eq!(assigned(&runner).len(), 2, "after ten it is given back");
 }
@@ -225,8 +226,8 @@ fn a_worker_that_is_taken_away_is_replaced_once() {
     let mut runner = runner(vec![worker("a", leaving)], vec![with]);
     assert_eq!(scaled(&runner), ["launch 1 on-demand"]);
     for stage in [Stage::Launching, Stage::Booting, ready(1, 0)] {
-        runner.workers.truncate(1);
-        runner.workers.push(on_demand(worker("b", stage)));
+        runner.fleet.workers.truncate(1);
+        runner.fleet.workers.push(on_demand(worker("b", stage)));
         assert_eq!(scaled(&runner), [""; 0]);
     }
 }
@@ -235,7 +236,10 @@ fn a_worker_that_is_taken_away_is_replaced_once() {
 fn an_instance_that_is_shutting_down_takes_nobodys_place() {
     let busy = ["a", "b"].map(|name| worker(name, ready(0, 1)));
     let mut runner = runner(busy.into(), vec![job(1)]);
-    runner.workers.push(worker("c", Stage::Ending { jobs: 0 }));
+    runner
+        .fleet
+        .workers
+        .push(worker("c", Stage::Ending { jobs: 0 }));
     assert_eq!(scaled(&runner), ["launch 1 spot"]);
     // Nor does GitLab get to see it: there is room for one job more than wait already.
     runner.jobs.clear();

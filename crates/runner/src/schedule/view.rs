@@ -1,7 +1,7 @@
 //! What the schedule looks at.
 
 use jiff::Timestamp;
-use onspot_fleet::{Boots, InstanceId, Lifecycle, Policy, Pool, Pools};
+use onspot_fleet::{Lifecycle, Policy, Worker};
 use onspot_ledger::{RunnerName, WorkerId};
 
 /// Everything the schedule looks at.
@@ -30,14 +30,8 @@ pub struct RunnerView {
     pub observed: bool,
     /// The jobs that are not over.
     pub jobs: Vec<JobView>,
-    /// The workers that are there or on their way.
-    pub workers: Vec<WorkerView>,
-    /// What is known of the pools.
-    pub pools: Pools,
-    /// The pools that purchases may use.
-    pub candidates: Vec<Pool>,
-    /// What is known of the latest boots.
-    pub boots: Boots,
+    /// The workers, and what is known of where they come from.
+    pub fleet: onspot_fleet::View<WorkerId>,
     /// Whether a purchase had no answer yet.
     pub in_doubt: bool,
 }
@@ -68,59 +62,6 @@ pub enum Place {
     Ending,
 }
 
-/// A worker that is there or on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkerView {
-    /// The worker.
-    pub id: WorkerId,
-    /// Its instance.
-    pub instance: InstanceId,
-    /// How far it is.
-    pub stage: Stage,
-    /// How it is paid for; `None` for one that nobody takes away.
-    pub lifecycle: Option<Lifecycle>,
-    /// The pool it came from.
-    pub pool: Option<Pool>,
-    /// When it was launched.
-    pub launched_at: Timestamp,
-    /// Attempts that it was given in its life, the present ones among them.
-    pub uses: u32,
-    /// Whether it was launched from something else than is launched now.
-    pub outdated: bool,
-}
-
-/// How far a worker is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stage {
-    /// EC2 starts it.
-    Launching,
-    /// It runs and did not report yet.
-    Booting,
-    /// It reports and takes jobs.
-    Ready {
-        /// The slots that nothing occupies.
-        free: u32,
-        /// The jobs it has.
-        jobs: u32,
-        /// Since when it has none, if it has none.
-        idle_since: Option<Timestamp>,
-    },
-    /// It takes no new jobs: asked to drain, to be taken away by EC2, or silent for too long.
-    Leaving {
-        /// The jobs that are still its own.
-        jobs: u32,
-        /// Whether those will have to be run elsewhere.
-        losing: bool,
-        /// Whether the instance may go now.
-        done: bool,
-    },
-    /// EC2 ends its instance already: it is no capacity any more.
-    Ending {
-        /// The jobs that are still its own, and will have to be run elsewhere.
-        jobs: u32,
-    },
-}
-
 impl RunnerView {
     /// A runner without jobs, workers or limits.
     pub fn new(name: RunnerName) -> Self {
@@ -132,12 +73,17 @@ impl RunnerView {
             policy: None,
             observed: true,
             jobs: Vec::new(),
-            workers: Vec::new(),
-            pools: Pools::new(),
-            candidates: Vec::new(),
-            boots: Boots::default(),
+            fleet: onspot_fleet::View::default(),
             in_doubt: false,
         }
+    }
+
+    /// The jobs that wait, oldest first.
+    pub(super) fn waiting(&self) -> Vec<&JobView> {
+        let jobs = self.jobs.iter();
+        let mut waiting: Vec<&JobView> = jobs.filter(|job| job.place == Place::Waiting).collect();
+        waiting.sort_by_key(|job| (job.received_at, job.id));
+        waiting
     }
 
     /// The jobs that count against the limits: all but those that are with GitLab already.
@@ -151,12 +97,10 @@ impl JobView {
     pub fn is_strict(&self) -> bool {
         self.attempt > 1
     }
-}
 
-impl WorkerView {
-    /// Whether a job may run here.
-    pub fn suits(&self, job: &JobView) -> bool {
-        !job.is_strict() || self.lifecycle != Some(Lifecycle::Spot)
+    /// Whether the job may run on a worker.
+    pub fn suits(&self, worker: &Worker<WorkerId>) -> bool {
+        !self.is_strict() || worker.pool.lifecycle != Lifecycle::Spot
     }
 }
 

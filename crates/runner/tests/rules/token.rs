@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use onspot_fleet::InstanceId;
 use onspot_gitlab::{Client, Info, RunnerIdentity, RunnerToken, SystemId};
 use onspot_ledger::{Key, ManagerId, MemoryLedger, read};
 use onspot_runner::capacity::HostCapacity;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::world::{World, runner, seconds, worker_id};
+use crate::world::{ROLE, World, runner, seconds};
 
 /// A manager that ends, is terminated or replaced by `up` is followed by another with the same
 /// token: to unregister it would take the runner and its jobs away from all of them.
@@ -39,11 +40,11 @@ async fn a_manager_that_is_replaced_never_unregisters_the_runners_token() {
         let client = Client::new(&server.uri().parse().unwrap()).unwrap();
         let token = RunnerToken::new("glrt-0123456789");
         let identity = RunnerIdentity::new(token, SystemId::of_this_host(), Info::docker());
-        let worker = worker_id("host");
         let seat = Seat {
             source: Arc::new(GitLab::new(client.clone(), identity)),
             coordinator: Arc::new(GitLabJobs::new(client, None)),
-            capacity: Arc::new(HostCapacity::new(worker, Timestamp::now())),
+            capacity: Arc::new(HostCapacity::new(InstanceId::new("host"), Timestamp::now())),
+            role_id: ROLE.to_owned(),
             policy: None,
             limit: 0,
             request_concurrency: 1,

@@ -35,9 +35,12 @@ pub(crate) fn runner() -> RunnerName {
     RunnerName::new("r")
 }
 
+/// The unique id of the workers' role.
+pub(crate) const ROLE: &str = "AROA";
+
 /// The worker on the machine `instance`.
 pub(crate) fn worker_id(instance: &str) -> WorkerId {
-    WorkerId::of("AROA", instance)
+    WorkerId::of(ROLE, instance)
 }
 
 /// The key of a job.
@@ -112,6 +115,7 @@ impl World {
             source: desk.clone(),
             coordinator: desk.clone(),
             capacity: self.machines.clone(),
+            role_id: ROLE.to_owned(),
             policy: self.policy.clone(),
             limit: 0,
             request_concurrency: 1,

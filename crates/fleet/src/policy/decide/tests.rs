@@ -19,22 +19,48 @@ fn seconds(count: i64) -> Timestamp {
     START + SignedDuration::from_secs(count)
 }
 
-fn worker(id: u32, state: WorkerState) -> WorkerView {
-    WorkerView {
-        instance: InstanceId::new(format!("i-{id:03}")),
-        state,
+type View = super::View<InstanceId>;
+type Action = Scale<InstanceId>;
+
+fn worker(id: u32, stage: Stage) -> Worker<InstanceId> {
+    Worker {
+        id: InstanceId::new(format!("i-{id:03}")),
+        stage,
         launched_at: START,
         uses: 0,
-        lifecycle: Lifecycle::Spot,
-        pool: None,
+        pool: Pool::unknown(Lifecycle::Spot),
         outdated: false,
     }
 }
 
-fn view(states: impl IntoIterator<Item = WorkerState>) -> View {
+fn idle(since: i64) -> Stage {
+    Stage::Ready {
+        free: 1,
+        jobs: 0,
+        idle_since: Some(seconds(since)),
+    }
+}
+
+fn busy(jobs: u32, free: u32) -> Stage {
+    Stage::Ready {
+        free,
+        jobs,
+        idle_since: None,
+    }
+}
+
+fn drained_with(jobs: u32) -> Stage {
+    Stage::Leaving {
+        jobs,
+        losing: false,
+        done: true,
+    }
+}
+
+fn view(stages: impl IntoIterator<Item = Stage>) -> View {
     let workers = (0..)
-        .zip(states)
-        .map(|(id, state)| worker(id, state))
+        .zip(stages)
+        .map(|(id, stage)| worker(id, stage))
         .collect();
     View {
         workers,
@@ -49,8 +75,8 @@ fn waiting(count: u32) -> Demand {
     }
 }
 
-fn is_idle(worker: &WorkerView) -> bool {
-    matches!(worker.state, WorkerState::Idle { .. })
+fn is_idle(worker: &Worker<InstanceId>) -> bool {
+    worker.idle_since().is_some()
 }
 
 fn launched(actions: &[Action], wanted: Lifecycle) -> u32 {
@@ -63,7 +89,7 @@ fn launched(actions: &[Action], wanted: Lifecycle) -> u32 {
 
 fn drained(actions: &[Action]) -> Vec<&str> {
     let names = actions.iter().filter_map(|action| match action {
-        Action::Drain { instance } => Some(instance.as_str()),
+        Action::Drain { worker } => Some(worker.as_str()),
         _ => None,
     });
     names.collect()
@@ -93,30 +119,28 @@ fn any_policy() -> impl Strategy<Value = Policy> {
         )
 }
 
-fn any_state() -> impl Strategy<Value = WorkerState> {
+fn any_stage() -> impl Strategy<Value = Stage> {
     prop_oneof![
-        Just(WorkerState::Launching),
-        Just(WorkerState::Booting),
-        (0_i64..2000).prop_map(|since| WorkerState::Idle {
-            since: seconds(since)
-        }),
-        (1_u32..4, 0_u32..3).prop_map(|(jobs, free)| WorkerState::Busy { jobs, free }),
-        (0_u32..3).prop_map(|jobs| WorkerState::Draining { jobs }),
-        Just(WorkerState::Ending),
+        Just(Stage::Launching),
+        Just(Stage::Booting),
+        (0_i64..2000).prop_map(idle),
+        (1_u32..4, 0_u32..3).prop_map(|(jobs, free)| busy(jobs, free)),
+        (0_u32..3).prop_map(drained_with),
+        Just(Stage::Ending { jobs: 0 }),
     ]
 }
 
 fn any_view() -> impl Strategy<Value = View> {
     let spot = prop_oneof![Just(Lifecycle::Spot), Just(Lifecycle::OnDemand)];
-    let parts = (any_state(), 0_u32..5, spot, 0_i64..2000);
+    let parts = (any_stage(), 0_u32..5, spot, 0_i64..2000);
     prop::collection::vec(parts, 0..15).prop_map(|parts| View {
         workers: (0..)
             .zip(parts)
-            .map(|(id, (state, uses, lifecycle, launched))| WorkerView {
+            .map(|(id, (stage, uses, lifecycle, launched))| Worker {
                 uses,
-                lifecycle,
+                pool: Pool::unknown(lifecycle),
                 launched_at: seconds(launched),
-                ..worker(id, state)
+                ..worker(id, stage)
             })
             .collect(),
         ..View::default()
@@ -141,7 +165,7 @@ proptest! {
     ) {
         let actions = decide(&policy, &demand, &view, seconds(2000));
         let new = launched(&actions, Lifecycle::Spot) + launched(&actions, Lifecycle::OnDemand);
-        let there = view.workers.iter().filter(|worker| counts(worker));
+        let there = view.workers.iter().filter(|worker| worker.counts());
         let there = u32::try_from(there.count()).unwrap();
         prop_assert!(new == 0 || there + new <= policy.limit);
         prop_assert!(policy.max_growth == 0 || new <= policy.max_growth);
@@ -154,30 +178,29 @@ proptest! {
         let actions = decide(&policy, &demand, &view, seconds(2000));
         let mut seen = BTreeSet::new();
         for action in &actions {
-            let (instance, reason) = match action {
+            let (id, reason) = match action {
                 Action::Launch { count, .. } => { prop_assert!(*count > 0); continue }
-                Action::Drain { instance } => (instance, None),
-                Action::Terminate { instance, reason } => (instance, Some(*reason)),
+                Action::Drain { worker } => (worker, None),
+                Action::Terminate { worker, reason } => (worker, Some(*reason)),
             };
-            prop_assert!(seen.insert(instance));
-            let worker = view.workers.iter().find(|w| w.instance == *instance).unwrap();
+            prop_assert!(seen.insert(id));
+            let worker = view.workers.iter().find(|w| w.id == *id).unwrap();
             match reason {
                 None => prop_assert!(is_idle(worker)),
                 Some(Reason::Drained) =>
-                    prop_assert_eq!(worker.state, WorkerState::Draining { jobs: 0 }),
-                Some(Reason::NeverReported) => prop_assert!(matches!(
-                    worker.state, WorkerState::Launching | WorkerState::Booting)),
+                    prop_assert_eq!(worker.stage, drained_with(0)),
+                Some(Reason::NeverReported) => prop_assert!(worker.is_coming()),
             }
         }
     }
 
     #[test]
     fn nothing_is_launched_while_idle_workers_suffice(
-        policy in any_policy(), idle in 1_u32..8, jobs in 0_u32..8
+        policy in any_policy(), ready in 1_u32..8, jobs in 0_u32..8
     ) {
         let policy = Policy { idle_count: 0, idle_scale_factor: 0.0, ..policy };
-        prop_assume!(jobs <= idle);
-        let view = view((0..idle).map(|_| WorkerState::Idle { since: seconds(0) }));
+        prop_assume!(jobs <= ready);
+        let view = view((0..ready).map(|_| idle(0)));
         let actions = decide(&policy, &waiting(jobs), &view, seconds(1));
         prop_assert_eq!(launched(&actions, Lifecycle::Spot), 0);
     }
@@ -190,7 +213,7 @@ fn an_idle_worker_stays_for_its_idle_time() {
         idle_time: Duration::from_mins(1),
         ..Policy::default()
     };
-    let view = view([WorkerState::Idle { since: seconds(0) }]);
+    let view = view([idle(0)]);
     assert_eq!(decide(&policy, &waiting(0), &view, seconds(59)), []);
     assert_eq!(
         drained(&decide(&policy, &waiting(0), &view, seconds(60))),
@@ -210,9 +233,7 @@ fn the_longest_idle_goes_first_and_the_idle_count_stays() {
         idle_time: Duration::from_mins(1),
         ..Policy::default()
     };
-    let idle = [30, 10, 20].map(|since| WorkerState::Idle {
-        since: seconds(since),
-    });
+    let idle = [30, 10, 20].map(idle);
     let actions = decide(&policy, &waiting(0), &view(idle), seconds(1000));
     assert_eq!(drained(&actions), ["i-001", "i-002"]);
 }
@@ -223,7 +244,7 @@ fn a_used_up_worker_takes_no_job_and_goes_at_once() {
         max_uses: 3,
         ..Policy::default()
     };
-    let mut view = view([WorkerState::Idle { since: seconds(0) }]);
+    let mut view = view([idle(0)]);
     view.workers[0].uses = 3;
     let actions = decide(&policy, &waiting(1), &view, seconds(1));
     assert_eq!(launched(&actions, Lifecycle::Spot), 1);
@@ -237,7 +258,7 @@ fn second_attempts_get_on_demand_and_nothing_else() {
         waiting_on_demand: 2,
         ..Demand::default()
     };
-    let idle_spot = view([WorkerState::Idle { since: seconds(0) }]);
+    let idle_spot = view([idle(0)]);
     let actions = decide(&Policy::default(), &demand, &idle_spot, seconds(1));
     assert_eq!(
         actions,
@@ -254,27 +275,27 @@ fn slots_are_filled_before_instances_are_launched() {
         capacity_per_instance: 4,
         ..Policy::default()
     };
-    let busy = view([WorkerState::Busy { jobs: 1, free: 3 }]);
-    let actions = decide(&policy, &waiting(8), &busy, seconds(1));
+    let filling = view([busy(1, 3)]);
+    let actions = decide(&policy, &waiting(8), &filling, seconds(1));
     assert_eq!(launched(&actions, Lifecycle::Spot), 2);
 }
 
 #[test]
 fn a_worker_that_never_reports_is_replaced() {
     let policy = Policy::default();
-    let booting = view([WorkerState::Booting]);
+    let booting = view([Stage::Booting]);
     let late = i64::try_from(policy.boot_limit.as_secs()).unwrap() + 1;
     assert_eq!(
         decide(&policy, &waiting(1), &booting, seconds(late - 1)),
         []
     );
     let actions = decide(&policy, &waiting(1), &booting, seconds(late));
-    let instance = InstanceId::new("i-000");
+    let worker = InstanceId::new("i-000");
     assert_eq!(
         actions,
         [
             Action::Terminate {
-                instance,
+                worker,
                 reason: Reason::NeverReported
             },
             Action::Launch {

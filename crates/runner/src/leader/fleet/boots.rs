@@ -1,14 +1,13 @@
 //! Workers that were launched and never reported: what they had to say, and when to stop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use onspot_fleet::InstanceId;
+use onspot_fleet::{Instance, InstanceId};
 use onspot_ledger::WorkerId;
 
 use super::{Fleet, Known, chain};
-use crate::capacity::Machine;
 
 /// How much of a console is kept, in lines.
 const TAIL: usize = 10;
@@ -28,12 +27,12 @@ const OTHER_ENDS: &[&str] = &[
 ];
 
 impl Known {
-    /// Whether a machine that was to be ended has reported by now; it is not to be ended then.
+    /// Whether a worker that was to be ended has reported by now; it is not to be ended then.
     fn reports_after_all(&mut self, instance: &InstanceId) -> bool {
-        let mut machines = self.machines.values();
-        let machine = machines.find(|machine| machine.instance == *instance);
-        let reported = self.reported.as_ref().zip(machine);
-        let reports = reported.is_some_and(|(known, machine)| known.contains(&machine.worker));
+        let worker = self.worker(instance);
+        let reported = self.reported.as_ref();
+        let reports = self.instances.contains_key(&worker)
+            && reported.is_some_and(|reported| reported.contains(&worker));
         if reports {
             self.terminated.remove(instance);
         }
@@ -47,8 +46,8 @@ impl Fleet {
         let mut known = self.known();
         let launches: Vec<_> = workers
             .iter()
-            .filter_map(|worker| known.machines.get(worker))
-            .map(|machine| machine.launched_at)
+            .filter_map(|worker| known.instances.get(worker))
+            .map(|instance| instance.launched_at)
             .collect();
         for launched_at in launches {
             known.boots.note_reported(launched_at);
@@ -56,18 +55,15 @@ impl Fleet {
         known.reported = Some(workers);
     }
 
-    /// Gives back a machine whose worker did not report in its time, once its console is read.
+    /// Gives back an instance whose worker did not report in its time, once its console is read.
     pub(crate) fn never_reported(self: &Arc<Self>, instance: InstanceId, why: &str) {
         let counts = {
             let mut known = self.known();
             if !known.is_new_end(&instance, self.clock.steady()) {
                 return;
             }
-            let machine = known
-                .machines
-                .values()
-                .find(|machine| machine.instance == instance);
-            let launched_at = machine.map_or_else(|| self.clock.now(), |found| found.launched_at);
+            let found = known.instances.get(&known.worker(&instance));
+            let launched_at = found.map_or_else(|| self.clock.now(), |found| found.launched_at);
             let now = self.clock.now();
             known.boots.note_lost(&instance, launched_at, now)
         };
@@ -86,13 +82,13 @@ impl Fleet {
         });
     }
 
-    /// Looks into machines that ended before their workers ever reported.
-    pub(super) async fn look_into(&self, ended: Vec<Machine>) {
-        for machine in ended {
+    /// Looks into instances that ended before their workers ever reported.
+    pub(super) async fn look_into(&self, ended: Vec<Instance>) {
+        for ended in ended {
             let now = self.clock.now();
-            let (instance, launched_at) = (&machine.instance, machine.launched_at);
+            let (instance, launched_at) = (&ended.id, ended.launched_at);
             if self.known().boots.note_lost(instance, launched_at, now) {
-                let reason = machine.reason.as_deref().unwrap_or("no reason given");
+                let reason = ended.reason.as_deref().unwrap_or("no reason given");
                 tracing::warn!(runner = %self.runner, worker = %instance, reason,
                     "it ended before it ever reported");
                 self.read_console(instance).await;
@@ -154,24 +150,28 @@ impl Fleet {
 }
 
 impl Known {
-    /// The machines that lived at the last look, have ended by themselves since, and whose
+    /// The instances that lived at the last look, have ended by themselves since, and whose
     /// workers never reported.
-    pub(super) fn ended_unheard(&self, now: &[Machine]) -> Vec<Machine> {
+    pub(super) fn ended_unheard(
+        &self,
+        listed: &BTreeMap<WorkerId, Instance>,
+        found: &[(WorkerId, Option<Instance>)],
+    ) -> Vec<Instance> {
         let Some(reported) = &self.reported else {
             return Vec::new();
         };
-        let other = |machine: &Machine| {
-            let reason = machine.reason.as_deref();
-            reason.is_some_and(|reason| OTHER_ENDS.contains(&reason))
-        };
-        let ended = now.iter().filter(|machine| {
-            let before = self.machines.get(&machine.worker);
-            !machine.state.is_live()
+        let found = found
+            .iter()
+            .filter_map(|(worker, instance)| Some((worker, instance.as_ref()?)));
+        let ended = listed.iter().chain(found).filter(|(worker, instance)| {
+            let before = self.instances.get(*worker);
+            let reason = instance.reason.as_deref();
+            !instance.state.is_live()
                 && before.is_some_and(|before| before.state.is_live())
-                && !reported.contains(&machine.worker)
-                && !self.terminated.contains_key(&machine.instance)
-                && !other(machine)
+                && !reported.contains(*worker)
+                && !self.terminated.contains_key(&instance.id)
+                && !reason.is_some_and(|reason| OTHER_ENDS.contains(&reason))
         });
-        ended.cloned().collect()
+        ended.map(|(_, instance)| instance.clone()).collect()
     }
 }

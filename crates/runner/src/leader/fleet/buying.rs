@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onspot_fleet::{InstanceId, LaunchFailure, Lifecycle};
+use onspot_fleet::{InstanceId, LaunchFailure, LaunchRequest, Launched, Lifecycle};
 
 use super::{Fleet, Known, chain};
-use crate::capacity::{CapacityError, Purchase, Purchased};
+use crate::capacity::CapacityError;
 
 /// How long an answer without any instance keeps the next purchase waiting.
 const BUY_AGAIN: Duration = Duration::from_secs(10);
@@ -19,10 +19,10 @@ const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_
 /// by then, by its tags.
 const ASK_UNTIL: Duration = Duration::from_mins(15);
 
-/// How long a machine is not asked to be terminated a second time.
+/// How long an instance is not asked to be terminated a second time.
 const TERMINATE_AGAIN: Duration = Duration::from_secs(30);
 
-/// How long machines to be given back are collected for one call.
+/// How long instances to be given back are collected for one call.
 const COLLECT: Duration = Duration::from_millis(50);
 
 /// Purchases whose outcome is not known, by their tokens.
@@ -63,7 +63,7 @@ impl Purchases {
         self.open.values().any(|open| open.in_doubt)
     }
 
-    /// How many machines of which kind are on their way.
+    /// How many instances of which kind are on their way.
     pub(super) fn on_their_way(&self) -> Vec<(u32, Lifecycle)> {
         let open = self.open.values();
         open.map(|open| (open.count, open.lifecycle)).collect()
@@ -71,13 +71,13 @@ impl Purchases {
 }
 
 /// What became of one try of a purchase.
-fn is_unknown(result: &Result<Purchased, CapacityError>) -> bool {
+fn is_unknown(result: &Result<Launched, CapacityError>) -> bool {
     let failure = result.as_ref().err().map(CapacityError::launch_failure);
     failure == Some(LaunchFailure::Unknown)
 }
 
 impl Fleet {
-    /// Buys machines in the background, unless the last purchase gave nothing just now.
+    /// Launches instances in the background, unless the last purchase gave nothing just now.
     pub(crate) fn launch(self: &Arc<Self>, count: u32, lifecycle: Lifecycle, term: u64) {
         let purchase = {
             let mut known = self.known();
@@ -87,7 +87,7 @@ impl Fleet {
             let Some(token) = known.purchases.decide(count, lifecycle, term) else {
                 return;
             };
-            Purchase {
+            LaunchRequest {
                 count,
                 lifecycle,
                 token,
@@ -101,7 +101,7 @@ impl Fleet {
 
     /// Asks until there is an answer: with the same token and the same words, so that EC2 takes
     /// all of it for one request, of which it makes one launch.
-    async fn buy(&self, purchase: Purchase) {
+    async fn buy(&self, purchase: LaunchRequest) {
         let begun = self.clock.steady();
         let (mut pause, longest) = ASK_AGAIN;
         loop {
@@ -135,16 +135,16 @@ impl Fleet {
     }
 
     /// Takes in how a purchase ended.
-    fn settle(&self, purchase: &Purchase, result: Result<Purchased, CapacityError>) {
+    fn settle(&self, purchase: &LaunchRequest, result: Result<Launched, CapacityError>) {
         let steady = self.clock.steady();
         let mut known = self.known();
         known.purchases.open.remove(&purchase.token);
         match result {
-            Ok(purchased) => {
-                if purchased.machines.is_empty() {
+            Ok(launched) => {
+                if launched.instances.is_empty() {
                     known.not_before = steady + BUY_AGAIN;
                 }
-                self.take_in(&mut known, purchased);
+                self.take_in(&mut known, launched);
             }
             Err(error) => {
                 tracing::warn!(runner = %self.runner, error = %chain(&error), "launch failed");
@@ -167,22 +167,21 @@ impl Fleet {
         self.wake.notify_one();
     }
 
-    fn take_in(&self, known: &mut Known, purchased: Purchased) {
-        for error in &purchased.errors {
+    fn take_in(&self, known: &mut Known, launched: Launched) {
+        for error in &launched.errors {
             tracing::warn!(runner = %self.runner, pool = %error.pool, code = error.code,
                 message = error.message, refusal = ?error.refusal(), "EC2 launched nothing there");
             known.pools.note(error, self.clock.now());
         }
-        for machine in purchased.machines {
-            tracing::info!(runner = %self.runner, worker = %machine.instance, "launched");
-            if let Some(pool) = &machine.pool {
-                known.pools.note_launched(pool);
-            }
-            known.machines.insert(machine.worker.clone(), machine);
+        for instance in launched.instances {
+            tracing::info!(runner = %self.runner, worker = %instance.id, "launched");
+            known.pools.note_launched(&instance.pool);
+            let worker = known.worker(&instance.id);
+            known.instances.insert(worker, instance);
         }
     }
 
-    /// Gives machines back in the background; those of one round go in one call.
+    /// Gives instances back in the background; those of one round go in one call.
     pub(crate) fn terminate(self: &Arc<Self>, instance: InstanceId, why: &str) {
         if !self.known().is_new_end(&instance, self.clock.steady()) {
             return;
@@ -216,7 +215,7 @@ impl Fleet {
 }
 
 impl Known {
-    /// Notes that a machine is to end. Whether that was not asked for just now.
+    /// Notes that an instance is to end. Whether that was not asked for just now.
     pub(super) fn is_new_end(&mut self, instance: &InstanceId, now: Duration) -> bool {
         self.terminated
             .retain(|_, asked| now.saturating_sub(*asked) < TERMINATE_AGAIN);

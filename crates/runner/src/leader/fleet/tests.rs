@@ -3,21 +3,28 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use onspot_fleet::InstanceState;
+use onspot_fleet::{InstanceState, LaunchRequest, Launched};
 
 use super::*;
-use crate::capacity::{CapacityError, LookedUp, Purchase, Purchased};
+use crate::capacity::{CapacityError, LookedUp};
 
-fn machine(name: &str, state: InstanceState) -> Machine {
-    Machine {
-        instance: InstanceId::new(name),
-        worker: WorkerId::of("AROA", name),
+pub(super) fn instance(name: &str, state: InstanceState) -> Instance {
+    Instance {
+        id: InstanceId::new(name),
+        pool: Pool::unknown(Lifecycle::Spot),
         state,
-        lifecycle: Some(Lifecycle::Spot),
-        pool: None,
         launched_at: Timestamp::UNIX_EPOCH,
         reason: None,
+        private_ip: None,
+        tags: onspot_reconcile::Tags::new(),
         outdated: false,
+    }
+}
+
+fn known() -> Known {
+    Known {
+        role_id: "AROA".to_owned(),
+        ..Known::default()
     }
 }
 
@@ -25,7 +32,7 @@ const TAKEOVER: Duration = Duration::from_mins(3);
 
 fn sight(known: &Known) -> FleetSight {
     FleetSight {
-        machines: known.machines.clone(),
+        instances: known.instances.clone(),
         looked: known.looked,
         unknown: known.unknown.keys().cloned().collect(),
         ..FleetSight::default()
@@ -33,11 +40,12 @@ fn sight(known: &Known) -> FleetSight {
 }
 
 /// One look: what EC2 lists, and what it says of each of those that its list misses.
-fn look(known: &mut Known, at: u64, listed: &[Machine], by_id: &[(&str, Option<Machine>)]) {
+fn look(known: &mut Known, at: u64, listed: &[Instance], by_id: &[(&str, Option<Instance>)]) {
     let found = by_id
         .iter()
-        .map(|(name, machine)| (WorkerId::of("AROA", name), machine.clone()));
-    known.observed(listed.to_vec(), found.collect(), Duration::from_secs(at));
+        .map(|(name, instance)| (WorkerId::of("AROA", name), instance.clone()));
+    let listed = known.by_worker(listed.to_vec());
+    known.observed(listed, found.collect(), Duration::from_secs(at));
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,7 +53,7 @@ async fn a_machine_that_does_not_go_is_asked_again_after_a_while() {
     let clock = Clock::runtime(Timestamp::UNIX_EPOCH);
     let asked = Arc::new(Asked::default());
     let wake = Arc::new(Notify::new());
-    let fleet = Fleet::new(RunnerName::new("r"), asked.clone(), clock, wake);
+    let fleet = Fleet::new(RunnerName::new("r"), "AROA", asked.clone(), clock, wake);
     for _ in 0..50 {
         fleet.terminate(InstanceId::new("i-1"), "it is not needed");
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -58,7 +66,7 @@ async fn a_machine_that_does_not_go_is_asked_again_after_a_while() {
 struct Asked(AtomicU32);
 
 impl Capacity for Asked {
-    fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
+    fn observe(&self) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
         async { Ok(Vec::new()) }.boxed()
     }
 
@@ -70,8 +78,8 @@ impl Capacity for Asked {
         async { Ok(Vec::new()) }.boxed()
     }
 
-    fn launch(&self, _: Purchase) -> BoxFuture<'_, Result<Purchased, CapacityError>> {
-        async { Ok(Purchased::default()) }.boxed()
+    fn launch(&self, _: LaunchRequest) -> BoxFuture<'_, Result<Launched, CapacityError>> {
+        async { Ok(Launched::default()) }.boxed()
     }
 
     fn terminate(&self, _: Vec<InstanceId>) -> BoxFuture<'_, Result<(), CapacityError>> {
@@ -82,15 +90,15 @@ impl Capacity for Asked {
 
 #[test]
 fn absence_from_a_list_is_no_end() {
-    let mut known = Known::default();
+    let mut known = known();
     let (a, running) = (
         WorkerId::of("AROA", "a"),
-        machine("a", InstanceState::Running),
+        instance("a", InstanceState::Running),
     );
     look(&mut known, 0, std::slice::from_ref(&running), &[]);
     for second in 1..1000 {
         assert_eq!(
-            known.missing(&[]),
+            known.missing(&BTreeMap::new()),
             std::slice::from_ref(&a),
             "it is asked about by its id"
         );
@@ -99,20 +107,20 @@ fn absence_from_a_list_is_no_end() {
         let answer = if second % 3 == 0 { &answer[..] } else { &[] };
         look(&mut known, second, &[], answer);
         assert!(!sight(&known).is_gone(&a, TAKEOVER, TAKEOVER));
-        assert_eq!(sight(&known).machines.get(&a), Some(&running));
+        assert_eq!(sight(&known).instances.get(&a), Some(&running));
     }
-    let ended = machine("a", InstanceState::Terminated);
+    let ended = instance("a", InstanceState::Terminated);
     look(&mut known, 1000, &[], &[("a", Some(ended))]);
     assert!(sight(&known).is_gone(&a, Duration::ZERO, TAKEOVER));
 }
 
 #[test]
 fn an_unknown_id_is_gone_only_when_it_is_silent_too() {
-    let mut known = Known::default();
+    let mut known = known();
     let stranger = WorkerId::of("AROA", "x");
     known.named.insert(stranger.clone());
     assert_eq!(
-        known.missing(&[]),
+        known.missing(&BTreeMap::new()),
         std::slice::from_ref(&stranger),
         "never seen, but named"
     );
@@ -121,15 +129,15 @@ fn an_unknown_id_is_gone_only_when_it_is_silent_too() {
     assert!(!sight(&known).is_gone(&stranger, almost, TAKEOVER));
     assert!(sight(&known).is_gone(&stranger, TAKEOVER, TAKEOVER));
     // EC2 knows it after all.
-    let running = machine("x", InstanceState::Running);
+    let running = instance("x", InstanceState::Running);
     look(&mut known, 10, &[], &[("x", Some(running))]);
     assert!(!sight(&known).is_gone(&stranger, TAKEOVER, TAKEOVER));
 }
 
 #[test]
 fn what_shuts_down_may_still_run_and_is_not_gone() {
-    let mut known = Known::default();
-    let leaving = machine("a", InstanceState::ShuttingDown);
+    let mut known = known();
+    let leaving = instance("a", InstanceState::ShuttingDown);
     look(&mut known, 0, &[leaving], &[]);
     let a = WorkerId::of("AROA", "a");
     assert!(!sight(&known).is_gone(&a, TAKEOVER, TAKEOVER));
@@ -137,25 +145,26 @@ fn what_shuts_down_may_still_run_and_is_not_gone() {
 
 #[test]
 fn a_purchase_that_ec2_never_learns_of_is_forgotten_in_the_end() {
-    let mut known = Known::default();
-    let bought = machine("n", InstanceState::Pending);
-    known.machines.insert(bought.worker.clone(), bought);
+    let mut known = known();
+    let bought = instance("n", InstanceState::Pending);
+    known.instances.insert(WorkerId::of("AROA", "n"), bought);
     for second in 0..300 {
         look(&mut known, second, &[], &[("n", None)]);
-        assert!(!known.machines.is_empty(), "{second} s: it may still boot");
+        assert!(!known.instances.is_empty(), "{second} s: it may still boot");
     }
     look(&mut known, 300, &[], &[("n", None)]);
-    assert!(known.machines.is_empty() && known.unknown.is_empty());
+    assert!(known.instances.is_empty() && known.unknown.is_empty());
 }
 
 #[test]
 fn an_instance_of_another_runner_is_neither_ours_nor_gone() {
-    let mut known = Known::default();
+    let mut known = known();
     let theirs = WorkerId::of("OTHER", "a");
     known.named.insert(theirs.clone());
     look(&mut known, 0, &[], &[]);
-    let found = machine("a", InstanceState::Running);
-    known.observed(vec![], vec![(theirs.clone(), Some(found))], Duration::ZERO);
-    assert!(known.machines.is_empty());
+    let found = instance("a", InstanceState::Running);
+    let found = vec![(theirs.clone(), Some(found))];
+    known.observed(BTreeMap::new(), found, Duration::ZERO);
+    assert!(known.instances.is_empty());
     assert!(!sight(&known).is_gone(&theirs, TAKEOVER, TAKEOVER));
 }

@@ -1,6 +1,6 @@
 //! What a waiting job is told.
 
-use onspot_fleet::{PoolError, Refusal};
+use onspot_fleet::{InstanceId, PoolError, Refusal};
 
 use super::*;
 
@@ -23,17 +23,17 @@ fn the_same_view_gives_the_same_text() {
 fn a_machine_is_coming() {
     let mut runner = runner(vec![], vec![job(1)]);
     insta::assert_snapshot!(told(&runner), @"Waiting for a worker. Launching 1 spot instance.");
-    runner.workers = vec![worker("i-1", Stage::Launching)];
+    runner.fleet.workers = vec![worker("i-1", Stage::Launching)];
     insta::assert_snapshot!(told(&runner), @"Waiting for a worker. An instance is being launched.");
-    runner.workers = vec![WorkerView {
-        pool: Some(pool("eu-1a")),
+    runner.fleet.workers = vec![Worker {
+        pool: pool("eu-1a"),
         ..worker("i-1", Stage::Booting)
     }];
     insta::assert_snapshot!(
         told(&runner),
         @"Waiting for a worker. i-1 (m6i.large in eu-1a (spot)) boots."
     );
-    runner.workers.push(worker("i-2", Stage::Launching));
+    runner.fleet.workers.push(worker("i-2", Stage::Launching));
     insta::assert_snapshot!(
         told(&runner),
         @"Waiting for a worker. i-1 (m6i.large in eu-1a (spot)) boots, 1 more as well."
@@ -67,8 +67,8 @@ fn refused(code: &str, message: &str) -> RunnerView {
         code: code.to_owned(),
         message: message.to_owned(),
     };
-    runner.candidates = vec![pool("eu-1a")];
-    runner.pools.note(&error, now());
+    runner.fleet.candidates = vec![pool("eu-1a")];
+    runner.fleet.pools.note(&error, now());
     runner
 }
 
@@ -103,6 +103,7 @@ fn a_wrong_configuration_is_said_with_what_to_do() {
     let (refusal, code) = (Refusal::Configuration, "UnauthorizedOperation");
     let message = "You are not authorized to perform this operation.";
     runner
+        .fleet
         .pools
         .note_call(Lifecycle::Spot, refusal, code, message, now());
     insta::assert_snapshot!(told(&runner), @"Waiting for a worker. Nothing is launched: EC2 refuses it: You are not authorized to perform this operation (UnauthorizedOperation). To mend it: give the managers' role the permission: run `onspot up` again, and look for service control policies of the organisation. Next try at 00:26 UTC.");
@@ -118,9 +119,9 @@ fn boots_that_failed_are_said_with_the_end_of_the_console() {
     let mut runner = runner(vec![], vec![job(1)]);
     for number in 1..=3 {
         let instance = InstanceId::new(format!("i-{number}"));
-        runner.boots.note_lost(&instance, now(), now());
+        runner.fleet.boots.note_lost(&instance, now(), now());
         let line = "onspot boot: FAILED with status 1 at line 9: get".to_owned();
-        runner.boots.note_console(&instance, vec![line]);
+        runner.fleet.boots.note_console(&instance, vec![line]);
     }
     insta::assert_snapshot!(told(&runner), @r"
     Waiting for a worker. Nothing is launched: 3 workers in a row were launched and never reported, so that their image or boot script must be broken. The next one is launched at 01:16 UTC, or when there is a new version of the launch template: mend it, and run `onspot up` again. The console of i-3 ended with:

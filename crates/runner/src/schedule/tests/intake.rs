@@ -81,6 +81,6 @@ fn a_host_asks_for_what_it_has_slots_for() {
     let mut runner = busy("a", 1, 0);
     runner.policy = None;
     assert_eq!(permits(100, vec![runner.clone()]), [of("a", 0)]);
-    runner.workers = vec![worker("a", ready(2, 1))];
+    runner.fleet.workers = vec![worker("a", ready(2, 1))];
     assert_eq!(permits(100, vec![runner]), [of("a", 2)]);
 }

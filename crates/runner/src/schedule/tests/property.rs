@@ -79,10 +79,10 @@ proptest! {
     #[test]
     fn there_are_never_more_workers_than_the_limit(runner in any_runner()) {
         let launched: u32 = plan(&runner).iter().map(|action| match action {
-            Action::Launch { count, .. } => *count,
+            Action::Scale { scale: Scale::Launch { count, .. }, .. } => *count,
             _ => 0,
         }).sum();
-        let there = u32::try_from(runner.workers.len()).unwrap();
+        let there = u32::try_from(runner.fleet.workers.len()).unwrap();
         let limit = runner.policy.as_ref().unwrap().limit;
         prop_assert!(launched == 0 || there + launched <= limit);
     }
@@ -93,7 +93,7 @@ proptest! {
         for (_, worker) in assigned(&runner) {
             *given.entry(worker).or_default() += 1;
         }
-        for worker in &runner.workers {
+        for worker in &runner.fleet.workers {
             let free = match worker.stage {
                 Stage::Ready { free, .. } => free,
                 _ => 0,

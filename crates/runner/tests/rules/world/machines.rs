@@ -5,18 +5,16 @@ use std::sync::Mutex;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use onspot_fleet::{Instance, InstanceId, InstanceState, Lifecycle, Pool};
+use onspot_fleet::{Instance, InstanceId, InstanceState, LaunchRequest, Launched, Lifecycle, Pool};
 use onspot_ledger::RunnerName;
 use onspot_reconcile::Tags;
 use onspot_runner::Clock;
-use onspot_runner::capacity::{Capacity, CapacityError, LookedUp, Machine, Purchase, Purchased};
-
-use super::worker_id;
+use onspot_runner::capacity::{Capacity, CapacityError, LookedUp};
 
 /// All machines.
 pub(crate) struct Machines {
     clock: Clock,
-    all: Mutex<Vec<Machine>>,
+    all: Mutex<Vec<Instance>>,
     launched: Mutex<Vec<String>>,
     strays: Mutex<Vec<String>>,
     ended: Mutex<Vec<String>>,
@@ -39,18 +37,24 @@ impl Machines {
         }
     }
 
-    /// A machine runs.
-    pub(crate) fn add(&self, instance: &str) {
-        self.all.lock().unwrap().push(Machine {
-            instance: InstanceId::new(instance),
-            worker: worker_id(instance),
-            state: InstanceState::Running,
-            lifecycle: None,
-            pool: None,
+    fn machine(&self, id: &str, state: InstanceState, lifecycle: Lifecycle) -> Instance {
+        Instance {
+            id: InstanceId::new(id),
+            pool: Pool::unknown(lifecycle),
+            state,
             launched_at: self.clock.now(),
             reason: None,
+            private_ip: None,
+            tags: Tags::new(),
             outdated: false,
-        });
+        }
+    }
+
+    /// A machine runs.
+    pub(crate) fn add(&self, instance: &str) {
+        // One that nobody takes away.
+        let machine = self.machine(instance, InstanceState::Running, Lifecycle::OnDemand);
+        self.all.lock().unwrap().push(machine);
     }
 
     /// A machine of the stack runs that has the tag of no runner.
@@ -66,7 +70,7 @@ impl Machines {
     /// EC2 says that a machine runs.
     pub(crate) fn boot(&self, instance: &str) {
         for machine in self.all.lock().unwrap().iter_mut() {
-            if machine.instance.as_str() == instance {
+            if machine.id.as_str() == instance {
                 machine.state = InstanceState::Running;
             }
         }
@@ -75,7 +79,7 @@ impl Machines {
     /// EC2 says that a machine is being terminated.
     pub(crate) fn shut_down(&self, instance: &str) {
         for machine in self.all.lock().unwrap().iter_mut() {
-            if machine.instance.as_str() == instance {
+            if machine.id.as_str() == instance {
                 machine.state = InstanceState::ShuttingDown;
             }
         }
@@ -84,7 +88,7 @@ impl Machines {
     /// EC2 says that a machine is terminated.
     pub(crate) fn end(&self, instance: &str) {
         for machine in self.all.lock().unwrap().iter_mut() {
-            if machine.instance.as_str() == instance {
+            if machine.id.as_str() == instance {
                 machine.state = InstanceState::Terminated;
             }
         }
@@ -116,16 +120,16 @@ impl Machines {
     pub(crate) fn live(&self) -> Vec<String> {
         let machines = self.all.lock().unwrap();
         let live = machines.iter().filter(|machine| machine.state.is_live());
-        live.map(|machine| machine.instance.to_string()).collect()
+        live.map(|machine| machine.id.to_string()).collect()
     }
 }
 
 impl Capacity for Machines {
-    fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
+    fn observe(&self) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
         async {
             let unlisted = self.unlisted.lock().unwrap();
             let mut machines = self.all.lock().unwrap().clone();
-            machines.retain(|machine| !unlisted.contains(machine.instance.as_str()));
+            machines.retain(|machine| !unlisted.contains(machine.id.as_str()));
             Ok(machines)
         }
         .boxed()
@@ -139,7 +143,7 @@ impl Capacity for Machines {
             let (all, unknown) = (self.all.lock().unwrap(), self.unknown.lock().unwrap());
             let known = |id: &InstanceId| {
                 let mut all = all.iter();
-                all.find(|machine| machine.instance == *id && !unknown.contains(id.as_str()))
+                all.find(|machine| machine.id == *id && !unknown.contains(id.as_str()))
                     .cloned()
             };
             let found = instances.into_iter().map(|id| {
@@ -155,27 +159,18 @@ impl Capacity for Machines {
         async { Ok(Vec::new()) }.boxed()
     }
 
-    fn launch(&self, purchase: Purchase) -> BoxFuture<'_, Result<Purchased, CapacityError>> {
+    fn launch(&self, request: LaunchRequest) -> BoxFuture<'_, Result<Launched, CapacityError>> {
         async move {
-            let mut bought = Vec::new();
-            for _ in 0..purchase.count {
+            let mut instances = Vec::new();
+            for _ in 0..request.count {
                 let mut machines = self.all.lock().unwrap();
                 let name = format!("i-{}", machines.len() + 1);
-                machines.push(Machine {
-                    instance: InstanceId::new(&name),
-                    worker: worker_id(&name),
-                    state: InstanceState::Pending,
-                    lifecycle: Some(purchase.lifecycle),
-                    pool: None,
-                    launched_at: self.clock.now(),
-                    reason: None,
-                    outdated: false,
-                });
-                bought.extend(machines.last().cloned());
+                machines.push(self.machine(&name, InstanceState::Pending, request.lifecycle));
+                instances.extend(machines.last().cloned());
                 self.launched.lock().unwrap().push(name);
             }
-            Ok(Purchased {
-                machines: bought,
+            Ok(Launched {
+                instances,
                 errors: Vec::new(),
             })
         }
@@ -195,19 +190,8 @@ impl Capacity for Machines {
 
     fn strays(&self, _: Vec<RunnerName>) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
         let names = self.strays.lock().unwrap().clone();
-        let strays = names.iter().map(|name| Instance {
-            id: InstanceId::new(name),
-            pool: Pool {
-                instance_type: "m6i.large".to_owned(),
-                zone: "eu-1a".to_owned(),
-                lifecycle: Lifecycle::Spot,
-            },
-            state: InstanceState::Running,
-            launched_at: self.clock.now(),
-            reason: None,
-            private_ip: None,
-            tags: Tags::new(),
-        });
+        let stray = |name: &String| self.machine(name, InstanceState::Running, Lifecycle::Spot);
+        let strays = names.iter().map(stray);
         let strays = strays.collect();
         async move { Ok(strays) }.boxed()
     }

@@ -1,7 +1,7 @@
 //! What is bought, and what is not, after EC2 has refused and after boots that failed.
 
 use super::*;
-use crate::{Pool, PoolError};
+use crate::PoolError;
 
 fn pool(lifecycle: Lifecycle) -> Pool {
     Pool {
@@ -156,26 +156,15 @@ fn an_instance_that_is_shutting_down_leaves_its_place_to_the_next() {
         max_uses: 1,
         ..Policy::default()
     };
-    let busy = WorkerState::Busy { jobs: 1, free: 0 };
-    let actions = decide(
-        &policy,
-        &waiting(1),
-        &view([busy, WorkerState::Ending]),
-        START,
-    );
+    let ending = Stage::Ending { jobs: 0 };
+    let actions = decide(&policy, &waiting(1), &view([busy(1, 0), ending]), START);
     assert_eq!(launched(&actions, Lifecycle::Spot), 1);
     // Nor does it push an idle one above the limit.
-    let idle = WorkerState::Idle { since: START };
     let policy = Policy {
         limit: 1,
         ..Policy::default()
     };
-    let actions = decide(
-        &policy,
-        &waiting(0),
-        &view([idle, WorkerState::Ending]),
-        START,
-    );
+    let actions = decide(&policy, &waiting(0), &view([idle(0), ending]), START);
     assert_eq!(actions, []);
 }
 

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{START, any_policy, is_idle, launched, waiting, worker};
+use super::{Action, START, View, any_policy, drained_with, is_idle, launched, waiting, worker};
+use crate::Pool;
 use crate::policy::decide::*;
 
 const TICK: SignedDuration = SignedDuration::from_secs(5);
@@ -34,24 +35,21 @@ impl Cloud {
                 Action::Launch { count, lifecycle } => {
                     for _ in 0..*count {
                         self.next += 1;
-                        let launching = worker(self.next, WorkerState::Launching);
-                        let (launched_at, lifecycle) = (self.now, *lifecycle);
-                        self.view.workers.push(WorkerView {
-                            launched_at,
-                            lifecycle,
+                        let launching = worker(self.next, Stage::Launching);
+                        self.view.workers.push(Worker {
+                            launched_at: self.now,
+                            pool: Pool::unknown(*lifecycle),
                             ..launching
                         });
                     }
                 }
-                Action::Drain { instance } => {
+                Action::Drain { worker } => {
                     let mut workers = self.view.workers.iter_mut();
-                    let worker = workers.find(|worker| worker.instance == *instance).unwrap();
-                    worker.state = WorkerState::Draining { jobs: 0 };
+                    let drained = workers.find(|known| known.id == *worker).unwrap();
+                    drained.stage = drained_with(0);
                 }
-                Action::Terminate { instance, .. } => {
-                    self.view
-                        .workers
-                        .retain(|worker| worker.instance != *instance);
+                Action::Terminate { worker, .. } => {
+                    self.view.workers.retain(|known| known.id != *worker);
                 }
             }
         }
@@ -69,9 +67,13 @@ impl Cloud {
         }
         self.now += TICK;
         for worker in &mut self.view.workers {
-            worker.state = match worker.state {
-                WorkerState::Launching => WorkerState::Booting,
-                WorkerState::Booting => WorkerState::Idle { since: self.now },
+            worker.stage = match worker.stage {
+                Stage::Launching => Stage::Booting,
+                Stage::Booting => Stage::Ready {
+                    free: self.policy.capacity_per_instance,
+                    jobs: 0,
+                    idle_since: Some(self.now),
+                },
                 other => other,
             };
         }

@@ -4,53 +4,45 @@ use std::sync::Mutex;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use onspot_fleet::{InstanceState, Pool, PoolError, Refusal};
+use onspot_fleet::{Instance, InstanceState, Pool, PoolError, Refusal};
 use onspot_ledger::{RunnerName, WorkerId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::super::tests::instance;
 use super::*;
-use crate::capacity::{Capacity, LookedUp, Machine};
+use crate::capacity::{Capacity, LookedUp};
 use crate::clock::Clock;
 
 /// EC2, with its next answers prepared.
 #[derive(Default)]
 struct Ec2 {
-    answers: Mutex<Vec<Result<Purchased, CapacityError>>>,
-    asked: Mutex<Vec<Purchase>>,
-    listed: Mutex<Vec<Machine>>,
+    answers: Mutex<Vec<Result<Launched, CapacityError>>>,
+    asked: Mutex<Vec<LaunchRequest>>,
+    listed: Mutex<Vec<Instance>>,
     ended: Mutex<Vec<Vec<InstanceId>>>,
     version: Mutex<i64>,
 }
 
-fn machine(name: &str) -> Machine {
-    Machine {
-        instance: InstanceId::new(name),
-        worker: WorkerId::of("AROA", name),
-        state: InstanceState::Pending,
-        lifecycle: Some(Lifecycle::Spot),
-        pool: None,
-        launched_at: Timestamp::UNIX_EPOCH,
-        reason: None,
-        outdated: false,
-    }
+fn pending(name: &str) -> Instance {
+    instance(name, InstanceState::Pending)
 }
 
-fn silence() -> Result<Purchased, CapacityError> {
+fn silence() -> Result<Launched, CapacityError> {
     Err(CapacityError::Timeout {
         operation: "launch",
         limit: Duration::from_mins(1),
     })
 }
 
-fn bought(name: &str) -> Purchased {
-    Purchased {
-        machines: vec![machine(name)],
+fn bought(name: &str) -> Launched {
+    Launched {
+        instances: vec![pending(name)],
         errors: Vec::new(),
     }
 }
 
-fn refused(code: &str) -> Purchased {
+fn refused(code: &str) -> Launched {
     let pool = Pool {
         instance_type: "m6i.large".to_owned(),
         zone: "eu-1a".to_owned(),
@@ -61,14 +53,14 @@ fn refused(code: &str) -> Purchased {
         code: code.to_owned(),
         message: String::new(),
     };
-    Purchased {
-        machines: Vec::new(),
+    Launched {
+        instances: Vec::new(),
         errors: vec![error],
     }
 }
 
 impl Capacity for Ec2 {
-    fn observe(&self) -> BoxFuture<'_, Result<Vec<Machine>, CapacityError>> {
+    fn observe(&self) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
         async { Ok(self.listed.lock().unwrap().clone()) }.boxed()
     }
 
@@ -79,7 +71,7 @@ impl Capacity for Ec2 {
         let listed = self.listed.lock().unwrap().clone();
         let found = instances.into_iter().map(move |id| {
             let mut listed = listed.iter();
-            let known = listed.find(|machine| machine.instance == id).cloned();
+            let known = listed.find(|instance| instance.id == id).cloned();
             (id, known)
         });
         let found = found.collect();
@@ -90,7 +82,7 @@ impl Capacity for Ec2 {
         async { Ok(Vec::new()) }.boxed()
     }
 
-    fn launch(&self, purchase: Purchase) -> BoxFuture<'_, Result<Purchased, CapacityError>> {
+    fn launch(&self, purchase: LaunchRequest) -> BoxFuture<'_, Result<Launched, CapacityError>> {
         async move {
             self.asked.lock().unwrap().push(purchase);
             let mut answers = self.answers.lock().unwrap();
@@ -118,14 +110,14 @@ impl Capacity for Ec2 {
     }
 }
 
-fn fleet(answers: Vec<Result<Purchased, CapacityError>>) -> (Arc<Ec2>, Arc<Fleet>) {
+fn fleet(answers: Vec<Result<Launched, CapacityError>>) -> (Arc<Ec2>, Arc<Fleet>) {
     let ec2 = Arc::new(Ec2 {
         answers: Mutex::new(answers),
         ..Ec2::default()
     });
     let clock = Clock::runtime(Timestamp::UNIX_EPOCH);
     let wake = Arc::new(Notify::new());
-    let fleet = Fleet::new(RunnerName::new("r"), ec2.clone(), clock, wake);
+    let fleet = Fleet::new(RunnerName::new("r"), "AROA", ec2.clone(), clock, wake);
     (ec2, fleet)
 }
 
@@ -160,7 +152,7 @@ async fn a_launch_without_answer_is_asked_for_again_with_the_same_token_and_word
     assert_eq!(asked.len(), 3);
     assert!(asked.iter().all(|purchase| *purchase == asked[0]));
     assert!(!fleet.sight().in_doubt);
-    assert_eq!(fleet.sight().machines.len(), 1);
+    assert_eq!(fleet.sight().instances.len(), 1);
     // The next decision is another one.
     fleet.launch(1, Lifecycle::Spot, 1);
     seconds(1).await;
@@ -187,9 +179,9 @@ async fn a_late_launch_is_adopted_and_ends_no_doubt_too_early() {
     fleet.launch(1, Lifecycle::Spot, 1);
     seconds(30).await;
     // It was launched after all: EC2 lists it by its tags.
-    ec2.listed.lock().unwrap().push(machine("i-late"));
+    ec2.listed.lock().unwrap().push(pending("i-late"));
     seconds(10).await;
-    assert_eq!(fleet.sight().machines.len(), 1, "it counts like any other");
+    assert_eq!(fleet.sight().instances.len(), 1, "it counts like any other");
     assert!(fleet.sight().in_doubt);
     seconds(16 * 60).await;
     assert!(!fleet.sight().in_doubt && fleet.sight().buying.is_empty());
@@ -222,8 +214,8 @@ async fn a_new_machine_that_ec2_does_not_know_yet_is_still_booting() {
     // Neither listed nor known by its id.
     seconds(4 * 60).await;
     let sight = fleet.sight();
-    let machine = sight.machines.values().next().expect("it is remembered");
-    assert_eq!(machine.state, InstanceState::Pending);
+    let found = sight.instances.values().next().expect("it is remembered");
+    assert_eq!(found.state, InstanceState::Pending);
     stop.cancel();
 }
 
@@ -258,10 +250,7 @@ async fn boots(ec2: &Ec2, fleet: &Arc<Fleet>, states: &[(&str, InstanceState)]) 
     fleet.reported(std::collections::BTreeSet::new());
     *ec2.listed.lock().unwrap() = states
         .iter()
-        .map(|(name, state)| Machine {
-            state: *state,
-            ..machine(name)
-        })
+        .map(|(name, state)| instance(name, *state))
         .collect();
     fleet.look().await;
 }
@@ -308,7 +297,7 @@ async fn a_worker_that_reports_while_its_console_is_read_is_kept() {
     let (ec2, fleet) = fleet(Vec::new());
     boots(&ec2, &fleet, &[("i-1", InstanceState::Running)]).await;
     fleet.never_reported(InstanceId::new("i-1"), "it never reported");
-    fleet.reported(BTreeSet::from([machine("i-1").worker]));
+    fleet.reported(BTreeSet::from([WorkerId::of("AROA", "i-1")]));
     seconds(60).await;
     assert!(ec2.ended.lock().unwrap().is_empty());
 }
@@ -317,10 +306,9 @@ async fn a_worker_that_reports_while_its_console_is_read_is_kept() {
 async fn a_spot_instance_that_is_taken_back_while_it_boots_says_nothing_of_its_image() {
     let (ec2, fleet) = fleet(Vec::new());
     boots(&ec2, &fleet, &[("i-1", InstanceState::Running)]).await;
-    *ec2.listed.lock().unwrap() = vec![Machine {
-        state: InstanceState::Terminated,
+    *ec2.listed.lock().unwrap() = vec![Instance {
         reason: Some("Server.SpotInstanceTermination".to_owned()),
-        ..machine("i-1")
+        ..instance("i-1", InstanceState::Terminated)
     }];
     fleet.look().await;
     assert!(!fleet.sight().boots.are_doubtful());

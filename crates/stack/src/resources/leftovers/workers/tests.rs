@@ -23,6 +23,7 @@ fn worker(id: &str, runner: &str, state: InstanceState) -> Instance {
         reason: None,
         private_ip: None,
         tags: Tags::of_stack("ci").with_role(WORKER).with_runner(runner),
+        outdated: false,
     }
 }
 
