@@ -4,6 +4,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use onspot_fleet::{Instance, InstanceId, InstanceState, LaunchRequest, Launched, Lifecycle, Pool};
+use onspot_reconcile::Tags;
 
 use super::{Capacity, CapacityError, LookedUp};
 
@@ -25,7 +26,7 @@ impl HostCapacity {
                 launched_at: since,
                 reason: None,
                 private_ip: None,
-                tags: Default::default(),
+                tags: Tags::new(),
                 outdated: false,
             },
         }

@@ -11,9 +11,9 @@ use onspot_ledger::{
     Verdict, WorkerId, delete, establish, replace,
 };
 
+use super::picture::{Worker, work_of};
 use super::receive::{DEFAULT_TIMEOUT, timeout_of};
 use super::round::{Broken, Rounds, Turn};
-use super::snapshot::work_of;
 
 /// After so much silence a worker of a runner that is not configured any more is forgotten.
 const FORGET_STRANGERS: Duration = Duration::from_hours(1);
@@ -25,8 +25,10 @@ impl Rounds {
     /// Releases, then removes: record *done* → order released → record deleted. Each worker and
     /// each job by itself: what fails is begun again in the next round.
     pub(super) async fn tidy(&mut self, turn: &mut Turn) -> Result<(), Broken> {
-        let workers: Vec<WorkerId> = turn.snapshot.orders.keys().cloned().collect();
-        for worker in workers {
+        let ordered = turn.picture.workers();
+        let ordered = ordered.filter(|(_, worker)| worker.order.stored().is_some());
+        let ordered: Vec<WorkerId> = ordered.map(|(id, _)| id.clone()).collect();
+        for worker in ordered {
             self.beat.now();
             let released = self.release_order(turn, &worker).await;
             turn.served(&worker, released)?;
@@ -66,7 +68,7 @@ impl Rounds {
         }
         tracing::error!(job = job.id, runner = %job.runner, "its record never came: ending it");
         let why = "the manager that received it was lost before it had written it down";
-        let record = ended_unseen(turn.now, why)?;
+        let record = ended_unseen(turn.picture.now, why)?;
         establish(ledger, &Key::record(job), record).await?;
         Ok(())
     }
@@ -75,7 +77,7 @@ impl Rounds {
     /// limits at the latest: their places are given free, and what is left of them removed.
     pub(super) async fn end_unreadable(&mut self, turn: &mut Turn) -> Result<(), Broken> {
         let steady = self.context.clock.steady();
-        for (job, etag) in turn.snapshot.aside.records.clone() {
+        for (job, etag) in turn.picture.aside.records.clone() {
             let key = Key::record(&job);
             let unread_for = self.memory.aside_for(key.as_str(), steady);
             if unread_for < LOOK_AT_UNREADABLE {
@@ -102,7 +104,10 @@ impl Rounds {
             return Ok(());
         }
         tracing::error!(job = job.id, runner = %job.runner, "its record can't be read: ending it");
-        let value = ended_unseen(turn.now, "its record in the stack's bucket can't be read")?;
+        let value = ended_unseen(
+            turn.picture.now,
+            "its record in the stack's bucket can't be read",
+        )?;
         let old = Stored {
             value: value.clone(),
             etag,
@@ -118,18 +123,18 @@ impl Rounds {
     /// it either. Once their instances are gone, their jobs are judged by their states.
     fn evict_the_unreadable(&self, turn: &Turn) {
         let steady = self.context.clock.steady();
-        for (runner, fleet) in &turn.fleets {
-            let here = fleet.instances.iter();
-            for (worker, instance) in here.filter(|(_, instance)| instance.state.is_live()) {
-                let key = Key::order(worker);
-                let malformed = turn.snapshot.aside.malformed_orders.contains(worker);
-                let unread_for = self.memory.aside_for(key.as_str(), steady);
-                if malformed
-                    && unread_for >= self.context.timing.takeover
-                    && let Some(fleet) = self.fleets.get(runner)
-                {
-                    fleet.terminate(instance.id.clone(), "its order can't be read");
-                }
+        for (id, worker) in turn.picture.workers() {
+            let instance = worker.instance.as_ref();
+            let live = instance.filter(|instance| instance.state.is_live());
+            let (Some(instance), Some(runner)) = (live, &worker.runner) else {
+                continue;
+            };
+            let unread_for = self.memory.aside_for(Key::order(id).as_str(), steady);
+            if worker.order.is_malformed()
+                && unread_for >= self.context.timing.takeover
+                && let Some(fleet) = self.fleets.get(runner)
+            {
+                fleet.terminate(instance.id.clone(), "its order can't be read");
             }
         }
     }
@@ -146,7 +151,7 @@ impl Rounds {
         let unused = listed.filter(|key| {
             let parts = Key::parts_of_work(key);
             parts.is_some_and(|(worker, job, attempt)| {
-                !turn.snapshot.needs_work(&worker, job, attempt)
+                !turn.picture.needs_work(&worker, job, attempt)
             })
         });
         let unused: HashSet<String> = unused.collect();
@@ -203,24 +208,23 @@ impl Rounds {
 
     /// Entries whose record has left the attempt, or has gone altogether.
     async fn release_order(&self, turn: &mut Turn, worker: &WorkerId) -> Result<(), Broken> {
-        // Its order is not known now.
-        if turn.snapshot.aside.orders.contains(worker) {
+        let picture = &turn.picture;
+        let known = picture.worker(worker);
+        // Otherwise its order is not known now.
+        let known = known.filter(|known| !known.has_unknown_order());
+        let Some(order) = known.and_then(|known| known.order.value()) else {
             return Ok(());
-        }
-        let order = &turn.snapshot.orders[worker].value;
+        };
+        let is_released = |id: u64| {
+            let job = JobKey::new(&order.runner, id);
+            let record = picture.records().get(&job);
+            !picture.aside.jobs.contains(&job)
+                && record.is_none_or(|record| record.value.releases(worker, order, id))
+        };
         let released: Vec<(u64, u32)> = order
             .entries
             .iter()
-            .filter(|(id, _)| {
-                let job = JobKey::new(&order.runner, **id);
-                if turn.snapshot.aside.jobs.contains(&job) {
-                    return false;
-                }
-                match turn.snapshot.records.get(&job) {
-                    Some(record) => record.value.releases(worker, order, **id),
-                    None => true,
-                }
-            })
+            .filter(|(id, _)| is_released(**id))
             .map(|(id, entry)| (*id, entry.attempt))
             .collect();
         if released.is_empty() {
@@ -240,22 +244,22 @@ impl Rounds {
 
     /// Jobs that are over and that no order names any more.
     fn done_and_released(turn: &Turn) -> Vec<(JobKey, Record)> {
-        let snapshot = &turn.snapshot;
-        let is_named = |job: &JobKey| {
-            let mut orders = snapshot.orders.values();
-            orders.any(|order| {
-                order.value.runner == job.runner && order.value.entries.contains_key(&job.id)
-            })
-        };
-        let done = snapshot.records.iter().filter(|(job, record)| {
-            // An order that is not known now may still name it.
+        let picture = &turn.picture;
+        let orders = picture
+            .workers()
+            .filter_map(|(_, worker)| worker.order.value());
+        let named: HashSet<(&RunnerName, u64)> = orders
+            .flat_map(|order| order.entries.keys().map(|id| (&order.runner, *id)))
+            .collect();
+        let done = picture.records().iter().filter(|(job, record)| {
             let Phase::Done { worker, .. } = &record.value.phase else {
                 return false;
             };
-            let known = worker
-                .as_ref()
-                .is_none_or(|worker| !snapshot.aside.orders.contains(worker));
-            known && !snapshot.aside.jobs.contains(job) && !is_named(job)
+            // An order that is not known now may still name it.
+            let worker = worker.as_ref().and_then(|worker| picture.worker(worker));
+            let known = worker.is_none_or(|worker| !worker.has_unknown_order());
+            let is_named = named.contains(&(&job.runner, job.id));
+            known && !picture.aside.jobs.contains(job) && !is_named
         });
         done.map(|(job, record)| (job.clone(), record.value.clone()))
             .collect()
@@ -285,45 +289,30 @@ impl Rounds {
         }
         delete(ledger, &Key::job_payload(job)).await?;
         delete(ledger, &Key::record(job)).await?;
-        turn.snapshot.records.remove(job);
+        turn.picture.remove_record(job);
         Ok(())
     }
 
     /// The workers of which nothing will be heard any more, and whose jobs have moved on.
     fn gone_workers(&self, turn: &Turn) -> Vec<WorkerId> {
-        let snapshot = &turn.snapshot;
-        let runner_of = |worker: &WorkerId| -> Option<RunnerName> {
-            if let Some(order) = snapshot.orders.get(worker) {
-                return Some(order.value.runner.clone());
-            }
-            let mut fleets = turn.fleets.iter();
-            fleets
-                .find(|(_, f)| f.instances.contains_key(worker))
-                .map(|(name, _)| name.clone())
-        };
-        let is_gone = |worker: &WorkerId| match runner_of(worker) {
-            Some(runner) => match turn.fleets.get(&runner) {
-                Some(fleet) => self.is_gone(fleet, worker),
-                None => self.memory.silent_for(worker) >= FORGET_STRANGERS,
-            },
-            // A state without an order is of whatever runner: gone when nobody knows it.
-            None => turn.fleets.values().all(|f| self.is_gone(f, worker)),
-        };
+        let picture = &turn.picture;
         // A record that was not read, for whatever reason, may be of a job whose result stands in
         // one of the states.
-        let mut aside = snapshot.aside.jobs.iter();
-        let is_unread = |job: &JobKey| !snapshot.records.contains_key(job);
-        if !snapshot.aside.records.is_empty() || aside.any(is_unread) {
+        let mut aside = picture.aside.jobs.iter();
+        let is_unread = |job: &JobKey| !picture.records().contains_key(job);
+        if !picture.aside.records.is_empty() || aside.any(is_unread) {
             return Vec::new();
         }
-        let busy: HashSet<&WorkerId> = snapshot
-            .records
-            .values()
-            .filter_map(|record| record.value.worker())
-            .collect();
-        let workers = snapshot.workers().into_iter();
-        let gone = workers.filter(|worker| !busy.contains(worker) && is_gone(worker));
-        gone.collect()
+        let is_gone = |worker: &Worker| match &worker.runner {
+            Some(runner) if !picture.fleets.contains_key(runner) => {
+                worker.silent_for >= FORGET_STRANGERS
+            }
+            _ => worker.is_gone(self.context.timing.takeover),
+        };
+        let gone = picture
+            .workers()
+            .filter(|(_, worker)| worker.is_named() && worker.jobs.is_empty() && is_gone(worker));
+        gone.map(|(id, _)| id.clone()).collect()
     }
 
     /// Everything of a worker that is gone.
@@ -334,9 +323,7 @@ impl Rounds {
         }
         delete(ledger, &Key::state(worker)).await?;
         delete(ledger, &Key::order(worker)).await?;
-        turn.snapshot.states.remove(worker);
-        turn.snapshot.unreadable.remove(worker);
-        turn.snapshot.orders.remove(worker);
+        turn.picture.remove_worker(worker);
         Ok(())
     }
 }

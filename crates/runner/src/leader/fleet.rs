@@ -76,23 +76,22 @@ pub(crate) struct FleetSight {
 }
 
 impl FleetSight {
+    #[cfg(test)]
+    pub(crate) fn looked() -> Self {
+        Self {
+            looked: true,
+            ..Self::default()
+        }
+    }
+
     /// Whether anything is known at all.
     pub(crate) fn was_looked_at(&self) -> bool {
         self.looked
     }
 
-    /// Whether EC2 says that the worker's instance is terminated (rule 12). That it is missing
-    /// from a list says nothing: lists lag behind, and go by tags.
-    pub(crate) fn is_terminated(&self, worker: &WorkerId) -> bool {
-        let instance = self.instances.get(worker);
-        instance.is_some_and(|instance| instance.state.is_gone())
-    }
-
-    /// Whether nothing will be heard of the worker any more: its instance is terminated, or EC2
-    /// does not know it by its id *and* its state has been the same for `takeover`. One without
-    /// the other is no proof.
-    pub(crate) fn is_gone(&self, worker: &WorkerId, silent: Duration, takeover: Duration) -> bool {
-        self.is_terminated(worker) || self.unknown.contains(worker) && silent >= takeover
+    /// Whether EC2 says, asked by its id, that there is no instance of this worker.
+    pub(crate) fn has_lost(&self, worker: &WorkerId) -> bool {
+        self.unknown.contains(worker)
     }
 }
 
@@ -125,17 +124,7 @@ impl Fleet {
 
     /// What is known now.
     pub(crate) fn sight(&self) -> FleetSight {
-        let known = self.known();
-        FleetSight {
-            instances: known.instances.clone(),
-            candidates: known.candidates.clone(),
-            pools: known.pools.clone(),
-            boots: known.boots.clone(),
-            in_doubt: known.purchases.in_doubt(),
-            buying: known.purchases.on_their_way(),
-            looked: known.looked,
-            unknown: known.unknown.keys().cloned().collect(),
-        }
+        self.known().sight()
     }
 
     /// Takes in which workers the ledger names: EC2 is asked about each that its list misses.
@@ -212,6 +201,19 @@ impl Fleet {
 }
 
 impl Known {
+    fn sight(&self) -> FleetSight {
+        FleetSight {
+            instances: self.instances.clone(),
+            candidates: self.candidates.clone(),
+            pools: self.pools.clone(),
+            boots: self.boots.clone(),
+            in_doubt: self.purchases.in_doubt(),
+            buying: self.purchases.on_their_way(),
+            looked: self.looked,
+            unknown: self.unknown.keys().cloned().collect(),
+        }
+    }
+
     /// The worker on an instance.
     fn worker(&self, instance: &InstanceId) -> WorkerId {
         WorkerId::of(&self.role_id, instance.as_str())
@@ -292,4 +294,4 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

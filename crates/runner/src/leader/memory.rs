@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use onspot_ledger::{Ask, ETag, JobKey, Watched, WorkerId};
 
-use super::snapshot::{Aside, Snapshot};
+use super::picture::{Aside, Picture};
 
 /// Between a payload's first sight without a record and its removal: a manager that has just
 /// received the job may be about to write the record.
@@ -25,7 +25,6 @@ pub(crate) struct Memory {
     /// The version of each worker's state: it changes with every write, so it is what changes
     /// when a worker is alive. Of a state that was read, the version that was read.
     silence: HashMap<WorkerId, Watched<Option<ETag>>>,
-    silent_for: BTreeMap<WorkerId, Duration>,
     /// When each revocation was seen first: worker, job, attempt.
     revoked: HashMap<(WorkerId, u64, u32), Duration>,
     /// When each object of a job that is over was seen first.
@@ -41,47 +40,32 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Takes in what was read, at `steady` on the leader's own clock (rule 10).
-    pub(crate) fn see(&mut self, snapshot: &Snapshot, steady: Duration, now: Timestamp) {
-        // One that has neither order nor state, and only a job, is as silent as can be.
-        let workers = snapshot.workers();
-        self.silence.retain(|worker, _| workers.contains(worker));
-        self.silent_for.clear();
-        for worker in workers {
-            let unread = snapshot.unreadable.get(&worker);
-            let unread = unread.or_else(|| snapshot.aside.states.get(&worker));
-            let read = snapshot.states.get(&worker).map(|state| &state.etag);
-            let mark = read.or(unread).cloned();
-            let watched = self.silence.entry(worker.clone()).or_default();
-            self.silent_for
-                .insert(worker, watched.silent_for(mark, steady));
-        }
-        self.see_revocations(snapshot, steady);
-        let busy = |worker: &WorkerId| {
-            snapshot
-                .records
-                .values()
-                .any(|record| record.value.worker() == Some(worker))
-                || snapshot.states[worker]
-                    .value
-                    .jobs
-                    .values()
-                    .any(|job| !job.phase.is_over())
-        };
-        self.idle_since
-            .retain(|worker, _| snapshot.states.contains_key(worker));
-        for worker in snapshot.states.keys() {
-            if busy(worker) {
-                self.idle_since.remove(worker);
-            } else {
-                self.idle_since.entry(worker.clone()).or_insert(now);
+    /// Takes in what was read, at `steady` on the leader's own clock (rule 10), and says of each
+    /// worker for how long it is silent and idle.
+    pub(crate) fn see(&mut self, picture: &mut Picture, steady: Duration) {
+        let mut silence = std::mem::take(&mut self.silence);
+        let mut idle_since = std::mem::take(&mut self.idle_since);
+        let now = picture.now;
+        for (id, worker) in picture.workers_mut() {
+            // One that has neither order nor state, and only a job, is as silent as can be.
+            if worker.is_named() {
+                let mut watched = silence.remove(id).unwrap_or_default();
+                worker.silent_for = watched.silent_for(worker.state.etag().cloned(), steady);
+                self.silence.insert(id.clone(), watched);
+            }
+            let busy = worker.assigned() > 0 || worker.unfinished() > 0;
+            if worker.state.stored().is_some() && !busy {
+                let since = idle_since.remove(id).unwrap_or(now);
+                worker.idle_since = Some(since);
+                self.idle_since.insert(id.clone(), since);
             }
         }
+        self.see_revocations(picture, steady);
         let has_record =
-            |job: &JobKey| snapshot.records.contains_key(job) || snapshot.aside.jobs.contains(job);
-        let orphaned = |job: &JobKey| snapshot.payloads.contains(job) && !has_record(job);
+            |job: &JobKey| picture.records().contains_key(job) || picture.aside.jobs.contains(job);
+        let orphaned = |job: &JobKey| picture.payloads.contains(job) && !has_record(job);
         self.orphans.retain(|job, _| orphaned(job));
-        for job in snapshot.payloads.iter().filter(|job| orphaned(job)) {
+        for job in picture.payloads.iter().filter(|job| orphaned(job)) {
             self.orphans.entry(job.clone()).or_insert(steady);
         }
     }
@@ -141,12 +125,12 @@ impl Memory {
             .collect()
     }
 
-    fn see_revocations(&mut self, snapshot: &Snapshot, steady: Duration) {
-        let revoked: HashSet<(WorkerId, u64, u32)> = snapshot
-            .orders
-            .iter()
+    fn see_revocations(&mut self, picture: &Picture, steady: Duration) {
+        let revoked: HashSet<(WorkerId, u64, u32)> = picture
+            .workers()
+            .filter_map(|(worker, known)| Some((worker, known.order.value()?)))
             .flat_map(|(worker, order)| {
-                let entries = order.value.entries.iter();
+                let entries = order.entries.iter();
                 let revoked = entries.filter(|(_, entry)| entry.ask == Ask::Revoked);
                 revoked.map(|(job, entry)| (worker.clone(), *job, entry.attempt))
             })
@@ -191,16 +175,6 @@ impl Memory {
             self.past_looked_at = None;
         }
         keys
-    }
-
-    /// For how long a worker's state has been the same.
-    pub(crate) fn silent_for(&self, worker: &WorkerId) -> Duration {
-        self.silent_for.get(worker).copied().unwrap_or_default()
-    }
-
-    /// Since when a worker has no job.
-    pub(crate) fn idle_since(&self, worker: &WorkerId) -> Option<Timestamp> {
-        self.idle_since.get(worker).copied()
     }
 
     /// The payloads whose record never came.

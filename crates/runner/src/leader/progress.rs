@@ -23,13 +23,13 @@ impl From<WrongPhase> for Broken {
 impl Rounds {
     /// Judges every job that is not over.
     pub(super) async fn progress(&mut self, turn: &mut Turn) -> Result<(), Broken> {
-        let records = &turn.snapshot.records;
+        let records = turn.picture.records();
         self.waiting.retain(|job| {
             records
                 .get(job)
                 .is_some_and(|record| record.value.phase == Phase::Waiting)
         });
-        let aside = &turn.snapshot.aside.jobs;
+        let aside = &turn.picture.aside.jobs;
         let exists = |job: &JobKey| records.contains_key(job) || aside.contains(job);
         self.tellers.retain(exists);
         self.payloads.retain(exists);
@@ -49,8 +49,8 @@ impl Rounds {
 
     /// Brings one job one step on.
     async fn bring_on(&mut self, turn: &mut Turn, job: &JobKey) -> Result<(), Broken> {
-        let record = turn.snapshot.records[job].value.clone();
-        if let Some(next) = self.dropped(job, &record, turn.now)? {
+        let record = turn.picture.records()[job].value.clone();
+        if let Some(next) = self.dropped(job, &record, turn.picture.now)? {
             return self.write_record(turn, job, next).await;
         }
         match &record.phase {
@@ -74,13 +74,13 @@ impl Rounds {
         record: &Record,
     ) -> Result<(), Broken> {
         if self.waiting.news(job) == News::Over {
-            let mut next = record.finishing(Verdict::canceled(), turn.now)?;
+            let mut next = record.finishing(Verdict::canceled(), turn.picture.now)?;
             next.trace = self.waiting.hand_over(job).await;
             tracing::info!(job = job.id, runner = %job.runner, "canceled while waiting");
             return self.write_record(turn, job, next).await;
         }
         // It is written before the record and removed after it: if it is not there, it is lost.
-        if !turn.snapshot.payloads.contains(job) {
+        if !turn.picture.payloads.contains(job) {
             return self.end_without_payload(turn, job, record).await;
         }
         Ok(())
@@ -96,7 +96,7 @@ impl Rounds {
         tracing::error!(job = job.id, runner = %job.runner, "its payload is lost: ending it");
         let why = "what GitLab sent for it is gone from the stack's bucket";
         let verdict = Verdict::failed("runner_system_failure", why);
-        let mut next = record.finishing(verdict, turn.now)?;
+        let mut next = record.finishing(verdict, turn.picture.now)?;
         next.trace = self.waiting.hand_over(job).await;
         self.write_record(turn, job, next).await
     }
@@ -108,42 +108,37 @@ impl Rounds {
         record: &Record,
         worker: &WorkerId,
     ) -> Judgement {
-        let aside = &turn.snapshot.aside;
+        let Some(known) = turn.picture.worker(worker) else {
+            return Judgement::Keep;
+        };
         // Without the state nothing can be said, without the order nothing can be taken back;
         // of a worker that is terminated, the state says everything.
-        let terminated = turn
-            .fleets
-            .get(&job.runner)
-            .is_some_and(|fleet| fleet.is_terminated(worker));
-        if aside.states.contains_key(worker) || aside.orders.contains(worker) && !terminated {
+        let terminated = known.is_terminated();
+        if known.state.is_unread() || known.has_unknown_order() && !terminated {
             return Judgement::Keep;
         }
-        let order = turn.snapshot.orders.get(worker).map(|stored| &stored.value);
-        let state = turn.snapshot.states.get(worker).map(|stored| &stored.value);
-        let gone = turn.fleets.get(&job.runner).is_some_and(|fleet| {
+        let order = known.order.value();
+        let sight = Sight {
             // One that EC2 only does not know is taken over as a silent one is, by rule 11,
             // unless there is no order in which its attempt could be revoked.
-            terminated || order.is_none() && self.is_gone(fleet, worker)
-        });
-        let sight = Sight {
-            gone,
-            silent_for: self.memory.silent_for(worker),
+            gone: terminated || order.is_none() && known.is_gone(self.context.timing.takeover),
+            silent_for: known.silent_for,
             revoked_for: self.memory.revoked_for(
                 worker,
                 job.id,
                 record.attempt,
                 self.context.clock.steady(),
             ),
-            unreadable: turn.snapshot.unreadable.contains_key(worker),
+            unreadable: known.state.is_malformed(),
         };
         judge(
             job.id,
             record,
             order,
-            state,
+            known.state.value(),
             sight,
             &self.context.timing,
-            turn.now,
+            turn.picture.now,
         )
     }
 
@@ -155,7 +150,7 @@ impl Rounds {
         worker: &WorkerId,
         judgement: Judgement,
     ) -> Result<(), Broken> {
-        let (now, id, instance) = (turn.now, job.id, worker.instance());
+        let (now, id, instance) = (turn.picture.now, job.id, worker.instance());
         match judgement {
             Judgement::Keep => Ok(()),
             Judgement::Order => {
@@ -225,7 +220,9 @@ impl Rounds {
         verdict: &Verdict,
     ) -> Result<(), Broken> {
         if self.tellers.has_told(job) {
-            return self.write_record(turn, job, record.done(turn.now)?).await;
+            return self
+                .write_record(turn, job, record.done(turn.picture.now)?)
+                .await;
         }
         if let Some(seat) = self.context.runners.get(&job.runner) {
             self.tellers.tell(job, &seat.coordinator, verdict, record);
@@ -282,17 +279,17 @@ impl Rounds {
     }
 
     async fn fail(&mut self, turn: &mut Turn, job: &JobKey, message: String) -> Result<(), Broken> {
-        let Some(stored) = turn.snapshot.records.get(job) else {
+        let Some(stored) = turn.picture.records().get(job) else {
             return Ok(());
         };
         let verdict = Verdict::failed("runner_system_failure", message);
-        let mut next = stored.value.finishing(verdict, turn.now)?;
+        let mut next = stored.value.finishing(verdict, turn.picture.now)?;
         next.trace = self.waiting.hand_over(job).await;
         self.write_record(turn, job, next).await
     }
 
     async fn drain(&mut self, turn: &mut Turn, worker: &WorkerId) -> Result<(), Broken> {
-        let order = turn.snapshot.orders.get(worker);
+        let order = turn.picture.order(worker);
         if order.is_none_or(|order| order.value.drain) {
             return Ok(());
         }
@@ -306,7 +303,7 @@ impl Rounds {
             return Ok(());
         };
         let coordinator = Arc::clone(&seat.coordinator);
-        let Some(record) = turn.snapshot.records.get(job).map(|stored| &stored.value) else {
+        let Some(record) = turn.picture.records().get(job).map(|stored| &stored.value) else {
             return Ok(());
         };
         let trace = record.trace;
@@ -331,7 +328,7 @@ impl Rounds {
         job: &JobKey,
         worker: &WorkerId,
     ) -> Result<(), Broken> {
-        let Some(stored) = turn.snapshot.records.get(job) else {
+        let Some(stored) = turn.picture.records().get(job) else {
             return Ok(());
         };
         let record = stored.value.clone();
@@ -340,8 +337,11 @@ impl Rounds {
         };
         // From now on the worker is the trace's writer.
         let mark = self.waiting.hand_over(job).await;
-        let record = record.assigned(worker, mark, turn.now)?;
-        let waited = record.received_at.duration_until(turn.now).as_millis();
+        let record = record.assigned(worker, mark, turn.picture.now)?;
+        let waited = record
+            .received_at
+            .duration_until(turn.picture.now)
+            .as_millis();
         tracing::info!(job = job.id, runner = %job.runner, worker = worker.instance(),
             attempt = record.attempt, waited_ms = waited, "assigned");
         self.write_record(turn, job, record.clone()).await?;

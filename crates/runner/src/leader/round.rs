@@ -5,26 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use onspot_ledger::{
-    Error, JobKey, Key, Order, Record, RunnerName, Stored, WorkerId, create, replace,
-};
+use onspot_ledger::{Error, JobKey, Key, Order, Record, RunnerName, WorkerId, create, replace};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::fleet::{Fleet, FleetSight};
+use super::fleet::Fleet;
 use super::memory::Memory;
 use super::pace::Pace;
 use super::payload::Payloads;
 use super::permits::{Asked, Permits};
+use super::picture::{Picture, Reader};
 use super::poll::Intake;
-use super::snapshot::{Reader, Snapshot};
 use super::strays::Strays;
 use super::tell::Tellers;
 use super::trace::WaitingRoom;
-use super::view::Sights;
 use super::{LeaderContext, ROUNDS, Seat, chain};
 use crate::liveness::Beat;
-use crate::schedule::{Action, View, intake, obstacle, schedule};
+use crate::schedule::{Action, RunnerView, View, intake, obstacle, schedule};
 
 /// How long after a round that failed, in whole or in part, the next one begins.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
@@ -78,9 +75,7 @@ pub(crate) struct Tell {
 
 /// What one round works on.
 pub(super) struct Turn {
-    pub snapshot: Snapshot,
-    pub fleets: BTreeMap<RunnerName, FleetSight>,
-    pub now: Timestamp,
+    pub picture: Picture,
     /// Whether anything was dropped.
     again: bool,
     unanswered: u32,
@@ -97,10 +92,7 @@ impl Turn {
         let Err(broken) = result else {
             return Ok(());
         };
-        let record = self.snapshot.records.get(job);
-        let worker = record.and_then(|record| record.value.worker().cloned());
-        self.snapshot.aside.jobs.insert(job.clone());
-        self.snapshot.aside.orders.extend(worker);
+        self.picture.drop_job(job);
         self.dropped(Key::record(job).as_str(), broken)
     }
 
@@ -113,7 +105,7 @@ impl Turn {
         let Err(broken) = result else {
             return Ok(());
         };
-        self.snapshot.aside.orders.insert(worker.clone());
+        self.picture.drop_worker(worker);
         self.dropped(Key::order(worker).as_str(), broken)
     }
 
@@ -132,10 +124,8 @@ impl Turn {
             Broken::Ledger(error) => {
                 let unanswered = matches!(error, Error::Timeout { .. } | Error::Unavailable { .. });
                 self.unanswered += u32::from(unanswered);
-                self.snapshot
-                    .aside
-                    .why
-                    .insert(key.to_owned(), chain(&error));
+                let why = &mut self.picture.aside.why;
+                why.insert(key.to_owned(), chain(&error));
                 if self.unanswered >= UNANSWERED {
                     return Err(error.into());
                 }
@@ -222,34 +212,28 @@ impl Rounds {
             .iter()
             .map(|(name, fleet)| (name.clone(), fleet.sight()));
         let fleets: BTreeMap<_, _> = fleets.collect();
-        let snapshot = self.reader.read(&*self.context.ledger).await?;
+        let mut picture = self.reader.read(&*self.context.ledger).await?;
         self.beat.now();
-        let (now, steady) = (self.context.clock.now(), self.context.clock.steady());
-        self.memory.see(&snapshot, steady, now);
+        let steady = self.context.clock.steady();
+        picture.now = self.context.clock.now();
+        picture.take_in_fleets(fleets);
+        self.memory.see(&mut picture, steady);
+        let reported = picture.reported();
         for (name, fleet) in &self.fleets {
-            fleet.heard_of(snapshot.workers_of(name, &fleets));
-            let reported = snapshot.states.keys().chain(snapshot.unreadable.keys());
-            fleet.reported(reported.cloned().collect());
+            fleet.heard_of(picture.named(name));
+            fleet.reported(reported.clone());
         }
         let mut turn = Turn {
-            snapshot,
-            fleets,
-            now,
+            picture,
             again: false,
             unanswered: 0,
         };
         let done = self.all_of(&mut turn, &asked).await;
-        if self.memory.see_aside(&turn.snapshot.aside, steady) {
+        if self.memory.see_aside(&turn.picture.aside, steady) {
             self.aside.send_replace(self.memory.aside());
         }
         done?;
-        let instances = turn.fleets.values().any(|fleet| {
-            let mut instances = fleet.instances.values();
-            instances.any(|instance| instance.state.is_live())
-        });
-        let snapshot = &turn.snapshot;
-        let busy = instances || !snapshot.records.is_empty() || !snapshot.orders.is_empty();
-        Ok(match (turn.again, busy) {
+        Ok(match (turn.again, turn.picture.is_busy()) {
             (true, _) => TRY_AGAIN,
             (false, true) => self.context.timing.round,
             (false, false) => self.context.timing.round * IDLE_FACTOR,
@@ -262,24 +246,19 @@ impl Rounds {
         self.progress(turn).await?;
         self.tidy(turn).await?;
         self.end_strays(turn);
-        let view = self.view(turn, &asked.on_their_way);
-        self.tell_obstacles(&view, turn.now);
-        let actions = schedule(&view, turn.now);
+        let now = turn.picture.now;
+        let view = self.view(turn, asked);
+        self.tell_obstacles(&view, now);
+        let actions = schedule(&view, now);
         self.waiting
             .dismiss(actions.iter().filter_map(Action::takes_over));
         for action in actions {
             self.beat.now();
             self.act(turn, action).await?;
         }
-        let view = self.view(turn, &asked.on_their_way);
+        let view = self.view(turn, asked);
         self.permits.publish(intake(&view), asked);
         Ok(())
-    }
-
-    /// Whether nothing will be heard of a worker of this fleet any more.
-    pub(super) fn is_gone(&self, fleet: &FleetSight, worker: &WorkerId) -> bool {
-        let silent = self.memory.silent_for(worker);
-        fleet.is_gone(worker, silent, self.context.timing.takeover)
     }
 
     fn tell_obstacles(&self, view: &View, now: Timestamp) {
@@ -298,17 +277,13 @@ impl Rounds {
         self.context.runners.get(runner)
     }
 
-    fn view(&self, turn: &Turn, asking: &BTreeMap<RunnerName, u32>) -> View {
-        let sights = Sights {
-            context: &self.context,
-            snapshot: &turn.snapshot,
-            memory: &self.memory,
-            now: turn.now,
-        };
-        let runners = self.context.runners.iter().map(|(name, seat)| {
-            let mut view = sights.runner(name, seat, &turn.fleets[name]);
-            view.asking = asking.get(name).copied().unwrap_or_default();
-            view
+    fn view(&self, turn: &Turn, asked: &Asked) -> View {
+        let runners = self.context.runners.iter().map(|(name, seat)| RunnerView {
+            limit: seat.limit,
+            asking: asked.on_their_way.get(name).copied().unwrap_or_default(),
+            request_concurrency: seat.request_concurrency,
+            policy: seat.policy.clone(),
+            ..turn.picture.runner(name, &self.context.timing)
         });
         View {
             concurrent: self.context.concurrent,
@@ -319,22 +294,13 @@ impl Rounds {
     /// Gives every worker that reports an empty order. An order is born empty, before anything
     /// is asked of the worker: so no manager ever writes an entry by creating an order (rule 3).
     async fn bear_orders(&self, turn: &mut Turn) -> Result<(), Broken> {
-        let newcomers: Vec<(WorkerId, RunnerName)> = turn
-            .fleets
-            .iter()
-            .flat_map(|(runner, fleet)| {
-                fleet
-                    .instances
-                    .keys()
-                    .map(move |worker| (worker, runner, fleet))
-            })
-            .filter(|(worker, _, fleet)| {
-                turn.snapshot.states.contains_key(*worker)
-                    && !turn.snapshot.orders.contains_key(*worker)
-                    && !turn.snapshot.aside.has_worker(worker)
-                    && !fleet.is_terminated(worker)
-            })
-            .map(|(worker, runner, _)| (worker.clone(), runner.clone()))
+        let newcomers = turn.picture.workers().filter(|(_, worker)| {
+            let there = worker.instance.is_some() && !worker.is_terminated();
+            let reports = worker.state.stored().is_some() && worker.order.is_absent();
+            there && reports && !worker.is_aside()
+        });
+        let newcomers: Vec<(WorkerId, RunnerName)> = newcomers
+            .filter_map(|(id, worker)| Some((id.clone(), worker.runner.clone()?)))
             .collect();
         for (worker, runner) in newcomers {
             self.beat.now();
@@ -357,7 +323,7 @@ impl Rounds {
             return Err(Broken::Refused(key.to_string()));
         };
         tracing::info!(%runner, worker = worker.instance(), "a new worker reports");
-        turn.snapshot.orders.insert(worker.clone(), stored);
+        turn.picture.put_order(worker, stored);
         Ok(())
     }
 
@@ -369,12 +335,12 @@ impl Rounds {
         next: Record,
     ) -> Result<(), Broken> {
         let key = Key::record(job);
-        let Some(old) = turn.snapshot.records.get(job) else {
+        let Some(old) = turn.picture.records().get(job) else {
             return Err(Broken::Refused(key.to_string()));
         };
         let stored = replace(&*self.context.ledger, &key, old, next).await?;
         let stored = stored.ok_or_else(|| Broken::Refused(key.to_string()))?;
-        turn.snapshot.records.insert(job.clone(), stored);
+        turn.picture.put_record(job, stored);
         Ok(())
     }
 
@@ -386,13 +352,13 @@ impl Rounds {
         change: impl FnOnce(&Order) -> Order,
     ) -> Result<(), Broken> {
         let key = Key::order(worker);
-        let Some(old) = turn.snapshot.orders.get(worker) else {
+        let Some(old) = turn.picture.order(worker) else {
             return Err(Broken::Refused(key.to_string()));
         };
         let next = change(&old.value);
-        let stored: Option<Stored<Order>> = replace(&*self.context.ledger, &key, old, next).await?;
+        let stored = replace(&*self.context.ledger, &key, old, next).await?;
         let stored = stored.ok_or_else(|| Broken::Refused(key.to_string()))?;
-        turn.snapshot.orders.insert(worker.clone(), stored);
+        turn.picture.put_order(worker, stored);
         Ok(())
     }
 }

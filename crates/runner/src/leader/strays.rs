@@ -3,15 +3,16 @@
 //! `onspot up` ends them as well, when it is what removes a runner. This is for those that it left
 //! because they were busy, for instances that came late, and for tags that somebody has edited.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use onspot_fleet::{Instance, InstanceId};
-use onspot_ledger::{RunnerName, has_work};
+use onspot_ledger::{RunnerName, WorkerId, has_work};
 use tokio_util::sync::CancellationToken;
 
 use super::chain;
+use super::picture::{Picture, Worker};
 use super::round::{Rounds, Turn};
 use crate::capacity::Capacity;
 use crate::clock::Clock;
@@ -106,41 +107,44 @@ impl Strays {
 impl Rounds {
     /// Ends strays that have nothing to do any more.
     pub(super) fn end_strays(&self, turn: &Turn) {
-        let old = self.strays.old(self.context.clock.steady()).into_iter();
-        let idle = old
-            .filter(|instance| !self.belongs(turn, instance) && !self.is_at_work(turn, instance));
+        let old = self.strays.old(self.context.clock.steady());
+        if old.is_empty() {
+            return;
+        }
+        let picture = &turn.picture;
+        let workers = picture.workers();
+        let named: HashMap<&str, (&WorkerId, &Worker)> = workers
+            .map(|(id, worker)| (id.instance(), (id, worker)))
+            .collect();
+        let idle = old.into_iter().filter(|instance| {
+            let worker = named.get(instance.as_str());
+            worker.is_none_or(|(id, worker)| {
+                !self.belongs(worker) && !self.is_at_work(picture, id, worker)
+            })
+        });
         self.strays.end(idle.collect());
     }
 
     /// Whether the ledger, or a look by id, says that it is a worker of a runner of ours, whatever
     /// its tags say.
-    fn belongs(&self, turn: &Turn, instance: &InstanceId) -> bool {
-        let ordered = turn.snapshot.orders.iter().any(|(worker, order)| {
-            worker.instance() == instance.as_str()
-                && self.context.runners.contains_key(&order.value.runner)
-        });
-        let listed = turn.fleets.values().any(|fleet| {
-            let mut instances = fleet.instances.values();
-            instances.any(|listed| listed.id == *instance)
-        });
-        ordered || listed
+    fn belongs(&self, worker: &Worker) -> bool {
+        let order = worker.order.value();
+        let ordered = order.is_some_and(|order| self.context.runners.contains_key(&order.runner));
+        ordered || worker.instance.is_some()
     }
 
-    fn is_at_work(&self, turn: &Turn, instance: &InstanceId) -> bool {
-        let states = &turn.snapshot.states;
-        let mut workers = states.keys().chain(turn.snapshot.unreadable.keys());
-        let worker = workers.find(|worker| worker.instance() == instance.as_str());
+    fn is_at_work(&self, picture: &Picture, id: &WorkerId, worker: &Worker) -> bool {
         // After so much silence it has lost its lease, and has killed its jobs itself.
-        if worker.is_some_and(|w| self.memory.silent_for(w) >= self.context.timing.takeover) {
+        if worker.has_reported() && worker.silent_for >= self.context.timing.takeover {
             return false;
         }
         // What it says can't be read, but it is alive.
-        if worker.is_some_and(|worker| turn.snapshot.unreadable.contains_key(worker)) {
+        if worker.state.is_malformed() {
             return true;
         }
-        let states = states.iter().map(|(worker, state)| (worker, &state.value));
-        let records = turn.snapshot.records.iter();
-        let records = records.map(|(job, record)| (job.id, &record.value));
-        has_work(instance.as_str(), states, records)
+        let state = worker.state.value().map(|state| (id, state));
+        let records = worker.jobs.iter();
+        let records = records.map(|job| (job.id, &picture.records()[job].value));
+        has_work(id.instance(), state, records)
     }
 }

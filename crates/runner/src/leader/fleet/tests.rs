@@ -4,11 +4,13 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use onspot_fleet::{InstanceState, LaunchRequest, Launched};
+use onspot_ledger::{ETag, Order, Stored};
 
+use super::super::picture::Picture;
 use super::*;
 use crate::capacity::{CapacityError, LookedUp};
 
-pub(super) fn instance(name: &str, state: InstanceState) -> Instance {
+pub(crate) fn instance(name: &str, state: InstanceState) -> Instance {
     Instance {
         id: InstanceId::new(name),
         pool: Pool::unknown(Lifecycle::Spot),
@@ -30,13 +32,19 @@ fn known() -> Known {
 
 const TAKEOVER: Duration = Duration::from_mins(3);
 
-fn sight(known: &Known) -> FleetSight {
-    FleetSight {
-        instances: known.instances.clone(),
-        looked: known.looked,
-        unknown: known.unknown.keys().cloned().collect(),
-        ..FleetSight::default()
+/// Whether a worker is gone that the ledger names and that has been silent for so long.
+fn is_gone(known: &Known, worker: &WorkerId, silent: Duration) -> bool {
+    let (mut picture, runner) = (Picture::default(), RunnerName::new("r"));
+    let order = Stored {
+        value: Order::empty(&runner),
+        etag: ETag::new("1"),
+    };
+    picture.put_order(worker, order);
+    picture.take_in_fleets(BTreeMap::from([(runner, known.sight())]));
+    for (_, worker) in picture.workers_mut() {
+        worker.silent_for = silent;
     }
+    picture.worker(worker).unwrap().is_gone(TAKEOVER)
 }
 
 /// One look: what EC2 lists, and what it says of each of those that its list misses.
@@ -106,12 +114,12 @@ fn absence_from_a_list_is_no_end() {
         let answer = [("a", Some(running.clone()))];
         let answer = if second % 3 == 0 { &answer[..] } else { &[] };
         look(&mut known, second, &[], answer);
-        assert!(!sight(&known).is_gone(&a, TAKEOVER, TAKEOVER));
-        assert_eq!(sight(&known).instances.get(&a), Some(&running));
+        assert!(!is_gone(&known, &a, TAKEOVER));
+        assert_eq!(known.instances.get(&a), Some(&running));
     }
     let ended = instance("a", InstanceState::Terminated);
     look(&mut known, 1000, &[], &[("a", Some(ended))]);
-    assert!(sight(&known).is_gone(&a, Duration::ZERO, TAKEOVER));
+    assert!(is_gone(&known, &a, Duration::ZERO));
 }
 
 #[test]
@@ -126,12 +134,12 @@ fn an_unknown_id_is_gone_only_when_it_is_silent_too() {
     );
     look(&mut known, 5, &[], &[("x", None)]);
     let almost = Duration::from_secs(179);
-    assert!(!sight(&known).is_gone(&stranger, almost, TAKEOVER));
-    assert!(sight(&known).is_gone(&stranger, TAKEOVER, TAKEOVER));
+    assert!(!is_gone(&known, &stranger, almost));
+    assert!(is_gone(&known, &stranger, TAKEOVER));
     // EC2 knows it after all.
     let running = instance("x", InstanceState::Running);
     look(&mut known, 10, &[], &[("x", Some(running))]);
-    assert!(!sight(&known).is_gone(&stranger, TAKEOVER, TAKEOVER));
+    assert!(!is_gone(&known, &stranger, TAKEOVER));
 }
 
 #[test]
@@ -140,7 +148,7 @@ fn what_shuts_down_may_still_run_and_is_not_gone() {
     let leaving = instance("a", InstanceState::ShuttingDown);
     look(&mut known, 0, &[leaving], &[]);
     let a = WorkerId::of("AROA", "a");
-    assert!(!sight(&known).is_gone(&a, TAKEOVER, TAKEOVER));
+    assert!(!is_gone(&known, &a, TAKEOVER));
 }
 
 #[test]
@@ -166,5 +174,5 @@ fn an_instance_of_another_runner_is_neither_ours_nor_gone() {
     let found = vec![(theirs.clone(), Some(found))];
     known.observed(BTreeMap::new(), found, Duration::ZERO);
     assert!(known.instances.is_empty());
-    assert!(!sight(&known).is_gone(&theirs, TAKEOVER, TAKEOVER));
+    assert!(!is_gone(&known, &theirs, TAKEOVER));
 }

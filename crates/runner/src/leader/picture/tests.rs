@@ -1,0 +1,143 @@
+//! What the picture says of workers, and how much work it is.
+
+use std::time::Instant;
+
+use onspot_fleet::{Policy, Stage};
+use onspot_ledger::{BootId, JobLabel, Restart};
+
+use super::super::fleet::tests::instance;
+use super::super::memory::Memory;
+use super::*;
+use crate::schedule::{Action, RunnerView, View, intake, schedule};
+use crate::settings::Timing;
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn runner() -> RunnerName {
+    RunnerName::new("r")
+}
+
+fn worker(number: usize) -> WorkerId {
+    WorkerId::of("AROA", &format!("i-{number:05}"))
+}
+
+fn stored<T>(value: T) -> Stored<T> {
+    Stored {
+        value,
+        etag: ETag::new("1"),
+    }
+}
+
+/// So many idle workers and waiting jobs.
+fn stack(workers: usize, jobs: u64) -> Picture {
+    let mut picture = Picture::default();
+    let mut fleet = FleetSight::looked();
+    for number in 0..workers {
+        let id = worker(number);
+        let running = instance(id.instance(), InstanceState::Running);
+        fleet.instances.insert(id.clone(), running);
+        let state = State::first(&BootId::new("b"), "1", 1, NOW);
+        let known = picture.workers.entry(id).or_default();
+        known.state = Reading::Read(stored(state));
+        known.order = Reading::Read(stored(Order::empty(&runner())));
+    }
+    for id in 0..jobs {
+        let record = Record::received(JobLabel::default(), Restart::Allowed, NOW, Timestamp::MAX);
+        let job = JobKey::new(&runner(), id);
+        picture.records.insert(job, stored(record));
+    }
+    picture.take_in_fleets(BTreeMap::from([(runner(), fleet)]));
+    picture
+}
+
+fn view(picture: &Picture) -> View {
+    let policy = Policy {
+        limit: 100_000,
+        ..Policy::default()
+    };
+    let runner = RunnerView {
+        policy: Some(policy),
+        ..picture.runner(&runner(), &Timing::default())
+    };
+    View {
+        concurrent: 100_000,
+        runners: vec![runner],
+    }
+}
+
+/// Nothing about a worker or a job looks at all the others: this takes a fraction of a second,
+/// and would take minutes.
+#[test]
+fn thousands_of_workers_and_jobs_are_no_long_round() {
+    const MANY: usize = 4000;
+    let begun = Instant::now();
+    let mut picture = stack(MANY, 2 * MANY as u64);
+    Memory::default().see(&mut picture, Duration::ZERO);
+    let actions = schedule(&view(&picture), NOW);
+    let assigned = actions.iter().filter_map(|action| match action {
+        Action::Assign { job, worker } => Some((job.clone(), worker.clone())),
+        _ => None,
+    });
+    let assigned: Vec<_> = assigned.collect();
+    assert_eq!(assigned.len(), MANY);
+    for (job, worker) in &assigned {
+        let record = picture.records()[job].value.assigned(worker, None, NOW);
+        picture.put_record(job, stored(record.unwrap()));
+    }
+    let view = view(&picture);
+    let busy = view.runners[0].fleet.workers.iter();
+    assert!(busy.into_iter().all(onspot_fleet::Worker::is_busy));
+    assert_eq!(intake(&view)[&runner()], 1);
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn a_job_belongs_to_the_worker_that_its_record_names() {
+    let mut picture = stack(2, 1);
+    let job = JobKey::new(&runner(), 0);
+    let record = picture.records()[&job].value.clone();
+    let with = record.assigned(&worker(1), None, NOW).unwrap();
+    picture.put_record(&job, stored(with.clone()));
+    assert_eq!(picture.workers[&worker(1)].assigned(), 1);
+    let again = with.next_attempt("lost", true, None, NOW).unwrap();
+    picture.put_record(&job, stored(again.assigned(&worker(0), None, NOW).unwrap()));
+    assert_eq!(picture.workers[&worker(1)].assigned(), 0);
+    assert!(picture.workers[&worker(0)].jobs.contains(&job));
+    picture.remove_record(&job);
+    assert!(picture.workers[&worker(0)].jobs.is_empty());
+}
+
+#[test]
+fn a_job_whose_record_cannot_be_read_keeps_its_worker_busy() {
+    let mut picture = stack(1, 0);
+    let order = Order::empty(&runner()).asked(7, 1);
+    picture.put_order(&worker(0), stored(order));
+    picture.aside.jobs.insert(JobKey::new(&runner(), 7));
+    let fleets = std::mem::take(&mut picture.fleets);
+    picture.take_in_fleets(fleets);
+    Memory::default().see(&mut picture, Duration::ZERO);
+    assert_eq!(picture.workers[&worker(0)].idle_since, None);
+    let seen = &view(&picture).runners[0].fleet.workers[0];
+    let busy = Stage::Ready {
+        free: 0,
+        jobs: 1,
+        idle_since: None,
+    };
+    assert_eq!((seen.stage, seen.uses), (busy, 1));
+}
+
+/// One worker of two runners: somebody has edited its tags.
+#[test]
+fn a_worker_is_its_orders_runners_whoever_lists_its_instance() {
+    let mut picture = stack(1, 0);
+    let (other, mut theirs) = (RunnerName::new("other"), FleetSight::looked());
+    let running = instance("i-00000", InstanceState::Running);
+    theirs.instances.insert(worker(0), running);
+    picture.take_in_fleets(BTreeMap::from([(other.clone(), theirs)]));
+    assert_eq!(picture.workers[&worker(0)].runner, Some(runner()));
+    assert!(picture.named(&other).is_empty());
+}
