@@ -31,9 +31,6 @@ pub struct OrderEntry {
     pub attempt: u32,
     /// What is asked.
     pub ask: Ask,
-    /// Somebody cancelled the job: end it as canceled.
-    #[serde(default)]
-    pub cancel: bool,
 }
 
 /// What is asked of an attempt.
@@ -59,35 +56,12 @@ impl Order {
 
     /// Asks for an attempt: the second of assigning's two writes (rule 2).
     pub fn asked(&self, job: u64, attempt: u32) -> Self {
-        self.with(
-            job,
-            OrderEntry {
-                attempt,
-                ask: Ask::Run,
-                cancel: false,
-            },
-        )
+        self.with(job, attempt, Ask::Run)
     }
 
     /// Takes an attempt back.
     pub fn revoked(&self, job: u64, attempt: u32) -> Self {
-        self.with(
-            job,
-            OrderEntry {
-                attempt,
-                ask: Ask::Revoked,
-                cancel: false,
-            },
-        )
-    }
-
-    /// Asks for an attempt to be ended as canceled; nothing if it is not asked for.
-    pub fn canceled(&self, job: u64) -> Self {
-        let mut next = self.clone();
-        if let Some(entry) = next.entries.get_mut(&job) {
-            entry.cancel = true;
-        }
-        next
+        self.with(job, attempt, Ask::Revoked)
     }
 
     /// Forgets a job: only after its record has left the attempt (rule 15).
@@ -119,9 +93,9 @@ impl Order {
             .is_some_and(|entry| entry.attempt == attempt && entry.ask == Ask::Revoked)
     }
 
-    fn with(&self, job: u64, entry: OrderEntry) -> Self {
+    fn with(&self, job: u64, attempt: u32, ask: Ask) -> Self {
         let mut next = self.clone();
-        next.entries.insert(job, entry);
+        next.entries.insert(job, OrderEntry { attempt, ask });
         next
     }
 }
@@ -133,5 +107,18 @@ impl Object for Order {
 
     fn set_counter(&mut self, counter: u64) {
         self.counter = counter;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_of_an_older_version_is_read_whatever_else_it_says() {
+        let text = r#"{"counter": 3, "runner": "r",
+            "entries": {"7": {"attempt": 1, "ask": "run", "cancel": false}}}"#;
+        let order: Order = serde_json::from_str(text).unwrap();
+        assert!(order.runs(7, 1));
     }
 }

@@ -244,7 +244,6 @@ impl Agent {
             match todo {
                 Todo::Accept { job, attempt } => self.accept(job, attempt),
                 Todo::Abort { job } => self.stop(job, Stop::Abort),
-                Todo::Cancel { job } => self.stop(job, Stop::Cancel),
             }
         }
         self.keep_up(&order, &state);

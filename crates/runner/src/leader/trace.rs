@@ -75,8 +75,13 @@ impl WaitingRoom {
         reason: &str,
     ) {
         // One that was told to hand over, and then the job was not given away after all.
-        self.clerks
-            .retain(|known, clerk| known != job || clerk.leaves.is_none());
+        if self
+            .clerks
+            .get(job)
+            .is_some_and(|clerk| clerk.leaves.is_some())
+        {
+            self.clerks.remove(job);
+        }
         if let Some(clerk) = self.clerks.get(job) {
             clerk.reason.send_if_modified(|known| {
                 let changed = known != reason;

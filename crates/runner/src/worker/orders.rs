@@ -34,11 +34,6 @@ pub(crate) enum Todo {
         /// The job.
         job: u64,
     },
-    /// End it as canceled.
-    Cancel {
-        /// The job.
-        job: u64,
-    },
 }
 
 /// What is to be done about each job.
@@ -47,8 +42,6 @@ pub(crate) fn todo(order: &Order, state: &State, present: &Present) -> Vec<Todo>
     for (&job, &attempt) in &present.running {
         if !order.runs(job, attempt) {
             todo.push(Todo::Abort { job });
-        } else if order.entries[&job].cancel {
-            todo.push(Todo::Cancel { job });
         }
     }
     if !takes_new(order, state, present.max_builds) || !present.lease || present.retiring {
@@ -161,15 +154,6 @@ mod tests {
         let running = present(&[(1, 1), (2, 1)]);
         let todo = todo(&order().revoked(1, 1), &state(), &running);
         assert_eq!(todo, [Todo::Abort { job: 1 }, Todo::Abort { job: 2 }]);
-    }
-
-    #[test]
-    fn a_cancel_is_passed_on() {
-        let canceled = order().asked(1, 1).canceled(1);
-        assert_eq!(
-            todo(&canceled, &state(), &present(&[(1, 1)])),
-            [Todo::Cancel { job: 1 }]
-        );
     }
 
     #[test]
