@@ -1,6 +1,5 @@
 //! Failures on request: a test says which calls go wrong, and how.
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use axum::extract::{Request, State as Shared};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
 
 /// Which calls go wrong, how often, and how.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! The running server: its state, how to change it, and how to wait for changes.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -43,19 +43,14 @@ impl Server {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic in one test's closure must not keep the state from others.
-        self.state.lock()
-    }
-
     /// Look at the state.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&self.lock())
+        look(&self.state.lock())
     }
 
     /// Change the state, and wake whoever waits for a change.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let result = change(&mut self.lock());
+        let result = change(&mut self.state.lock());
         self.changed.send_modify(|count| *count += 1);
         result
     }
