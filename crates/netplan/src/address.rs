@@ -41,6 +41,12 @@ pub struct AddressPlan {
 
 impl AddressPlan {
     /// Lays out `cidr` over `zones`.
+    ///
+    /// # Errors
+    ///
+    /// [`NetplanError::TooSmall`], [`NetplanError::TooBig`], [`NetplanError::HostBits`] or
+    /// [`NetplanError::Reserved`] for a range that cannot be used; [`NetplanError::NoZone`],
+    /// [`NetplanError::UnknownZone`] or [`NetplanError::ZonesCollide`] for zones that cannot.
     pub fn new<Z: AsRef<str>>(cidr: Ipv4Net, zones: &[Z]) -> Result<Self, NetplanError> {
         check_range(cidr)?;
         if zones.is_empty() {

@@ -1,161 +1,87 @@
-//! From what is wanted and what is there to what has to be done. Pure.
+//! From what is wanted and what is there to what has to be done, and in which order. Pure.
 
-use std::collections::BTreeMap;
+use crate::compare::Diff;
+use crate::plan::{NetworkPlan, PlannedStep};
+use crate::resource::{endpoint, gateway, nat, routes, security_group, subnet, vpc};
+use crate::spec::Desired;
+use crate::{NetplanError, Observed, Tier};
 
-use ipnet::Ipv4Net;
-use onspot_reconcile::{Change, Plan, Tags};
-
-use crate::{AddressPlan, Member, NetplanError, NetworkSpec, Role, Tier};
-
-mod down;
+#[cfg(test)]
+mod cloud;
 #[cfg(test)]
 mod tests;
-mod up;
 
-pub use down::teardown;
-pub use up::diff;
+/// Adds what has to be done about one resource.
+type Compare = fn(&mut Diff<'_>, &Observed) -> Result<(), NetplanError>;
 
-/// The wanted network: a checked specification with its address plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Desired {
-    /// What it was made from.
-    pub spec: NetworkSpec,
-    /// Which subnet gets which range.
-    pub addresses: AddressPlan,
-}
+/// How each resource is compared, in the order in which they are made.
+const MAKING: [Compare; 8] = [
+    |diff, there| vpc::diff(diff, &there.vpcs),
+    |diff, there| gateway::diff(diff, &there.gateways),
+    |diff, there| subnet::diff(diff, &there.subnets),
+    |diff, there| routes::diff(diff, &there.routes, Tier::Public),
+    |diff, there| nat::diff(diff, &there.addresses, &there.nats),
+    |diff, there| security_group::diff(diff, &there.groups),
+    // As late as can be, as it waits for the NAT gateway.
+    |diff, there| routes::diff(diff, &there.routes, Tier::Private),
+    |diff, there| endpoint::diff(diff, &there.endpoints),
+];
 
-/// Checks `spec` and lays out its addresses.
-pub fn desired(spec: &NetworkSpec) -> Result<Desired, NetplanError> {
-    let addresses = AddressPlan::new(spec.cidr, &spec.zones)?;
-    spec.tags.check()?;
-    Ok(Desired {
-        spec: spec.clone(),
-        addresses,
+/// What may have to go while the rest stays, in the order in which it goes.
+const LEAVING: [fn(&mut Diff<'_>, &Observed); 3] = [
+    |diff, there| routes::leftovers(diff, &there.routes),
+    |diff, there| nat::leftovers(diff, &there.addresses, &there.nats),
+    |diff, there| subnet::leftovers(diff, &there.subnets),
+];
+
+/// How each resource of a stack is removed, in the order in which they are: NAT gateways hold
+/// addresses and subnets; all that is in a VPC holds the VPC.
+const REMOVING: [fn(&str, &Observed) -> Vec<PlannedStep>; 8] = [
+    |stack, there| nat::removals(stack, &there.nats),
+    |stack, there| nat::address_removals(stack, &there.addresses),
+    |stack, there| endpoint::removals(stack, &there.endpoints),
+    |stack, there| routes::removals(stack, &there.routes),
+    |stack, there| subnet::removals(stack, &there.subnets),
+    |stack, there| gateway::removals(stack, &there.gateways),
+    |stack, there| security_group::removals(stack, &there.groups),
+    |stack, there| vpc::removals(stack, &there.vpcs),
+];
+
+/// What has to be done to get from `observed` to `desired`, in order.
+///
+/// # Errors
+///
+/// [`NetplanError::RangeChanged`] if the VPC has another range, and
+/// [`NetplanError::Ambiguous`] if a part of the network is there twice.
+pub fn diff(desired: &Desired, observed: &Observed) -> Result<NetworkPlan, NetplanError> {
+    let mut diff = Diff {
+        desired,
+        ids: observed.by_role(),
+        steps: Vec::new(),
+    };
+    for compare in MAKING {
+        compare(&mut diff, observed)?;
+    }
+    for leave in LEAVING {
+        leave(&mut diff, observed);
+    }
+    Ok(NetworkPlan {
+        stack: desired.spec.stack.clone(),
+        desired: Some(desired.clone()),
+        ids: diff.ids,
+        steps: diff.steps,
     })
 }
 
-impl Desired {
-    /// The tags of one part.
-    pub(crate) fn tags(&self, role: &Role) -> Tags {
-        let mut tags = self.spec.tags.clone();
-        tags.extend([(onspot_reconcile::STACK, self.spec.stack.as_str())]);
-        tags.with_role(role.to_string())
-            .with_name(role.name(&self.spec.stack))
-    }
-}
-
-/// Steps from what is there to what is wanted, or to nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkPlan {
-    pub(crate) stack: String,
-    /// `None` when the network is to be taken down.
-    pub(crate) desired: Option<Desired>,
-    /// What is there already.
-    pub(crate) ids: BTreeMap<Role, String>,
-    pub(crate) steps: Vec<PlannedStep>,
-}
-
-/// A change and the calls that make it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PlannedStep {
-    pub(crate) change: Change,
-    pub(crate) actions: Vec<Action>,
-    /// Whether it takes away what instances may still use: see [`NetworkPlan::split`].
-    pub(crate) late: bool,
-}
-
-/// One call, or a call and a wait. Names parts by role where their id may not exist yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Action {
-    CreateVpc {
-        range: Ipv4Net,
-    },
-    EnableDns,
-    CreateGateway,
-    AttachGateway,
-    CreateSubnet {
-        tier: Tier,
-        zone: String,
-        range: Ipv4Net,
-    },
-    GivePublicAddresses {
-        zone: String,
-    },
-    AllocateAddress,
-    CreateNat {
-        zone: String,
-    },
-    AwaitNat,
-    CreateRoutes {
-        tier: Tier,
-    },
-    SetDefaultRoute {
-        tier: Tier,
-        via: Role,
-        replace: bool,
-    },
-    RemoveDefaultRoute {
-        tier: Tier,
-    },
-    UseRoutes {
-        tier: Tier,
-        zone: String,
-    },
-    CreateEndpoint,
-    LinkEndpoint {
-        tiers: Vec<Tier>,
-    },
-    CreateGroup {
-        member: Member,
-    },
-    CloseInbound {
-        member: Member,
-    },
-    OpenOutbound {
-        member: Member,
-    },
-    /// A port of the managers, to the workers.
-    OpenPort {
-        port: u16,
-    },
-    Delete {
-        resource: Resource,
-        id: String,
-    },
-}
-
-/// A kind of resource that can be deleted by its id alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Resource {
-    Vpc,
-    Gateway { attached_to: Vec<String> },
-    Subnet,
-    Nat,
-    Address,
-    Routes { associations: Vec<String> },
-    Endpoint,
-    Group,
-}
-
-impl NetworkPlan {
-    /// The plan as data for people and programs.
-    pub fn plan(&self) -> Plan {
-        self.steps.iter().map(|step| step.change.clone()).collect()
-    }
-
-    /// What can be done at once, and apart from it what has to wait until no instance uses it
-    /// any more: zones and NAT that are no longer wanted. [`users`](crate::users) tells who does.
-    pub fn split(self) -> (Self, Self) {
-        let (late, now) = self.steps.iter().cloned().partition(|step| step.late);
-        let later = Self {
-            steps: late,
-            ..self.clone()
-        };
-        (Self { steps: now, ..self }, later)
-    }
-
-    /// Whether nothing has to be done.
-    pub fn is_empty(&self) -> bool {
-        self.steps.iter().all(|step| step.actions.is_empty())
+/// What has to be done to leave nothing of the network, in order. Instances must be gone
+/// before: a subnet with one in it cannot be deleted.
+pub fn teardown(observed: &Observed) -> NetworkPlan {
+    let stack = &observed.stack;
+    let steps = REMOVING.iter().flat_map(|remove| remove(stack, observed));
+    NetworkPlan {
+        stack: stack.clone(),
+        desired: None,
+        ids: observed.by_role(),
+        steps: steps.collect(),
     }
 }

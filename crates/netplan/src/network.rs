@@ -1,8 +1,10 @@
 //! The network as the other layers use it: ids.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::Nat;
+use crate::{Member, Nat, NetplanError, Role, Tier};
 
 /// A subnet and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +33,34 @@ pub struct Network {
 }
 
 impl Network {
+    /// The network that these ids make up.
+    pub(crate) fn of(ids: &BTreeMap<Role, String>, nat: Nat) -> Result<Self, NetplanError> {
+        let one = |role: Role| {
+            let id = ids.get(&role).cloned();
+            id.ok_or_else(|| NetplanError::Missing {
+                role: role.to_string(),
+            })
+        };
+        let subnets = |wanted: Tier| {
+            let subnet = |(role, id): (&Role, &String)| match role {
+                Role::Subnet(tier, zone) if *tier == wanted => Some(SubnetId {
+                    id: id.clone(),
+                    zone: zone.clone(),
+                }),
+                _ => None,
+            };
+            ids.iter().filter_map(subnet).collect()
+        };
+        Ok(Self {
+            vpc_id: one(Role::Vpc)?,
+            public_subnets: subnets(Tier::Public),
+            private_subnets: subnets(Tier::Private),
+            manager_sg: one(Role::SecurityGroup(Member::Manager))?,
+            worker_sg: one(Role::SecurityGroup(Member::Worker))?,
+            nat,
+        })
+    }
+
     /// Where managers and workers go: the private subnets if those reach the internet, else
     /// the public ones.
     pub fn instance_subnets(&self) -> &[SubnetId] {

@@ -3,113 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, Tag};
-use onspot_reconcile::{ROLE, STACK, Tags};
 
-use crate::network::SubnetId;
-use crate::{Member, Nat, NetplanError, Network, Role, Tier};
-
-mod describe;
-
-pub(crate) use describe::ANYWHERE;
-
-/// A resource of the stack, with what the diff needs to know of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found<T> {
-    /// EC2's id.
-    pub id: String,
-    /// The part of the network that its tag says it is; `None` if the tag says nothing
-    /// that is known here.
-    pub role: Option<Role>,
-    /// The rest.
-    pub state: T,
-}
-
-/// A VPC.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VpcState {
-    /// Its range as EC2 writes it.
-    pub cidr: String,
-    /// Whether Amazon's name server answers in it.
-    pub dns_support: bool,
-    /// Whether instances get host names.
-    pub dns_hostnames: bool,
-}
-
-/// An internet gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GatewayState {
-    /// The VPCs that it is attached to.
-    pub attached_to: Vec<String>,
-}
-
-/// A subnet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubnetState {
-    /// Its availability zone.
-    pub zone: String,
-    /// Its range as EC2 writes it.
-    pub cidr: String,
-    /// Whether instances in it get a public address.
-    pub public_addresses: bool,
-}
-
-/// A NAT gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NatState {
-    /// The subnet that it is in.
-    pub subnet: String,
-    /// Whether it works already.
-    pub available: bool,
-}
-
-/// An elastic address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddressState {
-    /// The address itself.
-    pub public_ip: String,
-}
-
-/// A route table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoutesState {
-    /// The subnets that use it, each with the id of their association.
-    pub subnets: BTreeMap<String, String>,
-    /// Where 0.0.0.0/0 goes: the target's id; `None` without such a route.
-    pub default_target: Option<String>,
-    /// Whether that target still exists.
-    pub default_works: bool,
-}
-
-/// A gateway endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointState {
-    /// The route tables that lead to it.
-    pub route_tables: Vec<String>,
-}
-
-/// A security group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupState {
-    /// Its inbound rules, one for each source.
-    pub inbound: Vec<InboundRule>,
-    /// Whether everything may leave.
-    pub outbound: bool,
-}
-
-/// What a security group lets in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InboundRule {
-    /// One TCP port, from the members of a group.
-    Port {
-        /// The port.
-        port: u16,
-        /// The id of the group that may come in.
-        from: String,
-    },
-    /// Anything else, which is never wanted.
-    Other,
-}
+use crate::resource::{
+    endpoint::{self, EndpointState},
+    gateway::{self, GatewayState},
+    nat::{self, AddressState, NatState},
+    routes::{self, RoutesState},
+    security_group::{self, GroupState},
+    subnet::{self, SubnetState},
+    vpc::{self, VpcState},
+};
+use crate::{Found, Nat, NetplanError, Network, Role};
 
 /// All network resources of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,16 +39,20 @@ pub struct Observed {
 }
 
 /// Everything that is tagged with the stack's name.
+///
+/// # Errors
+///
+/// [`NetplanError::Call`] if EC2 refuses to list a kind of resource or cannot be reached.
 pub async fn observe(ec2: &Client, stack: &str) -> Result<Observed, NetplanError> {
     let (vpcs, gateways, subnets, nats, addresses, routes, endpoints, groups) = tokio::try_join!(
-        describe::vpcs(ec2, stack),
-        describe::gateways(ec2, stack),
-        describe::subnets(ec2, stack),
-        describe::nats(ec2, stack),
-        describe::addresses(ec2, stack),
-        describe::routes(ec2, stack),
-        describe::endpoints(ec2, stack),
-        describe::groups(ec2, stack),
+        vpc::observe(ec2, stack),
+        gateway::observe(ec2, stack),
+        subnet::observe(ec2, stack),
+        nat::observe(ec2, stack),
+        nat::observe_addresses(ec2, stack),
+        routes::observe(ec2, stack),
+        endpoint::observe(ec2, stack),
+        security_group::observe(ec2, stack),
     )?;
     let stack = stack.to_owned();
     Ok(Observed {
@@ -195,11 +103,11 @@ impl Observed {
         } else {
             Nat::Gateway
         };
-        network_of(&self.by_role(), nat).ok()
+        Network::of(&self.by_role(), nat).ok()
     }
 
     /// Role and id of everything.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = (Option<&Role>, &str)> {
+    fn ids(&self) -> impl Iterator<Item = (Option<&Role>, &str)> {
         pairs(&self.vpcs)
             .chain(pairs(&self.gateways))
             .chain(pairs(&self.subnets))
@@ -215,49 +123,4 @@ fn pairs<T>(found: &[Found<T>]) -> impl Iterator<Item = (Option<&Role>, &str)> {
     found
         .iter()
         .map(|found| (found.role.as_ref(), found.id.as_str()))
-}
-
-/// The network that these ids make up.
-pub(crate) fn network_of(ids: &BTreeMap<Role, String>, nat: Nat) -> Result<Network, NetplanError> {
-    let one = |role: Role| {
-        let id = ids.get(&role).cloned();
-        id.ok_or_else(|| NetplanError::Missing {
-            role: role.to_string(),
-        })
-    };
-    let subnets = |wanted: Tier| {
-        let subnet = |(role, id): (&Role, &String)| match role {
-            Role::Subnet(tier, zone) if *tier == wanted => Some(SubnetId {
-                id: id.clone(),
-                zone: zone.clone(),
-            }),
-            _ => None,
-        };
-        ids.iter().filter_map(subnet).collect()
-    };
-    Ok(Network {
-        vpc_id: one(Role::Vpc)?,
-        public_subnets: subnets(Tier::Public),
-        private_subnets: subnets(Tier::Private),
-        manager_sg: one(Role::SecurityGroup(Member::Manager))?,
-        worker_sg: one(Role::SecurityGroup(Member::Worker))?,
-        nat,
-    })
-}
-
-/// The filter that finds the stack's resources.
-fn of_stack(stack: &str) -> Filter {
-    Filter::builder()
-        .name(format!("tag:{STACK}"))
-        .values(stack)
-        .build()
-}
-
-/// The role that a resource's tags give it.
-fn role_of(tags: Option<Vec<Tag>>) -> Option<Role> {
-    let pairs = tags.unwrap_or_default().into_iter();
-    let tags: Tags = pairs
-        .filter_map(|tag| Some((tag.key?, tag.value?)))
-        .collect();
-    tags.get(ROLE)?.parse().ok()
 }

@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Whether a subnet's instances are reachable from the internet's side at all.
+/// The way that a subnet has to the internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
-    /// With a route to the internet gateway.
+    /// Straight to the internet gateway.
     Public,
     /// Behind NAT, or without any way out.
     Private,
@@ -40,8 +40,8 @@ pub enum Role {
     NatGateway,
     /// The route table of a tier.
     Routes(Tier),
-    /// The gateway endpoint of S3.
-    S3Endpoint,
+    /// The gateway endpoint of a service, for example of `s3`.
+    Endpoint(String),
     /// A security group.
     SecurityGroup(Member),
 }
@@ -56,7 +56,7 @@ impl Role {
             Self::NatAddress => "elastic address",
             Self::NatGateway => "nat gateway",
             Self::Routes(_) => "route table",
-            Self::S3Endpoint => "vpc endpoint",
+            Self::Endpoint(_) => "vpc endpoint",
             Self::SecurityGroup(_) => "security group",
         }
     }
@@ -97,7 +97,7 @@ impl fmt::Display for Role {
             Self::NatAddress => f.write_str("nat-address"),
             Self::NatGateway => f.write_str("nat-gateway"),
             Self::Routes(tier) => write!(f, "{tier}-routes"),
-            Self::S3Endpoint => f.write_str("s3-endpoint"),
+            Self::Endpoint(service) => write!(f, "{service}-endpoint"),
             Self::SecurityGroup(member) => write!(f, "{member}-security-group"),
         }
     }
@@ -119,17 +119,19 @@ impl FromStr for Role {
             "nat-gateway" => Self::NatGateway,
             "public-routes" => Self::Routes(Tier::Public),
             "private-routes" => Self::Routes(Tier::Private),
-            "s3-endpoint" => Self::S3Endpoint,
             "manager-security-group" => Self::SecurityGroup(Member::Manager),
             "worker-security-group" => Self::SecurityGroup(Member::Worker),
-            other => match (
-                other.strip_prefix("public-"),
-                other.strip_prefix("private-"),
-            ) {
-                (Some(zone), _) => Self::Subnet(Tier::Public, zone.to_owned()),
-                (_, Some(zone)) => Self::Subnet(Tier::Private, zone.to_owned()),
-                _ => return Err(UnknownRole(other.to_owned())),
-            },
+            other => {
+                if let Some(service) = other.strip_suffix("-endpoint") {
+                    Self::Endpoint(service.to_owned())
+                } else if let Some(zone) = other.strip_prefix("public-") {
+                    Self::Subnet(Tier::Public, zone.to_owned())
+                } else if let Some(zone) = other.strip_prefix("private-") {
+                    Self::Subnet(Tier::Private, zone.to_owned())
+                } else {
+                    return Err(UnknownRole(other.to_owned()));
+                }
+            }
         })
     }
 }
@@ -150,7 +152,7 @@ mod tests {
             Role::NatGateway,
             Role::Routes(Tier::Public),
             Role::Routes(Tier::Private),
-            Role::S3Endpoint,
+            Role::Endpoint("s3".to_owned()),
             Role::SecurityGroup(Member::Manager),
             Role::SecurityGroup(Member::Worker),
         ] {

@@ -1,8 +1,10 @@
 //! What the network should be, as a stack's owner says it.
 
 use ipnet::Ipv4Net;
-use onspot_reconcile::Tags;
+use onspot_reconcile::{STACK, Tags};
 use serde::{Deserialize, Serialize};
+
+use crate::{AddressPlan, NetplanError, Role};
 
 /// How instances without a public address reach the internet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,5 +55,38 @@ impl NetworkSpec {
             manager_port: None,
             tags: Tags::new(),
         }
+    }
+}
+
+/// The wanted network: a checked specification with its address plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// What it was made from.
+    pub spec: NetworkSpec,
+    /// Which subnet gets which range.
+    pub addresses: AddressPlan,
+}
+
+/// Checks `spec` and lays out its addresses.
+///
+/// # Errors
+///
+/// Those of [`AddressPlan::new`], and [`NetplanError::Tag`] for a tag that AWS would refuse.
+pub fn desired(spec: &NetworkSpec) -> Result<Desired, NetplanError> {
+    let addresses = AddressPlan::new(spec.cidr, &spec.zones)?;
+    spec.tags.check()?;
+    Ok(Desired {
+        spec: spec.clone(),
+        addresses,
+    })
+}
+
+impl Desired {
+    /// The tags of one part.
+    pub(crate) fn tags(&self, role: &Role) -> Tags {
+        let mut tags = self.spec.tags.clone();
+        tags.extend([(STACK, self.spec.stack.as_str())]);
+        tags.with_role(role.to_string())
+            .with_name(role.name(&self.spec.stack))
     }
 }

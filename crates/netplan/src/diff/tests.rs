@@ -2,235 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::cloud::Cloud;
 use super::*;
-use crate::observed::{
-    AddressState, EndpointState, Found, GatewayState, GroupState, InboundRule, NatState,
-    RoutesState, SubnetState, VpcState,
-};
-use crate::{Nat, Observed};
-
-mod inbound;
-
-/// EC2 as far as the plan's calls go.
-#[derive(Debug, Clone, Default)]
-struct Cloud {
-    observed: Observed,
-    count: u32,
-}
-
-impl Cloud {
-    fn new_id(&mut self) -> String {
-        self.count += 1;
-        format!("id-{}", self.count)
-    }
-
-    fn found<T>(&mut self, role: Role, state: T) -> Found<T> {
-        Found {
-            id: self.new_id(),
-            role: Some(role),
-            state,
-        }
-    }
-
-    fn id(&self, role: &Role) -> String {
-        self.observed
-            .by_role()
-            .remove(role)
-            .unwrap_or_else(|| panic!("there is no {role}"))
-    }
-
-    fn table(&mut self, tier: Tier) -> &mut RoutesState {
-        let role = Some(Role::Routes(tier));
-        let table = self
-            .observed
-            .routes
-            .iter_mut()
-            .find(|table| table.role == role);
-        &mut table.expect("the table is made before it is changed").state
-    }
-
-    /// Makes the first `calls` calls of `plan`; returns how many there were.
-    fn run(&mut self, plan: &NetworkPlan, calls: usize) -> usize {
-        let actions: Vec<&Action> = plan.steps.iter().flat_map(|step| &step.actions).collect();
-        for action in actions.iter().take(calls) {
-            self.call(action);
-        }
-        actions.len()
-    }
-
-    fn call(&mut self, action: &Action) {
-        match action.clone() {
-            Action::CreateVpc { range } => {
-                let (cidr, dns_support) = (range.to_string(), true);
-                let state = VpcState {
-                    cidr,
-                    dns_support,
-                    dns_hostnames: false,
-                };
-                let vpc = self.found(Role::Vpc, state);
-                self.observed.vpcs.push(vpc);
-            }
-            Action::EnableDns => self.observed.vpcs[0].state.dns_hostnames = true,
-            Action::CreateGateway => {
-                let state = GatewayState {
-                    attached_to: Vec::new(),
-                };
-                let gateway = self.found(Role::InternetGateway, state);
-                self.observed.gateways.push(gateway);
-            }
-            Action::AttachGateway => {
-                let vpc = self.id(&Role::Vpc);
-                self.observed.gateways[0].state.attached_to.push(vpc);
-            }
-            Action::CreateSubnet { tier, zone, range } => {
-                let (cidr, public_addresses) = (range.to_string(), false);
-                let state = SubnetState {
-                    zone: zone.clone(),
-                    cidr,
-                    public_addresses,
-                };
-                let subnet = self.found(Role::Subnet(tier, zone), state);
-                self.observed.subnets.push(subnet);
-            }
-            Action::GivePublicAddresses { zone } => {
-                let role = Some(Role::Subnet(Tier::Public, zone));
-                let subnets = &mut self.observed.subnets;
-                let subnet = subnets.iter_mut().find(|subnet| subnet.role == role);
-                subnet
-                    .expect("the subnet is made before")
-                    .state
-                    .public_addresses = true;
-            }
-            Action::AllocateAddress => {
-                let state = AddressState {
-                    public_ip: "192.0.2.1".to_owned(),
-                };
-                let address = self.found(Role::NatAddress, state);
-                self.observed.addresses.push(address);
-            }
-            Action::CreateNat { zone } => {
-                self.id(&Role::NatAddress);
-                let subnet = self.id(&Role::Subnet(Tier::Public, zone));
-                let nat = self.found(
-                    Role::NatGateway,
-                    NatState {
-                        subnet,
-                        available: false,
-                    },
-                );
-                self.observed.nats.push(nat);
-            }
-            Action::AwaitNat => self.observed.nats[0].state.available = true,
-            Action::CreateRoutes { tier } => {
-                let state = RoutesState {
-                    subnets: BTreeMap::new(),
-                    default_target: None,
-                    default_works: false,
-                };
-                let table = self.found(Role::Routes(tier), state);
-                self.observed.routes.push(table);
-            }
-            Action::SetDefaultRoute { tier, via, replace } => {
-                let target = self.id(&via);
-                if via == Role::NatGateway {
-                    assert!(
-                        self.observed.nats[0].state.available,
-                        "EC2 refuses such a route"
-                    );
-                }
-                let table = self.table(tier);
-                assert_eq!(table.default_target.is_some(), replace);
-                (table.default_target, table.default_works) = (Some(target), true);
-            }
-            Action::RemoveDefaultRoute { tier } => self.table(tier).default_target = None,
-            Action::UseRoutes { tier, zone } => {
-                let (subnet, link) = (self.id(&Role::Subnet(tier, zone)), self.new_id());
-                self.table(tier).subnets.insert(subnet, link);
-            }
-            Action::CreateEndpoint => {
-                let tables = [Tier::Public, Tier::Private].map(|tier| self.id(&Role::Routes(tier)));
-                let state = EndpointState {
-                    route_tables: tables.into(),
-                };
-                let endpoint = self.found(Role::S3Endpoint, state);
-                self.observed.endpoints.push(endpoint);
-            }
-            Action::LinkEndpoint { tiers } => {
-                let tables: Vec<_> = tiers
-                    .into_iter()
-                    .map(|tier| self.id(&Role::Routes(tier)))
-                    .collect();
-                self.observed.endpoints[0].state.route_tables.extend(tables);
-            }
-            Action::CreateGroup { member } => {
-                let state = GroupState {
-                    inbound: Vec::new(),
-                    outbound: true,
-                };
-                let group = self.found(Role::SecurityGroup(member), state);
-                self.observed.groups.push(group);
-            }
-            Action::CloseInbound { member } => self.group(member).inbound.clear(),
-            Action::OpenPort { port } => {
-                let from = self.id(&Role::SecurityGroup(Member::Worker));
-                let rule = InboundRule::Port { port, from };
-                self.group(Member::Manager).inbound.push(rule);
-            }
-            Action::OpenOutbound { member } => self.group(member).outbound = true,
-            Action::Delete { id, .. } => self.delete(&id),
-        }
-    }
-
-    fn group(&mut self, member: Member) -> &mut GroupState {
-        let role = Some(Role::SecurityGroup(member));
-        let group = self
-            .observed
-            .groups
-            .iter_mut()
-            .find(|group| group.role == role);
-        &mut group.expect("the group is made before it is changed").state
-    }
-
-    /// Deletes, and refuses what EC2 would: something that is still used.
-    fn delete(&mut self, id: &str) {
-        let now = &mut self.observed;
-        let in_vpc = now.subnets.len() + now.routes.len() + now.endpoints.len() + now.groups.len();
-        assert!(
-            now.nats.iter().all(|nat| nat.state.subnet != id),
-            "a NAT gateway is in it"
-        );
-        assert!(
-            now.addresses.iter().all(|address| address.id != id) || now.nats.is_empty(),
-            "a NAT gateway has it"
-        );
-        assert!(
-            now.vpcs.iter().all(|vpc| vpc.id != id) || in_vpc + now.gateways.len() == 0,
-            "the VPC is not empty"
-        );
-        let names =
-            |rule: &InboundRule| matches!(rule, InboundRule::Port { from, .. } if from == id);
-        assert!(
-            !now.groups
-                .iter()
-                .any(|group| group.id != id && group.state.inbound.iter().any(names)),
-            "another group's rule names it"
-        );
-        now.vpcs.retain(|found| found.id != id);
-        now.gateways.retain(|found| found.id != id);
-        now.subnets.retain(|found| found.id != id);
-        now.nats.retain(|found| found.id != id);
-        now.addresses.retain(|found| found.id != id);
-        now.routes.retain(|found| found.id != id);
-        now.endpoints.retain(|found| found.id != id);
-        now.groups.retain(|found| found.id != id);
-        for table in &mut now.routes {
-            table.state.subnets.remove(id);
-            if table.state.default_target.as_deref() == Some(id) {
-                table.state.default_works = false;
-            }
-        }
-    }
-}
+use crate::{Found, InboundRule, Member, Nat, NetworkSpec, Role, desired};
 
 fn spec(zones: &[&str], nat: Nat) -> Desired {
     let zones = zones.iter().map(|letter| format!("eu-west-1{letter}"));
@@ -300,20 +74,78 @@ fn built(wish: &Desired) -> Cloud {
 #[test]
 fn people_see_what_a_new_network_will_be() {
     let plan = diff(&spec(&["a", "b"], Nat::Gateway), &Observed::default()).unwrap();
-    insta::assert_snapshot!(plan.plan());
+    insta::assert_snapshot!(plan.plan(), @"
+      + create   vpc               onspot-ci
+                   cidr: 10.0.0.0/16
+      + create   internet gateway  onspot-ci-internet-gateway
+      + create   subnet            onspot-ci-public-eu-west-1a
+                   zone: eu-west-1a
+                   cidr: 10.0.128.0/21
+      + create   subnet            onspot-ci-private-eu-west-1a
+                   zone: eu-west-1a
+                   cidr: 10.0.0.0/20
+      + create   subnet            onspot-ci-public-eu-west-1b
+                   zone: eu-west-1b
+                   cidr: 10.0.136.0/21
+      + create   subnet            onspot-ci-private-eu-west-1b
+                   zone: eu-west-1b
+                   cidr: 10.0.16.0/20
+      + create   route table       onspot-ci-public-routes
+                   default route: internet gateway
+      + create   elastic address   onspot-ci-nat-address
+      + create   nat gateway       onspot-ci-nat-gateway
+                   zone: eu-west-1a
+      + create   security group    onspot-ci-worker-security-group
+                   inbound: none
+      + create   security group    onspot-ci-manager-security-group
+                   inbound: none
+      + create   route table       onspot-ci-private-routes
+                   default route: nat gateway
+      + create   vpc endpoint      onspot-ci-s3-endpoint
+                   service: s3
+
+    13 to create, 0 to update, 0 to replace, 0 to delete, 0 unchanged.
+    ");
 }
 
 #[test]
 fn people_see_what_will_go() {
     let cloud = built(&spec(&["a"], Nat::Gateway));
-    insta::assert_snapshot!(teardown(&cloud.observed).plan());
+    insta::assert_snapshot!(teardown(&cloud.observed).plan(), @"
+      - delete   nat gateway       onspot--nat-gateway (id-8)
+      - delete   elastic address   onspot--nat-address (id-7)
+      - delete   vpc endpoint      onspot--s3-endpoint (id-13)
+      - delete   route table       onspot--public-routes (id-5)
+      - delete   route table       onspot--private-routes (id-11)
+      - delete   subnet            onspot--public-eu-west-1a (id-3)
+      - delete   subnet            onspot--private-eu-west-1a (id-4)
+      - delete   internet gateway  onspot--internet-gateway (id-2)
+      - delete   security group    onspot--manager-security-group (id-10)
+      - delete   security group    onspot--worker-security-group (id-9)
+      - delete   vpc               onspot- (id-1)
+
+    0 to create, 0 to update, 0 to replace, 11 to delete, 0 unchanged.
+    ");
 }
 
 #[test]
 fn a_zone_more_leaves_the_rest_alone() {
     let cloud = built(&spec(&["b"], Nat::Gateway));
     let plan = diff(&spec(&["b", "a"], Nat::Gateway), &cloud.observed).unwrap();
-    insta::assert_snapshot!(plan.plan());
+    insta::assert_snapshot!(plan.plan(), @"
+      + create   subnet       onspot-ci-public-eu-west-1a
+                   zone: eu-west-1a
+                   cidr: 10.0.128.0/21
+      + create   subnet       onspot-ci-private-eu-west-1a
+                   zone: eu-west-1a
+                   cidr: 10.0.0.0/20
+      ~ update   route table  onspot-ci-public-routes (id-5)
+                   subnet: (none) -> public-eu-west-1a
+      ~ update   route table  onspot-ci-private-routes (id-11)
+                   subnet: (none) -> private-eu-west-1a
+
+    2 to create, 2 to update, 0 to replace, 0 to delete, 9 unchanged.
+    ");
 }
 
 #[test]
@@ -323,7 +155,16 @@ fn what_instances_may_still_use_goes_last() {
         .unwrap()
         .split();
     assert!(now.is_empty(), "nothing goes at once: {}", now.plan());
-    insta::assert_snapshot!(later.plan());
+    insta::assert_snapshot!(later.plan(), @"
+      ~ update   route table      onspot-ci-private-routes (id-14)
+                   default route: id-11 -> (none)
+      - delete   nat gateway      onspot-ci-nat-gateway (id-11)
+      - delete   elastic address  onspot-ci-nat-address (id-10)
+      - delete   subnet           onspot-ci-public-eu-west-1b (id-5)
+      - delete   subnet           onspot-ci-private-eu-west-1b (id-6)
+
+    0 to create, 1 to update, 0 to replace, 4 to delete, 0 unchanged.
+    ");
     cloud.run(&later, usize::MAX);
     assert_eq!(cloud.observed.subnets.len(), 2);
     assert!(cloud.observed.nats.is_empty());
@@ -341,6 +182,63 @@ fn an_opened_security_group_is_closed_again() {
     assert_eq!(plan.plan().acting().count(), 2);
     cloud.run(&plan, usize::MAX);
     assert!(diff(&wish, &cloud.observed).unwrap().is_empty());
+}
+
+#[test]
+fn workers_reach_one_port_of_managers_only_while_it_is_wanted() {
+    let closed = spec(&["a"], Nat::None);
+    let open = with_port(closed.clone(), Some(5000));
+    let mut cloud = built(&open);
+    let workers = cloud.id(&Role::SecurityGroup(Member::Worker));
+    let rule = |port| InboundRule::Port {
+        port,
+        from: workers.clone(),
+    };
+    assert_eq!(cloud.group(Member::Manager).inbound, [rule(5000)]);
+    assert!(cloud.group(Member::Worker).inbound.is_empty());
+
+    // What somebody opened beside it, another port, another group, nothing at all.
+    let stranger = InboundRule::Port {
+        port: 5000,
+        from: "id-of-another".to_owned(),
+    };
+    for drift in [
+        vec![rule(5000), InboundRule::Other],
+        vec![rule(5001)],
+        vec![stranger],
+        vec![],
+    ] {
+        cloud.group(Member::Manager).inbound = drift;
+        let plan = diff(&open, &cloud.observed).unwrap();
+        assert_eq!(plan.plan().summary().update, 1, "{}", plan.plan());
+        cloud.run(&plan, usize::MAX);
+        assert_eq!(cloud.group(Member::Manager).inbound, [rule(5000)]);
+        assert!(diff(&open, &cloud.observed).unwrap().is_empty());
+    }
+
+    let (now, later) = diff(&closed, &cloud.observed).unwrap().split();
+    assert!(
+        later.is_empty(),
+        "closing waits for nobody: {}",
+        later.plan()
+    );
+    insta::assert_snapshot!(now.plan(), @"
+      ~ update   security group  onspot-ci-manager-security-group (id-8)
+                   inbound: 1 rule -> none
+
+    0 to create, 1 to update, 0 to replace, 0 to delete, 8 unchanged.
+    ");
+    cloud.run(&now, usize::MAX);
+    assert!(cloud.group(Member::Manager).inbound.is_empty());
+}
+
+#[test]
+fn a_group_that_a_rule_names_goes_after_the_rule() {
+    let mut cloud = built(&with_port(spec(&["a"], Nat::None), Some(5000)));
+    // EC2 lists them in any order.
+    cloud.observed.groups.sort_by(|a, b| b.role.cmp(&a.role));
+    cloud.run(&teardown(&cloud.observed), usize::MAX);
+    assert!(cloud.observed.is_empty(), "left: {:?}", cloud.observed);
 }
 
 #[test]

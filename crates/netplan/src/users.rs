@@ -6,11 +6,15 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, InstanceStateName};
 use onspot_reconcile::ServiceResultExt;
 
-use crate::diff::{Action, Resource};
+use crate::plan::{Action, Resource};
 use crate::{NetplanError, NetworkPlan, Role, Tier};
 
 /// The instances, whosever they are, that keep `plan` from being applied or that it would cut
 /// off: those in subnets that it deletes, and where it deletes the NAT those that need it.
+///
+/// # Errors
+///
+/// [`NetplanError::Call`] if EC2 refuses to list the instances or cannot be reached.
 pub async fn users(ec2: &Client, plan: &NetworkPlan) -> Result<Vec<String>, NetplanError> {
     let subnets = subnets_in_question(plan);
     if subnets.is_empty() {
@@ -20,30 +24,16 @@ pub async fn users(ec2: &Client, plan: &NetworkPlan) -> Result<Vec<String>, Netp
         .name("subnet-id")
         .set_values(Some(subnets.into_iter().collect()))
         .build();
-    let mut pages = ec2
-        .describe_instances()
-        .filters(subnets)
-        .into_paginator()
-        .send();
-    let mut found = Vec::new();
-    while let Some(page) = pages.next().await {
-        let reservations = page
-            .calling("DescribeInstances")?
-            .reservations
-            .unwrap_or_default();
-        let instances = reservations
-            .into_iter()
-            .flat_map(|reservation| reservation.instances.unwrap_or_default());
-        let living = instances.filter(|instance| {
-            let state = instance
-                .state
-                .as_ref()
-                .and_then(|state| state.name.as_ref());
-            state != Some(&InstanceStateName::Terminated)
-        });
-        found.extend(living.filter_map(|instance| instance.instance_id));
-    }
-    Ok(found)
+    let call = ec2.describe_instances().filters(subnets);
+    let reservations = call.into_paginator().items().send().try_collect().await;
+    let reservations = reservations.calling("DescribeInstances")?.into_iter();
+    let instances = reservations.flat_map(|reserved| reserved.instances.unwrap_or_default());
+    let living = instances.filter(|instance| {
+        let state = instance.state.as_ref();
+        let state = state.and_then(|state| state.name.as_ref());
+        state != Some(&InstanceStateName::Terminated)
+    });
+    Ok(living.filter_map(|instance| instance.instance_id).collect())
 }
 
 fn subnets_in_question(plan: &NetworkPlan) -> BTreeSet<String> {

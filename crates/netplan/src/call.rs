@@ -1,0 +1,119 @@
+//! What the calls of all resources share: ids, tags, and the patience that EC2 needs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
+use onspot_reconcile::{CallError, Patience, Step};
+
+use crate::spec::Desired;
+use crate::{NetplanError, Role};
+
+/// Everywhere, as routes and rules write it.
+pub(crate) const ANYWHERE: &str = "0.0.0.0/0";
+
+/// How long a new resource may stay unknown to other calls: EC2 is eventually consistent.
+const SETTLING: Patience = Patience::new(Duration::from_secs(1), Duration::from_mins(1));
+/// How long the last users of a resource may take to let go of it.
+const RELEASING: Patience = Patience::new(Duration::from_secs(3), Duration::from_mins(10));
+
+/// A plan that is being carried out.
+pub(crate) struct Applier<'a> {
+    pub(crate) ec2: &'a Client,
+    pub(crate) desired: Option<&'a Desired>,
+    /// What exists by now.
+    pub(crate) ids: BTreeMap<Role, String>,
+}
+
+impl Applier<'_> {
+    /// The id of a part that exists by now.
+    pub(crate) fn id(&self, role: &Role) -> Result<&str, NetplanError> {
+        let id = self.ids.get(role).map(String::as_str);
+        id.ok_or_else(|| missing(role))
+    }
+
+    /// What is wanted; a plan that creates something always has it.
+    pub(crate) fn desired(&self) -> Result<&Desired, NetplanError> {
+        self.desired.ok_or_else(|| missing("specification"))
+    }
+
+    /// The tags of a part, for the call that creates it.
+    pub(crate) fn tags(
+        &self,
+        kind: ResourceType,
+        role: &Role,
+    ) -> Result<TagSpecification, NetplanError> {
+        let tags = self.desired()?.tags(role);
+        let tags = tags
+            .iter()
+            .map(|(key, value)| Tag::builder().key(key).value(value).build());
+        let tags = tags.collect();
+        Ok(TagSpecification::builder()
+            .resource_type(kind)
+            .set_tags(Some(tags))
+            .build())
+    }
+}
+
+/// There is no such part, and nothing made it.
+pub(crate) fn missing(part: &(impl ToString + ?Sized)) -> NetplanError {
+    NetplanError::Missing {
+        role: part.to_string(),
+    }
+}
+
+/// Calls until EC2 knows what the call refers to.
+pub(crate) async fn settled<T, F>(call: impl FnMut() -> F) -> Result<T, NetplanError>
+where
+    F: Future<Output = Result<T, CallError>>,
+{
+    Ok(SETTLING.retry(CallError::is_not_found, call).await?)
+}
+
+/// Calls until nothing depends on the resource any more. A resource that is gone is fine.
+pub(crate) async fn released<T, F>(
+    step: &Step<'_>,
+    mut call: impl FnMut() -> F,
+) -> Result<(), NetplanError>
+where
+    F: Future<Output = Result<T, CallError>>,
+{
+    let mut told = false;
+    let retry = |error: &CallError| {
+        if error.is_in_use() && !std::mem::replace(&mut told, true) {
+            step.waiting("what still depends on it to go");
+        }
+        error.is_in_use()
+    };
+    match RELEASING.retry(retry, &mut call).await {
+        Err(error) if !error.is_not_found() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The id that every answer to `operation` has.
+pub(crate) fn required(
+    id: Option<String>,
+    operation: &'static str,
+    what: &'static str,
+) -> Result<String, NetplanError> {
+    id.ok_or(NetplanError::Incomplete { operation, what })
+}
+
+/// What tells EC2 that a repeated request is the same one, so that a request whose answer was
+/// lost makes nothing twice. Chosen anew for each decision: to a known token EC2 answers with what
+/// it made first, even if that has been deleted since.
+pub(crate) fn token() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// A repeated call finds its work done.
+pub(crate) fn already_there_is_fine<T>(
+    result: Result<T, NetplanError>,
+) -> Result<(), NetplanError> {
+    match result {
+        Err(NetplanError::Call(error)) if CallError::is_already_there(&error) => Ok(()),
+        other => other.map(drop),
+    }
+}
