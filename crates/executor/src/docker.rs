@@ -12,6 +12,7 @@ mod host_config;
 mod image;
 mod job;
 mod memory;
+mod out_of_memory;
 mod removal;
 mod service;
 mod services;

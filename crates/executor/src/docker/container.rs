@@ -18,20 +18,15 @@ use bollard::query_parameters::{
 use futures::StreamExt;
 use onspot_gitlab::TraceWriter;
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
+use super::out_of_memory::{self, Memory, Watch};
 use crate::error::ExecutorError;
 
 /// How long a script that is asked to end gets.
 const GRACE: Duration = Duration::from_secs(5);
 /// How often a container that may still run is removed and killed.
 const END_TRIES: u32 = 2;
-/// The exit code of what was killed by SIGKILL.
-const KILLED: i32 = 137;
-/// How much later than a container's end the engine may hear that it had no memory left.
-const OOM_IS_HEARD: Duration = Duration::from_millis(300);
-/// Between two questions for it.
-const OOM_ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long the engine gets to say that a killed container is dead.
 const DEATH: Duration = Duration::from_secs(20);
 
@@ -70,7 +65,12 @@ pub(super) async fn run(
         .stdout(true)
         .stderr(true)
         .build();
-    let attached = docker.attach_container(id, Some(options)).await;
+    let (attached, memory) = tokio::join!(
+        docker.attach_container(id, Some(options)),
+        Memory::of(docker, id)
+    );
+    let mut watch = Watch::new(memory);
+    let script = watch.before() + script;
     let mut attached = attached.map_err(ExecutorError::docker("attach to the job's container"))?;
     docker
         .start_container(id, None)
@@ -84,7 +84,10 @@ pub(super) async fn run(
     let read = async {
         while let Some(chunk) = attached.output.next().await {
             match chunk {
-                Ok(chunk) => trace.write(chunk.as_ref()),
+                Ok(chunk) => {
+                    watch.note(chunk.as_ref());
+                    trace.write(chunk.as_ref());
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -95,12 +98,10 @@ pub(super) async fn run(
     let code = exit_code(docker, id).await?;
     // The kernel kills one process of many: the shell may well have gone on, and ended otherwise.
     if code != 0
-        && let Some(had) = out_of_memory(docker, id, code).await
+        && !watch.has_said()
+        && let Some(what) = out_of_memory::of_container(docker, id, code).await
     {
-        trace.error(&format!(
-            "the job {had}. Use less of it at once, or give jobs more: a larger limit (memory), a \
-             larger instance, or fewer jobs at once on it"
-        ));
+        trace.error(&out_of_memory::sentence(&what));
     }
     Ok(code)
 }
@@ -118,38 +119,6 @@ pub(super) async fn exit_code(docker: &Docker, id: &str) -> Result<i32, Executor
         None => -1,
     };
     Ok(i32::try_from(code).unwrap_or(-1))
-}
-
-/// That a container that ended with `code` ran out of memory, and how much it had.
-///
-/// The engine hears of it from the kernel by another way than of the container's end: often later,
-/// so that it is asked again for a while, and not always, if the container ends at once. What was
-/// killed, and not by us, most likely ran out of memory.
-pub(super) async fn out_of_memory(docker: &Docker, id: &str, code: i32) -> Option<String> {
-    let begun = Instant::now();
-    let (container, is_certain) = loop {
-        let container = docker.inspect_container(id, None).await.ok()?;
-        let state = container.state.as_ref()?;
-        let is_certain = state.oom_killed == Some(true);
-        if is_certain || begun.elapsed() >= OOM_IS_HEARD {
-            break (container, is_certain);
-        }
-        tokio::time::sleep(OOM_ASK_AGAIN).await;
-    };
-    let limit = container.host_config.and_then(|config| config.memory);
-    let had = match limit.and_then(|limit| u64::try_from(limit).ok()) {
-        Some(limit) if limit > 0 => format!("it had {}", super::size::shown(limit)),
-        _ => "it had all that its host could give".to_owned(),
-    };
-    if is_certain {
-        Some(format!("ran out of memory ({had})"))
-    } else if code == KILLED {
-        Some(format!(
-            "was killed, most likely because it ran out of memory ({had})"
-        ))
-    } else {
-        None
-    }
 }
 
 /// The exit code of a container that runs no more.

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::container;
 use super::helper::Helper;
 use super::job::DockerJob;
+use super::out_of_memory;
 use super::service::Service;
 use crate::error::ExecutorError;
 use crate::helper::request::{ServiceAddress, WaitForServices};
@@ -118,7 +119,7 @@ impl DockerJob<'_> {
     }
 
     async fn death(&self, service: &Service, code: i32) -> String {
-        match container::out_of_memory(&self.inner.docker, &service.id, code).await {
+        match out_of_memory::of_container(&self.inner.docker, &service.id, code).await {
             Some(had) => had,
             None => format!("ended with exit code {code}"),
         }
