@@ -160,6 +160,7 @@ async fn fleet_layer(aws: &SdkConfig, ec2: &aws_sdk_ec2::Client, events: &EventS
     let template = |role: &str, user_data: &str| TemplateSpec {
         stack: STACK.to_owned(),
         name: format!("onspot-{STACK}-{role}"),
+        spot: false,
         role: role.to_owned(),
         runner: (role == WORKER).then(|| "docker.m3".to_owned()),
         image: image.clone(),
@@ -177,6 +178,7 @@ async fn fleet_layer(aws: &SdkConfig, ec2: &aws_sdk_ec2::Client, events: &EventS
         let specs = [
             template(MANAGER, user_data),
             template(WORKER, "#!/bin/sh\n"),
+            template(WORKER, "#!/bin/sh\n").for_spot(),
         ];
         make_templates(ec2, &specs, events).await;
         let group = group_of(&specs[0], &subnets);
@@ -273,6 +275,7 @@ async fn workers(ec2: &aws_sdk_ec2::Client, subnets: &[String]) {
         stack: STACK.to_owned(),
         runner: "docker.m3".to_owned(),
         launch_template: format!("onspot-{STACK}-{WORKER}"),
+        tags: Tags::new(),
         subnets: subnets.to_vec(),
         instance_types: vec!["m6i.large".to_owned(), "c6i.large".to_owned()],
         spot_max_price: None,

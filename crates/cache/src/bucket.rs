@@ -151,7 +151,7 @@ pub struct BucketState {
 #[derive(Debug, Clone, PartialEq)]
 pub struct BucketPlan {
     spec: BucketSpec,
-    /// The tags that the bucket has already; setting tags replaces all.
+    /// All tags that the bucket will have; setting tags replaces all.
     tags: Tags,
     actions: Vec<Action>,
     change: Option<Change>,
@@ -186,7 +186,6 @@ impl BucketPlan {
 pub fn diff(spec: &BucketSpec, observed: Option<&BucketState>) -> Result<BucketPlan, BucketError> {
     let wanted = spec.all_tags();
     wanted.check()?;
-    let tags = observed.map(|state| state.tags.clone()).unwrap_or_default();
     let Some(state) = observed else {
         let change = Change::create("bucket", &spec.name)
             .setting("encryption", "AES256")
@@ -204,7 +203,7 @@ pub fn diff(spec: &BucketSpec, observed: Option<&BucketState>) -> Result<BucketP
         ];
         return Ok(BucketPlan {
             spec: spec.clone(),
-            tags,
+            tags: wanted,
             actions,
             change: Some(change),
         });
@@ -214,14 +213,8 @@ pub fn diff(spec: &BucketSpec, observed: Option<&BucketState>) -> Result<BucketP
         rules
     };
     let expiry = rules(state.expiry.clone()) == rules(spec.expiry());
+    let drift = wanted.drift(&state.tags);
     let fixes = [
-        (
-            state.tags.contains_all(&wanted),
-            Action::Tag,
-            "tags",
-            "incomplete",
-            "complete",
-        ),
         (
             state.private,
             Action::BlockPublicAccess,
@@ -259,18 +252,20 @@ pub fn diff(spec: &BucketSpec, observed: Option<&BucketState>) -> Result<BucketP
         ),
     ];
     let broken: Vec<_> = fixes.into_iter().filter(|(right, ..)| !right).collect();
-    let mut change = if broken.is_empty() {
+    let mut change = if broken.is_empty() && drift.is_empty() {
         Change::keep("bucket", &spec.name)
     } else {
-        Change::update("bucket", &spec.name)
+        drift.shown_in(Change::update("bucket", &spec.name))
     };
     for (_, _, field, old, new) in &broken {
         change = change.changing(*field, *old, *new);
     }
-    let actions = broken.into_iter().map(|(_, action, ..)| action).collect();
+    let tag = (!drift.is_empty()).then_some(Action::Tag);
+    let broken = broken.into_iter().map(|(_, action, ..)| action);
+    let actions = tag.into_iter().chain(broken).collect();
     Ok(BucketPlan {
         spec: spec.clone(),
-        tags,
+        tags: drift.after(),
         actions,
         change: Some(change.with_id(&spec.name)),
     })

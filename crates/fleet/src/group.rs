@@ -4,6 +4,8 @@ mod apply;
 mod failures;
 mod observe;
 
+use std::borrow::Cow;
+
 use onspot_reconcile::{Change, Plan, Tags};
 use serde::{Deserialize, Serialize};
 
@@ -116,11 +118,11 @@ pub fn diff(spec: &GroupSpec, observed: Option<&GroupState>) -> Result<GroupPlan
         });
     };
     let count = i32::try_from(spec.count).unwrap_or(i32::MAX);
-    let mut details = Vec::new();
+    let mut details: Vec<(Cow<'_, str>, String, String)> = Vec::new();
     if state.sizes != (count, count, count) {
         let (min, wanted, max) = state.sizes;
         details.push((
-            "instances",
+            "instances".into(),
             format!("{wanted} ({min} to {max})"),
             count.to_string(),
         ));
@@ -128,18 +130,22 @@ pub fn diff(spec: &GroupSpec, observed: Option<&GroupState>) -> Result<GroupPlan
     let mut subnets = spec.subnets.clone();
     subnets.sort();
     if state.subnets != subnets {
-        details.push(("subnets", state.subnets.join(", "), subnets.join(", ")));
+        details.push((
+            "subnets".into(),
+            state.subnets.join(", "),
+            subnets.join(", "),
+        ));
     }
     if state.content.as_ref() != Some(&spec.content) {
         details.push((
-            "launch template",
+            "launch template".into(),
             "older version".into(),
             "newest version".into(),
         ));
     }
-    if !state.tags.contains_all(&tags) {
-        details.push(("tags", "incomplete".into(), "complete".into()));
-    }
+    let drift = tags.drift(&state.tags);
+    let drifted = drift.details().into_iter();
+    details.extend(drifted.map(|(field, old, new)| (Cow::Owned(field), old, new)));
     let mut actions: Vec<Action> = details
         .first()
         .map(|_| Action::Update)
@@ -151,7 +157,11 @@ pub fn diff(spec: &GroupSpec, observed: Option<&GroupState>) -> Result<GroupPlan
         .filter(|member| is_outdated(spec, member))
         .count();
     if outdated > 0 {
-        details.push(("managers to replace", outdated.to_string(), "0".into()));
+        details.push((
+            "managers to replace".into(),
+            outdated.to_string(),
+            "0".into(),
+        ));
         actions.push(Action::Renew);
     }
     let mut change = if actions.is_empty() {

@@ -1,9 +1,12 @@
 //! Tags in the shapes of EC2.
 
+use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     LaunchTemplateTagSpecificationRequest, ResourceType, Tag, TagSpecification,
 };
-use onspot_reconcile::Tags;
+use onspot_reconcile::{ServiceResultExt, TagDrift, Tags};
+
+use crate::FleetError;
 
 /// Tags of one kind of resource, for a call that creates it.
 pub(crate) fn tag_specification(kind: ResourceType, tags: &Tags) -> TagSpecification {
@@ -29,6 +32,22 @@ pub(crate) fn ec2_tags(tags: &Tags) -> Vec<Tag> {
     tags.iter()
         .map(|(key, value)| Tag::builder().key(key).value(value).build())
         .collect()
+}
+
+/// Puts right the tags of a resource that is there.
+pub(crate) async fn retag(ec2: &Client, id: &str, drift: &TagDrift) -> Result<(), FleetError> {
+    if !drift.set().is_empty() {
+        let call = ec2.create_tags().resources(id);
+        let call = call.set_tags(Some(ec2_tags(drift.set()))).send().await;
+        call.calling("CreateTags")?;
+    }
+    if !drift.remove().is_empty() {
+        // With their values: what somebody else has set meanwhile stays.
+        let call = ec2.delete_tags().resources(id);
+        let call = call.set_tags(Some(ec2_tags(drift.remove()))).send().await;
+        call.calling("DeleteTags")?;
+    }
+    Ok(())
 }
 
 /// Tags as EC2 gives them.

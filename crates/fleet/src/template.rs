@@ -3,6 +3,10 @@
 //! Whether a template is as wanted is seen from its parts, which are compared one by one, and from a
 //! hash of all that it was made from, kept as the description of its version: the hash tells of what
 //! EC2 does not show, the parts of what was edited by hand.
+//!
+//! Workers have two templates, which differ in one thing: the one for spot tags spot requests too.
+//! EC2 takes those tags from nowhere else, and refuses a launch on demand from a template that has
+//! them.
 
 mod apply;
 mod observe;
@@ -12,7 +16,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use onspot_reconcile::{Change, Plan, Tags};
+use onspot_reconcile::{Change, Plan, TagDrift, Tags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -34,13 +38,21 @@ const FORMAT: u8 = 2;
 /// The longest user-data that EC2 accepts, in bytes before it is encoded.
 const MAX_USER_DATA: usize = 16 * 1024;
 
+/// The name of the template for spot beside the one of this name. No runner can be called so.
+pub fn for_spot(name: &str) -> String {
+    format!("{name}.spot")
+}
+
 /// What the instances of a template are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateSpec {
     /// The stack's name.
     pub stack: String,
-    /// The template's name.
+    /// The name of the instances, and of their template if it is not for spot.
     pub name: String,
+    /// Whether it is for spot instances: their requests are tagged, and its name is
+    /// [`for_spot`]'s.
+    pub spot: bool,
     /// The instances' role tag: `manager` or `worker`.
     pub role: String,
     /// The runner that the instances serve, for workers.
@@ -57,11 +69,28 @@ pub struct TemplateSpec {
     pub security_group: String,
     /// What they run at first boot, as plain text of at most 16 KiB.
     pub user_data: String,
-    /// Further tags of instances and volumes.
+    /// Further tags of the template and of all that is made from it.
     pub tags: Tags,
 }
 
 impl TemplateSpec {
+    /// The same for spot instances.
+    pub fn for_spot(&self) -> Self {
+        Self {
+            spot: true,
+            ..self.clone()
+        }
+    }
+
+    /// The template's name.
+    pub fn template_name(&self) -> String {
+        if self.spot {
+            for_spot(&self.name)
+        } else {
+            self.name.clone()
+        }
+    }
+
     /// The tags of instances and volumes.
     pub fn instance_tags(&self) -> Tags {
         let mut tags = self.tags.clone();
@@ -78,7 +107,7 @@ impl TemplateSpec {
     fn own_tags(&self) -> Tags {
         let mut tags = self.tags.clone();
         tags.extend([(onspot_reconcile::STACK, self.stack.as_str())]);
-        tags.with_role(&self.role).with_name(&self.name)
+        tags.with_role(&self.role).with_name(self.template_name())
     }
 
     /// The root volume's size in GiB.
@@ -89,7 +118,7 @@ impl TemplateSpec {
             .max(8)
     }
 
-    /// The hash of all that makes an instance what it is.
+    /// The hash of all that makes an instance what it is, the same for spot and on demand.
     pub fn content(&self) -> Content {
         let mut hash = Sha256::new();
         hash.update([FORMAT]);
@@ -172,6 +201,8 @@ impl Version {
 pub struct TemplateState {
     /// EC2's id.
     pub id: String,
+    /// The tags of the template itself.
+    pub tags: Tags,
     /// The version that launches use.
     pub default: Version,
     /// The newest version.
@@ -192,6 +223,11 @@ enum Action {
     AddVersion {
         id: String,
         spec: Box<TemplateSpec>,
+    },
+    /// The instances are as wanted, the template's own tags are not.
+    Tag {
+        id: String,
+        drift: TagDrift,
     },
     /// A new version is there and only not the default, as after a crash.
     UseVersion {
@@ -227,12 +263,15 @@ pub fn diff(
     let mut steps = Vec::new();
     for spec in specs {
         spec.check()?;
-        steps.push(match observed.get(&spec.name) {
-            Some(state) => diff_one(spec, state),
-            None => (creation(spec), Action::Create(Box::new(spec.clone()))),
-        });
+        match observed.get(&spec.template_name()) {
+            Some(state) => {
+                steps.extend(diff_tags(spec, state));
+                steps.push(diff_one(spec, state));
+            }
+            None => steps.push((creation(spec), Action::Create(Box::new(spec.clone())))),
+        }
     }
-    let wanted = |name: &String| specs.iter().any(|spec| spec.name == *name);
+    let wanted = |name: &String| specs.iter().any(|spec| spec.template_name() == *name);
     let unwanted = observed.iter().filter(|(name, _)| !wanted(name));
     steps.extend(unwanted.map(deletion));
     Ok(TemplatesPlan { steps })
@@ -246,7 +285,7 @@ pub fn teardown(observed: &BTreeMap<String, TemplateState>) -> TemplatesPlan {
 }
 
 fn creation(spec: &TemplateSpec) -> Change {
-    let change = Change::create("launch template", &spec.name)
+    let change = Change::create("launch template", spec.template_name())
         .setting("image", &spec.image.id)
         .setting(
             "root volume",
@@ -258,21 +297,33 @@ fn creation(spec: &TemplateSpec) -> Change {
     }
 }
 
+/// What has to be done about the tags of the template itself.
+fn diff_tags(spec: &TemplateSpec, state: &TemplateState) -> Option<(Change, Action)> {
+    let drift = spec.own_tags().drift(&state.tags);
+    if drift.is_empty() {
+        return None;
+    }
+    let change = Change::update("launch template", spec.template_name()).with_id(&state.id);
+    let id = state.id.clone();
+    Some((drift.shown_in(change), Action::Tag { id, drift }))
+}
+
 fn diff_one(spec: &TemplateSpec, state: &TemplateState) -> (Change, Action) {
     let TemplateState {
         id,
         default,
         latest,
+        ..
     } = state;
     let content = spec.content();
     if default.is_of(spec) {
         return (
-            Change::keep("launch template", &spec.name).with_id(id),
+            Change::keep("launch template", spec.template_name()).with_id(id),
             Action::Keep,
         );
     }
     let old = default.content.as_ref().map_or("(unknown)", Content::short);
-    let mut change = Change::update("launch template", &spec.name).with_id(id);
+    let mut change = Change::update("launch template", spec.template_name()).with_id(id);
     if default.image.as_ref() != Some(&spec.image.id) {
         change = change.changing("image", or_none(default.image.as_ref()), &spec.image.id);
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Filter;
-use onspot_reconcile::{ROLE, RUNNER, STACK, ServiceResultExt};
+use onspot_reconcile::{ROLE, RUNNER, STACK, ServiceResultExt, Tags};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -26,8 +26,12 @@ pub struct FleetSpec {
     pub stack: String,
     /// The name of the `[[runners]]` section.
     pub runner: String,
-    /// The launch template's name; its default version is used.
+    /// The name of the launch template for instances on demand; the default version is used. That
+    /// for spot has the name that [`for_spot`](crate::template::for_spot) makes of it.
     pub launch_template: String,
+    /// Further tags of all that is launched: the stack's owner's.
+    #[serde(default)]
+    pub tags: Tags,
     /// The subnets to launch into, one a zone.
     pub subnets: Vec<String>,
     /// The instance types to choose from, for example `m6i.large`.
@@ -91,7 +95,7 @@ impl Ec2Fleet {
         crate::observed::by_id(&self.client, instances).await
     }
 
-    /// The workers among these that were launched from another content of the launch template
+    /// The workers among these that were launched from another content of their launch template
     /// than launches use now: from an older version, or from one that was edited by hand.
     pub async fn outdated(
         &self,

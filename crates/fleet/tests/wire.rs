@@ -110,6 +110,7 @@ fn fleet(endpoint: &str) -> Ec2Fleet {
         stack: "ci".to_owned(),
         runner: "docker.m3".to_owned(),
         launch_template: "onspot-ci-docker-m3".to_owned(),
+        tags: Tags::new().with("cost-center", "42").noted(),
         subnets: vec!["subnet-a".to_owned(), "subnet-b".to_owned()],
         instance_types: vec!["m6i.large".to_owned(), "c6i.large".to_owned()],
         spot_max_price: Some("0.05".to_owned()),
@@ -461,6 +462,7 @@ async fn everything_that_a_launch_template_makes_is_tagged_in_the_call_that_make
     let spec = template::TemplateSpec {
         stack: "ci".to_owned(),
         name: "onspot-ci-a".to_owned(),
+        spot: false,
         role: "worker".to_owned(),
         runner: Some("a".to_owned()),
         image: Image {

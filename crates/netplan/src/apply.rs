@@ -11,7 +11,7 @@ use onspot_reconcile::{EventSender, Step};
 use crate::call::Applier;
 use crate::plan::{Action, Resource};
 use crate::resource::{endpoint, gateway, nat, routes, security_group, subnet, vpc};
-use crate::{Nat, NetplanError, Network, NetworkPlan, Role};
+use crate::{Nat, NetplanError, Network, NetworkPlan, Role, tagging};
 
 /// Makes what `plan` says. Run again after a failure or a crash, with a fresh plan, it goes
 /// on from there.
@@ -113,6 +113,7 @@ async fn act(
         Action::LinkEndpoint { service, tiers } => endpoint::link(at, service, tiers).await?,
         Action::CloseInbound { member } => security_group::close_inbound(at, *member).await?,
         Action::OpenPort { port } => security_group::open_port(at, *port).await?,
+        Action::Tag { id, drift } => tagging::retag(at.ec2, id, drift).await?,
         Action::OpenOutbound { member } => security_group::open_outbound(at, *member).await?,
     }
     Ok(None)

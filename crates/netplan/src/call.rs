@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
+use aws_sdk_ec2::types::{ResourceType, TagSpecification};
 use onspot_reconcile::{CallError, Patience, Step};
 
 use crate::spec::Desired;
+use crate::tagging::sdk_tags;
 use crate::{NetplanError, Role};
 
 /// Everywhere, as routes and rules write it.
@@ -44,11 +45,7 @@ impl Applier<'_> {
         kind: ResourceType,
         role: &Role,
     ) -> Result<TagSpecification, NetplanError> {
-        let tags = self.desired()?.tags(role);
-        let tags = tags
-            .iter()
-            .map(|(key, value)| Tag::builder().key(key).value(value).build());
-        let tags = tags.collect();
+        let tags = sdk_tags(&self.desired()?.tags(role));
         Ok(TagSpecification::builder()
             .resource_type(kind)
             .set_tags(Some(tags))

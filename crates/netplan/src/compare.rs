@@ -1,8 +1,9 @@
 //! What the comparisons of all resources share. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use onspot_reconcile::Change;
+use onspot_reconcile::{Change, Tags};
 
 use crate::plan::{Action, PlannedStep, Resource};
 use crate::spec::Desired;
@@ -13,6 +14,8 @@ pub(crate) struct Diff<'a> {
     pub(crate) desired: &'a Desired,
     /// The ids of what is there.
     pub(crate) ids: BTreeMap<Role, String>,
+    /// The tags of what is there, by id.
+    pub(crate) tags: &'a BTreeMap<String, Tags>,
     pub(crate) steps: Vec<PlannedStep>,
 }
 
@@ -52,8 +55,9 @@ impl Diff<'_> {
     }
 
     /// Keeps a part as it is, or mends it if there is something to mend.
-    pub(crate) fn keep_or_update(&mut self, role: &Role, id: &str, fix: Fix) {
+    pub(crate) fn keep_or_update(&mut self, role: &Role, id: &str, mut fix: Fix) {
         let (resource, name) = (role.resource(), self.name(role));
+        self.fix_tags(role, id, &mut fix);
         let mut change = if fix.actions.is_empty() {
             Change::keep(resource, name)
         } else {
@@ -63,6 +67,22 @@ impl Diff<'_> {
             change = change.changing(field, old, new);
         }
         self.push(change.with_id(id), fix.actions);
+    }
+
+    /// Whether a resource has the tags that it would be made with now.
+    fn fix_tags(&self, role: &Role, id: &str, fix: &mut Fix) {
+        let Some(found) = self.tags.get(id) else {
+            return;
+        };
+        let drift = self.desired.tags(role).drift(found);
+        if drift.is_empty() {
+            return;
+        }
+        let details = drift.details().into_iter();
+        fix.details
+            .extend(details.map(|(field, old, new)| (Cow::Owned(field), old, new)));
+        let id = id.to_owned();
+        fix.actions.push(Action::Tag { id, drift });
     }
 
     pub(crate) fn push(&mut self, change: Change, actions: Vec<Action>) {
@@ -80,7 +100,7 @@ impl Diff<'_> {
 /// What is wrong with a resource, and the calls that mend it.
 #[derive(Default)]
 pub(crate) struct Fix {
-    details: Vec<(&'static str, String, String)>,
+    details: Vec<(Cow<'static, str>, String, String)>,
     actions: Vec<Action>,
 }
 
@@ -92,7 +112,8 @@ impl Fix {
         new: &str,
         actions: impl IntoIterator<Item = Action>,
     ) {
-        self.details.push((field, old.to_owned(), new.to_owned()));
+        self.details
+            .push((field.into(), old.to_owned(), new.to_owned()));
         self.actions.extend(actions);
     }
 }

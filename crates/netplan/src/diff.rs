@@ -57,6 +57,7 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Result<NetworkPlan, Netpl
     let mut diff = Diff {
         desired,
         ids: observed.by_role(),
+        tags: &observed.tags,
         steps: Vec::new(),
     };
     for compare in MAKING {

@@ -13,6 +13,7 @@ mod plan;
 mod resource;
 mod role;
 mod spec;
+mod tagging;
 mod users;
 
 pub use address::{AddressPlan, ZoneRanges};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
+use onspot_reconcile::Tags;
 
 use crate::resource::{
     endpoint::{self, EndpointState},
@@ -13,7 +14,7 @@ use crate::resource::{
     subnet::{self, SubnetState},
     vpc::{self, VpcState},
 };
-use crate::{Found, Nat, NetplanError, Network, Role};
+use crate::{Found, Nat, NetplanError, Network, Role, tagging};
 
 /// All network resources of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Observed {
     pub endpoints: Vec<Found<EndpointState>>,
     /// Security groups.
     pub groups: Vec<Found<GroupState>>,
+    /// The tags of all of these, by id.
+    pub tags: BTreeMap<String, Tags>,
 }
 
 /// Everything that is tagged with the stack's name.
@@ -55,7 +58,7 @@ pub async fn observe(ec2: &Client, stack: &str) -> Result<Observed, NetplanError
         security_group::observe(ec2, stack),
     )?;
     let stack = stack.to_owned();
-    Ok(Observed {
+    let mut observed = Observed {
         stack,
         vpcs,
         gateways,
@@ -65,7 +68,11 @@ pub async fn observe(ec2: &Client, stack: &str) -> Result<Observed, NetplanError
         routes,
         endpoints,
         groups,
-    })
+        tags: BTreeMap::new(),
+    };
+    let ids = observed.ids().map(|(_, id)| id);
+    observed.tags = tagging::describe(ec2, ids).await?;
+    Ok(observed)
 }
 
 impl Observed {

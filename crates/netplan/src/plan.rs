@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use onspot_reconcile::{Change, Plan};
+use onspot_reconcile::{Change, Plan, TagDrift};
 
 use crate::spec::Desired;
 use crate::{Member, Role, Tier};
@@ -62,6 +62,10 @@ pub(crate) enum Action {
     /// A port of the managers, to the workers.
     OpenPort {
         port: u16,
+    },
+    Tag {
+        id: String,
+        drift: TagDrift,
     },
     /// By id and not by role: also what has no known role must go.
     Delete {

@@ -308,6 +308,8 @@ async fn the_managers_port_is_opened_for_the_workers_group_alone() {
         "IpPermissions.1.FromPort=5000",
         "IpPermissions.1.ToPort=5000",
         "IpPermissions.1.Groups.1.GroupId=sg-1",
+        "TagSpecification.1.ResourceType=security-group-rule",
+        "onspot%3Astack",
     ] {
         assert!(sent[0].contains(part), "{part}: {}", sent[0]);
     }

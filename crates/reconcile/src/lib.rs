@@ -11,4 +11,4 @@ pub use change::{Change, ChangeKind, Detail};
 pub use onspot_patience::Patience;
 pub use plan::{Plan, Summary};
 pub use progress::{EventSender, Progress, Step, event_channel};
-pub use tags::{NAME, ROLE, RUNNER, STACK, TagError, Tags};
+pub use tags::{NAME, NOTES, ROLE, RUNNER, STACK, TagDrift, TagError, Tags};

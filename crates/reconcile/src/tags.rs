@@ -4,6 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod drift;
+mod error;
+mod owner;
+
+pub use drift::TagDrift;
+pub use error::TagError;
+pub use owner::NOTES;
+
 /// Tag key that holds the stack's name; every resource carries it.
 pub const STACK: &str = "onspot:stack";
 /// Tag key that holds what the resource is for in its stack (`manager`, `worker`, `public-a`, …).
@@ -88,7 +96,7 @@ impl Tags {
     }
 
     /// All tags, ordered by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.0
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()))
@@ -158,57 +166,6 @@ impl<K: Into<String>, V: Into<String>> Extend<(K, V)> for Tags {
                 .into_iter()
                 .map(|(key, value)| (key.into(), value.into())),
         );
-    }
-}
-
-/// A tag that AWS would refuse.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TagError {
-    /// A character that the instance metadata service does not allow in a key.
-    #[error("tag key {key:?} has {character:?}, which instance metadata does not allow")]
-    Character {
-        /// The key.
-        key: String,
-        /// The first refused character.
-        character: char,
-    },
-    /// An empty key, or one of more than 128 characters.
-    #[error("tag key {key:?} must have 1 to {MAX_KEY} characters")]
-    KeyLength {
-        /// The key.
-        key: String,
-    },
-    /// A value of more than 256 characters.
-    #[error("the value of tag {key:?} is longer than {MAX_VALUE} characters")]
-    ValueLength {
-        /// The key of the value.
-        key: String,
-    },
-    /// A key that AWS keeps for itself.
-    #[error("tag key {key:?} is reserved by AWS")]
-    Reserved {
-        /// The key.
-        key: String,
-    },
-    /// More tags than a resource may have.
-    #[error("{count} tags are too many: AWS allows {MAX_TAGS} on one resource")]
-    TooMany {
-        /// How many there are.
-        count: usize,
-    },
-}
-
-impl TagError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Character { .. } => Some(
-                "use letters, digits and + - = . , _ : @ in tag keys, no spaces and no '/'".into(),
-            ),
-            Self::Reserved { .. } => Some("choose another key".into()),
-            Self::KeyLength { .. } | Self::ValueLength { .. } => Some("shorten it".into()),
-            Self::TooMany { .. } => Some("remove some of the tags".into()),
-        }
     }
 }
 

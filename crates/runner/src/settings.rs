@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use onspot_reconcile::Tags;
 use serde::{Deserialize, Serialize};
 
 mod timing;
@@ -66,6 +67,9 @@ pub struct ManagerSettings {
     /// How fast things are noticed.
     #[serde(default)]
     pub timing: Timing,
+    /// Further tags of all that is bought: the stack's owner's, with the note of them.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub tags: Tags,
     /// The workers of each `[[runners]]`, by the runner's name.
     pub runners: BTreeMap<String, WorkerPool>,
 }
@@ -74,7 +78,7 @@ pub struct ManagerSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerPool {
-    /// The launch template's name.
+    /// The name of the launch template for instances on demand; that for spot has it in its own.
     pub launch_template: String,
     /// The subnets workers may be in, at most one an availability zone for a fleet request.
     pub subnets: Vec<String>,

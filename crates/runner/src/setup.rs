@@ -14,7 +14,7 @@ mod scaling;
 pub(crate) use docker::docker_settings;
 pub(crate) use scaling::{policy_of, strange_options};
 
-use crate::settings::WorkerPool;
+use crate::settings::{ManagerSettings, WorkerPool};
 use crate::worker::WorkerError;
 
 /// GitLab Runner's default of `check_interval`.
@@ -202,10 +202,11 @@ pub(crate) fn runner_settings(
 }
 
 /// The fleet of a runner's workers, as `onspot_fleet` buys it.
-pub fn fleet_spec(stack: &str, runner: &str, pool: &WorkerPool) -> FleetSpec {
+pub fn fleet_spec(manager: &ManagerSettings, runner: &str, pool: &WorkerPool) -> FleetSpec {
     FleetSpec {
-        stack: stack.to_owned(),
+        stack: manager.stack.clone(),
         runner: runner.to_owned(),
+        tags: manager.tags.clone(),
         launch_template: pool.launch_template.clone(),
         subnets: pool.subnets.clone(),
         instance_types: pool.instance_types.clone(),

@@ -6,3 +6,5 @@ pub mod iam;
 pub(crate) mod leftovers;
 pub(crate) mod log_group;
 pub(crate) mod parameters;
+#[cfg(test)]
+mod tagged;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use onspot_reconcile::Tags;
 use onspot_runner::settings::Timing;
 use onspot_runnerconf::TokenRef;
 use schemars::JsonSchema;
@@ -22,7 +23,7 @@ pub use error::{SpecError, SpecErrorKind};
 pub use os::Os;
 pub use types::{Nat, PullPolicy};
 
-use crate::names::slug;
+use crate::names::{Names, slug};
 
 /// With fewer pools, spot capacity is a matter of luck.
 const FEW_POOLS: usize = 6;
@@ -41,6 +42,11 @@ pub struct Spec {
     /// How many jobs run at once over all runners, at least 1.
     #[serde(default = "defaults::concurrent")]
     pub concurrent: u32,
+    /// Tags of everything that is made, beside onspot's own. Keys have letters, digits and
+    /// `+ - = . _ : @`, values spaces and `/` too.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub tags: Tags,
     /// How AWS is reached.
     #[serde(default)]
     pub aws: Aws,
@@ -256,6 +262,18 @@ impl Spec {
 }
 
 impl Spec {
+    /// The tags that the stack's owner wants, with the note by which they are known again.
+    pub(crate) fn owners_tags(&self) -> Tags {
+        self.tags.clone().noted()
+    }
+
+    /// The tags of everything in the stack.
+    pub(crate) fn tags_in(&self, names: &Names) -> Tags {
+        let mut tags = self.owners_tags();
+        tags.extend(Tags::of_stack(names.stack()).iter());
+        tags
+    }
+
     /// How many pools a runner's workers may come from; up to three zones are taken where none is
     /// named.
     fn pools_at_most(&self, runner: &Runner) -> usize {

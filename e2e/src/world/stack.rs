@@ -23,6 +23,10 @@ pub struct StackOptions {
     pub max_builds: u32,
     /// How many managers there are.
     pub managers: u32,
+    /// How much memory a job may use, for example `64m`; its share of the worker's if absent.
+    pub memory: Option<String>,
+    /// Tags of the stack's owner.
+    pub tags: Vec<(String, String)>,
     /// `key = "duration"` lines of `[timing]`.
     pub timing: Vec<(String, String)>,
 }
@@ -51,6 +55,8 @@ impl Default for StackOptions {
             idle_time: "20s".to_owned(),
             max_builds: 1,
             managers: 1,
+            memory: None,
+            tags: Vec::new(),
             timing: timing
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .to_vec(),
@@ -78,11 +84,13 @@ impl World {
             managers,
             ..
         } = options;
-        let timing: Vec<String> = options
-            .timing
-            .iter()
-            .map(|(key, value)| format!("{key} = \"{value}\""))
-            .collect();
+        let lines = |pairs: &[(String, String)]| {
+            let pairs = pairs.iter();
+            let lines = pairs.map(|(key, value)| format!("{key} = \"{value}\""));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let memory = options.memory.as_ref();
+        let memory = memory.map_or_else(String::new, |size| format!("memory = \"{size}\""));
         format!(
             r#"# A stack in the local world. On AWS the [aws] and [timing] sections and the
 # `os`, `ami` and `registry_mirrors` lines would not be there.
@@ -105,6 +113,7 @@ token = "env:{TOKEN}"
 limit = {limit}
 image = "{JOB_IMAGE}"
 pull_policy = "if-not-present"
+{memory}
 
 [runners.workers]
 os = "debian-12"
@@ -118,13 +127,17 @@ registry_mirrors = ["{mirror}"]
 
 [timing]
 {timing}
+
+[tags]
+{tags}
 "#,
             region = self.region(),
             ami = self.machine_image(),
             aws = self.cloud().url(),
             gitlab = self.gitlab().url().as_str().trim_end_matches('/'),
             mirror = self.registry_mirror(),
-            timing = timing.join("\n"),
+            timing = lines(&options.timing),
+            tags = lines(&options.tags),
         )
     }
 }

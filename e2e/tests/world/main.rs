@@ -8,6 +8,7 @@ mod diagnosis;
 mod proof_cancel;
 mod proof_ghost;
 mod proof_manager_killed;
+mod proof_out_of_memory;
 mod proof_run_without_aws;
 mod proof_up_and_down;
 mod proof_worker_killed;

@@ -125,9 +125,8 @@ fn sdk_tags(tags: &Tags) -> Result<Vec<Tag>, BuildError> {
 /// Sets the tags; those that somebody else gave the bucket stay.
 async fn tag(s3: &Client, plan: &BucketPlan) -> Result<(), BucketError> {
     let spec = &plan.spec;
-    let mut tags = plan.tags.clone();
-    tags.extend(spec.all_tags().iter());
-    let tags = sdk_tags(&tags).and_then(|tags| Tagging::builder().set_tag_set(Some(tags)).build());
+    let tags =
+        sdk_tags(&plan.tags).and_then(|tags| Tagging::builder().set_tag_set(Some(tags)).build());
     let tags = tags.map_err(|source| unbuilt(spec, source))?;
     settled(async || {
         let call = s3

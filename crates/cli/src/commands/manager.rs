@@ -51,7 +51,7 @@ async fn manage(
     let tokens = tokens::of(&config, Some(&ssm)).await?;
     let mut capacity: BTreeMap<String, Arc<dyn Capacity>> = BTreeMap::new();
     for (runner, pool) in &settings.runners {
-        let fleet = Ec2Fleet::new(ec2.clone(), fleet_spec(&settings.stack, runner, pool));
+        let fleet = Ec2Fleet::new(ec2.clone(), fleet_spec(&settings, runner, pool));
         capacity.insert(runner.clone(), Arc::new(fleet));
     }
     let ledger = Arc::new(S3Ledger::new(s3, &settings.bucket, DEFAULT_PREFIX));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_autoscaling::Client as AutoScaling;
 use aws_sdk_autoscaling::types::{Activity, LaunchTemplateSpecification, Tag};
 use aws_sdk_ec2::Client as Ec2;
-use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt, Step};
+use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt, Step, Tags};
 
 use super::failures::Failures;
 use super::observe::{find, observe};
@@ -173,6 +173,13 @@ impl Job<'_> {
             .create_or_update_tags()
             .set_tags(Some(self.tags()));
         call.send().await.calling("CreateOrUpdateTags")?;
+        let found = self.state().await?.unwrap_or_default().tags;
+        let drift = self.spec.all_tags().drift(&found);
+        if !drift.remove().is_empty() {
+            let call = self.autoscaling.delete_tags();
+            let call = call.set_tags(Some(self.sdk_tags(drift.remove())));
+            call.send().await.calling("DeleteTags")?;
+        }
         Ok(())
     }
 
@@ -316,7 +323,10 @@ impl Job<'_> {
     }
 
     fn tags(&self) -> Vec<Tag> {
-        let tags = self.spec.all_tags();
+        self.sdk_tags(&self.spec.all_tags())
+    }
+
+    fn sdk_tags(&self, tags: &Tags) -> Vec<Tag> {
         let tag = |(key, value): (&str, &str)| {
             Tag::builder()
                 .key(key)

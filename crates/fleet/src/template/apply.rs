@@ -17,7 +17,7 @@ use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt, Step}
 use super::observe::description;
 use super::{Action, TemplateSpec, TemplatesPlan};
 use crate::FleetError;
-use crate::tagging::{tag_specification, template_tags};
+use crate::tagging::{retag, tag_specification, template_tags};
 
 /// How long a new template may stay unknown to other calls.
 const SETTLING: Patience = Patience::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -55,6 +55,7 @@ async fn act(ec2: &Client, action: &Action) -> Result<Option<String>, FleetError
             use_version(ec2, id, number).await
         }
         Action::UseVersion { id, number } => use_version(ec2, id, *number).await,
+        Action::Tag { id, drift } => retag(ec2, id, drift).await.map(|()| None),
         Action::Delete { id } => delete(ec2, id).await,
     }
 }
@@ -62,7 +63,7 @@ async fn act(ec2: &Client, action: &Action) -> Result<Option<String>, FleetError
 async fn create(ec2: &Client, spec: &TemplateSpec) -> Result<String, FleetError> {
     let answer = ec2
         .create_launch_template()
-        .launch_template_name(&spec.name)
+        .launch_template_name(spec.template_name())
         .version_description(description(&spec.content()))
         .client_token(token())
         .launch_template_data(data(spec))
@@ -132,9 +133,18 @@ pub(super) fn data(spec: &TemplateSpec) -> RequestLaunchTemplateData {
         .build();
     let tags = spec.instance_tags();
     // Everything that comes with an instance gets the tags: an organisation may forbid to make
-    // what has none. But not spot requests: with their tags EC2 refuses the same template for
-    // on-demand ("You cannot specify tags for Spot instances requests if there are no Spot
-    // instances requests being created").
+    // what has none. Spot requests only where there are some: with their tags EC2 refuses to launch
+    // on demand ("You cannot specify tags for Spot instances requests if there are no Spot
+    // instances requests being created by the request").
+    let of_requests = spec
+        .spot
+        .then(|| template_tags(ResourceType::SpotInstancesRequest, &tags));
+    let kinds = [
+        ResourceType::Instance,
+        ResourceType::Volume,
+        ResourceType::NetworkInterface,
+    ];
+    let tagged = kinds.into_iter().map(|kind| template_tags(kind, &tags));
     RequestLaunchTemplateData::builder()
         .image_id(&spec.image.id)
         .set_instance_type(spec.instance_type.as_deref().map(InstanceType::from))
@@ -144,9 +154,7 @@ pub(super) fn data(spec: &TemplateSpec) -> RequestLaunchTemplateData {
         .metadata_options(metadata_options())
         .block_device_mappings(root_volume(spec))
         .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
-        .tag_specifications(template_tags(ResourceType::Instance, &tags))
-        .tag_specifications(template_tags(ResourceType::Volume, &tags))
-        .tag_specifications(template_tags(ResourceType::NetworkInterface, &tags))
+        .set_tag_specifications(Some(tagged.chain(of_requests).collect()))
         .build()
 }
 

@@ -8,6 +8,7 @@ use onspot_reconcile::{STACK, ServiceResultExt};
 
 use super::{CONTENT, Content, Parts, TemplateState, Version};
 use crate::FleetError;
+use crate::tagging::from_ec2;
 
 /// All launch templates of the stack, by name.
 pub async fn observe(
@@ -32,7 +33,13 @@ pub async fn observe(
             else {
                 continue;
             };
-            if let Some(state) = versions(ec2, &id).await? {
+            if let Some((default, latest)) = versions(ec2, &id).await? {
+                let state = TemplateState {
+                    id,
+                    tags: from_ec2(template.tags),
+                    default,
+                    latest,
+                };
                 found.insert(name, state);
             }
         }
@@ -41,7 +48,7 @@ pub async fn observe(
 }
 
 /// The default and the newest version; `None` if the template was deleted meanwhile.
-async fn versions(ec2: &Client, id: &str) -> Result<Option<TemplateState>, FleetError> {
+async fn versions(ec2: &Client, id: &str) -> Result<Option<(Version, Version)>, FleetError> {
     let call = ec2
         .describe_launch_template_versions()
         .launch_template_id(id);
@@ -58,12 +65,7 @@ async fn versions(ec2: &Client, id: &str) -> Result<Option<TemplateState>, Fleet
     let (Some(default), Some(latest)) = (default.or(latest), latest) else {
         return Ok(None);
     };
-    let (default, latest) = (of_ec2(default), of_ec2(latest));
-    Ok(Some(TemplateState {
-        id: id.to_owned(),
-        default,
-        latest,
-    }))
+    Ok(Some((of_ec2(default), of_ec2(latest))))
 }
 
 fn of_ec2(version: &LaunchTemplateVersion) -> Version {

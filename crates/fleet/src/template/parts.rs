@@ -17,7 +17,7 @@ pub struct Parts(Vec<(String, String)>);
 
 /// The parts of a request's or an answer's data: the SDK has a type for each, with the same names.
 macro_rules! parts {
-    ($data:expr, $tags:expr) => {{
+    ($data:expr, $tags:expr, $tags_of_requests:expr) => {{
         let data = $data;
         let volume = data.block_device_mappings().first();
         let disk = volume.and_then(|volume| volume.ebs());
@@ -45,6 +45,7 @@ macro_rules! parts {
             ("shutdown", word(behavior)),
             ("key pair", text(data.key_name())),
             ("instance tags", written($tags)),
+            ("tags of spot requests", written($tags_of_requests)),
         ])
     }};
 }
@@ -52,12 +53,15 @@ macro_rules! parts {
 impl Parts {
     /// The parts of what onspot makes of `spec`.
     pub fn wanted(spec: &TemplateSpec) -> Self {
-        parts!(&data(spec), &spec.instance_tags())
+        let tags = spec.instance_tags();
+        let of_requests = if spec.spot { tags.clone() } else { Tags::new() };
+        parts!(&data(spec), &tags, &of_requests)
     }
 
     /// The parts of a version that is there.
     pub fn found(data: &ResponseLaunchTemplateData) -> Self {
-        parts!(data, &instance_tags(data))
+        let of_requests = tags_of(data, &ResourceType::SpotInstancesRequest);
+        parts!(data, &instance_tags(data), &of_requests)
     }
 
     /// The names of the parts in which the two differ.
@@ -79,9 +83,14 @@ impl Parts {
 
 /// The tags that instances of a version get.
 pub(crate) fn instance_tags(data: &ResponseLaunchTemplateData) -> Tags {
+    tags_of(data, &ResourceType::Instance)
+}
+
+/// The tags that resources of this kind get with an instance of a version.
+fn tags_of(data: &ResponseLaunchTemplateData, kind: &ResourceType) -> Tags {
     let mut kinds = data.tag_specifications().iter();
-    let of_instances = kinds.find(|tags| tags.resource_type() == Some(&ResourceType::Instance));
-    from_ec2(of_instances.and_then(|tags| tags.tags.clone()))
+    let tags = kinds.find(|tags| tags.resource_type() == Some(kind));
+    from_ec2(tags.and_then(|tags| tags.tags.clone()))
 }
 
 fn text(text: Option<&str>) -> String {

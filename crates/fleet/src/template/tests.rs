@@ -6,6 +6,7 @@ fn spec() -> TemplateSpec {
     TemplateSpec {
         stack: "ci".to_owned(),
         name: "onspot-ci-docker-m3".to_owned(),
+        spot: false,
         role: "worker".to_owned(),
         runner: Some("docker.m3".to_owned()),
         image: Image {
@@ -37,6 +38,7 @@ fn version(number: i64, spec: &TemplateSpec) -> Version {
 fn observed(default: Version, latest: Version) -> BTreeMap<String, TemplateState> {
     let state = TemplateState {
         id: "lt-1".to_owned(),
+        tags: spec().own_tags(),
         default,
         latest,
     };
@@ -63,6 +65,39 @@ fn whatever_makes_an_instance_another_changes_the_content() {
         assert_ne!(other.content(), spec().content(), "change {n}");
     }
     assert_eq!(spec().content(), spec().content());
+}
+
+#[test]
+fn spot_has_a_template_of_its_own_with_the_same_content() {
+    let (on_demand, spot) = (spec(), spec().for_spot());
+    assert_eq!(spot.template_name(), "onspot-ci-docker-m3.spot");
+    assert_eq!(spot.content(), on_demand.content());
+    assert_eq!(spot.instance_tags(), on_demand.instance_tags());
+    assert_eq!(
+        Parts::wanted(&spot).differing(&Parts::wanted(&on_demand)),
+        ["tags of spot requests"]
+    );
+    let plan = diff(&[spot, on_demand], &BTreeMap::new()).unwrap();
+    assert_eq!(plan.plan().summary().create, 2);
+}
+
+#[test]
+fn the_templates_own_tags_are_put_right_without_another_version() {
+    let mut state = observed(version(1, &spec()), version(1, &spec()));
+    let other = TemplateSpec {
+        tags: Tags::new().with("cost", "x").noted(),
+        ..spec()
+    };
+    let there = state.get_mut(&spec().name).unwrap();
+    there.tags = other.own_tags();
+    let plan = diff(&[spec()], &state).unwrap();
+    let text = plan.plan().to_string();
+    assert!(
+        text.contains("tag cost") && text.contains("tag team"),
+        "{text}"
+    );
+    assert!(matches!(plan.steps[0].1, Action::Tag { .. }));
+    assert_eq!(plan.steps[1].1, Action::Keep);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Ec2Fleet, WORKER};
 use crate::instance::UNKNOWN;
 use crate::tagging::tag_specification;
-use crate::{FleetError, Instance, InstanceId, InstanceState, Lifecycle, Pool, Refusal};
+use crate::{FleetError, Instance, InstanceId, InstanceState, Lifecycle, Pool, Refusal, template};
 
 /// Most overrides that `CreateFleet` accepts.
 const MAX_OVERRIDES: usize = 300;
@@ -107,8 +107,13 @@ impl Ec2Fleet {
         request: &LaunchRequest,
         zones: &BTreeMap<String, String>,
     ) -> FleetLaunchTemplateConfigRequest {
+        let name = &self.spec.launch_template;
+        let name = match request.lifecycle {
+            Lifecycle::Spot => template::for_spot(name),
+            Lifecycle::OnDemand => name.clone(),
+        };
         let template = FleetLaunchTemplateSpecificationRequest::builder()
-            .launch_template_name(&self.spec.launch_template)
+            .launch_template_name(name)
             .version("$Default")
             .build();
         FleetLaunchTemplateConfigRequest::builder()
@@ -167,8 +172,9 @@ impl Ec2Fleet {
 
     fn worker_tags(&self) -> Tags {
         let Self { spec, .. } = self;
-        Tags::of_stack(&spec.stack)
-            .with_runner(&spec.runner)
+        let mut tags = spec.tags.clone();
+        tags.extend([(onspot_reconcile::STACK, &spec.stack)]);
+        tags.with_runner(&spec.runner)
             .with_role(WORKER)
             .with_name(&spec.launch_template)
     }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_ec2::Client;
+use aws_sdk_ec2::operation::describe_launch_template_versions::builders::DescribeLaunchTemplateVersionsFluentBuilder;
 use aws_sdk_ec2::types::{LaunchTemplateVersion, ResponseLaunchTemplateData};
-use onspot_reconcile::ServiceResultExt as _;
+use onspot_reconcile::{CallError, ServiceResultExt as _};
 use tokio::time::Instant;
 
 use crate::template::{CONTENT, instance_tags};
@@ -17,18 +18,22 @@ const VERSION: &str = "aws:ec2launchtemplate:version";
 /// How long what was learnt of a template is taken for true. It changes with an `up` alone.
 const FRESH: Duration = Duration::from_mins(1);
 
-/// What is known of a template, and of which workers it follows.
+/// What is known of the workers' templates, and of which workers that makes outdated.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    looked: Option<(Instant, Versions)>,
+    looked: Option<(Instant, Templates)>,
     outdated: BTreeSet<InstanceId>,
 }
 
+/// The templates that workers were launched from, by id: that for spot, that for on demand, and any
+/// that has gone since.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Templates(BTreeMap<String, Versions>);
+
 /// The versions of a template that matter: the one that launches use, and those that workers were
-/// launched from.
+/// launched from. Of one that has gone there is none.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Versions {
-    template: String,
     default: Option<ResponseLaunchTemplateData>,
     by_number: BTreeMap<String, ResponseLaunchTemplateData>,
 }
@@ -37,8 +42,8 @@ impl Known {
     /// The workers among `instances` that were launched from another content than launches use
     /// now.
     ///
-    /// What is learnt of the template is kept for a minute; but nothing is called outdated before
-    /// it was learnt anew, as the template may have got a new version a moment ago, and the worker
+    /// What is learnt of the templates is kept for a minute; but nothing is called outdated before
+    /// it was learnt anew, as a template may have got a new version a moment ago, and the worker
     /// may be of that.
     pub(super) async fn outdated(
         &mut self,
@@ -47,24 +52,21 @@ impl Known {
         instances: &[Instance],
     ) -> Result<BTreeSet<InstanceId>, FleetError> {
         let fresh = self.looked.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
-        if let Some((_, versions)) = fresh {
-            let outdated = versions.outdated(instances);
+        if let Some((_, templates)) = fresh {
+            let outdated = templates.outdated(instances);
             if outdated.is_subset(&self.outdated) {
                 self.outdated.clone_from(&outdated);
                 return Ok(outdated);
             }
         }
-        let numbers = instances
-            .iter()
-            .filter_map(|instance| instance.tags.get(VERSION));
-        let versions = look(client, template, &numbers.collect()).await?;
-        self.outdated = versions.outdated(instances);
-        self.looked = Some((Instant::now(), versions));
+        let templates = look(client, template, instances).await?;
+        self.outdated = templates.outdated(instances);
+        self.looked = Some((Instant::now(), templates));
         Ok(self.outdated.clone())
     }
 }
 
-impl Versions {
+impl Templates {
     fn outdated(&self, instances: &[Instance]) -> BTreeSet<InstanceId> {
         let outdated = instances
             .iter()
@@ -74,48 +76,73 @@ impl Versions {
 
     /// Two versions of one content are the same: only what an instance is made of counts.
     fn is_outdated(&self, instance: &Instance) -> bool {
-        let Some(default) = &self.default else {
-            return false;
-        };
         match (instance.tags.get(TEMPLATE), instance.tags.get(VERSION)) {
-            // Of a template of this name that was deleted since.
-            (Some(template), _) if template != self.template => true,
-            (Some(_), Some(version)) => self.by_number.get(version) != Some(default),
-            // Not every look-alike of AWS sets these; then our own tag has to do.
-            _ => match (
-                instance.tags.get(CONTENT),
-                instance_tags(default).get(CONTENT),
-            ) {
-                (Some(mine), Some(wanted)) => mine != wanted,
-                _ => false,
-            },
+            (Some(template), Some(version)) => self.0.get(template).is_none_or(|versions| {
+                let default = versions.default.as_ref();
+                default.is_none() || versions.by_number.get(version) != default
+            }),
+            // Not every look-alike of AWS sets these; then our own tag has to do. It is the same
+            // in all of a runner's templates.
+            _ => instance.tags.get(CONTENT).is_some_and(|mine| {
+                let defaults = self.0.values().filter_map(|known| known.default.as_ref());
+                let mut wanted = defaults.filter_map(|default| {
+                    let tags = instance_tags(default);
+                    tags.get(CONTENT).map(str::to_owned)
+                });
+                wanted.next().is_some_and(|wanted| wanted != mine)
+            }),
         }
     }
 }
 
-/// The default version and those with these numbers.
+/// The templates of the workers; if they don't tell, the one of this name.
 async fn look(
     client: &Client,
-    template: &str,
-    numbers: &BTreeSet<&str>,
-) -> Result<Versions, FleetError> {
-    const DEFAULT: &str = "$Default";
-    let ask = async |numbers: &BTreeSet<&str>| {
-        let mut call = client
-            .describe_launch_template_versions()
-            .launch_template_name(template)
-            .versions(DEFAULT);
-        for number in numbers {
-            call = call.versions(*number);
+    name: &str,
+    instances: &[Instance],
+) -> Result<Templates, FleetError> {
+    let mut numbers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for instance in instances {
+        let tags = &instance.tags;
+        if let (Some(template), Some(version)) = (tags.get(TEMPLATE), tags.get(VERSION)) {
+            numbers.entry(template).or_default().insert(version);
         }
-        let answer = call.send().await;
-        answer.calling("DescribeLaunchTemplateVersions")
-    };
-    let answer = match ask(numbers).await {
-        // Somebody has deleted a version: one that is not there is not the default's content.
-        Err(error) if error.is_not_found() && !numbers.is_empty() => ask(&BTreeSet::new()).await?,
-        answer => answer?,
-    };
+    }
+    let versions = client.describe_launch_template_versions();
+    if numbers.is_empty() {
+        let call = versions.launch_template_name(name);
+        let found = ask(call, &BTreeSet::new()).await?;
+        return Ok(Templates([(name.to_owned(), found)].into()));
+    }
+    let mut templates = Templates::default();
+    for (id, numbers) in numbers {
+        let call = versions.clone().launch_template_id(id);
+        let found = match ask(call.clone(), &numbers).await {
+            // Somebody has deleted a version: one that is not there is not the default's content.
+            Err(error) if error.is_not_found() => match ask(call, &BTreeSet::new()).await {
+                // Or the whole template.
+                Err(error) if error.is_not_found() => Versions::default(),
+                found => found?,
+            },
+            found => found?,
+        };
+        templates.0.insert(id.to_owned(), found);
+    }
+    Ok(templates)
+}
+
+/// The default version and those with these numbers.
+async fn ask(
+    mut call: DescribeLaunchTemplateVersionsFluentBuilder,
+    numbers: &BTreeSet<&str>,
+) -> Result<Versions, CallError> {
+    const DEFAULT: &str = "$Default";
+    call = call.versions(DEFAULT);
+    for number in numbers {
+        call = call.versions(*number);
+    }
+    let answer = call.send().await;
+    let answer = answer.calling("DescribeLaunchTemplateVersions")?;
     let mut versions = Versions::default();
     for version in answer.launch_template_versions.unwrap_or_default() {
         versions.take_in(version);
@@ -129,7 +156,6 @@ impl Versions {
         else {
             return;
         };
-        self.template = version.launch_template_id.unwrap_or_default();
         if version.default_version == Some(true) {
             self.default = Some(data.clone());
         }

@@ -10,6 +10,7 @@ fn spec() -> TemplateSpec {
     TemplateSpec {
         stack: "ci".to_owned(),
         name: "onspot-ci-docker-m3".to_owned(),
+        spot: false,
         role: "worker".to_owned(),
         runner: Some("docker.m3".to_owned()),
         image: Image {
@@ -58,12 +59,23 @@ fn version(number: u32, is_default: bool, image: &str, content: &str) -> String 
 }
 
 async fn versions(server: &MockServer, versions: &[String]) {
+    let tags = [
+        "Name:onspot-ci-docker-m3",
+        "onspot:role:worker",
+        "onspot:stack:ci",
+    ];
+    let tags = tags.map(|tag| {
+        let (key, value) = tag.rsplit_once(':').expect("a tag");
+        format!("<item><key>{key}</key><value>{value}</value></item>")
+    });
+    let tags = tags.concat();
     let namespace = r#"xmlns="http://ec2.amazonaws.com/doc/2016-11-15/""#;
     let versions = versions.concat();
     let template = format!(
         "<DescribeLaunchTemplatesResponse {namespace}><launchTemplates><item>
          <launchTemplateId>lt-1</launchTemplateId>
-         <launchTemplateName>onspot-ci-docker-m3</launchTemplateName></item></launchTemplates>
+         <launchTemplateName>onspot-ci-docker-m3</launchTemplateName>
+         <tagSet>{tags}</tagSet></item></launchTemplates>
          </DescribeLaunchTemplatesResponse>"
     );
     answer(server, "DescribeLaunchTemplates", &template).await;
@@ -170,6 +182,101 @@ async fn a_worker_of_a_version_that_was_just_made_is_not_outdated() {
     versions(&server, &now).await;
     let workers = [old, worker("i-new", Some(2), "b")];
     assert_eq!(outdated(&fleet, &workers).await, ["i-old"]);
+}
+
+/// What `DescribeLaunchTemplateVersions` says of the template of this id: one version.
+async fn one_version(server: &MockServer, id: &str, body: String) {
+    Mock::given(body_string_contains(format!("LaunchTemplateId={id}&")))
+        .respond_with(ResponseTemplate::new(200).set_body_string(format!(
+            r#"<DescribeLaunchTemplateVersionsResponse
+               xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><launchTemplateVersionSet>{body}
+               </launchTemplateVersionSet></DescribeLaunchTemplateVersionsResponse>"#
+        )))
+        .mount(server)
+        .await;
+}
+
+#[tokio::test]
+async fn each_worker_is_compared_with_its_own_template() {
+    let server = MockServer::start().await;
+    one_version(&server, "lt-1", version(1, true, "ami-1", "a")).await;
+    let of_spot = [
+        version(1, false, "ami-0", "a"),
+        version(4, true, "ami-1", "a"),
+    ];
+    one_version(&server, "lt-spot", of_spot.concat()).await;
+    let gone = "<Response><Errors><Error><Code>InvalidLaunchTemplateId.NotFound</Code>
+        <Message>no such template</Message></Error></Errors><RequestID>1</RequestID></Response>";
+    Mock::given(body_string_contains("LaunchTemplateId=lt-gone&"))
+        .respond_with(ResponseTemplate::new(400).set_body_string(gone))
+        .mount(&server)
+        .await;
+    let of = |id: &str, template: &str, number: u32| {
+        let mut worker = worker(id, Some(number), "a");
+        worker.tags = worker.tags.with("aws:ec2launchtemplate:id", template);
+        worker
+    };
+    let workers = [
+        of("i-on-demand", "lt-1", 1),
+        of("i-spot", "lt-spot", 4),
+        of("i-spot-old", "lt-spot", 1),
+        of("i-of-none", "lt-gone", 1),
+        worker("i-tag-only", None, "a"),
+    ];
+    let fleet = fleet(&server.uri());
+    let outdated = outdated(&fleet, &workers).await;
+    assert_eq!(outdated, ["i-of-none", "i-spot-old"]);
+}
+
+#[tokio::test]
+async fn spot_requests_are_tagged_by_a_template_that_only_spot_launches_name() {
+    let server = MockServer::start().await;
+    let made = r#"<CreateLaunchTemplateResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
+        <launchTemplate><launchTemplateId>lt-1</launchTemplateId></launchTemplate>
+        </CreateLaunchTemplateResponse>"#;
+    answer(&server, "CreateLaunchTemplate", made).await;
+    answer(&server, "DescribeSubnets", SUBNETS).await;
+    answer(&server, "CreateFleet", FLEET).await;
+    let specs = [spec(), spec().for_spot()];
+    let plan = template::diff(&specs, &std::collections::BTreeMap::new()).expect("a plan");
+    let (events, _nobody_listens) = event_channel();
+    let ec2 = client(&server.uri());
+    template::apply(&ec2, &plan, &events)
+        .await
+        .expect("templates");
+    let fleet = fleet(&server.uri());
+    for lifecycle in [Lifecycle::OnDemand, Lifecycle::Spot] {
+        let request = LaunchRequest {
+            lifecycle,
+            ..request(Vec::new())
+        };
+        fleet.launch(request).await.expect("a launch");
+    }
+    let sent = server.received_requests().await.expect("recorded requests");
+    let sent = sent
+        .iter()
+        .map(|request| String::from_utf8_lossy(&request.body).into_owned());
+    let (makings, launches): (Vec<_>, Vec<_>) = sent
+        .filter(|body| !body.starts_with("Action=Describe"))
+        .partition(|body| body.starts_with("Action=CreateLaunchTemplate"));
+    for bodies in [&makings, &launches] {
+        let of_spot = bodies
+            .iter()
+            .map(|body| body.contains("onspot-ci-docker-m3.spot"));
+        assert_eq!(of_spot.collect::<Vec<_>>(), [false, true]);
+    }
+    let tagging = makings
+        .iter()
+        .map(|body| body.contains("ResourceType=spot-instances-request"));
+    assert_eq!(tagging.collect::<Vec<_>>(), [false, true]);
+    for body in &launches {
+        assert!(!body.contains("spot-instances-request"), "{body}");
+        assert_eq!(
+            body.matches("cost-center").count(),
+            6,
+            "three kinds, and their notes: {body}"
+        );
+    }
 }
 
 #[tokio::test]

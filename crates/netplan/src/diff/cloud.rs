@@ -165,9 +165,16 @@ impl Cloud {
                 let rule = InboundRule::Port { port, from };
                 self.group(Member::Manager).inbound.push(rule);
             }
+            Action::Tag { id, drift } => drop(self.observed.tags.insert(id, drift.after())),
             Action::OpenOutbound { member } => self.group(member).outbound = true,
             Action::Create(_) | Action::Delete { .. } => unreachable!("`run` does these"),
         }
+    }
+
+    /// Gives everything the tags that `desired` wants.
+    pub(super) fn tag_all(&mut self, desired: &Desired) {
+        let ids = self.observed.by_role().into_iter();
+        self.observed.tags = ids.map(|(role, id)| (id, desired.tags(&role))).collect();
     }
 
     pub(super) fn group(&mut self, member: Member) -> &mut GroupState {

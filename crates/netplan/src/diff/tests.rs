@@ -1,5 +1,6 @@
 //! The diff against a model of EC2: a crash after any call, and the next run goes on.
 
+use onspot_reconcile::Tags;
 use proptest::prelude::*;
 
 use super::cloud::Cloud;
@@ -29,6 +30,41 @@ fn any_spec() -> impl Strategy<Value = Desired> {
     let nat = prop_oneof![Just(Nat::Gateway), Just(Nat::None)];
     let port = prop_oneof![Just(None), Just(Some(5000)), Just(Some(5001))];
     (zones, nat, port).prop_map(|(zones, nat, port)| with_port(spec(&zones, nat), port))
+}
+
+#[test]
+fn other_tags_are_put_right_everywhere_and_nothing_is_made_anew() {
+    let plain = spec(&["a"], Nat::Gateway);
+    let tagged = |pairs: &[(&str, &str)]| {
+        let tags: Tags = pairs.iter().copied().collect();
+        let mut desired = plain.clone();
+        desired.spec.tags = tags.noted();
+        desired
+    };
+    let (one, two) = (
+        tagged(&[("Team", "a"), ("Cost", "1")]),
+        tagged(&[("Cost", "2")]),
+    );
+    let mut cloud = Cloud::default();
+    cloud.run(&diff(&plain, &cloud.observed).unwrap(), usize::MAX);
+    cloud.tag_all(&plain);
+    let before = cloud.observed.by_role();
+    for wanted in [&one, &two, &plain] {
+        let plan = diff(wanted, &cloud.observed).unwrap();
+        let summary = plan.plan().summary();
+        assert_eq!(summary.update, before.len(), "{}", plan.plan());
+        assert_eq!((summary.create, summary.replace, summary.delete), (0, 0, 0));
+        cloud.run(&plan, usize::MAX);
+        assert!(diff(wanted, &cloud.observed).unwrap().is_empty());
+    }
+    assert_eq!(cloud.observed.by_role(), before);
+    let left = cloud.observed.tags.values();
+    let mut left = left.flat_map(|tags| tags.iter().map(|(key, _)| key.to_owned()));
+    assert!(
+        left.all(
+            |key| key.starts_with("onspot:") && key != onspot_reconcile::NOTES || key == "Name"
+        )
+    );
 }
 
 proptest! {

@@ -179,21 +179,26 @@ pub(crate) async fn close_inbound(at: &Applier<'_>, member: Member) -> Result<()
 }
 
 pub(crate) async fn open_outbound(at: &Applier<'_>, member: Member) -> Result<(), NetplanError> {
-    let group = at.id(&Role::SecurityGroup(member))?;
+    let role = Role::SecurityGroup(member);
+    let group = at.id(&role)?;
+    let tags = at.tags(ResourceType::SecurityGroupRule, &role)?;
     let anywhere = IpRange::builder().cidr_ip(ANYWHERE).build();
     let all = IpPermission::builder()
         .ip_protocol("-1")
         .ip_ranges(anywhere)
         .build();
     let call = at.ec2.authorize_security_group_egress().group_id(group);
-    let opened = call.ip_permissions(all).send().await;
+    let call = call.ip_permissions(all).tag_specifications(tags);
+    let opened = call.send().await;
     let opened = opened.calling("AuthorizeSecurityGroupEgress");
     already_there_is_fine(opened.map_err(NetplanError::from))
 }
 
 /// Lets workers, and nobody else, in at a port of the managers.
 pub(crate) async fn open_port(at: &Applier<'_>, port: u16) -> Result<(), NetplanError> {
-    let managers = at.id(&Role::SecurityGroup(Member::Manager))?;
+    let role = Role::SecurityGroup(Member::Manager);
+    let managers = at.id(&role)?;
+    let tags = at.tags(ResourceType::SecurityGroupRule, &role)?;
     let workers = at.id(&Role::SecurityGroup(Member::Worker))?;
     let from = UserIdGroupPair::builder()
         .group_id(workers)
@@ -208,6 +213,7 @@ pub(crate) async fn open_port(at: &Applier<'_>, port: u16) -> Result<(), Netplan
     let opened = settled(async || {
         let call = at.ec2.authorize_security_group_ingress();
         let call = call.group_id(managers).ip_permissions(rule.clone());
+        let call = call.tag_specifications(tags.clone());
         call.send().await.calling("AuthorizeSecurityGroupIngress")
     });
     already_there_is_fine(opened.await)

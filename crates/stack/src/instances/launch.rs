@@ -7,7 +7,6 @@ use onspot_fleet::WORKER;
 use onspot_fleet::group::{GroupSpec, MANAGER};
 use onspot_fleet::template::TemplateSpec;
 use onspot_netplan::Network;
-use onspot_reconcile::Tags;
 use onspot_runner::settings::{DEFAULT_LEASE_FILE, ManagerSettings, WorkerPool, WorkerSettings};
 use serde::Serialize;
 
@@ -32,16 +31,19 @@ pub(crate) struct Ingredients<'a> {
 }
 
 impl Ingredients<'_> {
-    /// The templates of the managers and of each runner's workers.
+    /// The templates of the managers, and of each runner's workers on spot and on demand.
     pub(crate) fn templates(&self) -> Result<Vec<TemplateSpec>, Error> {
         let workers = self
             .spec
             .runners
             .iter()
             .map(|runner| self.worker_template(runner));
-        std::iter::once(self.manager_template())
-            .chain(workers)
-            .collect()
+        let mut templates = vec![self.manager_template()?];
+        for workers in workers {
+            let on_demand = workers?;
+            templates.extend([on_demand.for_spot(), on_demand]);
+        }
+        Ok(templates)
     }
 
     /// The managers' group, whose members are made from `template`.
@@ -53,7 +55,7 @@ impl Ingredients<'_> {
             content: template.content(),
             subnets: self.subnets(),
             count: self.spec.manager.count,
-            tags: Tags::new(),
+            tags: self.spec.owners_tags(),
         }
     }
 
@@ -71,6 +73,7 @@ impl Ingredients<'_> {
         Ok(TemplateSpec {
             stack: self.names.stack().to_owned(),
             name: self.names.manager(),
+            spot: false,
             role: MANAGER.to_owned(),
             runner: None,
             image: self.images.of(manager.os, manager.ami.as_deref())?,
@@ -79,7 +82,7 @@ impl Ingredients<'_> {
             instance_profile: self.names.manager_role(),
             security_group: self.network.manager_sg.clone(),
             user_data: boot.render()?,
-            tags: Tags::new(),
+            tags: self.spec.owners_tags(),
         })
     }
 
@@ -101,6 +104,7 @@ impl Ingredients<'_> {
         Ok(TemplateSpec {
             stack: self.names.stack().to_owned(),
             name: self.names.workers(&slug),
+            spot: false,
             role: WORKER.to_owned(),
             runner: Some(runner.name.clone()),
             image: self.images.of(workers.os, workers.ami.as_deref())?,
@@ -109,11 +113,11 @@ impl Ingredients<'_> {
             instance_profile: self.names.worker_role(&slug),
             security_group: self.network.worker_sg.clone(),
             user_data: boot.render()?,
-            tags: Tags::new(),
+            tags: self.spec.owners_tags(),
         })
     }
 
-    fn manager_settings(&self) -> ManagerSettings {
+    pub(crate) fn manager_settings(&self) -> ManagerSettings {
         let pools = self.spec.runners.iter().map(|runner| {
             let pool = WorkerPool {
                 launch_template: self.names.workers(&runner.slug()),
@@ -133,6 +137,7 @@ impl Ingredients<'_> {
             bucket: self.bucket(),
             log_group: self.names.log_group(),
             timing: self.spec.timing.clone(),
+            tags: self.spec.owners_tags(),
             runners: pools.collect(),
         }
     }

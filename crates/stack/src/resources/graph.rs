@@ -118,6 +118,7 @@ pub(crate) fn bucket_spec(clients: &Clients, names: &Names) -> BucketSpec {
 pub(crate) fn wanted_bucket(spec: &Spec, clients: &Clients, names: &Names) -> BucketSpec {
     BucketSpec {
         cache_days: spec.cache.expire_days,
+        tags: spec.owners_tags(),
         ..bucket_spec(clients, names)
     }
 }
@@ -165,12 +166,13 @@ impl Foundation {
         let mut network = NetworkSpec::new(names.stack(), names.region(), zones);
         network.cidr = spec.network.cidr;
         network.nat = spec.network.nat.into();
+        network.tags = spec.owners_tags();
         let network = onspot_netplan::desired(&network)?;
         let bucket = wanted_bucket(spec, clients, names);
         let log_group = LogGroupSpec {
             name: names.log_group(),
             retention_days: spec.logs.retention_days,
-            tags: Tags::of_stack(names.stack()),
+            tags: spec.tags_in(names),
         };
         let in_use = roles_in_use(names, &observed.instances);
         let (network, leftovers) = onspot_netplan::diff(&network, &observed.network)?.split();
@@ -270,7 +272,7 @@ fn referenced_parameters(spec: &Spec) -> Vec<String> {
 /// The roles of a stack.
 fn roles(spec: &Spec, clients: &Clients, names: &Names) -> iam::Desired {
     let account = clients.account();
-    let tags = |role: &str| Tags::of_stack(names.stack()).with_role(role);
+    let tags = |role: &str| spec.tags_in(names).with_role(role);
     let path = names.iam_path();
     let workers: Vec<_> = spec
         .runners

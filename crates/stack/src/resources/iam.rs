@@ -8,7 +8,7 @@ mod service_linked;
 
 use std::collections::BTreeMap;
 
-use onspot_reconcile::{Change, Plan, Tags};
+use onspot_reconcile::{Change, Plan, TagDrift, Tags};
 use serde_json::Value;
 
 pub use apply::{apply, destroy};
@@ -54,7 +54,11 @@ enum Action {
         role: Box<RoleSpec>,
         trust: Option<Value>,
         policy: bool,
-        tags: bool,
+        tags: TagDrift,
+    },
+    TagProfile {
+        profile: String,
+        tags: TagDrift,
     },
     DeleteRole {
         name: String,
@@ -150,11 +154,9 @@ fn role_step(role: &RoleSpec, trust: &Value, found: Option<&RoleState>) -> Plann
         };
         change = change.changing("policy", old, "as designed");
     }
-    let tags = !found.tags.contains_all(&role.tags);
-    if tags {
-        change = change.changing("tags", "incomplete", "complete");
-    }
-    if new_trust.is_none() && !policy && !tags {
+    let tags = role.tags.drift(&found.tags);
+    change = tags.shown_in(change);
+    if new_trust.is_none() && !policy && tags.is_empty() {
         return Planned::keep(Change::keep("role", &role.name).with_id(&found.id));
     }
     let role = Box::new(role.clone());
@@ -177,7 +179,13 @@ fn profile_step(role: &RoleSpec, found: Option<&ProfileState>) -> Planned<Action
             Action::CreateProfile(Box::new(role.clone())),
         ),
         Some(profile) if profile.roles.contains(&role.name) => {
-            Planned::keep(Change::keep(RESOURCE, &role.name).with_id(&profile.id))
+            let tags = role.tags.drift(&profile.tags);
+            if tags.is_empty() {
+                return Planned::keep(Change::keep(RESOURCE, &role.name).with_id(&profile.id));
+            }
+            let change = Change::update(RESOURCE, &role.name).with_id(&profile.id);
+            let profile = role.name.clone();
+            Planned::act(tags.shown_in(change), Action::TagProfile { profile, tags })
         }
         Some(profile) => Planned::act(
             Change::update(RESOURCE, &role.name)

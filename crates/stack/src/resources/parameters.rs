@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ssm::Client;
-use aws_sdk_ssm::types::{ParameterType, Tag};
+use aws_sdk_ssm::types::{ParameterType, ResourceTypeForTagging, Tag};
 use onspot_gitlab::RunnerToken;
-use onspot_reconcile::{CallError, Change, EventSender, Plan, ServiceResultExt as _, Tags};
+use onspot_reconcile::{
+    CallError, Change, EventSender, Plan, ServiceResultExt as _, TagDrift, Tags,
+};
 
 use crate::step::{Planned, plan_of, report};
 
@@ -20,14 +22,23 @@ pub(crate) struct TokenParameter {
     pub(crate) tags: Tags,
 }
 
+/// A parameter that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) token: RunnerToken,
+    pub(crate) tags: Tags,
+}
+
 /// The parameters that are there, by name.
-pub(crate) type Observed = BTreeMap<String, RunnerToken>;
+pub(crate) type Observed = BTreeMap<String, Stored>;
 
 #[derive(Debug, Clone)]
 enum Action {
-    Put {
+    Put(TokenParameter),
+    Update {
         parameter: TokenParameter,
-        overwrite: bool,
+        value: bool,
+        tags: TagDrift,
     },
     Delete {
         name: String,
@@ -61,11 +72,29 @@ pub(crate) async fn observe(ssm: &Client, path: &str) -> Result<Observed, CallEr
         let page = page.calling("GetParametersByPath")?;
         for parameter in page.parameters.unwrap_or_default() {
             if let (Some(name), Some(value)) = (parameter.name, parameter.value) {
-                found.insert(name, RunnerToken::new(value));
+                let tags = tags(ssm, &name).await?;
+                let token = RunnerToken::new(value);
+                found.insert(name, Stored { token, tags });
             }
         }
     }
     Ok(found)
+}
+
+/// The tags of a parameter; none of one that is just going.
+async fn tags(ssm: &Client, name: &str) -> Result<Tags, CallError> {
+    let call = ssm
+        .list_tags_for_resource()
+        .resource_type(ResourceTypeForTagging::Parameter)
+        .resource_id(name);
+    match call.send().await.calling("ListTagsForResource") {
+        Ok(answer) => {
+            let tags = answer.tag_list.unwrap_or_default().into_iter();
+            Ok(tags.map(|tag| (tag.key, tag.value)).collect())
+        }
+        Err(error) if error.is_not_found() => Ok(Tags::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The value of one parameter, wherever it is; `None` if there is none.
@@ -107,21 +136,8 @@ pub(crate) fn diff(
     let mut steps: Vec<_> = desired
         .iter()
         .map(|wanted| {
-            let put = |overwrite| Action::Put {
-                parameter: wanted.clone(),
-                overwrite,
-            };
-            match observed.get(&wanted.name) {
-                None => Planned::act(Change::create(RESOURCE, &wanted.name), put(false)),
-                Some(token) if *token == wanted.token => {
-                    Planned::keep(Change::keep(RESOURCE, &wanted.name))
-                }
-                Some(_) => Planned::act(
-                    Change::update(RESOURCE, &wanted.name)
-                        .changing("value", "[hidden]", "[hidden]"),
-                    put(true),
-                ),
-            }
+            let found = observed.get(&wanted.name);
+            found.map_or_else(|| creation(wanted), |found| update(wanted, found))
         })
         .collect();
     let unwanted = |name: &&String| {
@@ -137,6 +153,32 @@ pub(crate) fn teardown(observed: &Observed) -> ParameterPlan {
     ParameterPlan {
         steps: observed.keys().map(deletion).collect(),
     }
+}
+
+fn creation(wanted: &TokenParameter) -> Planned<Action> {
+    let change = Change::create(RESOURCE, &wanted.name);
+    Planned::act(change, Action::Put(wanted.clone()))
+}
+
+fn update(wanted: &TokenParameter, found: &Stored) -> Planned<Action> {
+    let (value, tags) = (found.token != wanted.token, wanted.tags.drift(&found.tags));
+    if !value && tags.is_empty() {
+        return Planned::keep(Change::keep(RESOURCE, &wanted.name));
+    }
+    let mut change = Change::update(RESOURCE, &wanted.name);
+    if value {
+        change = change.changing("value", "[hidden]", "[hidden]");
+    }
+    change = tags.shown_in(change);
+    let parameter = wanted.clone();
+    Planned::act(
+        change,
+        Action::Update {
+            parameter,
+            value,
+            tags,
+        },
+    )
 }
 
 fn deletion(name: &String) -> Planned<Action> {
@@ -155,11 +197,21 @@ pub(crate) async fn apply(
     for step in &plan.steps {
         match &step.action {
             None => {}
-            Some(Action::Put {
+            Some(Action::Put(parameter)) => {
+                report(events, &step.change, put(ssm, parameter, false)).await?;
+            }
+            Some(Action::Update {
                 parameter,
-                overwrite,
+                value,
+                tags,
             }) => {
-                report(events, &step.change, put(ssm, parameter, *overwrite)).await?;
+                let work = async {
+                    if *value {
+                        put(ssm, parameter, true).await?;
+                    }
+                    retag(ssm, &parameter.name, tags).await
+                };
+                report(events, &step.change, work).await?;
             }
             Some(Action::Delete { name }) => {
                 report(events, &step.change, delete(ssm, name)).await?;
@@ -191,6 +243,29 @@ async fn put(ssm: &Client, wanted: &TokenParameter, overwrite: bool) -> Result<(
         .map(drop)
 }
 
+async fn retag(ssm: &Client, name: &str, drift: &TagDrift) -> Result<(), CallError> {
+    if !drift.set().is_empty() {
+        let tag = |(key, value)| Tag::builder().key(key).value(value).build();
+        let tags = drift.set().iter().filter_map(|pair| tag(pair).ok());
+        let call = ssm
+            .add_tags_to_resource()
+            .resource_type(ResourceTypeForTagging::Parameter)
+            .resource_id(name)
+            .set_tags(Some(tags.collect()));
+        call.send().await.calling("AddTagsToResource")?;
+    }
+    if !drift.remove().is_empty() {
+        let keys = drift.removed_keys().map(str::to_owned).collect();
+        let call = ssm
+            .remove_tags_from_resource()
+            .resource_type(ResourceTypeForTagging::Parameter)
+            .resource_id(name)
+            .set_tag_keys(Some(keys));
+        call.send().await.calling("RemoveTagsFromResource")?;
+    }
+    Ok(())
+}
+
 async fn delete(ssm: &Client, name: &str) -> Result<(), CallError> {
     match ssm
         .delete_parameter()
@@ -216,15 +291,33 @@ mod tests {
         }
     }
 
+    fn stored(token: &str) -> Stored {
+        Stored {
+            token: RunnerToken::new(token),
+            tags: Tags::new(),
+        }
+    }
+
+    #[test]
+    fn other_tags_are_put_right_and_the_token_stays() {
+        let name = "/onspot/ci/a/token";
+        let found = Stored {
+            tags: Tags::new().with("CostCenter", "ci").noted(),
+            ..stored("glrt-a")
+        };
+        let observed = Observed::from([(name.into(), found)]);
+        let plan = diff(&[wanted(name, "glrt-a")], &[], &observed);
+        let text = plan.plan().to_string();
+        assert!(text.contains("tag CostCenter"), "{text}");
+        assert!(!text.contains("hidden"), "{text}");
+    }
+
     #[test]
     fn a_plan_tells_of_a_new_token_without_telling_it() {
         let observed = Observed::from([
-            ("/onspot/ci/a/token".into(), RunnerToken::new("glrt-old")),
-            ("/onspot/ci/b/token".into(), RunnerToken::new("glrt-b")),
-            (
-                "/onspot/ci/gone/token".into(),
-                RunnerToken::new("glrt-gone"),
-            ),
+            ("/onspot/ci/a/token".into(), stored("glrt-old")),
+            ("/onspot/ci/b/token".into(), stored("glrt-b")),
+            ("/onspot/ci/gone/token".into(), stored("glrt-gone")),
         ]);
         let desired = [
             wanted("/onspot/ci/a/token", "glrt-new"),
@@ -242,7 +335,7 @@ mod tests {
     #[test]
     fn what_the_file_refers_to_stays() {
         let name = "/onspot/ci/a/token";
-        let observed = Observed::from([(name.into(), RunnerToken::new("glrt-a"))]);
+        let observed = Observed::from([(name.into(), stored("glrt-a"))]);
         for written in [
             name,
             "onspot/ci/a/token",
@@ -258,7 +351,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left() {
-        let observed = Observed::from([("/onspot/ci/a/token".into(), RunnerToken::new("glrt-a"))]);
+        let observed = Observed::from([("/onspot/ci/a/token".into(), stored("glrt-a"))]);
         assert_eq!(teardown(&observed).plan().summary().delete, 1);
     }
 }

@@ -86,6 +86,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), Flaw> {
         ));
     }
     positive(spec.concurrent, &[Key("concurrent")])?;
+    tags(spec)?;
     network(spec)?;
     let expiry = [Key("cache"), Key("expire_days")];
     positive(spec.cache.expire_days, &expiry)?;
@@ -112,6 +113,15 @@ pub(super) fn check(spec: &Spec) -> Result<(), Flaw> {
         )
     })?;
     runners(&spec.runners)
+}
+
+/// What AWS would refuse of the owner's tags on some resource, or take for onspot's own.
+fn tags(spec: &Spec) -> Result<(), Flaw> {
+    spec.tags.check_of_owner().map_err(|error| {
+        let mut path = vec![Step::Key("tags")];
+        path.extend(error.key().map(|key| Step::Entry(key.to_owned())));
+        Flaw::new(&path, error.to_string(), error.hint().unwrap_or_default())
+    })
 }
 
 fn network(spec: &Spec) -> Result<(), Flaw> {

@@ -10,6 +10,8 @@ use toml::de::{DeTable, DeValue};
 pub(super) enum Step {
     /// The value of a key.
     Key(&'static str),
+    /// The value of a key that the file's author has chosen.
+    Entry(String),
     /// An element of a list.
     Index(usize),
 }
@@ -23,6 +25,7 @@ pub(super) fn locate(text: &str, path: &[Step]) -> Option<Range<usize>> {
     for step in path {
         let value = match step {
             Step::Key(key) => table?.get(*key),
+            Step::Entry(key) => table?.get(key.as_str()),
             Step::Index(index) => list?.get(*index),
         };
         let Some(value) = value else { break };

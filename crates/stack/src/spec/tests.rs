@@ -58,6 +58,10 @@ nat = "none"
 [cache]
 expire_days = 7
 
+[tags]
+CostCenter = "ci / 42"
+"team:name" = "build"
+
 [logs]
 retention_days = 14
 
@@ -102,6 +106,24 @@ registry_mirrors = ["http://10.0.0.1:5000"]
     assert_eq!(runner.slug(), "docker-m3");
     assert_eq!(spec.timing.lease, Duration::from_secs(20));
     assert_eq!(spec.notes().len(), 1);
+    assert_eq!(spec.owners_tags().len(), 3, "{:?}", spec.owners_tags());
+}
+
+#[test]
+fn tags_are_those_that_all_of_aws_takes() {
+    let tags = [
+        "CostCenter = 'ci'\n'cost center' = 'ci'",
+        "'aws:x' = 'ci'",
+        "'onspot:stack' = 'other'",
+        "Team = 'a & b'",
+        "Team = 'a'\nteam = 'b'",
+        "Team = 42",
+    ];
+    let refused = tags.map(|tags| refused(&format!("[tags]\n{tags}\n{SMALL}")));
+    insta::assert_snapshot!(refused.join("\n"));
+    let many: Vec<_> = (0..45).map(|n| format!("k{n} = ''\n")).collect();
+    let error = parse(&format!("[tags]\n{}{SMALL}", many.concat())).unwrap_err();
+    assert!(error.to_string().contains("room for 44"), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_ec2::Client as Ec2;
 use aws_sdk_ec2::types::{AvailabilityZoneState, Filter, LocationType};
 use onspot_gitlab::{Client as GitLab, Info, RunnerIdentity, RunnerToken, SystemId};
-use onspot_reconcile::{EventSender, ServiceResultExt as _, Step, Tags};
+use onspot_reconcile::{EventSender, ServiceResultExt as _, Step};
 use onspot_runnerconf::TokenRef;
 
 use crate::names::Names;
@@ -52,7 +52,7 @@ pub(crate) async fn tokens<'a>(
                 let parameter = TokenParameter {
                     name: names.token_parameter(&runner.slug()),
                     token: secret.clone(),
-                    tags: Tags::of_stack(names.stack()).with_runner(&runner.name),
+                    tags: spec.tags_in(names).with_runner(&runner.name),
                 };
                 Token {
                     runner,

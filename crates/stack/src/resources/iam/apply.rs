@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::Tag;
-use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt as _, Tags};
+use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt as _, TagDrift, Tags};
 use serde_json::Value;
 
 use super::{Action, IamPlan, POLICY, RoleSpec, ServiceLinkedRole};
@@ -55,13 +55,7 @@ async fn act(iam: &Client, action: &Action) -> Result<Option<(String, String)>, 
             if *policy {
                 set_policy(iam, role).await?;
             }
-            if *tags {
-                let call = iam
-                    .tag_role()
-                    .role_name(&role.name)
-                    .set_tags(Some(sdk(&role.tags)));
-                call.send().await.calling("TagRole")?;
-            }
+            tag_role(iam, &role.name, tags).await?;
         }
         Action::DeleteRole { name } => delete_role(iam, name).await?,
         Action::CreateProfile(role) => {
@@ -73,6 +67,7 @@ async fn act(iam: &Client, action: &Action) -> Result<Option<(String, String)>, 
             unless_there(call.send().await.calling("CreateInstanceProfile"))?;
             link(iam, &role.name, &role.name).await?;
         }
+        Action::TagProfile { profile, tags } => tag_profile(iam, profile, tags).await?,
         Action::LinkProfile { profile, role } => link(iam, profile, role).await?,
         Action::DeleteProfile { name, roles } => delete_profile(iam, name, roles).await?,
     }
@@ -134,6 +129,34 @@ async fn set_policy(iam: &Client, role: &RoleSpec) -> Result<(), CallError> {
             call.send().await.calling("PutRolePolicy").map(drop)
         })
         .await
+}
+
+async fn tag_role(iam: &Client, role: &str, drift: &TagDrift) -> Result<(), CallError> {
+    if !drift.set().is_empty() {
+        let call = iam.tag_role().role_name(role);
+        let call = call.set_tags(Some(sdk(drift.set()))).send().await;
+        call.calling("TagRole")?;
+    }
+    if !drift.remove().is_empty() {
+        let call = iam.untag_role().role_name(role);
+        let call = call.set_tag_keys(Some(keys(drift))).send().await;
+        call.calling("UntagRole")?;
+    }
+    Ok(())
+}
+
+async fn tag_profile(iam: &Client, profile: &str, drift: &TagDrift) -> Result<(), CallError> {
+    if !drift.set().is_empty() {
+        let call = iam.tag_instance_profile().instance_profile_name(profile);
+        let call = call.set_tags(Some(sdk(drift.set()))).send().await;
+        call.calling("TagInstanceProfile")?;
+    }
+    if !drift.remove().is_empty() {
+        let call = iam.untag_instance_profile().instance_profile_name(profile);
+        let call = call.set_tag_keys(Some(keys(drift))).send().await;
+        call.calling("UntagInstanceProfile")?;
+    }
+    Ok(())
 }
 
 async fn set_trust(iam: &Client, role: &str, trust: &Value) -> Result<(), CallError> {
@@ -224,6 +247,10 @@ fn unless_gone<T>(result: Result<T, CallError>) -> Result<(), CallError> {
         Err(error) if error.is_not_found() => Ok(()),
         other => other.map(drop),
     }
+}
+
+fn keys(drift: &TagDrift) -> Vec<String> {
+    drift.removed_keys().map(str::to_owned).collect()
 }
 
 fn sdk(tags: &Tags) -> Vec<Tag> {

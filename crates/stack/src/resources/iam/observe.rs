@@ -29,6 +29,8 @@ pub struct ProfileState {
     pub id: String,
     /// The names of the roles in it: none or one.
     pub roles: Vec<String>,
+    /// Its tags.
+    pub tags: Tags,
 }
 
 /// All of a stack's roles and profiles, by name.
@@ -139,18 +141,32 @@ async fn profiles(iam: &Client, path: &str) -> Result<BTreeMap<String, ProfileSt
         if profile.path != path {
             continue;
         }
-        let roles = profile
-            .roles
-            .into_iter()
-            .map(|role| role.role_name)
-            .collect();
-        let state = ProfileState {
-            id: profile.instance_profile_id,
-            roles,
-        };
-        found.insert(profile.instance_profile_name, state);
+        let name = profile.instance_profile_name;
+        if let Some(state) = profile_state(iam, &name).await? {
+            found.insert(name, state);
+        }
     }
     Ok(found)
+}
+
+/// `None` when the profile went away in the meantime. A list leaves out the tags (API reference of
+/// `ListInstanceProfiles`).
+async fn profile_state(iam: &Client, name: &str) -> Result<Option<ProfileState>, CallError> {
+    let call = iam.get_instance_profile().instance_profile_name(name);
+    let profile = match call.send().await.calling("GetInstanceProfile") {
+        Ok(answer) => answer.instance_profile,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(profile.map(|profile| {
+        let roles = profile.roles.into_iter().map(|role| role.role_name);
+        let tags = profile.tags.unwrap_or_default().into_iter();
+        ProfileState {
+            id: profile.instance_profile_id,
+            roles: roles.collect(),
+            tags: tags.map(|tag| (tag.key, tag.value)).collect(),
+        }
+    }))
 }
 
 async fn service_linked(iam: &Client) -> Result<BTreeSet<ServiceLinkedRole>, CallError> {

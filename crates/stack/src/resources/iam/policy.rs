@@ -154,7 +154,13 @@ fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
     );
     let role = format!("aws:ResourceTag/{ROLE}");
     let made = ec2(&["fleet", "instance", "volume"]);
-    let tagged_at_launch = ec2(&["fleet", "instance", "volume", "network-interface"]);
+    let tagged_at_launch = ec2(&[
+        "fleet",
+        "instance",
+        "volume",
+        "network-interface",
+        "spot-instances-request",
+    ]);
     let ours = ec2(&["launch-template", "subnet", "security-group"]);
     // What comes and goes with an instance: its tags come from the launch template, if at all, and
     // whether those count as the request's is nowhere promised. And images, which are somebody

@@ -51,6 +51,7 @@ fn made(desired: &Desired) -> Observed {
         let profile = ProfileState {
             id: "AIPA1".into(),
             roles: vec![role.name.clone()],
+            tags: role.tags.clone(),
         };
         observed.profiles.insert(role.name.clone(), profile);
     }
