@@ -18,10 +18,9 @@ use crate::coordinator::{Coordinator, JobSource};
 use crate::liveness::{Beat, Liveness};
 use crate::settings::Timing;
 
-mod chores;
+mod cleanup;
 mod election;
 mod fleet;
-mod greet;
 mod memory;
 mod pace;
 mod payload;
@@ -31,11 +30,12 @@ mod poll;
 mod progress;
 mod receive;
 mod refused;
+mod report;
 mod round;
 mod settle;
 mod strays;
 mod takeover;
-mod tell;
+mod token_check;
 mod trace;
 
 pub(crate) use fleet::chain;
@@ -43,11 +43,11 @@ pub use settle::{Coordinators, Settled, Settling, Untold};
 
 use election::{Election, Lead, News};
 use fleet::Fleet;
-use greet::Greeter;
 use payload::Payloads;
 use permits::Permits;
 use poll::Intake;
-use round::{Rounds, Tell};
+use round::{Rounds, StatusSender};
+use token_check::TokenCheck;
 
 /// How long a manager that ends waits for what it has received to be written down.
 const LAST_WRITES: Duration = Duration::from_secs(10);
@@ -82,11 +82,11 @@ pub struct LeaderContext {
     /// it may be answered with a job at any moment.
     pub last_answer: Duration,
     /// The `[[runners]]`.
-    pub runners: BTreeMap<RunnerName, Seat>,
+    pub runners: BTreeMap<RunnerName, RunnerContext>,
 }
 
 /// One `[[runners]]` section as the leader works for it.
-pub struct Seat {
+pub struct RunnerContext {
     /// Where its jobs come from.
     pub source: Arc<dyn JobSource>,
     /// Who is told about them.
@@ -95,7 +95,7 @@ pub struct Seat {
     pub capacity: Arc<dyn Capacity>,
     /// The unique id of the workers' role: with an instance's id it is the worker's.
     pub role_id: String,
-    /// How workers are bought; `None` if they can't be.
+    /// How workers are launched; `None` if they can't be.
     pub policy: Option<Policy>,
     /// The most jobs at a time; 0 for no limit of its own.
     pub limit: u32,
@@ -109,7 +109,7 @@ pub struct Seat {
 /// GitLab has answered what is asked already, and steps down. Running jobs are not touched: they
 /// are their workers' business.
 pub async fn lead(context: Arc<LeaderContext>, shutdown: CancellationToken) {
-    let greeter = Greeter::start(&context, &shutdown);
+    let token_check = TokenCheck::start(&context, &shutdown);
     let election = Election::new(
         context.me.clone(),
         &context.version,
@@ -118,14 +118,14 @@ pub async fn lead(context: Arc<LeaderContext>, shutdown: CancellationToken) {
     );
     let mut manager = Manager {
         election,
-        office: None,
+        leadership: None,
         requests: TaskTracker::new(),
         rest: Rest::default(),
         leaves: None,
         beat: context.liveness.watch("the manager's loop"),
         context,
     };
-    manager.manage(&greeter, &shutdown).await;
+    manager.manage(&token_check, &shutdown).await;
     manager.step_down().await;
 }
 
@@ -133,7 +133,7 @@ pub async fn lead(context: Arc<LeaderContext>, shutdown: CancellationToken) {
 struct Manager {
     context: Arc<LeaderContext>,
     election: Election,
-    office: Option<Office>,
+    leadership: Option<Leadership>,
     /// The requests for jobs that are on their way, of all terms.
     requests: TaskTracker,
     rest: Rest,
@@ -143,7 +143,7 @@ struct Manager {
 }
 
 impl Manager {
-    async fn manage(&mut self, greeter: &Greeter, shutdown: &CancellationToken) {
+    async fn manage(&mut self, token_check: &TokenCheck, shutdown: &CancellationToken) {
         let mut ticks = tokio::time::interval(self.context.timing.leader_renewal());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -160,27 +160,27 @@ impl Manager {
                     return;
                 }
                 _ = ticks.tick() => {}
-                () = greeter.changed() => {}
+                () = token_check.changed() => {}
                 // Who renews the lead and does nothing with it keeps the others from it.
-                () = died(&mut self.office) => {
+                () = died(&mut self.leadership) => {
                     self.rounds_have_died().await;
                     continue;
                 }
             }
-            self.stand(greeter.greetings()).await;
+            self.stand(token_check.greetings()).await;
         }
     }
 
-    /// Keeps the lead or tries to take it, and opens or closes the office accordingly.
+    /// Keeps the lead or tries to take it, and begins or ends its leadership accordingly.
     async fn stand(&mut self, greetings: BTreeMap<RunnerName, Greeting>) {
         let steady = self.context.clock.steady();
         let candidate = self.leaves.is_none() && !self.rest.is_on(steady);
-        if self.office.is_none() && !candidate {
+        if self.leadership.is_none() && !candidate {
             return;
         }
-        let office = self.office.as_ref();
-        let aside = office.map(|office| office.aside.borrow().clone());
-        let obstacles = office.map(|office| office.obstacles.borrow().clone());
+        let leadership = self.leadership.as_ref();
+        let aside = leadership.map(|leadership| leadership.aside.borrow().clone());
+        let obstacles = leadership.map(|leadership| leadership.obstacles.borrow().clone());
         let news = News {
             greetings,
             launches: obstacles.unwrap_or_default(),
@@ -188,12 +188,12 @@ impl Manager {
         };
         let lead = self.election.step(&*self.context.ledger, &news).await;
         match lead {
-            Lead::Mine if self.office.is_none() => {
+            Lead::Mine if self.leadership.is_none() => {
                 let term = self.election.term().unwrap_or_default();
-                self.office = Some(Office::open(&self.context, term, &self.requests));
+                self.leadership = Some(Leadership::begin(&self.context, term, &self.requests));
                 self.rest.begins_work(self.context.clock.steady());
             }
-            Lead::Others if self.office.is_some() => self.office = None,
+            Lead::Others if self.leadership.is_some() => self.leadership = None,
             Lead::Mine | Lead::Others => {}
         }
     }
@@ -201,8 +201,8 @@ impl Manager {
     /// From here on no job is asked for; everything else goes on.
     fn ask_no_more(&mut self) {
         self.leaves = Some(Instant::now() + self.context.last_answer);
-        if let Some(office) = &self.office {
-            office.no_more_jobs.cancel();
+        if let Some(leadership) = &self.leadership {
+            leadership.no_more_jobs.cancel();
         }
         self.requests.close();
     }
@@ -212,13 +212,13 @@ impl Manager {
         tracing::error!(manager = %self.context.me, ?pause,
             "the rounds have died: stepping down, and leaving the lead to others for a while");
         self.context.liveness.forget_dead(ROUNDS);
-        self.office = None;
+        self.leadership = None;
         self.election.release(&*self.context.ledger).await;
     }
 
     async fn step_down(mut self) {
         // Nothing more is begun before the lead is given away; what is begun does no harm.
-        self.office = None;
+        self.leadership = None;
         self.election.release(&*self.context.ledger).await;
         // A job that was just received is written down before this process ends.
         self.requests.close();
@@ -271,7 +271,7 @@ async fn until(time: Option<Instant>) {
 }
 
 /// Everything that only a leader does, in tasks that end when this is dropped.
-struct Office {
+struct Leadership {
     stop: CancellationToken,
     /// What keeps each runner from launching workers.
     obstacles: watch::Receiver<BTreeMap<RunnerName, String>>,
@@ -281,31 +281,31 @@ struct Office {
     rounds: JoinHandle<()>,
 }
 
-/// Ends when the rounds of an open office do: they never should.
-async fn died(office: &mut Option<Office>) {
-    match office {
-        Some(office) => drop((&mut office.rounds).await),
+/// Ends when the rounds of a leadership do: they never should.
+async fn died(leadership: &mut Option<Leadership>) {
+    match leadership {
+        Some(leadership) => drop((&mut leadership.rounds).await),
         None => std::future::pending().await,
     }
 }
 
-impl Drop for Office {
+impl Drop for Leadership {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-impl Office {
-    fn open(context: &Arc<LeaderContext>, term: u64, requests: &TaskTracker) -> Self {
+impl Leadership {
+    fn begin(context: &Arc<LeaderContext>, term: u64, requests: &TaskTracker) -> Self {
         let stop = CancellationToken::new();
         let no_more_jobs = stop.child_token();
         let wake = Arc::new(Notify::new());
         let mut fleets = BTreeMap::new();
-        for (name, seat) in &context.runners {
-            let capacity = Arc::clone(&seat.capacity);
+        for (name, runner) in &context.runners {
+            let capacity = Arc::clone(&runner.capacity);
             let fleet = Fleet::new(
                 name.clone(),
-                &seat.role_id,
+                &runner.role_id,
                 capacity,
                 context.clock.clone(),
                 Arc::clone(&wake),
@@ -318,8 +318,8 @@ impl Office {
             payloads: Payloads::new(Arc::clone(&context.ledger)),
             wake,
         };
-        for (name, seat) in &context.runners {
-            for _ in 0..seat.request_concurrency.max(1) {
+        for (name, runner) in &context.runners {
+            for _ in 0..runner.request_concurrency.max(1) {
                 requests.spawn(poll::poll(
                     Arc::clone(context),
                     name.clone(),
@@ -328,13 +328,13 @@ impl Office {
                 ));
             }
         }
-        let (tell_aside, aside) = watch::channel(BTreeMap::new());
-        let (tell_obstacles, obstacles) = watch::channel(BTreeMap::new());
-        let tell = Tell {
-            obstacles: tell_obstacles,
-            aside: tell_aside,
+        let (aside_sender, aside) = watch::channel(BTreeMap::new());
+        let (obstacles_sender, obstacles) = watch::channel(BTreeMap::new());
+        let status = StatusSender {
+            obstacles: obstacles_sender,
+            aside: aside_sender,
         };
-        let rounds = Rounds::new(Arc::clone(context), term, fleets, intake, tell);
+        let rounds = Rounds::new(Arc::clone(context), term, fleets, intake, status);
         let rounds = tokio::spawn(rounds.run(stop.clone()));
         Self {
             stop,

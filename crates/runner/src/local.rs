@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::capacity::HostCapacity;
 use crate::clock::Clock;
 use crate::coordinator::{Coordinator, GitLab, GitLabJobs};
-use crate::leader::{LeaderContext, Seat, chain, lead};
+use crate::leader::{LeaderContext, RunnerContext, chain, lead};
 use crate::liveness::Liveness;
 use crate::settings::Timing;
 use crate::setup::{
@@ -67,7 +67,7 @@ pub async fn run_local(
     let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new());
     let (clock, timing) = (Clock::system(), timing());
     own_folders(&config.runners)?;
-    let mut seats = BTreeMap::new();
+    let mut runners = BTreeMap::new();
     let mut workers = Vec::new();
     for runner in &config.runners {
         check_executor(runner)?;
@@ -89,7 +89,7 @@ pub async fn run_local(
         };
         let identity = RunnerIdentity::new(token, SystemId::of_this_host(), info);
         let executor = executor_of(runner, &short_token, &options).await?;
-        let seat = Seat {
+        let served = RunnerContext {
             source: Arc::new(GitLab::new(client, identity)),
             coordinator: Arc::clone(&coordinator),
             capacity: Arc::new(HostCapacity::new(InstanceId::new(host), Timestamp::now())),
@@ -99,7 +99,7 @@ pub async fn run_local(
             request_concurrency: runner.request_concurrency.max(1),
             short_token,
         };
-        seats.insert(name, seat);
+        runners.insert(name, served);
         workers.push(WorkerContext {
             ledger: Arc::clone(&ledger),
             clock: clock.clone(),
@@ -128,7 +128,7 @@ pub async fn run_local(
         check_interval: check_interval(config.check_interval),
         liveness: options.liveness,
         last_answer: LAST_ANSWER,
-        runners: seats,
+        runners,
     });
     run_all(leader, workers, shutdown).await
 }
@@ -207,19 +207,19 @@ async fn end(
         return Ok(());
     };
     let payload = AssignedJob::parse(payload.value.raw)?.job;
-    let Some(seat) = leader.runners.get(&job.runner) else {
+    let Some(runner) = leader.runners.get(&job.runner) else {
         return Ok(());
     };
     if explain
         && let Some(message) = &verdict.message
-        && let Ok(trace) = seat.coordinator.open_trace(&payload, record.trace).await
+        && let Ok(trace) = runner.coordinator.open_trace(&payload, record.trace).await
     {
         trace
             .writer()
             .error(&format!("Job failed (system failure): {message}"));
         trace.close().await;
     }
-    seat.coordinator.report(&payload, &verdict, None).await
+    runner.coordinator.report(&payload, &verdict, None).await
 }
 
 /// How far the worker has come with this attempt.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::capacity::Capacity;
 use crate::clock::Clock;
 use crate::coordinator::{GitLab, GitLabJobs};
-use crate::leader::{LeaderContext, Seat, lead};
+use crate::leader::{LeaderContext, RunnerContext, lead};
 use crate::liveness::Liveness;
 use crate::settings::ManagerSettings;
 use crate::setup::{
@@ -82,7 +82,7 @@ pub async fn run_manager(
         let concurrent = context.config.concurrent;
         let short_token = token.short();
         let identity = RunnerIdentity::new(token, context.system_id.clone(), Info::docker());
-        let seat = Seat {
+        let served = RunnerContext {
             source: Arc::new(GitLab::new(client.clone(), identity)),
             coordinator: Arc::new(GitLabJobs::new(client, log_limit(runner))),
             capacity: Arc::clone(capacity),
@@ -97,7 +97,7 @@ pub async fn run_manager(
             request_concurrency: runner.request_concurrency.max(1),
             short_token,
         };
-        runners.insert(RunnerName::new(name), seat);
+        runners.insert(RunnerName::new(name), served);
     }
     let leader = LeaderContext {
         ledger: context.ledger,

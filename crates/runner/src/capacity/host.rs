@@ -8,7 +8,7 @@ use onspot_reconcile::Tags;
 
 use super::{Capacity, CapacityError, LookedUp};
 
-/// One machine that is always there, is not bought and can't be given back.
+/// One machine that is always there, is not launched and can't be given back.
 #[derive(Debug, Clone)]
 pub struct HostCapacity {
     host: Instance,

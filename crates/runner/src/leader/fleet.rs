@@ -13,9 +13,9 @@ use crate::capacity::Capacity;
 use crate::clock::Clock;
 
 mod boots;
-mod buying;
+mod launches;
 
-use buying::Purchases;
+use launches::Launches;
 
 /// How long EC2 has to say that it does not know an instance, which the ledger does not know either,
 /// until nothing is remembered of it: EC2 learns of a new instance a while after its launch.
@@ -53,7 +53,7 @@ struct Known {
     /// The version of the launch template that was seen last, and when that was.
     template: Option<i64>,
     template_looked_at: Option<Duration>,
-    purchases: Purchases,
+    launches: Launches,
     not_before: Duration,
     terminated: HashMap<InstanceId, Duration>,
     /// Instances that the next call gives back.
@@ -62,20 +62,20 @@ struct Known {
 
 /// What a round sees of the instances.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct FleetSight {
+pub(crate) struct FleetStatus {
     pub instances: BTreeMap<WorkerId, Instance>,
     pub candidates: Vec<Pool>,
     pub pools: Pools,
     pub boots: Boots,
-    /// Whether a purchase had no answer yet, and may have been made or not.
+    /// Whether a request had no answer yet, and may have been made or not.
     pub in_doubt: bool,
     /// Instances that are being launched and have no name yet.
-    pub buying: Vec<(u32, Lifecycle)>,
+    pub launching: Vec<(u32, Lifecycle)>,
     looked: bool,
     unknown: BTreeSet<WorkerId>,
 }
 
-impl FleetSight {
+impl FleetStatus {
     #[cfg(test)]
     pub(crate) fn looked() -> Self {
         Self {
@@ -123,8 +123,8 @@ impl Fleet {
     }
 
     /// What is known now.
-    pub(crate) fn sight(&self) -> FleetSight {
-        self.known().sight()
+    pub(crate) fn status(&self) -> FleetStatus {
+        self.known().status()
     }
 
     /// Takes in which workers the ledger names: EC2 is asked about each that its list misses.
@@ -201,14 +201,14 @@ impl Fleet {
 }
 
 impl Known {
-    fn sight(&self) -> FleetSight {
-        FleetSight {
+    fn status(&self) -> FleetStatus {
+        FleetStatus {
             instances: self.instances.clone(),
             candidates: self.candidates.clone(),
             pools: self.pools.clone(),
             boots: self.boots.clone(),
-            in_doubt: self.purchases.in_doubt(),
-            buying: self.purchases.on_their_way(),
+            in_doubt: self.launches.in_doubt(),
+            launching: self.launches.on_their_way(),
             looked: self.looked,
             unknown: self.unknown.keys().cloned().collect(),
         }

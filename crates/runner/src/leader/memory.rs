@@ -19,7 +19,7 @@ const PAST_AT_ONCE: usize = 100;
 /// Between two looks for what is older.
 const PAST_LOOKS: Duration = Duration::from_hours(1);
 
-/// The leader's own sight of things.
+/// What the leader has seen, and since when.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     /// The version of each worker's state: it changes with every write, so it is what changes

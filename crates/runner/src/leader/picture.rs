@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use onspot_fleet::{Instance, InstanceState};
 use onspot_ledger::{ETag, JobKey, Order, Record, RunnerName, State, Stored, WorkerId};
 
-use super::fleet::FleetSight;
+use super::fleet::FleetStatus;
 
 mod read;
 mod view;
@@ -23,7 +23,7 @@ pub(crate) struct Picture {
     /// When it was made.
     pub now: Timestamp,
     /// What is known of each runner's instances, beside the instances themselves.
-    pub fleets: BTreeMap<RunnerName, FleetSight>,
+    pub fleets: BTreeMap<RunnerName, FleetStatus>,
     workers: BTreeMap<WorkerId, Worker>,
     by_runner: BTreeMap<RunnerName, Vec<WorkerId>>,
     records: BTreeMap<JobKey, Stored<Record>>,
@@ -207,7 +207,7 @@ impl Picture {
     }
 
     /// Takes in what is known of the instances, once the ledger is read: whose each worker is.
-    pub(crate) fn take_in_fleets(&mut self, fleets: BTreeMap<RunnerName, FleetSight>) {
+    pub(crate) fn take_in_fleets(&mut self, fleets: BTreeMap<RunnerName, FleetStatus>) {
         self.fleets = fleets;
         for (job, stored) in &self.records {
             let worker = stored.value.worker();

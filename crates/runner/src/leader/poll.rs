@@ -12,7 +12,7 @@ use super::payload::Payloads;
 use super::permits::Permits;
 use super::receive::{take_in, take_in_unreadable};
 use super::refused::Refusals;
-use super::{LeaderContext, Seat, chain};
+use super::{LeaderContext, RunnerContext, chain};
 
 /// The first wait after a failed request; it doubles up to [`SLOWEST`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ pub(crate) async fn poll(
     stop: CancellationToken,
 ) {
     let mut poller = Poller {
-        seat: &context.runners[&runner],
+        runner_context: &context.runners[&runner],
         context: &context,
         runner: &runner,
         intake: &intake,
@@ -60,7 +60,10 @@ pub(crate) async fn poll(
             () = stop.cancelled() => return,
             asking = intake.permits.take(&runner) => (asking, context.clock.steady()),
         };
-        let request = poller.seat.source.request_job(poller.last_update.clone());
+        let request = poller
+            .runner_context
+            .source
+            .request_job(poller.last_update.clone());
         let answer = request.await;
         let pause = poller.answered(answer, begun).await;
         drop(asking);
@@ -76,7 +79,7 @@ pub(crate) async fn poll(
 struct Poller<'a> {
     context: &'a LeaderContext,
     runner: &'a RunnerName,
-    seat: &'a Seat,
+    runner_context: &'a RunnerContext,
     intake: &'a Intake,
     last_update: Option<String>,
     /// How long the next failure pauses.
@@ -103,7 +106,7 @@ impl Poller<'_> {
                         self.intake
                             .payloads
                             .note(&JobKey::new(runner, assigned.job.id.0), &assigned.raw);
-                        take_in(context, runner, self.seat, *assigned).await;
+                        take_in(context, runner, self.runner_context, *assigned).await;
                         self.again = Again::default();
                         Duration::ZERO
                     }

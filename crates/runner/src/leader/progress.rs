@@ -8,12 +8,12 @@ use onspot_ledger::{
     WrongPhase, establish,
 };
 
-use super::round::{Broken, Rounds, Turn};
-use super::takeover::{Judgement, Sight, judge};
+use super::round::{Round, RoundError, Rounds};
+use super::takeover::{Judgement, WorkerStatus, judge};
 use super::trace::News;
 use crate::schedule::Action;
 
-impl From<WrongPhase> for Broken {
+impl From<WrongPhase> for RoundError {
     fn from(wrong: WrongPhase) -> Self {
         // The plan was made from another phase than the record's: the same as a refusal.
         Self::Refused(wrong.to_string())
@@ -22,16 +22,16 @@ impl From<WrongPhase> for Broken {
 
 impl Rounds {
     /// Judges every job that is not over.
-    pub(super) async fn progress(&mut self, turn: &mut Turn) -> Result<(), Broken> {
-        let records = turn.picture.records();
+    pub(super) async fn progress(&mut self, round: &mut Round) -> Result<(), RoundError> {
+        let records = round.picture.records();
         self.waiting.retain(|job| {
             records
                 .get(job)
                 .is_some_and(|record| record.value.phase == Phase::Waiting)
         });
-        let aside = &turn.picture.aside.jobs;
+        let aside = &round.picture.aside.jobs;
         let exists = |job: &JobKey| records.contains_key(job) || aside.contains(job);
-        self.tellers.retain(exists);
+        self.reporter.retain(exists);
         self.payloads.retain(exists);
         let jobs: Vec<JobKey> = records.keys().cloned().collect();
         let over = jobs
@@ -41,26 +41,26 @@ impl Rounds {
         self.waiting.dismiss(&over);
         for job in jobs {
             self.beat.now();
-            let brought_on = self.bring_on(turn, &job).await;
-            turn.judged(&job, brought_on)?;
+            let brought_on = self.bring_on(round, &job).await;
+            round.judged(&job, brought_on)?;
         }
-        self.end_unreadable(turn).await
+        self.end_unreadable(round).await
     }
 
     /// Brings one job one step on.
-    async fn bring_on(&mut self, turn: &mut Turn, job: &JobKey) -> Result<(), Broken> {
-        let record = turn.picture.records()[job].value.clone();
-        if let Some(next) = self.dropped(job, &record, turn.picture.now)? {
-            return self.write_record(turn, job, next).await;
+    async fn bring_on(&mut self, round: &mut Round, job: &JobKey) -> Result<(), RoundError> {
+        let record = round.picture.records()[job].value.clone();
+        if let Some(next) = self.dropped(job, &record, round.picture.now)? {
+            return self.write_record(round, job, next).await;
         }
         match &record.phase {
-            Phase::Waiting => self.look_at_waiting(turn, job, &record).await,
+            Phase::Waiting => self.look_at_waiting(round, job, &record).await,
             Phase::Assigned { worker } => {
-                let judgement = self.judgement(turn, job, &record, worker);
-                self.carry_out(turn, job, &record, worker, judgement).await
+                let judgement = self.judgement(round, job, &record, worker);
+                self.carry_out(round, job, &record, worker, judgement).await
             }
-            Phase::Finishing { verdict, .. } => self.finish(turn, job, &record, verdict).await,
-            // See `tidy`.
+            Phase::Finishing { verdict, .. } => self.finish(round, job, &record, verdict).await,
+            // See `clean_up`.
             Phase::Done { .. } => Ok(()),
         }
     }
@@ -69,19 +69,19 @@ impl Rounds {
     /// stands in the record (rule 13).
     async fn look_at_waiting(
         &mut self,
-        turn: &mut Turn,
+        round: &mut Round,
         job: &JobKey,
         record: &Record,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), RoundError> {
         if self.waiting.news(job) == News::Over {
-            let mut next = record.finishing(Verdict::canceled(), turn.picture.now)?;
+            let mut next = record.finishing(Verdict::canceled(), round.picture.now)?;
             next.trace = self.waiting.hand_over(job).await;
             tracing::info!(job = job.id, runner = %job.runner, "canceled while waiting");
-            return self.write_record(turn, job, next).await;
+            return self.write_record(round, job, next).await;
         }
         // It is written before the record and removed after it: if it is not there, it is lost.
-        if !turn.picture.payloads.contains(job) {
-            return self.end_without_payload(turn, job, record).await;
+        if !round.picture.payloads.contains(job) {
+            return self.end_without_payload(round, job, record).await;
         }
         Ok(())
     }
@@ -89,26 +89,26 @@ impl Rounds {
     /// Ends a waiting job that can never go on: nobody knows any more what it was to do.
     async fn end_without_payload(
         &mut self,
-        turn: &mut Turn,
+        round: &mut Round,
         job: &JobKey,
         record: &Record,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), RoundError> {
         tracing::error!(job = job.id, runner = %job.runner, "its payload is lost: ending it");
         let why = "what GitLab sent for it is gone from the stack's bucket";
         let verdict = Verdict::failed("runner_system_failure", why);
-        let mut next = record.finishing(verdict, turn.picture.now)?;
+        let mut next = record.finishing(verdict, round.picture.now)?;
         next.trace = self.waiting.hand_over(job).await;
-        self.write_record(turn, job, next).await
+        self.write_record(round, job, next).await
     }
 
     fn judgement(
         &self,
-        turn: &Turn,
+        round: &Round,
         job: &JobKey,
         record: &Record,
         worker: &WorkerId,
     ) -> Judgement {
-        let Some(known) = turn.picture.worker(worker) else {
+        let Some(known) = round.picture.worker(worker) else {
             return Judgement::Keep;
         };
         // Without the state nothing can be said, without the order nothing can be taken back;
@@ -118,7 +118,7 @@ impl Rounds {
             return Judgement::Keep;
         }
         let order = known.order.value();
-        let sight = Sight {
+        let status = WorkerStatus {
             // One that EC2 only does not know is taken over as a silent one is, by rule 11,
             // unless there is no order in which its attempt could be revoked.
             gone: terminated || order.is_none() && known.is_gone(self.context.timing.takeover),
@@ -136,21 +136,21 @@ impl Rounds {
             record,
             order,
             known.state.value(),
-            sight,
+            status,
             &self.context.timing,
-            turn.picture.now,
+            round.picture.now,
         )
     }
 
     async fn carry_out(
         &mut self,
-        turn: &mut Turn,
+        round: &mut Round,
         job: &JobKey,
         record: &Record,
         worker: &WorkerId,
         judgement: Judgement,
-    ) -> Result<(), Broken> {
-        let (now, id, instance) = (turn.picture.now, job.id, worker.instance());
+    ) -> Result<(), RoundError> {
+        let (now, id, instance) = (round.picture.now, job.id, worker.instance());
         match judgement {
             Judgement::Keep => Ok(()),
             Judgement::Order => {
@@ -160,14 +160,14 @@ impl Rounds {
                     // It can't be run here or anywhere: it is taken back as by rule 11, as an
                     // earlier leader may be about to order it after all. Then it waits, and ends.
                     let revoke = |order: &Order| order.revoked(id, record.attempt);
-                    return self.write_order(turn, worker, revoke).await;
+                    return self.write_order(round, worker, revoke).await;
                 };
-                self.write_run(turn, job, record, worker, work).await
+                self.write_run(round, job, record, worker, work).await
             }
             Judgement::Revoke { why } => {
                 tracing::warn!(job = id, runner = %job.runner, worker = instance, why, "revoking");
                 let revoke = |order: &Order| order.revoked(id, record.attempt);
-                self.write_order(turn, worker, revoke).await
+                self.write_order(round, worker, revoke).await
             }
             Judgement::Evict => {
                 self.evict(job, instance);
@@ -177,19 +177,19 @@ impl Rounds {
                 tracing::info!(job = id, runner = %job.runner, worker = instance,
                     ending = ?verdict.ending, "finished");
                 let next = with_steps(record, steps, now).finishing(verdict, now)?;
-                self.write_record(turn, job, next.done(now)?).await
+                self.write_record(round, job, next.done(now)?).await
             }
             Judgement::Adopt { verdict, steps } => {
                 tracing::warn!(job = id, runner = %job.runner, worker = instance,
                     "adopting the result of a worker that can't tell it");
                 let next = with_steps(record, steps, now).finishing(verdict, now)?;
-                self.write_record(turn, job, next).await
+                self.write_record(round, job, next).await
             }
             Judgement::Retry { why, started } => {
                 tracing::warn!(job = id, runner = %job.runner, worker = instance, why,
                     attempt = record.attempt, "the attempt is lost, the next one waits");
                 let next = record.next_attempt(&why, started, None, now)?;
-                self.write_record(turn, job, next).await
+                self.write_record(round, job, next).await
             }
             Judgement::Fail {
                 why,
@@ -199,7 +199,7 @@ impl Rounds {
                 tracing::warn!(job = id, runner = %job.runner, worker = instance, why,
                     "the attempt is lost, and there will be no other");
                 let next = record.lost(&why, started, now)?.finishing(verdict, now)?;
-                self.write_record(turn, job, next).await
+                self.write_record(round, job, next).await
             }
         }
     }
@@ -214,52 +214,57 @@ impl Rounds {
     /// Tells GitLab what stands in the record, and notes when that is done.
     async fn finish(
         &mut self,
-        turn: &mut Turn,
+        round: &mut Round,
         job: &JobKey,
         record: &Record,
         verdict: &Verdict,
-    ) -> Result<(), Broken> {
-        if self.tellers.has_told(job) {
+    ) -> Result<(), RoundError> {
+        if self.reporter.has_reported(job) {
             return self
-                .write_record(turn, job, record.done(turn.picture.now)?)
+                .write_record(round, job, record.done(round.picture.now)?)
                 .await;
         }
-        if let Some(seat) = self.context.runners.get(&job.runner) {
-            self.tellers.tell(job, &seat.coordinator, verdict, record);
+        if let Some(runner) = self.context.runners.get(&job.runner) {
+            self.reporter
+                .report(job, &runner.coordinator, verdict, record);
         }
         Ok(())
     }
 
     /// Does what the schedule says; what can't be done is left for the next round.
-    pub(super) async fn act(&mut self, turn: &mut Turn, action: Action) -> Result<(), Broken> {
+    pub(super) async fn act(
+        &mut self,
+        round: &mut Round,
+        action: Action,
+    ) -> Result<(), RoundError> {
         match action {
             Action::Assign { job, worker } => {
-                let assigned = self.assign(turn, &job, &worker).await;
-                turn.judged(&job, assigned)
+                let assigned = self.assign(round, &job, &worker).await;
+                round.judged(&job, assigned)
             }
             Action::Fail { job, message } => {
-                let failed = self.fail(turn, &job, message).await;
-                turn.judged(&job, failed)
+                let failed = self.fail(round, &job, message).await;
+                round.judged(&job, failed)
             }
             Action::Explain { job, text } => {
-                let explained = self.explain(turn, &job, &text).await;
-                turn.judged(&job, explained)
+                let explained = self.explain(round, &job, &text).await;
+                round.judged(&job, explained)
             }
-            Action::Scale { runner, scale } => self.scale(turn, &runner, scale).await,
+            Action::Scale { runner, scale } => self.scale(round, &runner, scale).await,
         }
     }
 
     async fn scale(
         &mut self,
-        turn: &mut Turn,
+        round: &mut Round,
         runner: &RunnerName,
         scale: Scale<WorkerId>,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), RoundError> {
         let fleet = self.fleets.get(runner);
         match scale {
             Scale::Drain { worker } => {
-                let drained = self.drain(turn, &worker).await;
-                return turn.served(&worker, drained);
+                let drained = self.drain(round, &worker).await;
+                return round.served(&worker, drained);
             }
             Scale::Launch { count, lifecycle } => {
                 if let Some(fleet) = fleet {
@@ -278,32 +283,42 @@ impl Rounds {
         Ok(())
     }
 
-    async fn fail(&mut self, turn: &mut Turn, job: &JobKey, message: String) -> Result<(), Broken> {
-        let Some(stored) = turn.picture.records().get(job) else {
+    async fn fail(
+        &mut self,
+        round: &mut Round,
+        job: &JobKey,
+        message: String,
+    ) -> Result<(), RoundError> {
+        let Some(stored) = round.picture.records().get(job) else {
             return Ok(());
         };
         let verdict = Verdict::failed("runner_system_failure", message);
-        let mut next = stored.value.finishing(verdict, turn.picture.now)?;
+        let mut next = stored.value.finishing(verdict, round.picture.now)?;
         next.trace = self.waiting.hand_over(job).await;
-        self.write_record(turn, job, next).await
+        self.write_record(round, job, next).await
     }
 
-    async fn drain(&mut self, turn: &mut Turn, worker: &WorkerId) -> Result<(), Broken> {
-        let order = turn.picture.order(worker);
+    async fn drain(&mut self, round: &mut Round, worker: &WorkerId) -> Result<(), RoundError> {
+        let order = round.picture.order(worker);
         if order.is_none_or(|order| order.value.drain) {
             return Ok(());
         }
         tracing::info!(worker = worker.instance(), "draining");
-        self.write_order(turn, worker, Order::drained).await
+        self.write_order(round, worker, Order::drained).await
     }
 
     /// Says in a waiting job's trace why it waits, and once what became of the attempt before.
-    async fn explain(&mut self, turn: &mut Turn, job: &JobKey, text: &str) -> Result<(), Broken> {
-        let Some(seat) = self.context.runners.get(&job.runner) else {
+    async fn explain(
+        &mut self,
+        round: &mut Round,
+        job: &JobKey,
+        text: &str,
+    ) -> Result<(), RoundError> {
+        let Some(runner) = self.context.runners.get(&job.runner) else {
             return Ok(());
         };
-        let coordinator = Arc::clone(&seat.coordinator);
-        let Some(record) = turn.picture.records().get(job).map(|stored| &stored.value) else {
+        let coordinator = Arc::clone(&runner.coordinator);
+        let Some(record) = round.picture.records().get(job).map(|stored| &stored.value) else {
             return Ok(());
         };
         let trace = record.trace;
@@ -315,7 +330,7 @@ impl Rounds {
         });
         if loss.is_some() {
             let next = record.with_loss_told();
-            self.write_record(turn, job, next).await?;
+            self.write_record(round, job, next).await?;
         }
         self.waiting.explain(job, &coordinator, trace, loss, text);
         Ok(())
@@ -324,45 +339,49 @@ impl Rounds {
     /// Assigning is two writes: the record first, then the order (rule 2).
     async fn assign(
         &mut self,
-        turn: &mut Turn,
+        round: &mut Round,
         job: &JobKey,
         worker: &WorkerId,
-    ) -> Result<(), Broken> {
-        let Some(stored) = turn.picture.records().get(job) else {
+    ) -> Result<(), RoundError> {
+        let Some(stored) = round.picture.records().get(job) else {
             return Ok(());
         };
         let record = stored.value.clone();
         let Some(raw) = self.payloads.raw(job).await? else {
-            return self.end_without_payload(turn, job, &record).await;
+            return self.end_without_payload(round, job, &record).await;
         };
         // From now on the worker is the trace's writer.
         let mark = self.waiting.hand_over(job).await;
-        let record = record.assigned(worker, mark, turn.picture.now)?;
+        let record = record.assigned(worker, mark, round.picture.now)?;
         let waited = record
             .received_at
-            .duration_until(turn.picture.now)
+            .duration_until(round.picture.now)
             .as_millis();
         tracing::info!(job = job.id, runner = %job.runner, worker = worker.instance(),
             attempt = record.attempt, waited_ms = waited, "assigned");
-        self.write_record(turn, job, record.clone()).await?;
+        self.write_record(round, job, record.clone()).await?;
         let work = self.work(job, &record, raw);
-        self.write_run(turn, job, &record, worker, work).await
+        self.write_run(round, job, &record, worker, work).await
     }
 
     /// What a worker needs for the record's attempt; `None` if the payload is lost.
-    async fn work_of(&self, job: &JobKey, record: &Record) -> Result<Option<WorkPayload>, Broken> {
+    async fn work_of(
+        &self,
+        job: &JobKey,
+        record: &Record,
+    ) -> Result<Option<WorkPayload>, RoundError> {
         let raw = self.payloads.raw(job).await?;
         Ok(raw.map(|raw| self.work(job, record, raw)))
     }
 
     fn work(&self, job: &JobKey, record: &Record, raw: serde_json::Value) -> WorkPayload {
-        let seat = self.seat(&job.runner);
+        let runner = self.runner_context(&job.runner);
         WorkPayload {
             attempt: record.attempt,
             deadline: record.deadline,
             trace: record.trace,
             losses: losses_of(record),
-            short_token: seat.map_or(String::new(), |seat| seat.short_token.clone()),
+            short_token: runner.map_or(String::new(), |runner| runner.short_token.clone()),
             raw,
         }
     }
@@ -370,21 +389,21 @@ impl Rounds {
     /// Writes *run(attempt)*, with the payload before it.
     async fn write_run(
         &self,
-        turn: &mut Turn,
+        round: &mut Round,
         job: &JobKey,
         record: &Record,
         worker: &WorkerId,
         work: WorkPayload,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), RoundError> {
         let key = Key::work(worker, job.id, record.attempt);
         // An earlier round may have written it; what stands then is as good.
         if establish(&*self.context.ledger, &key, work)
             .await?
             .is_none()
         {
-            return Err(Broken::Refused(key.to_string()));
+            return Err(RoundError::Refused(key.to_string()));
         }
-        self.write_order(turn, worker, |order| order.asked(job.id, record.attempt))
+        self.write_order(round, worker, |order| order.asked(job.id, record.attempt))
             .await
     }
 }

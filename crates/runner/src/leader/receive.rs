@@ -10,7 +10,7 @@ use onspot_ledger::{
     Verdict, establish,
 };
 
-use super::{LeaderContext, Seat, chain};
+use super::{LeaderContext, RunnerContext, chain};
 
 /// How long a job may take for which GitLab names no limit: its own default.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
@@ -26,7 +26,7 @@ const SLOWEST_WRITE: Duration = Duration::from_secs(5);
 pub(super) async fn take_in(
     context: &LeaderContext,
     runner: &RunnerName,
-    seat: &Seat,
+    runner_context: &RunnerContext,
     assigned: AssignedJob,
 ) {
     let AssignedJob { raw, job } = assigned;
@@ -41,7 +41,7 @@ pub(super) async fn take_in(
     tracing::info!(job = key.id, %runner, name = record.label.name,
         project = record.label.project, "received");
     write_down(context, &key, raw, record).await;
-    let coordinator = Arc::clone(&seat.coordinator);
+    let coordinator = Arc::clone(&runner_context.coordinator);
     tokio::spawn(async move {
         if let Err(error) = coordinator.keep_alive(&job).await {
             tracing::warn!(job = job.id.0, %error, "GitLab was not told that the job is taken");

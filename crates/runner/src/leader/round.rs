@@ -16,10 +16,10 @@ use super::payload::Payloads;
 use super::permits::{Asked, Permits};
 use super::picture::{Picture, Reader};
 use super::poll::Intake;
+use super::report::ResultReporter;
 use super::strays::Strays;
-use super::tell::Tellers;
-use super::trace::WaitingRoom;
-use super::{LeaderContext, ROUNDS, Seat, chain};
+use super::trace::WaitingTraces;
+use super::{LeaderContext, ROUNDS, RunnerContext, chain};
 use crate::liveness::Beat;
 use crate::schedule::{Action, RunnerView, View, intake, obstacle, schedule};
 
@@ -36,7 +36,7 @@ const IDLE_FACTOR: u32 = 5;
 /// Why something was not done. Rule 4: the plan is dropped, and begun again in the next round:
 /// that of one job or worker, while the others go on, or that of all, if nothing can be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
+pub(crate) enum RoundError {
     /// Somebody else wrote.
     #[error("{0} was written by somebody else meanwhile")]
     Refused(String),
@@ -54,8 +54,8 @@ pub(crate) struct Rounds {
     wake: Arc<Notify>,
     reader: Reader,
     pub(super) memory: Memory,
-    pub(super) waiting: WaitingRoom,
-    pub(super) tellers: Tellers,
+    pub(super) waiting: WaitingTraces,
+    pub(super) reporter: ResultReporter,
     pub(super) strays: Arc<Strays>,
     /// Tells what keeps each runner from launching workers.
     obstacles: watch::Sender<BTreeMap<RunnerName, String>>,
@@ -66,7 +66,7 @@ pub(crate) struct Rounds {
 }
 
 /// What the rounds say to the manager, for `run/leader`.
-pub(crate) struct Tell {
+pub(crate) struct StatusSender {
     /// What keeps each runner from launching workers.
     pub obstacles: watch::Sender<BTreeMap<RunnerName, String>>,
     /// What is set aside.
@@ -74,54 +74,58 @@ pub(crate) struct Tell {
 }
 
 /// What one round works on.
-pub(super) struct Turn {
+pub(super) struct Round {
     pub picture: Picture,
     /// Whether anything was dropped.
     again: bool,
     unanswered: u32,
 }
 
-impl Turn {
+impl Round {
     /// Takes in what became of one job. If its plan was dropped, it and its worker are left alone
     /// for the rest of the round. An error means that the round can't go on.
     pub(super) fn judged(
         &mut self,
         job: &JobKey,
-        result: Result<(), Broken>,
-    ) -> Result<(), Broken> {
-        let Err(broken) = result else {
+        result: Result<(), RoundError>,
+    ) -> Result<(), RoundError> {
+        let Err(error) = result else {
             return Ok(());
         };
         self.picture.drop_job(job);
-        self.dropped(Key::record(job).as_str(), broken)
+        self.dropped(Key::record(job).as_str(), error)
     }
 
     /// The same for what is about one worker.
     pub(super) fn served(
         &mut self,
         worker: &WorkerId,
-        result: Result<(), Broken>,
-    ) -> Result<(), Broken> {
-        let Err(broken) = result else {
+        result: Result<(), RoundError>,
+    ) -> Result<(), RoundError> {
+        let Err(error) = result else {
             return Ok(());
         };
         self.picture.drop_worker(worker);
-        self.dropped(Key::order(worker).as_str(), broken)
+        self.dropped(Key::order(worker).as_str(), error)
     }
 
     /// The same for what is about an object that nothing else depends on.
-    pub(super) fn cleared(&mut self, key: &str, result: Result<(), Broken>) -> Result<(), Broken> {
-        result.or_else(|broken| self.dropped(key, broken))
+    pub(super) fn cleared(
+        &mut self,
+        key: &str,
+        result: Result<(), RoundError>,
+    ) -> Result<(), RoundError> {
+        result.or_else(|error| self.dropped(key, error))
     }
 
-    fn dropped(&mut self, key: &str, broken: Broken) -> Result<(), Broken> {
+    fn dropped(&mut self, key: &str, error: RoundError) -> Result<(), RoundError> {
         self.again = true;
-        match broken {
-            Broken::Refused(what) => {
+        match error {
+            RoundError::Refused(what) => {
                 tracing::debug!(what, "somebody else wrote: left for the next round");
                 Ok(())
             }
-            Broken::Ledger(error) => {
+            RoundError::Ledger(error) => {
                 let unanswered = matches!(error, Error::Timeout { .. } | Error::Unavailable { .. });
                 self.unanswered += u32::from(unanswered);
                 let why = &mut self.picture.aside.why;
@@ -141,7 +145,7 @@ impl Rounds {
         term: u64,
         fleets: BTreeMap<RunnerName, Arc<Fleet>>,
         intake: Intake,
-        tell: Tell,
+        status: StatusSender,
     ) -> Self {
         let probe = context.timing.waiting_probe;
         let Intake {
@@ -149,12 +153,13 @@ impl Rounds {
             payloads,
             wake,
         } = intake;
-        let waiting = WaitingRoom::new(payloads.clone(), probe, Arc::clone(&wake));
-        let tellers = Tellers::new(payloads.clone(), context.clock.clone(), Arc::clone(&wake));
+        let waiting = WaitingTraces::new(payloads.clone(), probe, Arc::clone(&wake));
+        let reporter =
+            ResultReporter::new(payloads.clone(), context.clock.clone(), Arc::clone(&wake));
         let (reader, memory) = (Reader::default(), Memory::default());
         let any = context.runners.values().next();
         let strays = Strays::new(
-            any.map(|seat| Arc::clone(&seat.capacity)),
+            any.map(|runner| Arc::clone(&runner.capacity)),
             context.runners.keys().cloned().collect(),
             context.clock.clone(),
         );
@@ -168,11 +173,11 @@ impl Rounds {
             reader,
             memory,
             waiting,
-            tellers,
+            reporter,
             strays,
-            obstacles: tell.obstacles,
+            obstacles: status.obstacles,
             payloads,
-            aside: tell.aside,
+            aside: status.aside,
             beat,
         }
     }
@@ -184,13 +189,13 @@ impl Rounds {
         let wake = Arc::clone(&self.wake);
         loop {
             self.beat.now();
-            let pause = match self.turn().await {
+            let pause = match self.round().await {
                 Ok(pause) => pause,
-                Err(Broken::Refused(what)) => {
+                Err(RoundError::Refused(what)) => {
                     tracing::debug!(what, "somebody else wrote: the round is begun again");
                     TRY_AGAIN
                 }
-                Err(Broken::Ledger(error)) => {
+                Err(RoundError::Ledger(error)) => {
                     tracing::warn!(error = %chain(&error), "the round is begun again");
                     TRY_AGAIN
                 }
@@ -203,14 +208,14 @@ impl Rounds {
     }
 
     /// One round; how long to wait for the next.
-    pub(crate) async fn turn(&mut self) -> Result<Duration, Broken> {
+    pub(crate) async fn round(&mut self) -> Result<Duration, RoundError> {
         // Before the ledger: what is on its way is counted (see `Permits::asked`), and a
         // termination that is known now was known before the states are read (rule 12).
         let asked = self.permits.asked();
         let fleets = self
             .fleets
             .iter()
-            .map(|(name, fleet)| (name.clone(), fleet.sight()));
+            .map(|(name, fleet)| (name.clone(), fleet.status()));
         let fleets: BTreeMap<_, _> = fleets.collect();
         let mut picture = self.reader.read(&*self.context.ledger).await?;
         self.beat.now();
@@ -223,17 +228,17 @@ impl Rounds {
             fleet.heard_of(picture.named(name));
             fleet.reported(reported.clone());
         }
-        let mut turn = Turn {
+        let mut round = Round {
             picture,
             again: false,
             unanswered: 0,
         };
-        let done = self.all_of(&mut turn, &asked).await;
-        if self.memory.see_aside(&turn.picture.aside, steady) {
+        let done = self.all_of(&mut round, &asked).await;
+        if self.memory.see_aside(&round.picture.aside, steady) {
             self.aside.send_replace(self.memory.aside());
         }
         done?;
-        Ok(match (turn.again, turn.picture.is_busy()) {
+        Ok(match (round.again, round.picture.is_busy()) {
             (true, _) => TRY_AGAIN,
             (false, true) => self.context.timing.round,
             (false, false) => self.context.timing.round * IDLE_FACTOR,
@@ -241,27 +246,27 @@ impl Rounds {
     }
 
     /// Everything that a round does once it has read.
-    async fn all_of(&mut self, turn: &mut Turn, asked: &Asked) -> Result<(), Broken> {
-        self.bear_orders(turn).await?;
-        self.progress(turn).await?;
-        self.tidy(turn).await?;
-        self.end_strays(turn);
-        let now = turn.picture.now;
-        let view = self.view(turn, asked);
-        self.tell_obstacles(&view, now);
+    async fn all_of(&mut self, round: &mut Round, asked: &Asked) -> Result<(), RoundError> {
+        self.create_orders(round).await?;
+        self.progress(round).await?;
+        self.clean_up(round).await?;
+        self.end_strays(round);
+        let now = round.picture.now;
+        let view = self.view(round, asked);
+        self.publish_obstacles(&view, now);
         let actions = schedule(&view, now);
         self.waiting
             .dismiss(actions.iter().filter_map(Action::takes_over));
         for action in actions {
             self.beat.now();
-            self.act(turn, action).await?;
+            self.act(round, action).await?;
         }
-        let view = self.view(turn, asked);
+        let view = self.view(round, asked);
         self.permits.publish(intake(&view), asked);
         Ok(())
     }
 
-    fn tell_obstacles(&self, view: &View, now: Timestamp) {
+    fn publish_obstacles(&self, view: &View, now: Timestamp) {
         let runners = view.runners.iter();
         let found: BTreeMap<_, _> = runners
             .filter_map(|runner| Some((runner.name.clone(), obstacle(runner, now)?)))
@@ -273,28 +278,32 @@ impl Rounds {
         });
     }
 
-    pub(super) fn seat(&self, runner: &RunnerName) -> Option<&Seat> {
+    pub(super) fn runner_context(&self, runner: &RunnerName) -> Option<&RunnerContext> {
         self.context.runners.get(runner)
     }
 
-    fn view(&self, turn: &Turn, asked: &Asked) -> View {
-        let runners = self.context.runners.iter().map(|(name, seat)| RunnerView {
-            limit: seat.limit,
-            asking: asked.on_their_way.get(name).copied().unwrap_or_default(),
-            request_concurrency: seat.request_concurrency,
-            policy: seat.policy.clone(),
-            ..turn.picture.runner(name, &self.context.timing)
-        });
+    fn view(&self, round: &Round, asked: &Asked) -> View {
+        let runners = self
+            .context
+            .runners
+            .iter()
+            .map(|(name, runner)| RunnerView {
+                limit: runner.limit,
+                asking: asked.on_their_way.get(name).copied().unwrap_or_default(),
+                request_concurrency: runner.request_concurrency,
+                policy: runner.policy.clone(),
+                ..round.picture.runner(name, &self.context.timing)
+            });
         View {
             concurrent: self.context.concurrent,
             runners: runners.collect(),
         }
     }
 
-    /// Gives every worker that reports an empty order. An order is born empty, before anything
+    /// Gives every worker that reports an empty order. An order is created empty, before anything
     /// is asked of the worker: so no manager ever writes an entry by creating an order (rule 3).
-    async fn bear_orders(&self, turn: &mut Turn) -> Result<(), Broken> {
-        let newcomers = turn.picture.workers().filter(|(_, worker)| {
+    async fn create_orders(&self, round: &mut Round) -> Result<(), RoundError> {
+        let newcomers = round.picture.workers().filter(|(_, worker)| {
             let there = worker.instance.is_some() && !worker.is_terminated();
             let reports = worker.state.stored().is_some() && worker.order.is_absent();
             there && reports && !worker.is_aside()
@@ -304,61 +313,61 @@ impl Rounds {
             .collect();
         for (worker, runner) in newcomers {
             self.beat.now();
-            let born = self.bear_order(turn, &worker, &runner).await;
-            turn.served(&worker, born)?;
+            let created = self.create_order(round, &worker, &runner).await;
+            round.served(&worker, created)?;
         }
         Ok(())
     }
 
-    async fn bear_order(
+    async fn create_order(
         &self,
-        turn: &mut Turn,
+        round: &mut Round,
         worker: &WorkerId,
         runner: &RunnerName,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), RoundError> {
         let key = Key::order(worker);
         let order = Order::empty(runner);
         // A refusal is looked at by the next round, which reads all orders.
         let Some(stored) = create(&*self.context.ledger, &key, order).await? else {
-            return Err(Broken::Refused(key.to_string()));
+            return Err(RoundError::Refused(key.to_string()));
         };
         tracing::info!(%runner, worker = worker.instance(), "a new worker reports");
-        turn.picture.put_order(worker, stored);
+        round.picture.put_order(worker, stored);
         Ok(())
     }
 
     /// Writes a record against the version that this round has read.
     pub(super) async fn write_record(
         &self,
-        turn: &mut Turn,
+        round: &mut Round,
         job: &JobKey,
         next: Record,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), RoundError> {
         let key = Key::record(job);
-        let Some(old) = turn.picture.records().get(job) else {
-            return Err(Broken::Refused(key.to_string()));
+        let Some(old) = round.picture.records().get(job) else {
+            return Err(RoundError::Refused(key.to_string()));
         };
         let stored = replace(&*self.context.ledger, &key, old, next).await?;
-        let stored = stored.ok_or_else(|| Broken::Refused(key.to_string()))?;
-        turn.picture.put_record(job, stored);
+        let stored = stored.ok_or_else(|| RoundError::Refused(key.to_string()))?;
+        round.picture.put_record(job, stored);
         Ok(())
     }
 
     /// Writes an order against the version that this round has read.
     pub(super) async fn write_order(
         &self,
-        turn: &mut Turn,
+        round: &mut Round,
         worker: &WorkerId,
         change: impl FnOnce(&Order) -> Order,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), RoundError> {
         let key = Key::order(worker);
-        let Some(old) = turn.picture.order(worker) else {
-            return Err(Broken::Refused(key.to_string()));
+        let Some(old) = round.picture.order(worker) else {
+            return Err(RoundError::Refused(key.to_string()));
         };
         let next = change(&old.value);
         let stored = replace(&*self.context.ledger, &key, old, next).await?;
-        let stored = stored.ok_or_else(|| Broken::Refused(key.to_string()))?;
-        turn.picture.put_order(worker, stored);
+        let stored = stored.ok_or_else(|| RoundError::Refused(key.to_string()))?;
+        round.picture.put_order(worker, stored);
         Ok(())
     }
 }

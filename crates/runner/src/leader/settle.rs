@@ -15,8 +15,8 @@ use onspot_ledger::{
     RunnerName, State, Stored, TraceMark, Verdict, WorkerId, create, read, replace,
 };
 
+use super::report::write_end;
 use super::takeover::{Judgement, after_the_end};
-use super::tell::write_end;
 use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::chain;
 use super::picture::{Picture, Worker};
-use super::round::{Rounds, Turn};
+use super::round::{Round, Rounds};
 use crate::capacity::Capacity;
 use crate::clock::Clock;
 
@@ -106,12 +106,12 @@ impl Strays {
 
 impl Rounds {
     /// Ends strays that have nothing to do any more.
-    pub(super) fn end_strays(&self, turn: &Turn) {
+    pub(super) fn end_strays(&self, round: &Round) {
         let old = self.strays.old(self.context.clock.steady());
         if old.is_empty() {
             return;
         }
-        let picture = &turn.picture;
+        let picture = &round.picture;
         let workers = picture.workers();
         let named: HashMap<&str, (&WorkerId, &Worker)> = workers
             .map(|(id, worker)| (id.instance(), (id, worker)))

@@ -14,7 +14,7 @@ const MAX_ATTEMPTS: u32 = 5;
 
 /// What the leader knows of a worker from elsewhere than the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sight {
+pub(crate) struct WorkerStatus {
     /// The worker does nothing any more: EC2 said that the instance is terminated, before the
     /// state was read (rule 12), or it is unknown and silent and has no order.
     pub gone: bool,
@@ -80,7 +80,7 @@ pub(crate) fn judge(
     record: &Record,
     order: Option<&Order>,
     state: Option<&State>,
-    sight: Sight,
+    status: WorkerStatus,
     timing: &Timing,
     now: Timestamp,
 ) -> Judgement {
@@ -92,26 +92,26 @@ pub(crate) fn judge(
         .and_then(|state| state.jobs.get(&job))
         .filter(|attempt| attempt.attempt == record.attempt);
     let lost =
-        |why: String, started: bool| retry_or_fail(record, why, started || sight.unreadable, now);
-    if sight.gone {
+        |why: String, started: bool| retry_or_fail(record, why, started || status.unreadable, now);
+    if status.gone {
         let why = format!("worker {instance} was terminated");
         return after_the_end(mine).unwrap_or_else(|started| lost(why, started));
     }
-    let silent = sight.silent_for >= timing.takeover;
+    let silent = status.silent_for >= timing.takeover;
     let entry = order.and_then(|order| order.entries.get(&job));
     match entry {
         Some(entry) if entry.attempt == record.attempt && entry.ask == Ask::Revoked => {
             let phase = mine.map(|attempt| &attempt.phase);
             let started = phase == Some(&AttemptPhase::Started);
-            if !silent && (started || phase.is_none() && sight.unreadable) {
-                return wait_or_evict(sight, timing);
+            if !silent && (started || phase.is_none() && status.unreadable) {
+                return wait_or_evict(status, timing);
             }
             if let Some(AttemptPhase::GivenUp { started, why }) = phase {
                 return lost(format!("worker {instance} gave it up: {why}"), *started);
             }
             after_the_end(mine).unwrap_or_else(|started| {
                 let why = if silent {
-                    why_silent(instance, sight)
+                    why_silent(instance, status)
                 } else {
                     format!("it was taken back from worker {instance} before it started")
                 };
@@ -119,7 +119,7 @@ pub(crate) fn judge(
             })
         }
         _ if silent => Judgement::Revoke {
-            why: why_silent(instance, sight),
+            why: why_silent(instance, status),
         },
         Some(entry) if entry.attempt == record.attempt => {
             in_its_hands(instance, record, state, mine, timing, now)
@@ -131,16 +131,16 @@ pub(crate) fn judge(
 
 /// What was revoked has started and its worker is alive: it will say "given up" once it has
 /// stopped. One that does not is stuck in one way or another.
-fn wait_or_evict(sight: Sight, timing: &Timing) -> Judgement {
-    if sight.revoked_for >= timing.takeover {
+fn wait_or_evict(status: WorkerStatus, timing: &Timing) -> Judgement {
+    if status.revoked_for >= timing.takeover {
         Judgement::Evict
     } else {
         Judgement::Keep
     }
 }
 
-fn why_silent(instance: &str, sight: Sight) -> String {
-    let seconds = sight.silent_for.as_secs();
+fn why_silent(instance: &str, status: WorkerStatus) -> String {
+    let seconds = status.silent_for.as_secs();
     format!("worker {instance} was lost after {seconds} s of silence")
 }
 

@@ -30,16 +30,16 @@ pub(crate) enum News {
     Over,
 }
 
-/// One clerk for each waiting job.
-pub(crate) struct WaitingRoom {
+/// One trace for each waiting job.
+pub(crate) struct WaitingTraces {
     payloads: Payloads,
     probe: Duration,
     wake: Arc<Notify>,
-    clerks: HashMap<JobKey, Clerk>,
+    traces: HashMap<JobKey, WaitingTrace>,
 }
 
 /// Keeps GitLab informed about one waiting job, in the background.
-struct Clerk {
+struct WaitingTrace {
     reason: watch::Sender<String>,
     news: watch::Receiver<News>,
     hand_over: Option<oneshot::Sender<()>>,
@@ -48,19 +48,19 @@ struct Clerk {
     task: JoinHandle<Option<TraceMark>>,
 }
 
-impl Drop for Clerk {
+impl Drop for WaitingTrace {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl WaitingRoom {
+impl WaitingTraces {
     pub(crate) fn new(payloads: Payloads, probe: Duration, wake: Arc<Notify>) -> Self {
         Self {
             payloads,
             probe,
             wake,
-            clerks: HashMap::new(),
+            traces: HashMap::new(),
         }
     }
 
@@ -76,14 +76,14 @@ impl WaitingRoom {
     ) {
         // One that was told to hand over, and then the job was not given away after all.
         if self
-            .clerks
+            .traces
             .get(job)
-            .is_some_and(|clerk| clerk.leaves.is_some())
+            .is_some_and(|trace| trace.leaves.is_some())
         {
-            self.clerks.remove(job);
+            self.traces.remove(job);
         }
-        if let Some(clerk) = self.clerks.get(job) {
-            clerk.reason.send_if_modified(|known| {
+        if let Some(trace) = self.traces.get(job) {
+            trace.reason.send_if_modified(|known| {
                 let changed = known != reason;
                 if changed {
                     tracing::info!(job = job.id, runner = %job.runner, reason, "waiting");
@@ -97,7 +97,7 @@ impl WaitingRoom {
         let (reason, reasons) = watch::channel(reason.to_owned());
         let (tell, news) = watch::channel(News::Waiting);
         let (hand_over, handed_over) = oneshot::channel();
-        let desk = Desk {
+        let task = TraceTask {
             payloads: self.payloads.clone(),
             coordinator: Arc::clone(coordinator),
             key: job.clone(),
@@ -106,10 +106,10 @@ impl WaitingRoom {
             reasons,
             tell,
         };
-        let task = tokio::spawn(async move { desk.work(mark, loss, handed_over).await });
-        self.clerks.insert(
+        let task = tokio::spawn(async move { task.work(mark, loss, handed_over).await });
+        self.traces.insert(
             job.clone(),
-            Clerk {
+            WaitingTrace {
                 reason,
                 news,
                 hand_over: Some(hand_over),
@@ -121,24 +121,24 @@ impl WaitingRoom {
 
     /// What GitLab says of the job.
     pub(crate) fn news(&self, job: &JobKey) -> News {
-        self.clerks
+        self.traces
             .get(job)
-            .map(|clerk| *clerk.news.borrow())
+            .map(|trace| *trace.news.borrow())
             .unwrap_or_default()
     }
 
-    /// Tells the clerks of these jobs to hand over, all at once: they take as long as the slowest
+    /// Tells the traces of these jobs to hand over, all at once: they take as long as the slowest
     /// one then.
     pub(crate) fn dismiss<'a>(&mut self, jobs: impl IntoIterator<Item = &'a JobKey>) {
         let leaves = Instant::now() + HANDOVER_LIMIT;
         for job in jobs {
-            let Some(clerk) = self.clerks.get_mut(job) else {
+            let Some(trace) = self.traces.get_mut(job) else {
                 continue;
             };
-            if let Some(hand_over) = clerk.hand_over.take() {
-                // A clerk that is done already needs no telling.
+            if let Some(hand_over) = trace.hand_over.take() {
+                // A trace that is done already needs no telling.
                 let _ = hand_over.send(());
-                clerk.leaves = Some(leaves);
+                trace.leaves = Some(leaves);
             }
         }
     }
@@ -147,9 +147,9 @@ impl WaitingRoom {
     /// never written from here.
     pub(crate) async fn hand_over(&mut self, job: &JobKey) -> Option<TraceMark> {
         self.dismiss([job]);
-        let mut clerk = self.clerks.remove(job)?;
-        let leaves = clerk.leaves.unwrap_or_else(Instant::now);
-        match tokio::time::timeout_at(leaves, &mut clerk.task).await {
+        let mut trace = self.traces.remove(job)?;
+        let leaves = trace.leaves.unwrap_or_else(Instant::now);
+        match tokio::time::timeout_at(leaves, &mut trace.task).await {
             Ok(Ok(mark)) => mark,
             Ok(Err(_)) | Err(_) => None,
         }
@@ -157,11 +157,11 @@ impl WaitingRoom {
 
     /// Forgets all jobs but those that still wait.
     pub(crate) fn retain(&mut self, waits: impl Fn(&JobKey) -> bool) {
-        self.clerks.retain(|job, _| waits(job));
+        self.traces.retain(|job, _| waits(job));
     }
 }
 
-/// Why a clerk stopped writing.
+/// Why a trace stopped writing.
 enum Written {
     /// The job was assigned, or is over.
     HandedOver,
@@ -169,8 +169,8 @@ enum Written {
     Superseded,
 }
 
-/// What a clerk works with.
-struct Desk {
+/// What a trace works with.
+struct TraceTask {
     payloads: Payloads,
     coordinator: Arc<dyn Coordinator>,
     key: JobKey,
@@ -180,7 +180,7 @@ struct Desk {
     tell: watch::Sender<News>,
 }
 
-impl Desk {
+impl TraceTask {
     /// Writes the trace until it is handed over; then says where it ends.
     async fn work(
         mut self,

@@ -11,7 +11,7 @@ use super::view::{RunnerView, View, count};
 ///
 /// A request is a reservation: it counts like a job until it is answered. So over all runners
 /// there are never more jobs and requests than `concurrent`, for one runner never more than its
-/// `limit`, and never more than its workers can take, those that may still be bought included.
+/// `limit`, and never more than its workers can take, those that may still be launched included.
 pub fn intake(view: &View) -> BTreeMap<RunnerName, u32> {
     let taken: u32 = view.runners.iter().map(|r| r.in_flight() + r.asking).sum();
     let mut room = view.concurrent.saturating_sub(taken);
@@ -42,7 +42,7 @@ fn room_of(runner: &RunnerView) -> u32 {
         .min(places(runner).saturating_sub(taken))
 }
 
-/// All places for jobs, taken ones included, that there are or may be bought.
+/// All places for jobs, taken ones included, that there are or may be launched.
 fn places(runner: &RunnerView) -> u32 {
     let workers = || runner.fleet.workers.iter();
     let here = workers().map(|worker| match &worker.stage {

@@ -24,15 +24,15 @@ pub struct RunnerView {
     pub asking: u32,
     /// How many requests may be on their way at a time (`request_concurrency`).
     pub request_concurrency: u32,
-    /// How workers are bought; `None` if they can't be.
+    /// How workers are launched; `None` if they can't be.
     pub policy: Option<Policy>,
-    /// Whether the machines were looked at: before that nothing is bought or given away.
+    /// Whether the machines were looked at: before that nothing is launched or given away.
     pub observed: bool,
     /// The jobs that are not over.
     pub jobs: Vec<JobView>,
     /// The workers, and what is known of where they come from.
     pub fleet: onspot_fleet::View<WorkerId>,
-    /// Whether a purchase had no answer yet.
+    /// Whether a launch had no answer yet.
     pub in_doubt: bool,
 }
 

@@ -170,7 +170,7 @@ async fn a_result_outlives_a_record_that_was_not_answered() {
     let (_h1, w1) = world.worker("w1");
     let a = world.manager("a");
     world.push_and_start(1, "w1").await;
-    w1.desk.set_down(true);
+    w1.connection.set_down(true);
     world.until_result(1, "w1").await;
     a.crash();
     w1.crash();

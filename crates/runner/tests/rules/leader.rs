@@ -139,10 +139,10 @@ async fn a_manager_that_is_to_end_asks_for_nothing_more_and_ends() {
     let (_host, _agent) = world.worker("w1");
     let a = world.manager("a");
     seconds(5).await;
-    let asked = a.desk.asked();
+    let asked = a.connection.asked();
     a.shutdown.cancel();
     seconds(60).await;
-    assert_eq!((a.desk.asked(), a.task.is_finished()), (asked, true));
+    assert_eq!((a.connection.asked(), a.task.is_finished()), (asked, true));
     assert_eq!(holder(&world).await, None);
 }
 

@@ -25,12 +25,12 @@ async fn with_it_the_receiver_writes_the_record_and_the_leader_finds_it() {
     let _no_more_rounds = a.line.hold(Op::List, "");
     let b = world.manager("b");
     // That B does not get the job.
-    b.desk.set_down(true);
+    b.connection.set_down(true);
     seconds(25).await;
     world.gitlab.push(1);
     seconds(1).await;
     assert!(world.gitlab.is_taken(1), "by A");
-    b.desk.set_down(false);
+    b.connection.set_down(false);
     world.until_cleared(1).await;
     assert_eq!(world.log.runs_on(1), ["w1"]);
 }

@@ -19,7 +19,7 @@ async fn without_it_a_superseded_worker_reports() {
     // The write of the result is answered at last, and w1 tells GitLab without looking.
     let raw = world.gitlab.take(1);
     let payload = onspot_gitlab::AssignedJob::parse(raw).unwrap().job;
-    w1.desk
+    w1.connection
         .report(&payload, &Verdict::success(), None)
         .await
         .unwrap();
@@ -64,12 +64,12 @@ async fn with_it_a_result_is_told_once_the_lease_is_renewed() {
     let (_host, agent) = world.worker("w1");
     let _a = world.manager("a");
     world.push_and_start(1, "w1").await;
-    agent.desk.set_down(true);
+    agent.connection.set_down(true);
     world.until_result(1, "w1").await;
     let cut = agent.line.cut(Op::Put, "state");
     seconds(130).await;
     cut.open();
-    agent.desk.set_down(false);
+    agent.connection.set_down(false);
     world.until_cleared(1).await;
     let reports = world.gitlab.reports(1);
     assert_eq!(reports.len(), 1);

@@ -79,7 +79,7 @@ async fn with_it_a_stored_result_is_told() {
     world.write_down(1, Restart::Allowed).await;
     world.write_run(1, 1, "w1").await;
     world.until_started(1, "w1").await;
-    agent.desk.set_down(true);
+    agent.connection.set_down(true);
     world.until_result(1, "w1").await;
     agent.crash();
     let _restarted = world.agent(&host);

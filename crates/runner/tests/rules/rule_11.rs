@@ -17,7 +17,7 @@ async fn without_it_a_job_with_a_result_is_executed_again() {
     world.until_started(1, "w1").await;
     let read_first = world.state("w1").await.unwrap().value;
     assert_eq!(read_first.jobs[&1].phase, AttemptPhase::Started);
-    w1.desk.set_down(true);
+    w1.connection.set_down(true);
     world.until_result(1, "w1").await;
     w1.crash();
     // "It is silent and had started": revoke, and on to the next attempt.
@@ -88,7 +88,7 @@ async fn with_it_a_started_attempt_that_is_alive_is_waited_for() {
     assert!(!world.log.overlaps(1));
     let told = world.gitlab.reports(1);
     assert_eq!(told.len(), 1);
-    w1.desk.keep_alive(&payload(&world)).await.unwrap();
+    w1.connection.keep_alive(&payload(&world)).await.unwrap();
 }
 
 /// Alive, but deaf or stuck for good: its instance has to go.

@@ -17,7 +17,7 @@ async fn without_it_what_was_read_before_the_end_misleads() {
     world.until_started(1, "w1").await;
     let read_first = world.state("w1").await.unwrap().value;
     assert_eq!(read_first.jobs[&1].phase, AttemptPhase::Started);
-    w1.desk.set_down(true);
+    w1.connection.set_down(true);
     world.until_result(1, "w1").await;
     w1.crash();
     world.machines.end("w1");

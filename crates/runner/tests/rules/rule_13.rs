@@ -14,7 +14,7 @@ async fn without_it_two_results_are_told() {
     let (_host, _agent) = world.worker("w1");
     seconds(5).await;
     world.write_down(1, Restart::Allowed).await;
-    let ex_leader = world.gitlab.desk("ex-leader", &world.clock);
+    let ex_leader = world.gitlab.connect("ex-leader", &world.clock);
     let _b = world.manager("b");
     world.until_started(1, "w1").await;
     let raw = world.gitlab.take(1);
@@ -39,7 +39,7 @@ async fn without_it_two_results_are_told() {
 async fn with_it_the_ex_leaders_verdict_is_refused_by_the_record() {
     let world = World::new();
     let a = world.manager("a");
-    a.desk.see(RemoteStatus::Canceled);
+    a.connection.see(RemoteStatus::Canceled);
     seconds(5).await;
     let paused = a.line.hold(Op::Put, "job");
     world.write_down(1, Restart::Allowed).await;
@@ -67,7 +67,7 @@ async fn with_it_any_manager_may_tell_what_stands_in_the_record() {
     seconds(5).await;
     world.write_down(1, Restart::Allowed).await;
     seconds(15).await;
-    a.desk.set_down(true);
+    a.connection.set_down(true);
     world.gitlab.cancel(1);
     world
         .until("it stands in the record", async || {

@@ -14,7 +14,7 @@ async fn without_it_the_leader_and_the_worker_contradict_each_other() {
     world.push_and_start(1, "w1").await;
     let raw = world.gitlab.take(1);
     let payload = onspot_gitlab::AssignedJob::parse(raw).unwrap().job;
-    a.desk
+    a.connection
         .report(&payload, &Verdict::canceled(), None)
         .await
         .unwrap();

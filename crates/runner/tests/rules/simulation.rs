@@ -234,12 +234,12 @@ impl Story {
                 let writes = self.dice.random_range(0..4);
                 let manager = self.some_manager();
                 let gate = manager.line.hold_after(writes);
-                let desk = Arc::clone(&manager.desk);
+                let connection = Arc::clone(&manager.connection);
                 self.note(now, "a manager crashes between two writes");
                 let reached = gate.clone();
                 tokio::spawn(async move {
                     reached.wait().await;
-                    desk.kill();
+                    connection.kill();
                 });
                 self.start_manager();
             }

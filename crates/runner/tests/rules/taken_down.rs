@@ -17,8 +17,8 @@ const WHY: &str = "its stack was taken down by `onspot down`";
 
 /// What `down` does once EC2 has said that all instances are terminated.
 async fn settle(world: &World, limit: Duration, gitlab_is_down: bool) -> Settled {
-    let desk = world.gitlab.desk("down", &world.clock);
-    desk.set_down(gitlab_is_down);
+    let connection = world.gitlab.connect("down", &world.clock);
+    connection.set_down(gitlab_is_down);
     let settling = Settling {
         ledger: &*world.ledger,
         clock: world.clock.clone(),
@@ -27,7 +27,7 @@ async fn settle(world: &World, limit: Duration, gitlab_is_down: bool) -> Settled
         why: WHY.to_owned(),
         limit,
     };
-    let told = move |_: &_, _: &_| Some(Arc::clone(&desk) as Arc<dyn Coordinator>);
+    let told = move |_: &_, _: &_| Some(Arc::clone(&connection) as Arc<dyn Coordinator>);
     settling.settle(&told).await.unwrap()
 }
 
@@ -78,7 +78,7 @@ async fn a_result_that_a_worker_has_stored_is_told_as_it_is() {
     let (_host, w1) = world.worker("w1");
     let a = world.manager("a");
     world.push_and_start(1, "w1").await;
-    w1.desk.set_down(true);
+    w1.connection.set_down(true);
     world.until_result(1, "w1").await;
     terminate(&world, &a, &w1);
     settle(&world, Duration::from_mins(1), false).await;

@@ -10,7 +10,7 @@ use onspot_gitlab::{Client, Info, RunnerIdentity, RunnerToken, SystemId};
 use onspot_ledger::{Key, ManagerId, MemoryLedger, read};
 use onspot_runner::capacity::HostCapacity;
 use onspot_runner::coordinator::{GitLab, GitLabJobs};
-use onspot_runner::leader::{LeaderContext, Seat, lead};
+use onspot_runner::leader::{LeaderContext, RunnerContext, lead};
 use onspot_runner::settings::Timing;
 use onspot_runner::{Clock, Liveness};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ async fn a_manager_that_is_replaced_never_unregisters_the_runners_token() {
         let client = Client::new(&server.uri().parse().unwrap()).unwrap();
         let token = RunnerToken::new("glrt-0123456789");
         let identity = RunnerIdentity::new(token, SystemId::of_this_host(), Info::docker());
-        let seat = Seat {
+        let served = RunnerContext {
             source: Arc::new(GitLab::new(client.clone(), identity)),
             coordinator: Arc::new(GitLabJobs::new(client, None)),
             capacity: Arc::new(HostCapacity::new(InstanceId::new("host"), Timestamp::now())),
@@ -60,7 +60,7 @@ async fn a_manager_that_is_replaced_never_unregisters_the_runners_token() {
             check_interval: Duration::from_secs(3),
             liveness: Liveness::new(),
             last_answer: Duration::from_secs(2),
-            runners: BTreeMap::from([(runner(), seat)]),
+            runners: BTreeMap::from([(runner(), served)]),
         };
         let shutdown = CancellationToken::new();
         let leads = tokio::spawn(lead(Arc::new(context), shutdown.clone()));
@@ -93,12 +93,12 @@ async fn a_refused_token_is_shown_a_few_times_and_then_rarely() {
     let world = World::new();
     let (_host, _agent) = world.worker("w1");
     let a = world.manager("a");
-    a.desk.set_refused(true);
+    a.connection.set_refused(true);
     seconds(3600).await;
-    let asked = a.desk.asked();
+    let asked = a.connection.asked();
     assert!((3..=10).contains(&asked), "{asked}");
     // It was put right in GitLab: within the longest pause it is noticed.
-    a.desk.set_refused(false);
+    a.connection.set_refused(false);
     world.gitlab.push(1);
     world.until_cleared(1).await;
 }

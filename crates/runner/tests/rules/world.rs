@@ -17,7 +17,7 @@ use onspot_ledger::{
     AttemptPhase, JobKey, JobLabel, JobPayload, Key, Ledger, ManagerId, MemoryLedger, Order,
     Record, Restart, RunnerName, State, Stored, WorkPayload, WorkerId, create, read, replace,
 };
-use onspot_runner::leader::{LeaderContext, Seat, lead};
+use onspot_runner::leader::{LeaderContext, RunnerContext, lead};
 use onspot_runner::settings::Timing;
 use onspot_runner::worker::{CachePlace, WorkerContext, work};
 use onspot_runner::{Clock, Liveness};
@@ -75,7 +75,7 @@ pub(crate) struct Actor {
     pub(crate) shutdown: CancellationToken,
     /// Ends when it does.
     pub(crate) task: JoinHandle<()>,
-    pub(crate) desk: Arc<gitlab::Desk>,
+    pub(crate) connection: Arc<gitlab::Connection>,
     hands: Option<Arc<host::Hands>>,
 }
 
@@ -84,7 +84,7 @@ impl Actor {
     /// Containers live on.
     pub(crate) fn crash(&self) {
         self.line.kill();
-        self.desk.kill();
+        self.connection.kill();
         if let Some(hands) = &self.hands {
             hands.kill();
         }
@@ -110,10 +110,10 @@ impl World {
     /// Starts a manager.
     pub(crate) fn manager(&self, name: &str) -> Actor {
         let line = Line::new(Arc::clone(&self.ledger));
-        let desk = self.gitlab.desk(name, &self.clock);
-        let seat = Seat {
-            source: desk.clone(),
-            coordinator: desk.clone(),
+        let connection = self.gitlab.connect(name, &self.clock);
+        let served = RunnerContext {
+            source: connection.clone(),
+            coordinator: connection.clone(),
             capacity: self.machines.clone(),
             role_id: ROLE.to_owned(),
             policy: self.policy.clone(),
@@ -131,7 +131,7 @@ impl World {
             check_interval: Duration::from_secs(3),
             liveness: self.liveness.clone(),
             last_answer: Duration::from_secs(55),
-            runners: BTreeMap::from([(runner(), seat)]),
+            runners: BTreeMap::from([(runner(), served)]),
         };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(lead(Arc::new(context), shutdown.clone()));
@@ -139,7 +139,7 @@ impl World {
             line,
             shutdown,
             task,
-            desk,
+            connection,
             hands: None,
         }
     }
@@ -169,7 +169,7 @@ impl World {
 
     fn start_agent(&self, host: &Arc<Host>, clock: Clock, lease_file: Option<PathBuf>) -> Actor {
         let line = Line::new(Arc::clone(&self.ledger));
-        let desk = self.gitlab.desk(&host.name, &self.clock);
+        let connection = self.gitlab.connect(&host.name, &self.clock);
         let hands = host.hands();
         let context = WorkerContext {
             ledger: Arc::new(line.clone()),
@@ -180,7 +180,7 @@ impl World {
             slots: 1,
             max_builds: 0,
             executor: hands.clone(),
-            coordinator: desk.clone(),
+            coordinator: connection.clone(),
             cache: CachePlace::None,
             lease_file,
             interruption: watch::channel(None).1,
@@ -195,7 +195,7 @@ impl World {
             line,
             shutdown,
             task,
-            desk,
+            connection,
             hands: Some(hands),
         }
     }

@@ -40,7 +40,7 @@ fn is_gone(known: &Known, worker: &WorkerId, silent: Duration) -> bool {
         etag: ETag::new("1"),
     };
     picture.put_order(worker, order);
-    picture.take_in_fleets(BTreeMap::from([(runner, known.sight())]));
+    picture.take_in_fleets(BTreeMap::from([(runner, known.status())]));
     for (_, worker) in picture.workers_mut() {
         worker.silent_for = silent;
     }

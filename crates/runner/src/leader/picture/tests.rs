@@ -31,7 +31,7 @@ fn stored<T>(value: T) -> Stored<T> {
 /// So many idle workers and waiting jobs.
 fn stack(workers: usize, jobs: u64) -> Picture {
     let mut picture = Picture::default();
-    let mut fleet = FleetSight::looked();
+    let mut fleet = FleetStatus::looked();
     for number in 0..workers {
         let id = worker(number);
         let running = instance(id.instance(), InstanceState::Running);
@@ -134,7 +134,7 @@ fn a_job_whose_record_cannot_be_read_keeps_its_worker_busy() {
 #[test]
 fn a_worker_is_its_orders_runners_whoever_lists_its_instance() {
     let mut picture = stack(1, 0);
-    let (other, mut theirs) = (RunnerName::new("other"), FleetSight::looked());
+    let (other, mut theirs) = (RunnerName::new("other"), FleetStatus::looked());
     let running = instance("i-00000", InstanceState::Running);
     theirs.instances.insert(worker(0), running);
     picture.take_in_fleets(BTreeMap::from([(other.clone(), theirs)]));

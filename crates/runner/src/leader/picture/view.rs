@@ -23,7 +23,7 @@ impl Picture {
             observed: fleet.was_looked_at(),
             jobs: self.jobs_of(name).chain(self.jobs_aside(name)).collect(),
             fleet: View {
-                workers: workers.chain(self.buying(&fleet.buying)).collect(),
+                workers: workers.chain(self.launching(&fleet.launching)).collect(),
                 pools: fleet.pools.clone(),
                 candidates: fleet.candidates.clone(),
                 boots: fleet.boots.clone(),
@@ -106,12 +106,12 @@ impl Picture {
     }
 
     /// Instances that are being asked for count like ones that are being launched.
-    fn buying(&self, counts: &[(u32, Lifecycle)]) -> impl Iterator<Item = Seen<WorkerId>> {
+    fn launching(&self, counts: &[(u32, Lifecycle)]) -> impl Iterator<Item = Seen<WorkerId>> {
         let each = counts.iter().flat_map(|(count, lifecycle)| {
             std::iter::repeat_n(*lifecycle, usize::try_from(*count).unwrap_or(usize::MAX))
         });
         each.enumerate().map(|(number, lifecycle)| Seen {
-            id: WorkerId::new(format!("being-bought-{number}")),
+            id: WorkerId::new(format!("being-launched-{number}")),
             stage: Stage::Launching,
             pool: Pool::unknown(lifecycle),
             launched_at: self.now,

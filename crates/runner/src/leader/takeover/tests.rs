@@ -3,19 +3,19 @@ use onspot_ledger::{BootId, JobLabel, RunnerName, WorkerId};
 use super::*;
 
 const JOB: u64 = 7;
-const ALIVE: Sight = Sight {
+const ALIVE: WorkerStatus = WorkerStatus {
     gone: false,
     silent_for: Duration::ZERO,
     revoked_for: Duration::ZERO,
     unreadable: false,
 };
-const SILENT: Sight = Sight {
+const SILENT: WorkerStatus = WorkerStatus {
     gone: false,
     silent_for: Duration::from_mins(3),
     revoked_for: Duration::ZERO,
     unreadable: false,
 };
-const GONE: Sight = Sight {
+const GONE: WorkerStatus = WorkerStatus {
     gone: true,
     silent_for: Duration::ZERO,
     revoked_for: Duration::ZERO,
@@ -46,14 +46,19 @@ fn state(phase: Option<AttemptPhase>) -> State {
     state
 }
 
-fn judged(restart: Restart, order: &Order, phase: Option<AttemptPhase>, sight: Sight) -> Judgement {
+fn judged(
+    restart: Restart,
+    order: &Order,
+    phase: Option<AttemptPhase>,
+    status: WorkerStatus,
+) -> Judgement {
     let state = state(phase);
     judge(
         JOB,
         &record(restart),
         Some(order),
         Some(&state),
-        sight,
+        status,
         &Timing::default(),
         at(200),
     )
@@ -114,7 +119,7 @@ fn silence_is_followed_by_revocation_and_only_then_by_judgement() {
 #[test]
 fn a_revoked_attempt_goes_by_its_state() {
     let revoked = order().revoked(JOB, 1);
-    let judged = |phase, sight| judged(Restart::Allowed, &revoked, phase, sight);
+    let judged = |phase, status| judged(Restart::Allowed, &revoked, phase, status);
     assert!(matches!(
         judged(Some(result()), ALIVE),
         Judgement::Adopt { .. }
@@ -218,12 +223,12 @@ fn what_the_worker_told_is_confirmed() {
     let phase = AttemptPhase::Reported {
         verdict: Verdict::success(),
     };
-    for (order, sight) in [
+    for (order, status) in [
         (order().asked(JOB, 1), ALIVE),
         (order().revoked(JOB, 1), ALIVE),
         (order().asked(JOB, 1), GONE),
     ] {
-        let judged = judged(Restart::Allowed, &order, Some(phase.clone()), sight);
+        let judged = judged(Restart::Allowed, &order, Some(phase.clone()), status);
         assert!(matches!(judged, Judgement::Confirm { .. }), "{judged:?}");
     }
 }
@@ -231,15 +236,15 @@ fn what_the_worker_told_is_confirmed() {
 #[test]
 fn who_does_not_give_up_what_was_revoked_is_terminated_in_the_end() {
     let revoked = order().revoked(JOB, 1);
-    let judged = |sight| {
+    let judged = |status| {
         judged(
             Restart::Allowed,
             &revoked,
             Some(AttemptPhase::Started),
-            sight,
+            status,
         )
     };
-    let for_seconds = |seconds| Sight {
+    let for_seconds = |seconds| WorkerStatus {
         revoked_for: Duration::from_secs(seconds),
         ..ALIVE
     };
@@ -249,19 +254,19 @@ fn who_does_not_give_up_what_was_revoked_is_terminated_in_the_end() {
 
 #[test]
 fn an_attempt_whose_state_cannot_be_read_counts_as_started() {
-    let judge = |order: &Order, sight| {
+    let judge = |order: &Order, status| {
         let (record, timing) = (record(Restart::Never), Timing::default());
-        let sight = Sight {
+        let status = WorkerStatus {
             unreadable: true,
-            ..sight
+            ..status
         };
-        super::judge(JOB, &record, Some(order), None, sight, &timing, at(200))
+        super::judge(JOB, &record, Some(order), None, status, &timing, at(200))
     };
     let (asked, revoked) = (order().asked(JOB, 1), order().revoked(JOB, 1));
     assert_eq!(judge(&asked, ALIVE), Judgement::Keep);
     assert_eq!(judge(&revoked, ALIVE), Judgement::Keep, "it may still run");
-    for sight in [SILENT, GONE] {
-        let lost = judge(&revoked, sight);
+    for status in [SILENT, GONE] {
+        let lost = judge(&revoked, status);
         assert!(matches!(lost, Judgement::Fail { .. }), "{lost:?}");
     }
 }

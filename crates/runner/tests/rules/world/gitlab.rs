@@ -58,8 +58,8 @@ struct Job {
 
 impl FakeGitLab {
     /// A line to this GitLab for `actor`.
-    pub(crate) fn desk(self: &Arc<Self>, actor: &str, clock: &Clock) -> Arc<Desk> {
-        Arc::new(Desk {
+    pub(crate) fn connect(self: &Arc<Self>, actor: &str, clock: &Clock) -> Arc<Connection> {
+        Arc::new(Connection {
             clock: clock.clone(),
             gitlab: Arc::clone(self),
             actor: actor.to_owned(),
@@ -207,7 +207,7 @@ impl Job {
 }
 
 /// An actor's line to GitLab.
-pub(crate) struct Desk {
+pub(crate) struct Connection {
     clock: Clock,
     gitlab: Arc<FakeGitLab>,
     actor: String,
@@ -218,7 +218,7 @@ pub(crate) struct Desk {
     asked: AtomicU32,
 }
 
-impl Desk {
+impl Connection {
     /// GitLab refuses this actor's token, or takes it again.
     pub(crate) fn set_refused(&self, refused: bool) {
         self.refused.store(refused, Ordering::Relaxed);
@@ -255,7 +255,7 @@ impl Desk {
     }
 }
 
-impl JobSource for Desk {
+impl JobSource for Connection {
     fn verify(&self) -> BoxFuture<'_, Result<(), Error>> {
         async { self.pass(0.into()).await }.boxed()
     }
@@ -291,7 +291,7 @@ impl JobSource for Desk {
     }
 }
 
-impl Coordinator for Desk {
+impl Coordinator for Connection {
     fn keep_alive<'a>(&'a self, job: &'a JobPayload) -> BoxFuture<'a, Result<RemoteStatus, Error>> {
         async {
             self.pass(job.id).await?;

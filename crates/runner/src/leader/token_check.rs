@@ -23,17 +23,17 @@ const SLOWEST: Duration = Duration::from_mins(1);
 const HELLO_AGAIN: Duration = Duration::from_hours(1);
 
 /// Says hello for every runner, in the background.
-pub(crate) struct Greeter {
+pub(crate) struct TokenCheck {
     greetings: watch::Receiver<BTreeMap<RunnerName, Greeting>>,
     changed: Arc<Notify>,
 }
 
-impl Greeter {
+impl TokenCheck {
     pub(crate) fn start(context: &Arc<LeaderContext>, stop: &CancellationToken) -> Self {
         let (told, greetings) = watch::channel(BTreeMap::new());
         let (told, changed) = (Arc::new(told), Arc::new(Notify::new()));
         for name in context.runners.keys().cloned() {
-            let greet = greet(
+            let check = check(
                 Arc::clone(context),
                 name,
                 Arc::clone(&told),
@@ -43,7 +43,7 @@ impl Greeter {
             tokio::spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = greet => {}
+                    () = check => {}
                 }
             });
         }
@@ -61,7 +61,7 @@ impl Greeter {
     }
 }
 
-async fn greet(
+async fn check(
     context: Arc<LeaderContext>,
     name: RunnerName,
     told: Arc<watch::Sender<BTreeMap<RunnerName, Greeting>>>,

@@ -13,7 +13,7 @@ use onspot_ledger::{
 
 use super::picture::{Worker, work_of};
 use super::receive::{DEFAULT_TIMEOUT, timeout_of};
-use super::round::{Broken, Rounds, Turn};
+use super::round::{Round, RoundError, Rounds};
 
 /// After so much silence a worker of a runner that is not configured any more is forgotten.
 const FORGET_STRANGERS: Duration = Duration::from_hours(1);
@@ -24,79 +24,79 @@ const LOOK_AT_UNREADABLE: Duration = Duration::from_hours(1);
 impl Rounds {
     /// Releases, then removes: record *done* → order released → record deleted. Each worker and
     /// each job by itself: what fails is begun again in the next round.
-    pub(super) async fn tidy(&mut self, turn: &mut Turn) -> Result<(), Broken> {
-        let ordered = turn.picture.workers();
+    pub(super) async fn clean_up(&mut self, round: &mut Round) -> Result<(), RoundError> {
+        let ordered = round.picture.workers();
         let ordered = ordered.filter(|(_, worker)| worker.order.stored().is_some());
         let ordered: Vec<WorkerId> = ordered.map(|(id, _)| id.clone()).collect();
         for worker in ordered {
             self.beat.now();
-            let released = self.release_order(turn, &worker).await;
-            turn.served(&worker, released)?;
+            let released = self.release_order(round, &worker).await;
+            round.served(&worker, released)?;
         }
-        for (job, record) in Self::done_and_released(turn) {
+        for (job, record) in Self::done_and_released(round) {
             self.beat.now();
-            let removed = self.remove_done(turn, &job, record).await;
-            turn.judged(&job, removed)?;
+            let removed = self.remove_done(round, &job, record).await;
+            round.judged(&job, removed)?;
         }
-        self.evict_the_unreadable(turn);
-        for worker in self.gone_workers(turn) {
+        self.evict_the_unreadable(round);
+        for worker in self.gone_workers(round) {
             self.beat.now();
-            let removed = self.remove_gone_worker(turn, &worker).await;
-            turn.served(&worker, removed)?;
+            let removed = self.remove_gone_worker(round, &worker).await;
+            round.served(&worker, removed)?;
         }
         let steady = self.context.clock.steady();
         for job in self.memory.orphans(steady) {
             self.beat.now();
-            let ended = self.end_orphan(turn, &job).await;
-            turn.cleared(Key::job_payload(&job).as_str(), ended)?;
+            let ended = self.end_orphan(round, &job).await;
+            round.cleared(Key::job_payload(&job).as_str(), ended)?;
         }
-        self.remove_leftovers(turn, steady).await?;
-        self.remove_past(turn, steady).await
+        self.remove_leftovers(round, steady).await?;
+        self.remove_past(round, steady).await
     }
 
     /// A payload whose record never came: who received the job has died before it was written.
     /// Nobody works on it, so it is ended; who received it may still be about to write the
     /// record, and then exactly one of the two is applied.
-    async fn end_orphan(&self, turn: &Turn, job: &JobKey) -> Result<(), Broken> {
+    async fn end_orphan(&self, round: &Round, job: &JobKey) -> Result<(), RoundError> {
         let ledger = &*self.context.ledger;
         let payload = Key::job_payload(job);
         // Of a job that is over: a late write has brought its payload back.
         let over = ledger.get(Key::past(job).as_str()).await?.is_some();
-        if over || self.seat(&job.runner).is_none() {
+        if over || self.runner_context(&job.runner).is_none() {
             tracing::warn!(job = job.id, runner = %job.runner, "removing an orphaned payload");
             return Ok(delete(ledger, &payload).await?);
         }
         tracing::error!(job = job.id, runner = %job.runner, "its record never came: ending it");
         let why = "the manager that received it was lost before it had written it down";
-        let record = ended_unseen(turn.picture.now, why)?;
+        let record = ended_unseen(round.picture.now, why)?;
         establish(ledger, &Key::record(job), record).await?;
         Ok(())
     }
 
     /// Records that nobody can read, for so long that GitLab has ended their jobs by their time
     /// limits at the latest: their places are given free, and what is left of them removed.
-    pub(super) async fn end_unreadable(&mut self, turn: &mut Turn) -> Result<(), Broken> {
+    pub(super) async fn end_unreadable(&mut self, round: &mut Round) -> Result<(), RoundError> {
         let steady = self.context.clock.steady();
-        for (job, etag) in turn.picture.aside.records.clone() {
+        for (job, etag) in round.picture.aside.records.clone() {
             let key = Key::record(&job);
             let unread_for = self.memory.aside_for(key.as_str(), steady);
             if unread_for < LOOK_AT_UNREADABLE {
                 continue;
             }
             self.beat.now();
-            let ended = self.end_one_unreadable(turn, &job, etag, unread_for).await;
-            turn.cleared(key.as_str(), ended)?;
+            let ended = self.end_one_unreadable(round, &job, etag, unread_for).await;
+            round.cleared(key.as_str(), ended)?;
         }
         Ok(())
     }
 
     async fn end_one_unreadable(
         &self,
-        turn: &Turn,
+        round: &Round,
         job: &JobKey,
         etag: ETag,
         unread_for: Duration,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), RoundError> {
         let raw = self.payloads.raw(job).await?;
         let limit = raw.and_then(|raw| AssignedJob::parse(raw).ok());
         let limit = limit.map_or(DEFAULT_TIMEOUT, |assigned| timeout_of(&assigned.job));
@@ -105,7 +105,7 @@ impl Rounds {
         }
         tracing::error!(job = job.id, runner = %job.runner, "its record can't be read: ending it");
         let value = ended_unseen(
-            turn.picture.now,
+            round.picture.now,
             "its record in the stack's bucket can't be read",
         )?;
         let old = Stored {
@@ -116,14 +116,14 @@ impl Rounds {
         let replaced = replace(&*self.context.ledger, &key, &old, value).await?;
         replaced
             .map(drop)
-            .ok_or_else(|| Broken::Refused(key.to_string()))
+            .ok_or_else(|| RoundError::Refused(key.to_string()))
     }
 
     /// Workers whose order is not what this version writes can't be told anything, and can't read
     /// it either. Once their instances are gone, their jobs are judged by their states.
-    fn evict_the_unreadable(&self, turn: &Turn) {
+    fn evict_the_unreadable(&self, round: &Round) {
         let steady = self.context.clock.steady();
-        for (id, worker) in turn.picture.workers() {
+        for (id, worker) in round.picture.workers() {
             let instance = worker.instance.as_ref();
             let live = instance.filter(|instance| instance.state.is_live());
             let (Some(instance), Some(runner)) = (live, &worker.runner) else {
@@ -141,7 +141,11 @@ impl Rounds {
 
     /// What was laid ready for attempts that nobody has any more, and that nothing has removed:
     /// who was to do it has died, or a late write has brought it back.
-    async fn remove_leftovers(&mut self, turn: &mut Turn, steady: Duration) -> Result<(), Broken> {
+    async fn remove_leftovers(
+        &mut self,
+        round: &mut Round,
+        steady: Duration,
+    ) -> Result<(), RoundError> {
         if !self.memory.is_time_for_leftovers(steady) {
             return Ok(());
         }
@@ -151,7 +155,7 @@ impl Rounds {
         let unused = listed.filter(|key| {
             let parts = Key::parts_of_work(key);
             parts.is_some_and(|(worker, job, attempt)| {
-                !turn.picture.needs_work(&worker, job, attempt)
+                !round.picture.needs_work(&worker, job, attempt)
             })
         });
         let unused: HashSet<String> = unused.collect();
@@ -159,14 +163,14 @@ impl Rounds {
             self.beat.now();
             tracing::info!(object = key, "removing what was laid ready for nobody");
             let removed = ledger.delete(&key).await;
-            turn.cleared(&key, removed.map_err(Broken::from))?;
+            round.cleared(&key, removed.map_err(RoundError::from))?;
         }
         Ok(())
     }
 
     /// What was kept of jobs that are over, for long enough. On S3 the bucket does it as well, so
     /// this is one listing now and then, and nothing is read.
-    async fn remove_past(&mut self, turn: &mut Turn, steady: Duration) -> Result<(), Broken> {
+    async fn remove_past(&mut self, round: &mut Round, steady: Duration) -> Result<(), RoundError> {
         if !self.memory.is_time_for_the_past(steady) {
             return Ok(());
         }
@@ -176,7 +180,7 @@ impl Rounds {
         for key in self.memory.see_the_past(&keys, steady) {
             self.beat.now();
             let removed = ledger.delete(&key).await;
-            turn.cleared(&key, removed.map_err(Broken::from))?;
+            round.cleared(&key, removed.map_err(RoundError::from))?;
         }
         Ok(())
     }
@@ -188,10 +192,10 @@ impl Rounds {
         job: &JobKey,
         record: &Record,
         now: Timestamp,
-    ) -> Result<Option<Record>, Broken> {
+    ) -> Result<Option<Record>, RoundError> {
         let margin = SignedDuration::try_from(self.context.timing.takeover * 2);
         let late = record.deadline + margin.unwrap_or(SignedDuration::ZERO);
-        if self.seat(&job.runner).is_some() || now < late {
+        if self.runner_context(&job.runner).is_some() || now < late {
             return Ok(None);
         }
         let judged = match &record.phase {
@@ -207,8 +211,8 @@ impl Rounds {
     }
 
     /// Entries whose record has left the attempt, or has gone altogether.
-    async fn release_order(&self, turn: &mut Turn, worker: &WorkerId) -> Result<(), Broken> {
-        let picture = &turn.picture;
+    async fn release_order(&self, round: &mut Round, worker: &WorkerId) -> Result<(), RoundError> {
+        let picture = &round.picture;
         let known = picture.worker(worker);
         // Otherwise its order is not known now.
         let known = known.filter(|known| !known.has_unknown_order());
@@ -230,7 +234,7 @@ impl Rounds {
         if released.is_empty() {
             return Ok(());
         }
-        self.write_order(turn, worker, |order| {
+        self.write_order(round, worker, |order| {
             released
                 .iter()
                 .fold(order.clone(), |order, (id, _)| order.released(*id))
@@ -243,8 +247,8 @@ impl Rounds {
     }
 
     /// Jobs that are over and that no order names any more.
-    fn done_and_released(turn: &Turn) -> Vec<(JobKey, Record)> {
-        let picture = &turn.picture;
+    fn done_and_released(round: &Round) -> Vec<(JobKey, Record)> {
+        let picture = &round.picture;
         let orders = picture
             .workers()
             .filter_map(|(_, worker)| worker.order.value());
@@ -268,10 +272,10 @@ impl Rounds {
     /// The record goes last: a removal that was broken off is begun again.
     async fn remove_done(
         &self,
-        turn: &mut Turn,
+        round: &mut Round,
         job: &JobKey,
         record: Record,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), RoundError> {
         let ledger = &*self.context.ledger;
         let past = PastJob {
             job: job.clone(),
@@ -285,17 +289,17 @@ impl Rounds {
             answer => answer?.is_some(),
         };
         if !kept {
-            return Err(Broken::Refused(key.to_string()));
+            return Err(RoundError::Refused(key.to_string()));
         }
         delete(ledger, &Key::job_payload(job)).await?;
         delete(ledger, &Key::record(job)).await?;
-        turn.picture.remove_record(job);
+        round.picture.remove_record(job);
         Ok(())
     }
 
     /// The workers of which nothing will be heard any more, and whose jobs have moved on.
-    fn gone_workers(&self, turn: &Turn) -> Vec<WorkerId> {
-        let picture = &turn.picture;
+    fn gone_workers(&self, round: &Round) -> Vec<WorkerId> {
+        let picture = &round.picture;
         // A record that was not read, for whatever reason, may be of a job whose result stands in
         // one of the states.
         let mut aside = picture.aside.jobs.iter();
@@ -316,20 +320,24 @@ impl Rounds {
     }
 
     /// Everything of a worker that is gone.
-    async fn remove_gone_worker(&self, turn: &mut Turn, worker: &WorkerId) -> Result<(), Broken> {
+    async fn remove_gone_worker(
+        &self,
+        round: &mut Round,
+        worker: &WorkerId,
+    ) -> Result<(), RoundError> {
         let ledger = &*self.context.ledger;
         for (job, attempt) in work_of(ledger, worker).await? {
             delete(ledger, &Key::work(worker, job, attempt)).await?;
         }
         delete(ledger, &Key::state(worker)).await?;
         delete(ledger, &Key::order(worker)).await?;
-        turn.picture.remove_worker(worker);
+        round.picture.remove_worker(worker);
         Ok(())
     }
 }
 
 /// The record of a job that nobody works on and that is to be ended.
-fn ended_unseen(now: Timestamp, why: &str) -> Result<Record, Broken> {
+fn ended_unseen(now: Timestamp, why: &str) -> Result<Record, RoundError> {
     let record = Record::received(JobLabel::default(), Restart::Never, now, now);
     let verdict = Verdict::failed("runner_system_failure", why);
     Ok(record.finishing(verdict, now)?)

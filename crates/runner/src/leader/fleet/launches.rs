@@ -1,4 +1,4 @@
-//! Buying and giving back: what is begun is carried through, and nothing is bought twice.
+//! Launching and giving back: what is begun is carried through, and nothing is launched twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use onspot_fleet::{InstanceId, LaunchFailure, LaunchRequest, Launched, Lifecycle
 use super::{Fleet, Known, chain};
 use crate::capacity::CapacityError;
 
-/// How long an answer without any instance keeps the next purchase waiting.
-const BUY_AGAIN: Duration = Duration::from_secs(10);
+/// How long an answer without any instance keeps the next request waiting.
+const LAUNCH_AGAIN: Duration = Duration::from_secs(10);
 
-/// Between two tries of a purchase that had no answer: the first pause, and the longest.
+/// Between two tries of a request that had no answer: the first pause, and the longest.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
 
-/// How long a purchase without answer is asked for again. What it launched all the same is listed
+/// How long a request without answer is asked for again. What it launched all the same is listed
 /// by then, by its tags.
 const ASK_UNTIL: Duration = Duration::from_mins(15);
 
@@ -25,22 +25,22 @@ const TERMINATE_AGAIN: Duration = Duration::from_secs(30);
 /// How long instances to be given back are collected for one call.
 const COLLECT: Duration = Duration::from_millis(50);
 
-/// Purchases whose outcome is not known, by their tokens.
+/// Launches whose outcome is not known, by their tokens.
 #[derive(Debug, Default)]
-pub(super) struct Purchases {
-    open: BTreeMap<String, Open>,
+pub(super) struct Launches {
+    open: BTreeMap<String, OpenLaunch>,
     made: u64,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenLaunch {
     count: u32,
     lifecycle: Lifecycle,
     /// It had no answer: it may have been made or not.
     in_doubt: bool,
 }
 
-impl Purchases {
+impl Launches {
     /// A new decision, with a token of its own. None while another one is in doubt: it may give
     /// what is wanted already.
     fn decide(&mut self, count: u32, lifecycle: Lifecycle, term: u64) -> Option<String> {
@@ -50,7 +50,7 @@ impl Purchases {
         self.made += 1;
         let unique = uuid::Uuid::new_v4();
         let token = format!("onspot-{term}-{}-{}", self.made, unique.simple());
-        let open = Open {
+        let open = OpenLaunch {
             count,
             lifecycle,
             in_doubt: false,
@@ -70,21 +70,21 @@ impl Purchases {
     }
 }
 
-/// What became of one try of a purchase.
+/// What became of one try of a request.
 fn is_unknown(result: &Result<Launched, CapacityError>) -> bool {
     let failure = result.as_ref().err().map(CapacityError::launch_failure);
     failure == Some(LaunchFailure::Unknown)
 }
 
 impl Fleet {
-    /// Launches instances in the background, unless the last purchase gave nothing just now.
+    /// Launches instances in the background, unless the last request gave nothing just now.
     pub(crate) fn launch(self: &Arc<Self>, count: u32, lifecycle: Lifecycle, term: u64) {
-        let purchase = {
+        let request = {
             let mut known = self.known();
             if self.clock.steady() < known.not_before {
                 return;
             }
-            let Some(token) = known.purchases.decide(count, lifecycle, term) else {
+            let Some(token) = known.launches.decide(count, lifecycle, term) else {
                 return;
             };
             LaunchRequest {
@@ -96,26 +96,26 @@ impl Fleet {
         };
         tracing::info!(runner = %self.runner, count, %lifecycle, "launching workers");
         let fleet = Arc::clone(self);
-        tokio::spawn(async move { fleet.buy(purchase).await });
+        tokio::spawn(async move { fleet.ask(request).await });
     }
 
     /// Asks until there is an answer: with the same token and the same words, so that EC2 takes
     /// all of it for one request, of which it makes one launch.
-    async fn buy(&self, purchase: LaunchRequest) {
+    async fn ask(&self, request: LaunchRequest) {
         let begun = self.clock.steady();
         let (mut pause, longest) = ASK_AGAIN;
         loop {
-            let result = self.capacity.launch(purchase.clone()).await;
+            let result = self.capacity.launch(request.clone()).await;
             let waited = self.clock.steady().saturating_sub(begun);
             if !is_unknown(&result) || waited >= ASK_UNTIL {
-                self.settle(&purchase, result);
+                self.settle(&request, result);
                 return;
             }
             if let Err(error) = result {
-                tracing::warn!(runner = %self.runner, error = %chain(&error), token = purchase.token,
+                tracing::warn!(runner = %self.runner, error = %chain(&error), token = request.token,
                     "a launch had no answer: it is asked for again");
             }
-            self.doubt(&purchase.token);
+            self.doubt(&request.token);
             tokio::select! {
                 // The next leader finds what was launched by its tags.
                 () = self.over.cancelled() => return,
@@ -127,32 +127,32 @@ impl Fleet {
 
     fn doubt(&self, token: &str) {
         let mut known = self.known();
-        if let Some(open) = known.purchases.open.get_mut(token) {
+        if let Some(open) = known.launches.open.get_mut(token) {
             open.in_doubt = true;
         }
         drop(known);
         self.wake.notify_one();
     }
 
-    /// Takes in how a purchase ended.
-    fn settle(&self, purchase: &LaunchRequest, result: Result<Launched, CapacityError>) {
+    /// Takes in how a request ended.
+    fn settle(&self, request: &LaunchRequest, result: Result<Launched, CapacityError>) {
         let steady = self.clock.steady();
         let mut known = self.known();
-        known.purchases.open.remove(&purchase.token);
+        known.launches.open.remove(&request.token);
         match result {
             Ok(launched) => {
                 if launched.instances.is_empty() {
-                    known.not_before = steady + BUY_AGAIN;
+                    known.not_before = steady + LAUNCH_AGAIN;
                 }
                 self.take_in(&mut known, launched);
             }
             Err(error) => {
                 tracing::warn!(runner = %self.runner, error = %chain(&error), "launch failed");
-                known.not_before = steady + BUY_AGAIN;
+                known.not_before = steady + LAUNCH_AGAIN;
                 if let LaunchFailure::Refused(refusal) = error.launch_failure() {
                     let (code, message) = error.code_and_message();
                     known.pools.note_call(
-                        purchase.lifecycle,
+                        request.lifecycle,
                         refusal,
                         &code,
                         &message,

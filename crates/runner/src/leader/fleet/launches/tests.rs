@@ -35,7 +35,7 @@ fn silence() -> Result<Launched, CapacityError> {
     })
 }
 
-fn bought(name: &str) -> Launched {
+fn new(name: &str) -> Launched {
     Launched {
         instances: vec![pending(name)],
         errors: Vec::new(),
@@ -82,9 +82,9 @@ impl Capacity for Ec2 {
         async { Ok(Vec::new()) }.boxed()
     }
 
-    fn launch(&self, purchase: LaunchRequest) -> BoxFuture<'_, Result<Launched, CapacityError>> {
+    fn launch(&self, request: LaunchRequest) -> BoxFuture<'_, Result<Launched, CapacityError>> {
         async move {
-            self.asked.lock().unwrap().push(purchase);
+            self.asked.lock().unwrap().push(request);
             let mut answers = self.answers.lock().unwrap();
             if answers.is_empty() {
                 return silence();
@@ -127,32 +127,24 @@ async fn seconds(seconds: u64) {
 
 fn tokens(ec2: &Ec2) -> Vec<String> {
     let asked = ec2.asked.lock().unwrap();
-    asked
-        .iter()
-        .map(|purchase| purchase.token.clone())
-        .collect()
+    asked.iter().map(|request| request.token.clone()).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_launch_without_answer_is_asked_for_again_with_the_same_token_and_words() {
-    let (ec2, fleet) = fleet(vec![
-        silence(),
-        silence(),
-        Ok(bought("i-1")),
-        Ok(bought("i-2")),
-    ]);
+    let (ec2, fleet) = fleet(vec![silence(), silence(), Ok(new("i-1")), Ok(new("i-2"))]);
     fleet.launch(2, Lifecycle::Spot, 1);
     seconds(1).await;
-    assert!(fleet.sight().in_doubt);
-    assert_eq!(fleet.sight().buying, [(2, Lifecycle::Spot)]);
-    // What is in doubt is not bought once more under another name.
+    assert!(fleet.status().in_doubt);
+    assert_eq!(fleet.status().launching, [(2, Lifecycle::Spot)]);
+    // What is in doubt is not launched once more under another name.
     fleet.launch(2, Lifecycle::Spot, 1);
     seconds(60).await;
     let asked = ec2.asked.lock().unwrap().clone();
     assert_eq!(asked.len(), 3);
-    assert!(asked.iter().all(|purchase| *purchase == asked[0]));
-    assert!(!fleet.sight().in_doubt);
-    assert_eq!(fleet.sight().instances.len(), 1);
+    assert!(asked.iter().all(|request| *request == asked[0]));
+    assert!(!fleet.status().in_doubt);
+    assert_eq!(fleet.status().instances.len(), 1);
     // The next decision is another one.
     fleet.launch(1, Lifecycle::Spot, 1);
     seconds(1).await;
@@ -162,7 +154,7 @@ async fn a_launch_without_answer_is_asked_for_again_with_the_same_token_and_word
 
 #[tokio::test(start_paused = true)]
 async fn what_was_refused_is_decided_anew() {
-    let (ec2, fleet) = fleet(vec![Ok(refused("InternalError")), Ok(bought("i-1"))]);
+    let (ec2, fleet) = fleet(vec![Ok(refused("InternalError")), Ok(new("i-1"))]);
     fleet.launch(1, Lifecycle::Spot, 1);
     seconds(11).await;
     fleet.launch(1, Lifecycle::Spot, 1);
@@ -181,10 +173,14 @@ async fn a_late_launch_is_adopted_and_ends_no_doubt_too_early() {
     // It was launched after all: EC2 lists it by its tags.
     ec2.listed.lock().unwrap().push(pending("i-late"));
     seconds(10).await;
-    assert_eq!(fleet.sight().instances.len(), 1, "it counts like any other");
-    assert!(fleet.sight().in_doubt);
+    assert_eq!(
+        fleet.status().instances.len(),
+        1,
+        "it counts like any other"
+    );
+    assert!(fleet.status().in_doubt);
     seconds(16 * 60).await;
-    assert!(!fleet.sight().in_doubt && fleet.sight().buying.is_empty());
+    assert!(!fleet.status().in_doubt && fleet.status().launching.is_empty());
     let tokens = tokens(&ec2);
     assert!(tokens.len() > 10 && tokens.iter().all(|token| *token == tokens[0]));
     stop.cancel();
@@ -206,15 +202,15 @@ async fn a_leader_that_steps_down_asks_for_nothing_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_machine_that_ec2_does_not_know_yet_is_still_booting() {
-    let (_ec2, fleet) = fleet(vec![Ok(bought("i-1"))]);
+    let (_ec2, fleet) = fleet(vec![Ok(new("i-1"))]);
     let stop = CancellationToken::new();
     tokio::spawn(Arc::clone(&fleet).watch(Duration::from_secs(5), stop.clone()));
     seconds(1).await;
     fleet.launch(1, Lifecycle::Spot, 1);
     // Neither listed nor known by its id.
     seconds(4 * 60).await;
-    let sight = fleet.sight();
-    let found = sight.instances.values().next().expect("it is remembered");
+    let status = fleet.status();
+    let found = status.instances.values().next().expect("it is remembered");
     assert_eq!(found.state, InstanceState::Pending);
     stop.cancel();
 }
@@ -238,9 +234,9 @@ async fn refusals_are_remembered_by_their_class() {
     let (_ec2, fleet) = fleet(vec![Ok(refused("MaxSpotInstanceCountExceeded"))]);
     fleet.launch(1, Lifecycle::Spot, 1);
     seconds(1).await;
-    let sight = fleet.sight();
+    let status = fleet.status();
     let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(2);
-    let refused: Vec<_> = sight.pools.refused(Lifecycle::Spot, now).collect();
+    let refused: Vec<_> = status.pools.refused(Lifecycle::Spot, now).collect();
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].refusal, Refusal::Limit);
 }
@@ -267,8 +263,8 @@ async fn a_broken_image_is_bought_no_more_until_the_template_changes() {
     boots(&ec2, &fleet, &with(InstanceState::ShuttingDown)).await;
     fleet.look_at_template().await;
     {
-        let sight = fleet.sight();
-        let halt = sight.boots.halted(now()).expect("it has stopped");
+        let status = fleet.status();
+        let halt = status.boots.halted(now()).expect("it has stopped");
         assert!(halt.is_final && halt.lost == 3);
         let last = halt.last.expect("a diagnosis");
         assert!(last.console.iter().any(|line| line.contains("FAILED")));
@@ -276,7 +272,7 @@ async fn a_broken_image_is_bought_no_more_until_the_template_changes() {
     *ec2.version.lock().unwrap() += 1;
     seconds(31).await;
     fleet.look_at_template().await;
-    assert!(fleet.sight().boots.halted(now()).is_none());
+    assert!(fleet.status().boots.halted(now()).is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,8 +283,8 @@ async fn a_worker_that_never_reports_is_read_before_it_is_given_back() {
     fleet.never_reported(InstanceId::new("i-1"), "it never reported");
     seconds(1).await;
     assert_eq!(ec2.ended.lock().unwrap().len(), 1);
-    let sight = fleet.sight();
-    let halt = sight.boots.halted(Timestamp::UNIX_EPOCH);
+    let status = fleet.status();
+    let halt = status.boots.halted(Timestamp::UNIX_EPOCH);
     assert!(halt.and_then(|halt| halt.last).is_some());
 }
 
@@ -311,5 +307,5 @@ async fn a_spot_instance_that_is_taken_back_while_it_boots_says_nothing_of_its_i
         ..instance("i-1", InstanceState::Terminated)
     }];
     fleet.look().await;
-    assert!(!fleet.sight().boots.are_doubtful());
+    assert!(!fleet.status().boots.are_doubtful());
 }

@@ -1,4 +1,4 @@
-//! Telling GitLab a verdict that stands in a record (rule 13).
+//! Reporting to GitLab a verdict that stands in a record (rule 13).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(30);
 const LAST_TRY: Duration = Duration::from_hours(1);
 
 /// The verdicts that are being told, each in the background, and those that were.
-pub(crate) struct Tellers {
+pub(crate) struct ResultReporter {
     payloads: Payloads,
     clock: Clock,
     wake: Arc<Notify>,
@@ -28,7 +28,7 @@ pub(crate) struct Tellers {
     tasks: HashMap<JobKey, JoinHandle<()>>,
 }
 
-impl Drop for Tellers {
+impl Drop for ResultReporter {
     fn drop(&mut self) {
         for task in self.tasks.values() {
             task.abort();
@@ -36,7 +36,7 @@ impl Drop for Tellers {
     }
 }
 
-impl Tellers {
+impl ResultReporter {
     pub(crate) fn new(payloads: Payloads, clock: Clock, wake: Arc<Notify>) -> Self {
         Self {
             payloads,
@@ -48,7 +48,7 @@ impl Tellers {
     }
 
     /// Whether GitLab knows the job's verdict from this manager, or can't be told by anybody.
-    pub(crate) fn has_told(&self, job: &JobKey) -> bool {
+    pub(crate) fn has_reported(&self, job: &JobKey) -> bool {
         self.told
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -56,7 +56,7 @@ impl Tellers {
     }
 
     /// Tells GitLab, unless that is on its way.
-    pub(crate) fn tell(
+    pub(crate) fn report(
         &mut self,
         job: &JobKey,
         coordinator: &Arc<dyn Coordinator>,
@@ -67,7 +67,7 @@ impl Tellers {
         if self.tasks.get(job).is_some_and(|task| !task.is_finished()) {
             return;
         }
-        let teller = Teller {
+        let report = ResultReport {
             payloads: self.payloads.clone(),
             coordinator: Arc::clone(coordinator),
             clock: self.clock.clone(),
@@ -79,7 +79,7 @@ impl Tellers {
         let job = job.clone();
         let key = job.clone();
         let task = tokio::spawn(async move {
-            teller.tell().await;
+            report.send().await;
             told.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(key);
@@ -99,7 +99,7 @@ impl Tellers {
 }
 
 /// Tells one verdict.
-struct Teller {
+struct ResultReport {
     payloads: Payloads,
     coordinator: Arc<dyn Coordinator>,
     clock: Clock,
@@ -108,10 +108,10 @@ struct Teller {
     record: Record,
 }
 
-impl Teller {
+impl ResultReport {
     /// Ends when GitLab knows the verdict, when it has ended the job itself, or when nobody can
     /// tell it anything about the job any more: sooner or later one of these is so.
-    async fn tell(self) {
+    async fn send(self) {
         let (id, runner) = (self.job.id, &self.job.runner);
         let Some(payload) = self.payload().await else {
             tracing::error!(job = id, %runner,
