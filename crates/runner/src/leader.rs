@@ -18,6 +18,7 @@ use crate::coordinator::{Coordinator, JobSource};
 use crate::liveness::{Beat, Liveness};
 use crate::settings::Timing;
 
+mod actions;
 mod cleanup;
 mod election;
 mod fleet;

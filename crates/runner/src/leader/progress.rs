@@ -1,17 +1,14 @@
-//! Bringing each job one step on: the judgements and the schedule's actions, written down.
+//! Bringing each job one step on: the judgements, written down.
 
-use std::sync::Arc;
-
-use onspot_fleet::{InstanceId, Reason, Scale};
+use onspot_fleet::InstanceId;
 use onspot_ledger::{
-    Event, JobKey, Key, Order, Phase, Record, RunnerName, Step, Verdict, WorkPayload, WorkerId,
-    WrongPhase, establish,
+    Event, JobKey, Key, Order, Phase, Record, Step, Verdict, WorkPayload, WorkerId, WrongPhase,
+    establish,
 };
 
 use super::round::{Round, RoundError, Rounds};
 use super::takeover::{Judgement, WorkerStatus, judge};
 use super::trace::News;
-use crate::schedule::Action;
 
 impl From<WrongPhase> for RoundError {
     fn from(wrong: WrongPhase) -> Self {
@@ -87,7 +84,7 @@ impl Rounds {
     }
 
     /// Ends a waiting job that can never go on: nobody knows any more what it was to do.
-    async fn end_without_payload(
+    pub(super) async fn end_without_payload(
         &mut self,
         round: &mut Round,
         job: &JobKey,
@@ -231,139 +228,6 @@ impl Rounds {
         Ok(())
     }
 
-    /// Does what the schedule says; what can't be done is left for the next round.
-    pub(super) async fn act(
-        &mut self,
-        round: &mut Round,
-        action: Action,
-    ) -> Result<(), RoundError> {
-        match action {
-            Action::Assign { job, worker } => {
-                let assigned = self.assign(round, &job, &worker).await;
-                round.judged(&job, assigned)
-            }
-            Action::Fail { job, message } => {
-                let failed = self.fail(round, &job, message).await;
-                round.judged(&job, failed)
-            }
-            Action::Explain { job, text } => {
-                let explained = self.explain(round, &job, &text).await;
-                round.judged(&job, explained)
-            }
-            Action::Scale { runner, scale } => self.scale(round, &runner, scale).await,
-        }
-    }
-
-    async fn scale(
-        &mut self,
-        round: &mut Round,
-        runner: &RunnerName,
-        scale: Scale<WorkerId>,
-    ) -> Result<(), RoundError> {
-        let fleet = self.fleets.get(runner);
-        match scale {
-            Scale::Drain { worker } => {
-                let drained = self.drain(round, &worker).await;
-                return round.served(&worker, drained);
-            }
-            Scale::Launch { count, lifecycle } => {
-                if let Some(fleet) = fleet {
-                    fleet.launch(count, lifecycle, self.term);
-                }
-            }
-            Scale::Terminate { worker, reason } => {
-                let (instance, why) = (InstanceId::new(worker.instance()), reason.to_string());
-                match (fleet, reason) {
-                    (Some(fleet), Reason::NeverReported) => fleet.never_reported(instance, &why),
-                    (Some(fleet), Reason::Drained) => fleet.terminate(instance, &why),
-                    (None, _) => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn fail(
-        &mut self,
-        round: &mut Round,
-        job: &JobKey,
-        message: String,
-    ) -> Result<(), RoundError> {
-        let Some(stored) = round.picture.records().get(job) else {
-            return Ok(());
-        };
-        let verdict = Verdict::failed("runner_system_failure", message);
-        let mut next = stored.value.finishing(verdict, round.picture.now)?;
-        next.trace = self.waiting.hand_over(job).await;
-        self.write_record(round, job, next).await
-    }
-
-    async fn drain(&mut self, round: &mut Round, worker: &WorkerId) -> Result<(), RoundError> {
-        let order = round.picture.order(worker);
-        if order.is_none_or(|order| order.value.drain) {
-            return Ok(());
-        }
-        tracing::info!(worker = worker.instance(), "draining");
-        self.write_order(round, worker, Order::drained).await
-    }
-
-    /// Says in a waiting job's trace why it waits, and once what became of the attempt before.
-    async fn explain(
-        &mut self,
-        round: &mut Round,
-        job: &JobKey,
-        text: &str,
-    ) -> Result<(), RoundError> {
-        let Some(runner) = self.context.runners.get(&job.runner) else {
-            return Ok(());
-        };
-        let coordinator = Arc::clone(&runner.coordinator);
-        let Some(record) = round.picture.records().get(job).map(|stored| &stored.value) else {
-            return Ok(());
-        };
-        let trace = record.trace;
-        // Earlier losses were told when they were the last ones. That this one is told stands in
-        // the record first: no other leader tells it again.
-        let loss = record.untold_loss().map(|why| {
-            let before = record.attempt.saturating_sub(1);
-            format!("Attempt {before} failed: {why}.")
-        });
-        if loss.is_some() {
-            let next = record.with_loss_told();
-            self.write_record(round, job, next).await?;
-        }
-        self.waiting.explain(job, &coordinator, trace, loss, text);
-        Ok(())
-    }
-
-    /// Assigning is two writes: the record first, then the order (rule 2).
-    async fn assign(
-        &mut self,
-        round: &mut Round,
-        job: &JobKey,
-        worker: &WorkerId,
-    ) -> Result<(), RoundError> {
-        let Some(stored) = round.picture.records().get(job) else {
-            return Ok(());
-        };
-        let record = stored.value.clone();
-        let Some(raw) = self.payloads.raw(job).await? else {
-            return self.end_without_payload(round, job, &record).await;
-        };
-        // From now on the worker is the trace's writer.
-        let mark = self.waiting.hand_over(job).await;
-        let record = record.assigned(worker, mark, round.picture.now)?;
-        let waited = record
-            .received_at
-            .duration_until(round.picture.now)
-            .as_millis();
-        tracing::info!(job = job.id, runner = %job.runner, worker = worker.instance(),
-            attempt = record.attempt, waited_ms = waited, "assigned");
-        self.write_record(round, job, record.clone()).await?;
-        let work = self.work(job, &record, raw);
-        self.write_run(round, job, &record, worker, work).await
-    }
-
     /// What a worker needs for the record's attempt; `None` if the payload is lost.
     async fn work_of(
         &self,
@@ -374,7 +238,12 @@ impl Rounds {
         Ok(raw.map(|raw| self.work(job, record, raw)))
     }
 
-    fn work(&self, job: &JobKey, record: &Record, raw: serde_json::Value) -> WorkPayload {
+    pub(super) fn work(
+        &self,
+        job: &JobKey,
+        record: &Record,
+        raw: serde_json::Value,
+    ) -> WorkPayload {
         let runner = self.runner_context(&job.runner);
         WorkPayload {
             attempt: record.attempt,
@@ -387,7 +256,7 @@ impl Rounds {
     }
 
     /// Writes *run(attempt)*, with the payload before it.
-    async fn write_run(
+    pub(super) async fn write_run(
         &self,
         round: &mut Round,
         job: &JobKey,
