@@ -1,6 +1,7 @@
 //! `run/leader`: which manager leads.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,6 +23,10 @@ pub struct Leader {
     pub since: Timestamp,
     /// The version of the holder's program.
     pub version: String,
+    /// Where workers reach the cache of images on the holder's instance; `None` where there is
+    /// none, and in objects of versions that knew of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<SocketAddr>,
     /// How each `[[runners]]` stands with GitLab.
     #[serde(default)]
     pub runners: BTreeMap<RunnerName, Greeting>,
@@ -52,6 +57,7 @@ impl Leader {
             holder: Some(holder.clone()),
             since: now,
             version: version.to_owned(),
+            registry: None,
             runners: BTreeMap::new(),
             launches: BTreeMap::new(),
             aside: BTreeMap::new(),
@@ -67,6 +73,7 @@ impl Leader {
             holder: Some(holder.clone()),
             since: now,
             version: version.to_owned(),
+            registry: None,
             runners: self.runners.clone(),
             launches: BTreeMap::new(),
             aside: BTreeMap::new(),
@@ -159,5 +166,25 @@ mod tests {
         assert!(second.is_write_of(&second.clone()));
         assert!(!second.is_write_of(&first));
         assert_eq!(second.released().holder, None);
+    }
+
+    #[test]
+    fn where_images_are_cached_is_the_holders_own_and_need_not_be_said() {
+        let first = Leader::first(&ManagerId::new("a"), "1", Timestamp::UNIX_EPOCH);
+        // What a version wrote that knew of no cache.
+        let old = serde_json::to_value(&first).unwrap();
+        assert!(old.get("registry").is_none(), "{old}");
+        assert_eq!(serde_json::from_value::<Leader>(old).unwrap(), first);
+
+        let address = "10.0.0.7:15850".parse().unwrap();
+        let with = Leader {
+            registry: Some(address),
+            ..first
+        };
+        let text = serde_json::to_string(&with).unwrap();
+        assert!(text.contains(r#""registry":"10.0.0.7:15850""#), "{text}");
+        assert_eq!(serde_json::from_str::<Leader>(&text).unwrap(), with);
+        let next = with.taken_over(&ManagerId::new("b"), "1", Timestamp::UNIX_EPOCH);
+        assert_eq!(next.registry, None, "the next holder has another address");
     }
 }
