@@ -9,6 +9,7 @@ use onspot_ledger::{Ledger, Step, WorkerId};
 use onspot_runnerconf::{Config, Runner};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
 use crate::coordinator::GitLabJobs;
@@ -16,7 +17,7 @@ use crate::imds::Imds;
 use crate::liveness::Liveness;
 use crate::settings::WorkerSettings;
 use crate::setup::{SetupError, client_on, docker_settings, log_limit};
-use crate::worker::{CachePlace, WorkEnd, WorkerContext, watch_for_interruption, work};
+use crate::worker::{CachePlace, WorkEnd, WorkerContext, registry, watch_for_interruption, work};
 
 /// Between two tries to reach what a booting instance may not have yet.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -49,6 +50,11 @@ pub async fn run_worker(
 ) -> Result<WorkEnd, SetupError> {
     let settings = context.settings;
     let runner = runner_of(&settings)?;
+    // The engine may ask for images before it answers here.
+    let _registry = settings.registry_port.map(|port| {
+        let ledger = Arc::clone(&context.ledger);
+        AbortOnDropHandle::new(tokio::spawn(registry::serve(port, ledger)))
+    });
     let clock = Clock::system();
     let instance = tokio::select! {
         instance = instance_id(&context.imds) => instance,

@@ -1,6 +1,7 @@
 //! The manager's loop: one manager leads, the others watch it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub struct LeaderContext {
     pub me: ManagerId,
     /// The version of its program, for the ledger.
     pub version: String,
+    /// Where workers reach this manager's cache of images, if it has one.
+    pub registry: Option<SocketAddr>,
     /// The most jobs at a time, over all runners.
     pub concurrent: u32,
     /// Between two requests for a job, when GitLab does not hold them back itself.
@@ -116,7 +119,8 @@ pub async fn lead(context: Arc<LeaderContext>, shutdown: CancellationToken) {
         &context.version,
         context.clock.clone(),
         context.timing.clone(),
-    );
+    )
+    .telling_of(context.registry);
     let mut manager = Manager {
         election,
         leadership: None,

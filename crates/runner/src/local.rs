@@ -124,6 +124,7 @@ pub async fn run_local(
         timing,
         me: ManagerId::random(&host_name()),
         version: onspot_gitlab::VERSION.to_owned(),
+        registry: None,
         concurrent: config.concurrent,
         check_interval: check_interval(config.check_interval),
         liveness: options.liveness,

@@ -1,6 +1,7 @@
 //! `onspot manager`: the leader's loop on an instance.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +106,7 @@ pub async fn run_manager(
         timing: context.settings.timing,
         me: ManagerId::random(&context.name),
         version: onspot_gitlab::VERSION.to_owned(),
+        registry: context.settings.registry_port.and_then(own_address),
         concurrent: context.config.concurrent,
         check_interval: check_interval(context.config.check_interval),
         liveness: context.liveness,
@@ -114,4 +116,22 @@ pub async fn run_manager(
     tracing::info!(manager = %leader.me, runners = leader.runners.len(), "the manager starts");
     lead(Arc::new(leader), shutdown).await;
     Ok(())
+}
+
+/// Where others of this network reach a port of this instance: at the address that it has on its
+/// way out. No packet is sent to find that out.
+fn own_address(port: u16) -> Option<SocketAddr> {
+    let found = || -> std::io::Result<SocketAddr> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        // Any address behind the default route would do.
+        socket.connect((Ipv4Addr::new(169, 254, 169, 254), 80))?;
+        socket.local_addr()
+    };
+    match found() {
+        Ok(address) => Some(SocketAddr::new(address.ip(), port)),
+        Err(error) => {
+            tracing::warn!(%error, "no address to tell workers: they don't use the cache of images");
+            None
+        }
+    }
 }

@@ -64,6 +64,10 @@ pub struct ManagerSettings {
     pub bucket: String,
     /// The stack's CloudWatch log group.
     pub log_group: String,
+    /// The port at which workers reach the cache of images on this instance; absent where there
+    /// is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry_port: Option<u16>,
     /// How fast things are noticed.
     #[serde(default)]
     pub timing: Timing,
@@ -127,6 +131,10 @@ pub struct WorkerSettings {
     /// Where the agent notes its lease for the watchdog.
     #[serde(default = "lease_file")]
     pub lease_file: PathBuf,
+    /// The port at which this worker's engine finds the leader's cache of images, on the loopback
+    /// interface; absent where the stack has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry_port: Option<u16>,
     /// A `config.toml` that holds this one `[[runners]]` section, without its token: how jobs
     /// are run (URL, image, volumes, cache and so on).
     pub config: String,
@@ -201,6 +209,7 @@ mod tests {
             max_builds: 0,
             cache_prefix: "cache".into(),
             lease_file: DEFAULT_LEASE_FILE.into(),
+            registry_port: Some(15_850),
             config: "[[runners]]\nname = \"docker.m3\"\n".into(),
             timing: Timing::default(),
         };

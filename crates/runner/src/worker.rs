@@ -17,6 +17,7 @@ mod job;
 mod keeper;
 mod lease;
 mod orders;
+pub(crate) mod registry;
 mod result;
 mod retire;
 

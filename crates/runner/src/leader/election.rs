@@ -4,6 +4,7 @@
 //! harm (rules 1 to 5). So the lead may go by timeouts alone.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use onspot_ledger::{
@@ -19,6 +20,8 @@ use crate::settings::Timing;
 pub(crate) struct Election {
     me: ManagerId,
     version: String,
+    /// What workers are told of this manager's cache of images.
+    registry: Option<SocketAddr>,
     clock: Clock,
     timing: Timing,
     watched: Watched<(u64, u64)>,
@@ -59,11 +62,17 @@ impl Election {
         Self {
             me,
             version: version.to_owned(),
+            registry: None,
             clock,
             timing,
             watched,
             held: None,
         }
+    }
+
+    /// The same, of a manager whose cache of images is at this address, if it has one.
+    pub(crate) fn telling_of(self, registry: Option<SocketAddr>) -> Self {
+        Self { registry, ..self }
     }
 
     /// The term in which this manager leads.
@@ -134,7 +143,10 @@ impl Election {
         let sent_at = self.clock.steady();
         let taken = match read(ledger, &key).await? {
             None => {
-                let first = Leader::first(&self.me, &self.version, now);
+                let first = Leader {
+                    registry: self.registry,
+                    ..Leader::first(&self.me, &self.version, now)
+                };
                 let answer = create(ledger, &key, first.clone()).await;
                 Self::looked_after(ledger, answer, &first).await?
             }
@@ -144,7 +156,10 @@ impl Election {
                 if found.value.holder.is_some() && silent < self.timing.leader {
                     return Ok(());
                 }
-                let next = found.value.taken_over(&self.me, &self.version, now);
+                let next = Leader {
+                    registry: self.registry,
+                    ..found.value.taken_over(&self.me, &self.version, now)
+                };
                 self.write(ledger, &found, next).await?
             }
         };
@@ -241,5 +256,28 @@ mod tests {
         }
         a.release(&ledger).await;
         assert_eq!(b.step(&ledger, &none).await, Lead::Mine);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_leaders_cache_of_images_is_the_one_that_is_told() {
+        let (ledger, none) = (MemoryLedger::new(), News::default());
+        let told = async || {
+            let stored = read::<Leader>(&ledger, &Key::leader()).await.unwrap();
+            stored.unwrap().value.registry
+        };
+        let at = |address: &str| Some(address.parse::<SocketAddr>().unwrap());
+        let mut a = election("a").telling_of(at("10.0.0.1:5000"));
+        let mut b = election("b").telling_of(at("10.0.0.2:5000"));
+        let mut c = election("c");
+        a.step(&ledger, &none).await;
+        assert_eq!(told().await, at("10.0.0.1:5000"));
+        a.step(&ledger, &none).await;
+        assert_eq!(told().await, at("10.0.0.1:5000"), "also when it is renewed");
+        a.release(&ledger).await;
+        b.step(&ledger, &none).await;
+        assert_eq!(told().await, at("10.0.0.2:5000"));
+        b.release(&ledger).await;
+        c.step(&ledger, &none).await;
+        assert_eq!(told().await, None);
     }
 }

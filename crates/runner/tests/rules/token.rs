@@ -56,6 +56,7 @@ async fn a_manager_that_is_replaced_never_unregisters_the_runners_token() {
             timing: Timing::default(),
             me: ManagerId::new(name),
             version: "1".to_owned(),
+            registry: None,
             concurrent: 1,
             check_interval: Duration::from_secs(3),
             liveness: Liveness::new(),

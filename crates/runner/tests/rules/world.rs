@@ -127,6 +127,7 @@ impl World {
             timing: self.timing.clone(),
             me: ManagerId::new(name),
             version: "1".to_owned(),
+            registry: None,
             concurrent: 10,
             check_interval: Duration::from_secs(3),
             liveness: self.liveness.clone(),

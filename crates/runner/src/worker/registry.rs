@@ -1,0 +1,245 @@
+//! The way from this worker's engine to the leader's cache of images.
+//!
+//! The engine is told one address at boot, on this host's loopback interface, and keeps it whoever
+//! leads: when a manager is replaced, the engine need not hear of it. What comes there goes on,
+//! byte by byte, to the address in `run/leader`.
+//!
+//! Nothing here may hold a job up. Where no cache answers, the connection is closed at once, and
+//! the engine goes to the next registry that it knows, in the end Docker Hub.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use onspot_ledger::{Key, Leader, Ledger, read};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Between two tries to listen, or to accept.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// What is read at once.
+const BUFFER: usize = 64 * 1024;
+
+/// How long what may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// One connection; in the same network it takes a millisecond.
+    pub(crate) connect: Duration,
+    /// To find a cache that answers, with a look at who leads now.
+    pub(crate) reach: Duration,
+    /// For how long a cache that did not answer is not asked again.
+    pub(crate) rest: Duration,
+    /// How long nothing may move on a connection.
+    pub(crate) stall: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(1),
+            reach: Duration::from_secs(3),
+            rest: Duration::from_secs(15),
+            stall: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Listens on this host's `port` for its engine, for good.
+pub(crate) async fn serve(port: u16, ledger: Arc<dyn Ledger>) {
+    let listener = loop {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Ok(listener) => break listener,
+            Err(error) => tracing::warn!(
+                port, %error, "the way to the cache of images is closed: images come from elsewhere"
+            ),
+        }
+        sleep(TRY_AGAIN).await;
+    };
+    Forwarder::new(ledger, Patience::default())
+        .accept(listener)
+        .await;
+}
+
+/// Carries connections to whoever leads.
+struct Forwarder {
+    patience: Patience,
+    /// Held while the cache is looked for, so that those who come meanwhile hear what came of it.
+    way: Mutex<Way>,
+    ledger: Arc<dyn Ledger>,
+}
+
+/// What is known of the cache.
+#[derive(Debug, Default)]
+struct Way {
+    address: Option<SocketAddr>,
+    rests_until: Option<Instant>,
+    /// Whether it was said that there is no answer.
+    complained: bool,
+}
+
+impl Forwarder {
+    fn new(ledger: Arc<dyn Ledger>, patience: Patience) -> Arc<Self> {
+        Arc::new(Self {
+            patience,
+            way: Mutex::default(),
+            ledger,
+        })
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((engine, _)) => {
+                        connections.spawn(Arc::clone(&self).carry(engine));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the engine's connection can't be taken");
+                        sleep(TRY_AGAIN).await;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn carry(self: Arc<Self>, engine: TcpStream) {
+        // Without a cache the engine's connection is closed here and now.
+        let Some(cache) = self.reach().await else {
+            return;
+        };
+        if splice(engine, cache, self.patience.stall).await == End::Unanswered {
+            self.way.lock().await.rest(self.patience.rest);
+        }
+    }
+
+    /// A connection to the cache; `None` if there is none to be had soon.
+    async fn reach(&self) -> Option<TcpStream> {
+        let mut way = self.way.lock().await;
+        if way.rests_until.is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        let found = way.find(&*self.ledger, self.patience.connect);
+        let found = timeout(self.patience.reach, found).await.ok().flatten();
+        if found.is_some() {
+            way.complained = false;
+        } else {
+            way.rest(self.patience.rest);
+        }
+        found
+    }
+}
+
+impl Way {
+    /// Tries the address that is known, then the one that the leader tells now.
+    async fn find(&mut self, ledger: &dyn Ledger, patience: Duration) -> Option<TcpStream> {
+        if let Some(known) = self.address
+            && let Some(cache) = connect(known, patience).await
+        {
+            return Some(cache);
+        }
+        let told = match read::<Leader>(ledger, &Key::leader()).await {
+            Ok(leader) => leader.and_then(|leader| leader.value.registry),
+            Err(error) => {
+                tracing::debug!(%error, "the leader's object can't be read");
+                return None;
+            }
+        };
+        let before = std::mem::replace(&mut self.address, told);
+        match told {
+            Some(address) if before != told => connect(address, patience).await,
+            _ => None,
+        }
+    }
+
+    fn rest(&mut self, rest: Duration) {
+        self.rests_until = Some(Instant::now() + rest);
+        if !std::mem::replace(&mut self.complained, true) {
+            tracing::warn!(address = ?self.address,
+                "no cache of images answers: images come from elsewhere");
+        }
+    }
+}
+
+async fn connect(address: SocketAddr, patience: Duration) -> Option<TcpStream> {
+    match timeout(patience, TcpStream::connect(address)).await {
+        Ok(Ok(cache)) => {
+            // Small requests and their answers alternate here.
+            let _ = cache.set_nodelay(true);
+            Some(cache)
+        }
+        _ => None,
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// One side closed it, or nobody used it any more.
+    Over,
+    /// The engine asked and heard nothing.
+    Unanswered,
+}
+
+/// What moves on a connection.
+#[derive(Debug, Default)]
+struct Moves {
+    count: AtomicU64,
+    /// Whether the engine spoke last.
+    asked: AtomicBool,
+}
+
+/// Carries both directions until one side ends, or nothing moves for as long as `stall`.
+async fn splice(mut engine: TcpStream, mut cache: TcpStream, stall: Duration) -> End {
+    let moves = Moves::default();
+    let (mut from_engine, mut to_engine) = engine.split();
+    let (mut from_cache, mut to_cache) = cache.split();
+    let mut both = std::pin::pin!(async {
+        tokio::try_join!(
+            pump(&mut from_engine, &mut to_cache, &moves, true),
+            pump(&mut from_cache, &mut to_engine, &moves, false),
+        )
+    });
+    loop {
+        let before = moves.count.load(Ordering::Relaxed);
+        tokio::select! {
+            _ = &mut both => return End::Over,
+            () = sleep(stall) => {
+                if moves.count.load(Ordering::Relaxed) != before {
+                    continue;
+                }
+                return if moves.asked.load(Ordering::Relaxed) {
+                    End::Unanswered
+                } else {
+                    End::Over
+                };
+            }
+        }
+    }
+}
+
+async fn pump(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    moves: &Moves,
+    asks: bool,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..length]).await?;
+        moves.asked.store(asks, Ordering::Relaxed);
+        moves.count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

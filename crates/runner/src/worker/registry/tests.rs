@@ -1,0 +1,180 @@
+//! The way to the cache over real sockets: whoever leads is found, and nobody is waited for.
+
+use onspot_ledger::{ManagerId, MemoryLedger, create, replace};
+
+use super::*;
+
+/// The longest that a test waits for what must come.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// Long enough for a busy machine, and short where a test waits for the end of it.
+fn patience() -> Patience {
+    Patience {
+        connect: Duration::from_secs(5),
+        reach: Duration::from_secs(10),
+        rest: Duration::from_millis(1),
+        stall: Duration::from_mins(1),
+    }
+}
+
+/// A cache that answers every line with its name and that line.
+async fn cache(name: &'static str) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            connections.spawn(async move {
+                let mut line = [0; 64];
+                while let Ok(length @ 1..) = stream.read(&mut line).await {
+                    let answer = [name.as_bytes(), b" ", &line[..length]].concat();
+                    stream.write_all(&answer).await.unwrap();
+                }
+            });
+        }
+    });
+    (address, task)
+}
+
+/// An address at which nobody listens.
+async fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Says in `run/leader` where the cache is.
+async fn tell(ledger: &dyn Ledger, registry: Option<SocketAddr>) {
+    let key = Key::leader();
+    let first = Leader::first(&ManagerId::new("m"), "1", jiff::Timestamp::UNIX_EPOCH);
+    let next = Leader { registry, ..first };
+    let written = match read::<Leader>(ledger, &key).await.unwrap() {
+        None => create(ledger, &key, next).await.unwrap(),
+        Some(old) => replace(ledger, &key, &old, next).await.unwrap(),
+    };
+    assert!(written.is_some());
+}
+
+/// Where the engine finds the forwarder.
+async fn forwarder(ledger: &Arc<MemoryLedger>, patience: Patience) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let ledger: Arc<dyn Ledger> = Arc::<MemoryLedger>::clone(ledger);
+    tokio::spawn(Forwarder::new(ledger, patience).accept(listener));
+    address
+}
+
+/// What the engine hears to a question on a connection of its own; `None` if that is closed.
+async fn ask(at: SocketAddr, question: &str) -> Option<String> {
+    let mut engine = TcpStream::connect(at).await.unwrap();
+    answer(&mut engine, question).await
+}
+
+async fn answer(engine: &mut TcpStream, question: &str) -> Option<String> {
+    let heard = async {
+        engine.write_all(question.as_bytes()).await.ok()?;
+        let mut heard = [0; 64];
+        let length = engine.read(&mut heard).await.ok()?;
+        (length > 0).then(|| String::from_utf8_lossy(&heard[..length]).into_owned())
+    };
+    timeout(BOUND, heard).await.expect("an answer or an end")
+}
+
+#[tokio::test]
+async fn the_next_leaders_cache_is_found_when_the_last_one_is_gone() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let (first, task) = cache("first").await;
+    tell(&*ledger, Some(first)).await;
+    let at = forwarder(&ledger, patience()).await;
+    let mut open = TcpStream::connect(at).await.unwrap();
+    assert_eq!(answer(&mut open, "a").await.unwrap(), "first a");
+    assert_eq!(answer(&mut open, "b").await.unwrap(), "first b");
+
+    // Another one leads, but what is known still answers: the ledger is left alone.
+    let (second, _) = cache("second").await;
+    tell(&*ledger, Some(second)).await;
+    assert_eq!(ask(at, "c").await.unwrap(), "first c");
+
+    task.abort();
+    let _ = task.await;
+    assert_eq!(answer(&mut open, "d").await, None, "it went with its cache");
+    assert_eq!(ask(at, "e").await.unwrap(), "second e");
+}
+
+#[tokio::test]
+async fn where_nobody_answers_the_engine_is_sent_on_at_once() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let patience = Patience {
+        rest: Duration::from_mins(10),
+        ..patience()
+    };
+    // Nobody leads; a leader tells of no cache; of one that does not run.
+    for registry in [None, Some(None), Some(Some(nobody().await))] {
+        if let Some(registry) = registry {
+            tell(&*ledger, registry).await;
+        }
+        let at = forwarder(&ledger, patience).await;
+        assert_eq!(ask(at, "a").await, None);
+        // That is remembered: nothing is asked again for a while, whoever leads.
+        let (there, _) = cache("there").await;
+        let before = Arc::clone(&ledger);
+        tell(&*before, Some(there)).await;
+        assert_eq!(ask(at, "b").await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_cache_that_comes_back_is_used_again() {
+    let ledger = Arc::new(MemoryLedger::new());
+    tell(&*ledger, Some(nobody().await)).await;
+    let at = forwarder(&ledger, patience()).await;
+    assert_eq!(ask(at, "a").await, None);
+    let (there, _) = cache("there").await;
+    tell(&*ledger, Some(there)).await;
+    let heard = timeout(BOUND, async {
+        loop {
+            if let Some(heard) = ask(at, "b").await {
+                return heard;
+            }
+        }
+    });
+    assert_eq!(heard.await.unwrap(), "there b");
+}
+
+#[tokio::test]
+async fn one_that_takes_questions_and_says_nothing_is_left() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let mute = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    tell(&*ledger, Some(mute.local_addr().unwrap())).await;
+    let patience = Patience {
+        stall: Duration::from_millis(50),
+        rest: Duration::from_mins(10),
+        ..patience()
+    };
+    let at = forwarder(&ledger, patience).await;
+    assert_eq!(ask(at, "a").await, None);
+    let (taken, _) = mute.accept().await.unwrap();
+    // It would be taken again, but is not even tried.
+    assert_eq!(ask(at, "b").await, None);
+    drop(taken);
+    assert!(futures::FutureExt::now_or_never(mute.accept()).is_none());
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_says_nothing_against_the_cache() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let (there, _) = cache("there").await;
+    tell(&*ledger, Some(there)).await;
+    let patience = Patience {
+        stall: Duration::from_millis(50),
+        rest: Duration::from_mins(10),
+        ..patience()
+    };
+    let at = forwarder(&ledger, patience).await;
+    let mut open = TcpStream::connect(at).await.unwrap();
+    assert_eq!(answer(&mut open, "a").await.unwrap(), "there a");
+    let mut rest = Vec::new();
+    let ended = timeout(BOUND, open.read_to_end(&mut rest)).await;
+    ended.expect("it is closed in the end").unwrap();
+    assert_eq!(ask(at, "b").await.unwrap(), "there b");
+}
