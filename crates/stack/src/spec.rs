@@ -17,10 +17,12 @@ mod check;
 mod error;
 mod locate;
 mod os;
+mod registry;
 mod types;
 
 pub use error::{SpecError, SpecErrorKind};
 pub use os::Os;
+pub use registry::RegistryCache;
 pub use types::{Nat, PullPolicy};
 
 use crate::names::{Names, slug};
@@ -123,6 +125,8 @@ pub struct Manager {
     pub os: Os,
     /// An image of that operating system; AWS's or the distribution's newest one if absent.
     pub ami: Option<String>,
+    /// The cache of images beside it; none if absent.
+    pub registry_cache: Option<RegistryCache>,
 }
 
 /// `[[runners]]`: one registration in GitLab, and its workers.
@@ -194,7 +198,7 @@ pub struct Workers {
     pub ami: Option<String>,
     /// The size of their disk in GB, at least 8.
     pub disk_gb: u32,
-    /// Mirrors of Docker Hub, asked first.
+    /// Mirrors of Docker Hub, asked before it, and after the managers' `registry_cache`.
     #[schemars(with = "Vec<String>")]
     pub registry_mirrors: Vec<Url>,
 }
@@ -228,7 +232,8 @@ impl Spec {
 
     /// What a person should know before bringing the stack up, one sentence each.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let cache = self.manager.registry_cache.iter();
+        let mut notes: Vec<_> = cache.map(RegistryCache::note).collect();
         for runner in &self.runners {
             if runner.owns_its_worker() {
                 notes.push(format!(
@@ -337,6 +342,7 @@ impl Default for Manager {
             count: 1,
             os: Os::default(),
             ami: None,
+            registry_cache: None,
         }
     }
 }

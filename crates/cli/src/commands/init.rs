@@ -92,9 +92,9 @@ mod tests {
                 Some(rest) if rest.starts_with('[') || rest.contains(" = ") => rest,
                 _ => line,
             })
-            // These have no fixed default.
+            // These have no fixed default, or none at all.
             .filter(|line| {
-                let without = ["region", "zones", "spot_price", "memory"];
+                let without = ["region", "zones", "spot_price", "memory", "registry_cache"];
                 !without.iter().any(|key| line.starts_with(key))
             })
             .flat_map(|line| [line, "\n"])

@@ -27,7 +27,7 @@ pub(crate) async fn manager(args: &Manager) -> Result<(), Failure> {
     let logs = Logs {
         group: &group,
         role: "manager",
-        units: &["onspot-manager.service"],
+        units: &["onspot-manager.service", "onspot-registry.service"],
     };
     let liveness = Liveness::new();
     let loops = liveness.clone();

@@ -10,7 +10,7 @@ use url::Url;
 use crate::Error;
 use crate::clients::domain;
 use crate::instances::config::authority;
-use crate::spec::Os;
+use crate::spec::{Os, RegistryCache};
 
 /// The longest user-data that EC2 takes, in bytes before base64.
 pub(crate) const MAX_USER_DATA: usize = 16 * 1024;
@@ -37,6 +37,8 @@ pub(crate) struct ManagerBoot<'a> {
     pub(crate) config: &'a str,
     /// `manager.toml`.
     pub(crate) settings: &'a str,
+    pub(crate) os: Os,
+    pub(crate) registry_cache: Option<&'a RegistryCache>,
 }
 
 /// What a worker boots with.
@@ -48,6 +50,8 @@ pub(crate) struct WorkerBoot<'a> {
     /// `worker.toml`.
     pub(crate) settings: &'a str,
     pub(crate) registry_mirrors: &'a [Url],
+    /// Whether managers keep images.
+    pub(crate) registry_cache: bool,
     /// Key in the bucket and SHA-256 of the helper image.
     pub(crate) helper: Option<(String, &'a str)>,
 }
@@ -66,8 +70,28 @@ impl ManagerBoot<'_> {
             ],
         );
         checked(
-            format!("{}{body}", common(&self.source, &title)),
+            format!("{}{body}{}", common(&self.source, &title), self.registry()),
             "the manager",
+        )
+    }
+
+    /// The cache of images, after all that the manager itself needs.
+    fn registry(&self) -> String {
+        let Some(cache) = self.registry_cache else {
+            return String::new();
+        };
+        let mirrors = cache.mirror().map(str::to_owned);
+        fill(
+            include_str!("boot/registry.sh"),
+            &[
+                ("STACK", self.source.stack),
+                ("PORT", &RegistryCache::PORT.to_string()),
+                ("IMAGE", &cache.image),
+                ("UPSTREAM", cache.upstream()),
+                ("SIZE_MB", &(u64::from(cache.size_gb) * 1000).to_string()),
+                ("DOCKER_PACKAGE", docker_package(self.os)),
+                ("DAEMON_JSON", &daemon_json(mirrors)),
+            ],
         )
     }
 }
@@ -76,11 +100,8 @@ impl WorkerBoot<'_> {
     /// The script.
     pub(crate) fn render(&self) -> Result<String, Error> {
         let title = format!("Boots a worker of the onspot stack {}.", self.source.stack);
-        let package = match self.os {
-            Os::AmazonLinux2023 => "docker",
-            Os::Debian12 | Os::Ubuntu2204 => "docker.io",
-        };
-        let mirrors = self.daemon_json();
+        let package = docker_package(self.os);
+        let mirrors = daemon_json(self.mirrors());
         let body = fill(
             include_str!("boot/worker.sh"),
             &[
@@ -104,17 +125,13 @@ impl WorkerBoot<'_> {
         checked(format!("{}{body}", common(&self.source, &title)), &whose)
     }
 
-    fn daemon_json(&self) -> String {
-        if self.registry_mirrors.is_empty() {
-            return String::new();
-        }
-        let mirrors: Vec<_> = self
-            .registry_mirrors
-            .iter()
-            .map(|url| url.as_str().trim_end_matches('/'))
-            .collect();
-        let json = serde_json::json!({ "registry-mirrors": mirrors });
-        format!("mkdir -p /etc/docker\ncat >/etc/docker/daemon.json <<'{EOF}'\n{json:#}\n{EOF}\n")
+    /// In the order in which the engine asks them: the stack's own cache is the nearest, and
+    /// would be of no use behind one that has everything.
+    fn mirrors(&self) -> impl Iterator<Item = String> {
+        let own = self.registry_cache.then(RegistryCache::on_worker);
+        let named = self.registry_mirrors.iter();
+        let named = named.map(|url| url.as_str().trim_end_matches('/').to_owned());
+        own.into_iter().chain(named)
     }
 
     /// Beside everything else; awaited before the agent starts, which needs the image.
@@ -127,6 +144,23 @@ impl WorkerBoot<'_> {
             &[("KEY", key.as_str()), ("SHA256", sha256)],
         )
     }
+}
+
+fn docker_package(os: Os) -> &'static str {
+    match os {
+        Os::AmazonLinux2023 => "docker",
+        Os::Debian12 | Os::Ubuntu2204 => "docker.io",
+    }
+}
+
+/// The engine's settings with these mirrors of Docker Hub, if there are any.
+fn daemon_json(mirrors: impl IntoIterator<Item = String>) -> String {
+    let mirrors: Vec<_> = mirrors.into_iter().collect();
+    if mirrors.is_empty() {
+        return String::new();
+    }
+    let json = serde_json::json!({ "registry-mirrors": mirrors });
+    format!("mkdir -p /etc/docker\ncat >/etc/docker/daemon.json <<'{EOF}'\n{json:#}\n{EOF}\n")
 }
 
 /// The part that both have: functions.

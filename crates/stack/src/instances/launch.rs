@@ -15,7 +15,7 @@ use crate::instances::config::{self, Places};
 use crate::instances::images::Images;
 use crate::names::{Names, cache_prefix};
 use crate::program::Program;
-use crate::spec::{Runner, Spec};
+use crate::spec::{RegistryCache, Runner, Spec};
 use crate::{Clients, Error};
 
 /// All that an instance's launch template is made from.
@@ -69,6 +69,8 @@ impl Ingredients<'_> {
             source: self.source(&bucket),
             config: &config,
             settings: &settings,
+            os: manager.os,
+            registry_cache: manager.registry_cache.as_ref(),
         };
         Ok(TemplateSpec {
             stack: self.names.stack().to_owned(),
@@ -78,7 +80,7 @@ impl Ingredients<'_> {
             runner: None,
             image: self.images.of(manager.os, manager.ami.as_deref())?,
             instance_type: Some(manager.instance_type.clone()),
-            disk_gb: None,
+            disk_gb: manager.registry_cache.as_ref().map(RegistryCache::disk_gb),
             instance_profile: self.names.manager_role(),
             security_group: self.network.manager_sg.clone(),
             user_data: boot.render()?,
@@ -99,6 +101,7 @@ impl Ingredients<'_> {
             os: workers.os,
             settings: &settings,
             registry_mirrors: &workers.registry_mirrors,
+            registry_cache: self.spec.manager.registry_cache.is_some(),
             helper: helper.map(|helper| (helper.key(), helper.sha256())),
         };
         Ok(TemplateSpec {
@@ -136,6 +139,7 @@ impl Ingredients<'_> {
             endpoint_url: self.endpoint(),
             bucket: self.bucket(),
             log_group: self.names.log_group(),
+            registry_port: self.registry_port(),
             timing: self.spec.timing.clone(),
             tags: self.spec.owners_tags(),
             runners: pools.collect(),
@@ -156,9 +160,15 @@ impl Ingredients<'_> {
             max_builds: runner.max_builds(),
             cache_prefix: cache_prefix(&runner.slug()),
             lease_file: DEFAULT_LEASE_FILE.into(),
+            registry_port: self.registry_port(),
             config: onspot_runnerconf::render(&config),
             timing: self.spec.timing.clone(),
         }
+    }
+
+    fn registry_port(&self) -> Option<u16> {
+        let cache = self.spec.manager.registry_cache.as_ref();
+        cache.map(|_| RegistryCache::PORT)
     }
 
     fn places(&self) -> Places<'_> {

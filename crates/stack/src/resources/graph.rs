@@ -26,7 +26,7 @@ use crate::names::Names;
 use crate::resources::iam::{self, IamPlan, ManagerGrant, RoleSpec, WorkerGrant};
 use crate::resources::log_group::{self, LogGroupPlan, LogGroupSpec, LogGroupState};
 use crate::resources::parameters::{self, ParameterPlan, TokenParameter};
-use crate::spec::Spec;
+use crate::spec::{RegistryCache, Spec};
 use crate::{Clients, Error};
 
 /// Everything of a stack that is there, found by tags and derived names alone.
@@ -167,6 +167,8 @@ impl Foundation {
         network.cidr = spec.network.cidr;
         network.nat = spec.network.nat.into();
         network.tags = spec.owners_tags();
+        let cache = spec.manager.registry_cache.as_ref();
+        network.manager_port = cache.map(|_| RegistryCache::PORT);
         let network = onspot_netplan::desired(&network)?;
         let bucket = wanted_bucket(spec, clients, names);
         let log_group = LogGroupSpec {

@@ -31,7 +31,7 @@ pub(super) struct Flaw {
 }
 
 impl Flaw {
-    fn new(path: &[Step], what: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn new(path: &[Step], what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             path: path.to_vec(),
             what: what.into(),
@@ -105,6 +105,9 @@ pub(super) fn check(spec: &Spec) -> Result<(), Flaw> {
         &[Key("manager"), Key("instance_type")],
     )?;
     ami(spec.manager.ami.as_deref(), &[Key("manager"), Key("ami")])?;
+    if let Some(cache) = &spec.manager.registry_cache {
+        cache.check(&[Key("manager"), Key("registry_cache")])?;
+    }
     spec.timing.check().map_err(|error| {
         Flaw::new(
             &[Key("timing")],
@@ -370,7 +373,7 @@ fn ami(ami: Option<&str>, path: &[Step]) -> Result<(), Flaw> {
     }
 }
 
-fn positive(value: u32, path: &[Step]) -> Result<(), Flaw> {
+pub(super) fn positive(value: u32, path: &[Step]) -> Result<(), Flaw> {
     if value > 0 {
         return Ok(());
     }

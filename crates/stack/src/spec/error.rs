@@ -7,7 +7,7 @@ use miette::{Diagnostic, LabeledSpan, SourceCode};
 use onspot_runnerconf::Excerpt;
 
 /// Keys whose values are never shown.
-const SECRET_KEYS: [&str; 2] = ["token", "environment"];
+const SECRET_KEYS: [&str; 3] = ["token", "environment", "upstream"];
 
 /// What is wrong with an `onspot.toml`.
 #[derive(Debug, thiserror::Error)]

@@ -70,6 +70,10 @@ instance_type = "t3a.micro"
 count = 2
 os = "debian-12"
 ami = "ami-0123456789abcdef0"
+[manager.registry_cache]
+image = "registry.example.com/registry:2"
+upstream = "https://mirror.example.com"
+size_gb = 50
 
 [timing]
 lease = "20s"
@@ -105,7 +109,13 @@ registry_mirrors = ["http://10.0.0.1:5000"]
     assert_eq!(runner.max_builds(), 5);
     assert_eq!(runner.slug(), "docker-m3");
     assert_eq!(spec.timing.lease, Duration::from_secs(20));
-    assert_eq!(spec.notes().len(), 1);
+    let notes = spec.notes();
+    assert_eq!(notes.len(), 2);
+    assert_eq!(
+        notes[0],
+        "each manager keeps images of mirror.example.com for the workers, up to 50 GB, on a disk \
+         of 60 GB"
+    );
     assert_eq!(spec.owners_tags().len(), 3, "{:?}", spec.owners_tags());
 }
 
@@ -124,6 +134,37 @@ fn tags_are_those_that_all_of_aws_takes() {
     let many: Vec<_> = (0..45).map(|n| format!("k{n} = ''\n")).collect();
     let error = parse(&format!("[tags]\n{}{SMALL}", many.concat())).unwrap_err();
     assert!(error.to_string().contains("room for 44"), "{error}");
+}
+
+#[test]
+fn images_are_kept_where_that_is_wanted() {
+    assert_eq!(parse(SMALL).unwrap().manager.registry_cache, None);
+    let wanted = format!("[manager.registry_cache]\n{SMALL}");
+    let cache = parse(&wanted).unwrap().manager.registry_cache.unwrap();
+    assert_eq!(cache, RegistryCache::default());
+    assert_eq!(cache.image, "registry:2");
+    assert_eq!(cache.upstream(), "https://registry-1.docker.io");
+    assert_eq!(cache.mirror(), None);
+    assert_eq!((cache.size_gb, cache.disk_gb()), (20, 30));
+}
+
+#[test]
+fn a_cache_of_images_that_can_not_be_is_refused_with_its_place() {
+    let with = |line: &str| refused(&format!("[manager.registry_cache]\n{line}\n{SMALL}"));
+    let refusals: Vec<_> = [
+        "sise_gb = 5",
+        "size_gb = 0",
+        "image = 'registry:2 --privileged'",
+        "image = '--privileged'",
+        "upstream = 'ftp://mirror.example.com'",
+        "upstream = 'https://mirror.example.com/%h'",
+        "upstream = 'https://me:secret@mirror.example.com'",
+    ]
+    .iter()
+    .map(|line| with(line))
+    .collect();
+    assert!(!refusals.iter().any(|refusal| refusal.contains("secret")));
+    insta::assert_snapshot!(refusals.join("\n\n"));
 }
 
 #[test]

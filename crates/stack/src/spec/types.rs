@@ -10,7 +10,7 @@ pub enum Nat {
     /// By a NAT gateway: AWS looks after it; about 33 dollars a month and its traffic.
     #[default]
     Gateway,
-    /// Not at all: managers and workers are in the public subnets, with no inbound rule.
+    /// Not at all: managers and workers are in the public subnets, with no inbound rule from outside.
     None,
 }
 

@@ -33,6 +33,16 @@ fn source(endpoint: Option<&Url>) -> Source<'_> {
     }
 }
 
+fn manager<'a>(config: &'a str, cache: Option<&'a RegistryCache>) -> ManagerBoot<'a> {
+    ManagerBoot {
+        source: source(None),
+        config,
+        settings: "stack = \"ci\"\n",
+        os: Os::AmazonLinux2023,
+        registry_cache: cache,
+    }
+}
+
 fn worker(mirrors: &[Url], os: Os) -> WorkerBoot<'_> {
     WorkerBoot {
         source: source(None),
@@ -40,20 +50,79 @@ fn worker(mirrors: &[Url], os: Os) -> WorkerBoot<'_> {
         os,
         settings: "stack = \"ci\"\nconfig = '''\n[[runners]]\n  name = \"a@b@c\"\n'''\n",
         registry_mirrors: mirrors,
+        registry_cache: false,
         helper: Some(("bin/onspot-helper-1234.tar.gz".to_owned(), "1234")),
     }
 }
 
 #[test]
 fn the_managers_script() {
-    let boot = ManagerBoot {
-        source: source(None),
-        config: "concurrent = 10\n",
-        settings: "stack = \"ci\"\n",
-    };
-    let script = boot.render().unwrap();
+    let script = manager("concurrent = 10\n", None).render().unwrap();
     assert_parses(&script);
     insta::assert_snapshot!(script);
+}
+
+#[test]
+fn a_manager_that_keeps_images_starts_its_cache_last() {
+    let without = manager("", None).render().unwrap();
+    let cache = RegistryCache::default();
+    let script = manager("", Some(&cache)).render().unwrap();
+    assert_parses(&script);
+    let registry = script.strip_prefix(&without).expect("the rest is the same");
+    insta::assert_snapshot!(registry);
+    assert!(!registry.contains("daemon.json"), "Docker Hub is no mirror");
+
+    let mirrored = RegistryCache {
+        upstream: Url::parse("http://10.0.0.5:5000/").unwrap(),
+        ..cache
+    };
+    let script = manager("", Some(&mirrored)).render().unwrap();
+    assert_parses(&script);
+    assert!(script.contains("REGISTRY_PROXY_REMOTEURL=http://10.0.0.5:5000 \\\n"));
+    let (_, json) = script.split_once("daemon.json").unwrap();
+    assert!(json.contains("\"http://10.0.0.5:5000\""), "{json}");
+}
+
+/// An engine that can't be had is said, and ends nothing: the script goes on to its end.
+#[test]
+fn a_cache_that_can_not_be_started_leaves_the_manager_alone() {
+    let cache = RegistryCache::default();
+    let script = manager("", Some(&cache)).render().unwrap();
+    let (_, start) = script.split_once("\nstart_registry() {").unwrap();
+    for broken in ["need() { false; }", "need() { :; }\nsystemctl() { false; }"] {
+        let output = run(&format!(
+            "{}\ntrap 'failed $? \"$BASH_COMMAND\"' ERR\nfailed() {{ echo FAILED; }}\n{broken}\n\
+             start_registry() {{{start}\necho \"the end\"\n",
+            common(&source(None), "x")
+        ));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(
+            said,
+            "onspot boot: there is no cache of images: workers go to Docker Hub\nthe end\n"
+        );
+    }
+}
+
+#[test]
+fn a_workers_engine_asks_the_managers_cache_before_other_mirrors() {
+    let mirrors = [Url::parse("http://10.0.0.5:5000/").unwrap()];
+    let boot = WorkerBoot {
+        registry_cache: true,
+        ..worker(&mirrors, Os::Debian12)
+    };
+    let script = boot.render().unwrap();
+    let (_, json) = script
+        .split_once("daemon.json <<'END_OF_ONSPOT_FILE'\n")
+        .unwrap();
+    let (json, _) = json.split_once("\nEND_OF").unwrap();
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "registry-mirrors": ["http://127.0.0.1:15850", "http://10.0.0.5:5000"]
+        })
+    );
 }
 
 #[test]
@@ -93,12 +162,10 @@ fn a_worker_without_helper_image_loads_none() {
 #[test]
 fn a_script_that_ec2_would_refuse_is_refused_here() {
     let long = "x".repeat(MAX_USER_DATA);
-    let boot = ManagerBoot {
-        source: source(None),
-        config: &long,
-        settings: "",
-    };
-    assert!(matches!(boot.render(), Err(Error::BootScript { .. })));
+    assert!(matches!(
+        manager(&long, None).render(),
+        Err(Error::BootScript { .. })
+    ));
 }
 
 #[test]
