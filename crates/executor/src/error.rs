@@ -92,7 +92,8 @@ impl ExecutorError {
             ),
             Self::Image { tried, .. } if is_rate_limit(tried) => Some(
                 "the registry counts pulls, and too many came from this address: set \
-                 registry_mirrors to a mirror of your own, give the runner a login of the registry \
+                 registry_mirrors to a mirror of your own, let the managers of a stack keep images \
+                 (registry_cache in onspot.toml), give the runner a login of the registry \
                  (DOCKER_AUTH_CONFIG in its environment), or let it keep images with pull_policy = \
                  \"if-not-present\""
                     .into(),

@@ -114,7 +114,12 @@ fn a_registry_that_counts_pulls_gets_words_and_what_to_set() {
     let refused =
         image("always: toomanyrequests: You have reached your unauthenticated pull rate limit.");
     let hint = refused.hint().unwrap();
-    for text in ["registry_mirrors", "DOCKER_AUTH_CONFIG", "if-not-present"] {
+    for text in [
+        "registry_mirrors",
+        "registry_cache",
+        "DOCKER_AUTH_CONFIG",
+        "if-not-present",
+    ] {
         assert!(hint.contains(text), "{hint}");
     }
     assert_eq!(refused.failure_reason(), FailureReason::ImagePullFailure);
