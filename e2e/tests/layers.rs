@@ -123,10 +123,16 @@ async fn network_layer(ec2: &aws_sdk_ec2::Client, events: &EventSender) {
     make_network(ec2, &zones(&["eu-west-1b", "eu-west-1a"]), events).await;
     let without = NetworkSpec {
         nat: Nat::None,
+        manager_port: Some(5000),
         ..zones(&["eu-west-1a"])
     };
     make_network(ec2, &without, events).await;
-    let there = make_network(ec2, &zones(&["eu-west-1a"]), events).await;
+    make_network(ec2, &zones(&["eu-west-1a"]), events).await;
+    let with_port = NetworkSpec {
+        manager_port: Some(5000),
+        ..zones(&["eu-west-1a"])
+    };
+    let there = make_network(ec2, &with_port, events).await;
     let plan = onspot_netplan::teardown(&there);
     onspot_netplan::destroy(ec2, &plan, events)
         .await

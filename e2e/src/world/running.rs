@@ -26,8 +26,9 @@ pub const RUNNER: &str = "docker.m3";
 pub const JOB_IMAGE: &str = images::COWSAY.name;
 
 /// The images of this host that guests can pull, and their names on Docker Hub.
-const MIRRORED: [(&str, &str); 2] = [
+const MIRRORED: [(&str, &str); 3] = [
     (JOB_IMAGE, JOB_IMAGE),
+    (images::REGISTRY.name, images::REGISTRY.name),
     (images::BASE, "library/debian:bookworm-slim"),
 ];
 

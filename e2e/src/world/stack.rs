@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::program::TOKEN;
 use super::running::{JOB_IMAGE, RUNNER, World};
-use crate::{Error, Result};
+use crate::{Error, Result, images};
 
 /// What tests vary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct StackOptions {
     pub memory: Option<String>,
     /// Tags of the stack's owner.
     pub tags: Vec<(String, String)>,
+    /// Whether managers keep images for the workers.
+    pub registry_cache: bool,
     /// `key = "duration"` lines of `[timing]`.
     pub timing: Vec<(String, String)>,
 }
@@ -57,6 +59,7 @@ impl Default for StackOptions {
             managers: 1,
             memory: None,
             tags: Vec::new(),
+            registry_cache: false,
             timing: timing
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .to_vec(),
@@ -91,6 +94,15 @@ impl World {
         };
         let memory = options.memory.as_ref();
         let memory = memory.map_or_else(String::new, |size| format!("memory = \"{size}\""));
+        let registry_cache = if options.registry_cache {
+            format!(
+                "registry_cache = {{ image = \"{}\", upstream = \"{}\" }}\n",
+                images::REGISTRY.name,
+                self.registry_mirror()
+            )
+        } else {
+            String::new()
+        };
         format!(
             r#"# A stack in the local world. On AWS the [aws] and [timing] sections and the
 # `os`, `ami` and `registry_mirrors` lines would not be there.
@@ -105,7 +117,7 @@ endpoint_url = "{aws}"
 os = "debian-12"
 ami = "{ami}"
 count = {managers}
-
+{registry_cache}
 [[runners]]
 name = "{RUNNER}"
 url = "{gitlab}"

@@ -14,6 +14,7 @@ use crate::scene::{STEP, Scene, none_of, prove_from_nothing, wait};
 async fn proof_twice_up_then_down() {
     let options = StackOptions {
         idle_count: 1,
+        registry_cache: true,
         ..StackOptions::default()
     };
     prove_from_nothing(options, async |scene| {

@@ -1,9 +1,10 @@
 //! *Worker killed*, in the middle of build and without notice: the pipeline ends green on
-//! another worker, in one trace that says what happened.
+//! another worker, in one trace that says what happened. Both get the job's image through the
+//! manager's cache of images.
 
-use onspot_e2e::world::StackOptions;
+use onspot_e2e::world::{JOB_IMAGE, StackOptions};
 
-use crate::scene::{green, prove};
+use crate::scene::{STEP, Scene, green, prove, wait};
 
 const PIPELINE: &str = r#"
 stages: [build, verify]
@@ -23,7 +24,20 @@ verify:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proof_worker_killed() {
-    prove(StackOptions::default(), async |scene| {
+    let options = StackOptions {
+        registry_cache: true,
+        ..StackOptions::default()
+    };
+    prove(options, async |scene| {
+        wait(
+            "the manager's cache answers",
+            STEP,
+            async || match &kept_images(scene).await[..] {
+                "{\"repositories\":[]}" => Ok(()),
+                other => Err(other.to_owned()),
+            },
+        )
+        .await;
         let pushed = scene
             .push_files("killed", &[(".gitlab-ci.yml", PIPELINE)])
             .await;
@@ -69,7 +83,30 @@ async fn proof_worker_killed() {
         assert_eq!((spot(&victim), spot(&heir)), (Some(true), Some(false)));
 
         assert_eq!(scene.results(build.id), 1, "one result was reported");
+        let (name, _) = JOB_IMAGE.split_once(':').expect("a tag");
+        let kept = kept_images(scene).await;
+        assert!(kept.contains(name), "workers pulled elsewhere: {kept}");
         scene.nothing_was_wrong();
     })
     .await;
+}
+
+/// What the manager's cache of images says that it has; nothing while it does not answer.
+async fn kept_images(scene: &Scene) -> String {
+    let managers = scene.managers();
+    let Some(manager) = managers.first() else {
+        return String::new();
+    };
+    let ask = [
+        "curl",
+        "-sS",
+        "-m",
+        "5",
+        "http://127.0.0.1:15850/v2/_catalog",
+    ];
+    let answer = scene.world.hypervisor().exec(&manager.instance.id, &ask);
+    match answer.await {
+        Ok((_, printed)) => printed.trim().to_owned(),
+        Err(error) => error.to_string(),
+    }
 }
