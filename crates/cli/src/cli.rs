@@ -86,7 +86,7 @@ pub(crate) enum Verb {
     /// Answer one request inside a job's helper container
     #[command(hide = true)]
     Helper,
-    /// Kill a worker's jobs when its lease has ended
+    /// Hold or kill a worker's jobs when its lease has ended
     #[command(hide = true)]
     Watchdog(Watchdog),
 }

@@ -4,6 +4,7 @@ mod archive;
 mod auth;
 mod container;
 mod demand;
+mod freeze;
 mod give_away;
 mod grants;
 mod health;
@@ -11,6 +12,7 @@ mod helper;
 mod host_config;
 mod image;
 mod job;
+mod kill;
 mod memory;
 mod out_of_memory;
 mod removal;
@@ -35,6 +37,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::drive::{drive, greet, refuse};
 use crate::error::ExecutorError;
+use crate::gate::Gates;
 use crate::plan::{JobPlan, Site};
 use crate::run::{Executor, JobRun, Outcome, Swept};
 use crate::settings::{DockerSettings, folder_name};
@@ -43,6 +46,7 @@ use self::grants::Grants;
 use self::job::DockerJob;
 use self::warm::Warm;
 
+pub use self::freeze::freeze_all;
 pub use self::helper::{HELPER_DOCKERFILE, HELPER_IMAGE};
 pub use self::sweep::kill_all;
 
@@ -77,6 +81,8 @@ struct Inner {
     /// Whose files each slot's folder holds. Kept here and not in the folder, where a job could
     /// change it; a worker that has just started knows of none.
     owners: parking_lot::Mutex<HashMap<usize, Owner>>,
+    /// Which slots are frozen.
+    gates: Gates,
     /// Who may use which private image.
     grants: Grants,
     /// Set once the helper's image is there and the binary was seen to run in it: the image.
@@ -126,6 +132,7 @@ impl DockerExecutor {
                 memory: OnceCell::new(),
                 warm: parking_lot::Mutex::default(),
                 owners: parking_lot::Mutex::default(),
+                gates: Gates::default(),
                 proven: OnceCell::new(),
                 closed: CancellationToken::new(),
                 making: TaskTracker::new(),
@@ -181,6 +188,7 @@ impl Executor for DockerExecutor {
             let limit = runner.after_script_timeout;
             let outcome = drive(&mut job, &run, &plan, limit).await;
             drop(busy);
+            inner.gates.open(run.slot);
             inner.warm_in_background(run.slot);
             inner.cool_down_later();
             outcome
@@ -209,6 +217,14 @@ impl Executor for DockerExecutor {
             }
         }
         .boxed()
+    }
+
+    fn freeze(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        self.inner.freeze(slot).boxed()
+    }
+
+    fn thaw(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        self.inner.thaw(slot).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

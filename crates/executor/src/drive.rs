@@ -320,7 +320,14 @@ impl<H: Host> Course<'_, H> {
             place: self.plan.place.clone(),
             request,
         };
-        self.host.call(&call, &self.run.trace).await
+        let freezes = self.host.freezes();
+        let answer = self.host.call(&call, &self.run.trace).await;
+        if answer.is_err() && self.host.freezes() != freezes {
+            // Whoever it spoke with has not waited for a helper that stood still.
+            self.warn("this is done again: the job stood still meanwhile");
+            return self.host.call(&call, &self.run.trace).await;
+        }
+        answer
     }
 
     fn warn(&self, text: &str) {

@@ -56,9 +56,24 @@ pub enum ExecutorError {
         /// Its id.
         container: String,
     },
+    /// Containers could not be paused: they may run on.
+    #[error("{containers} of the containers could not be paused")]
+    NotFrozen {
+        /// How many.
+        containers: usize,
+    },
+    /// Containers could not be unpaused.
+    #[error("{containers} of the containers could not be unpaused")]
+    NotThawed {
+        /// How many.
+        containers: usize,
+    },
     /// Processes of the job do not die.
     #[error("some of the job's processes do not end")]
     Unkillable,
+    /// Processes of the job do not stand still.
+    #[error("some of the job's processes do not stand still")]
+    Unstoppable,
     /// The executor was closed: it runs no more jobs.
     #[error("no more jobs are run here")]
     Closed,
@@ -132,7 +147,10 @@ impl ExecutorError {
             | Self::NotAllowed(_)
             | Self::HelperBinary { .. }
             | Self::StillRunning { .. }
+            | Self::NotFrozen { .. }
+            | Self::NotThawed { .. }
             | Self::Unkillable
+            | Self::Unstoppable
             | Self::Io { .. }
             | Self::Payload(_)
             | Self::Masks(_)

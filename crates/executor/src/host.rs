@@ -36,6 +36,9 @@ pub(crate) trait Host {
     /// may still run.
     async fn end_scripts(&self) -> Result<(), ExecutorError>;
 
+    /// How often the job was frozen so far.
+    fn freezes(&self) -> u64;
+
     /// Where a file of this name is for the helper.
     fn helper_file(&self, name: &str) -> PathBuf;
 

@@ -4,6 +4,7 @@ mod control;
 mod docker;
 mod drive;
 mod error;
+mod gate;
 pub mod helper;
 mod host;
 mod plan;
@@ -13,7 +14,7 @@ mod shell;
 
 pub use docker::{
     DockerExecutor, HELPER_DOCKERFILE, HELPER_IMAGE, JOB_LABEL, KIND_LABEL, RUNNER_LABEL,
-    SLOT_LABEL, kill_all,
+    SLOT_LABEL, freeze_all, kill_all,
 };
 pub use error::ExecutorError;
 pub use run::{Event, Executor, JobRun, Outcome, Stop, Swept};

@@ -148,6 +148,18 @@ pub trait Executor: Send + Sync + 'static {
     /// job, and by a watchdog at the end of a lease.
     fn sweep(&self) -> BoxFuture<'_, Result<Swept, ExecutorError>>;
 
+    /// Lets nothing of the slot's job run, until [`Executor::thaw`]: what runs stands still where it
+    /// is, and nothing more is begun. The job's time goes on; one that is stopped meanwhile, or whose
+    /// time is up, is killed as it is. To freeze what is frozen does no harm.
+    ///
+    /// An error means that something may run on: the job is to be killed.
+    fn freeze(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>>;
+
+    /// Lets the slot's job go on.
+    ///
+    /// An error means that something may stand still for good.
+    fn thaw(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>>;
+
     /// Makes sure that the slot's helper waits for the next job, so that it costs no time then, if
     /// as many jobs are to be expected: one, and as many as ran at once lately.
     fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>>;

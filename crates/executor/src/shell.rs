@@ -4,23 +4,25 @@
 //! read, and it is ended by signals, which a job that means to can escape. It is meant for trusted
 //! jobs, on hosts without Docker.
 
+mod exchange;
+mod folders;
 mod processes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use onspot_gitlab::TraceWriter;
-use onspot_gitlab::job::JobPayload;
 use rustix::process::Signal;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use crate::drive::{drive, greet, refuse};
 use crate::error::ExecutorError;
+use crate::gate::{Gate, Gates};
 use crate::helper::request::Claim;
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
 use crate::host::Host;
@@ -28,13 +30,12 @@ use crate::plan::{JobPlan, Site};
 use crate::run::{Executor, JobRun, Outcome, Swept};
 use crate::settings::{ShellSettings, folder_name};
 
-use self::processes::{Group, MARK, end_marked, marked};
+use self::exchange::exchange;
+use self::folders::{folder_of, remove_others};
+use self::processes::{Group, MARK, end_marked, hold, marked, signal_marked};
 
 /// How long a script that is asked to end gets.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// How long the output of a process that has ended is read on.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What a job gets of onspot's own environment: never its credentials.
 const INHERITED: [&str; 16] = [
@@ -61,6 +62,31 @@ const INHERITED: [&str; 16] = [
 pub struct ShellExecutor {
     settings: ShellSettings,
     environment: BTreeMap<String, String>,
+    slots: Arc<Slots>,
+}
+
+/// What is known of the slots from outside of their jobs.
+#[derive(Debug, Default)]
+struct Slots {
+    /// Which slots are frozen.
+    gates: Gates,
+    /// The processes of each slot's last job.
+    groups: parking_lot::Mutex<HashMap<usize, Arc<Group>>>,
+}
+
+impl Slots {
+    /// A group of its own for a slot's next job.
+    fn new_group(&self, slot: usize) -> Arc<Group> {
+        let mut groups = self.groups.lock();
+        let group = groups.entry(slot).or_default();
+        *group = Arc::default();
+        Arc::clone(group)
+    }
+
+    fn group(&self, slot: usize) -> Arc<Group> {
+        let mut groups = self.groups.lock();
+        Arc::clone(groups.entry(slot).or_default())
+    }
 }
 
 /// A job's processes.
@@ -69,7 +95,8 @@ struct ShellJob<'a> {
     plan: &'a JobPlan,
     files: PathBuf,
     mark: String,
-    group: Group,
+    group: Arc<Group>,
+    gate: Arc<Gate>,
 }
 
 impl ShellExecutor {
@@ -82,12 +109,22 @@ impl ShellExecutor {
         Self {
             settings,
             environment,
+            slots: Arc::default(),
         }
     }
 
     fn runner_folder(&self) -> PathBuf {
         let name = folder_name(&self.settings.runner.name);
         self.settings.builds_root.join(name)
+    }
+
+    /// What marks the processes of a slot.
+    fn mark(&self, slot: usize) -> String {
+        format!("{}/", self.slot_folder(slot).display())
+    }
+
+    fn slot_folder(&self, slot: usize) -> PathBuf {
+        self.runner_folder().join(format!("slot-{slot}"))
     }
 
     fn command(&self, program: impl AsRef<std::ffi::OsStr>, mark: &str) -> Command {
@@ -113,8 +150,7 @@ impl Executor for ShellExecutor {
         async move {
             let runner = &self.settings.runner;
             greet(&run, runner);
-            let slot = self.runner_folder().join(format!("slot-{}", run.slot));
-            let folder = slot.join(folder_of(&run.payload));
+            let folder = self.slot_folder(run.slot).join(folder_of(&run.payload));
             let site = Site {
                 executor: "shell",
                 builds_dir: &folder.to_string_lossy(),
@@ -129,10 +165,13 @@ impl Executor for ShellExecutor {
                 executor: self,
                 plan: &plan,
                 files: self.runner_folder().join(format!("files-{}", run.slot)),
-                mark: format!("{}/", slot.display()),
-                group: Group::default(),
+                mark: self.mark(run.slot),
+                group: self.slots.new_group(run.slot),
+                gate: self.slots.gates.of(run.slot),
             };
-            drive(&mut job, &run, &plan, runner.after_script_timeout).await
+            let outcome = drive(&mut job, &run, &plan, runner.after_script_timeout).await;
+            self.slots.gates.open(run.slot);
+            outcome
         }
         .boxed()
     }
@@ -146,6 +185,28 @@ impl Executor for ShellExecutor {
                 job_containers,
                 ..Swept::default()
             })
+        }
+        .boxed()
+    }
+
+    fn freeze(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        async move {
+            self.slots.gates.close(slot).await;
+            if hold(&self.mark(slot), &self.slots.group(slot)).await {
+                Ok(())
+            } else {
+                Err(ExecutorError::Unstoppable)
+            }
+        }
+        .boxed()
+    }
+
+    fn thaw(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        async move {
+            self.slots.group(slot).go_on();
+            signal_marked(&self.mark(slot), Signal::CONT);
+            self.slots.gates.open(slot);
+            Ok(())
         }
         .boxed()
     }
@@ -192,13 +253,15 @@ impl Host for ShellJob<'_> {
         line.push(b'\n');
         let failed = ExecutorError::io("run the helper");
         let binary = &self.executor.settings.helper_binary;
-        let mut helper = match self
+        let pass = self.gate.pass().await;
+        let spawned = self
             .executor
             .command(binary, &self.mark)
             .envs(self.plan.proxies())
             .arg("helper")
-            .spawn()
-        {
+            .spawn();
+        drop(pass);
+        let mut helper = match spawned {
             Ok(helper) => helper,
             Err(error) => return Err(failed(error)),
         };
@@ -229,6 +292,7 @@ impl Host for ShellJob<'_> {
     async fn script(&self, script: &str, trace: &TraceWriter) -> Result<i32, ExecutorError> {
         let shell = &self.executor.settings.shell;
         let failed = ExecutorError::io(format!("run {shell}"));
+        let pass = self.gate.pass().await;
         let spawned = self
             .executor
             .command(shell, &self.mark)
@@ -239,6 +303,7 @@ impl Host for ShellJob<'_> {
             Err(error) => return Err(failed(error)),
         };
         self.group.begin(child.id());
+        drop(pass);
         let write = |text: &[u8]| trace.write(text);
         let exit_code = exchange(&mut child, script.as_bytes(), write, write).await;
         // As in a container, nothing outlives the script, unless it is asked to end: then it has
@@ -251,7 +316,7 @@ impl Host for ShellJob<'_> {
 
     async fn stop_script(&self) {
         self.group.stop();
-        processes::signal_marked(&self.mark, Signal::TERM);
+        signal_marked(&self.mark, Signal::TERM);
         let ended = async {
             while self.group.lives() || !marked(&self.mark).is_empty() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -270,6 +335,10 @@ impl Host for ShellJob<'_> {
         } else {
             Err(ExecutorError::Unkillable)
         }
+    }
+
+    fn freezes(&self) -> u64 {
+        self.gate.closings()
     }
 
     fn helper_file(&self, name: &str) -> PathBuf {
@@ -301,92 +370,10 @@ impl Host for ShellJob<'_> {
     }
 }
 
-/// The folder of the project's files in a slot: one for protected branches and tags, another for
-/// all the rest.
-fn folder_of(job: &JobPayload) -> String {
-    let kind = if job.is_protected() { "-protected" } else { "" };
-    format!("p{}{kind}", job.job_info.project_id)
-}
-
-/// Removes the folders of other projects from the slot that this one's folder is in.
-async fn remove_others(builds: &Path) -> Result<(), ExecutorError> {
-    let (Some(slot), Some(own)) = (builds.parent(), builds.file_name()) else {
-        return Ok(());
-    };
-    let failed = |error| ExecutorError::io(format!("clear {}", slot.display()))(error);
-    let mut entries = match tokio::fs::read_dir(slot).await {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(failed)?,
-    };
-    while let Some(entry) = entries.next_entry().await.map_err(failed)? {
-        if entry.file_name() == *own {
-            continue;
-        }
-        let is_dir = entry.file_type().await.map_err(failed)?.is_dir();
-        let removed = if is_dir {
-            tokio::fs::remove_dir_all(entry.path()).await
-        } else {
-            tokio::fs::remove_file(entry.path()).await
-        };
-        removed.map_err(failed)?;
-    }
-    Ok(())
-}
-
 async fn copy(from: &Path, to: &Path) -> Result<(), ExecutorError> {
     let action = format!("copy {} to {}", from.display(), to.display());
     tokio::fs::copy(from, to)
         .await
         .map(drop)
         .map_err(ExecutorError::io(action))
-}
-
-/// Hands a process its input and on what it says, until it ends; gives its exit code, and 128 and
-/// the signal's number where one ended it, as shells do.
-async fn exchange(
-    child: &mut Child,
-    input: &[u8],
-    output: impl FnMut(&[u8]),
-    errors: impl FnMut(&[u8]),
-) -> std::io::Result<i32> {
-    use std::os::unix::process::ExitStatusExt;
-    let stdin = child.stdin.take();
-    let write = async {
-        if let Some(mut stdin) = stdin {
-            // A shell that ends before it has read all is not an error of ours.
-            let _ = stdin.write_all(input).await;
-        }
-    };
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let pumps = async { tokio::join!(write, pump(stdout, output), pump(stderr, errors)) };
-    let mut pumps = std::pin::pin!(pumps);
-    let status = tokio::select! {
-        ((), out, err) = &mut pumps => {
-            out.and(err)?;
-            child.wait().await?
-        }
-        status = child.wait() => {
-            // What it left in the background may hold its output open for ever.
-            let _ = tokio::time::timeout(LINGER, pumps).await;
-            status?
-        }
-    };
-    Ok(status
-        .code()
-        .or_else(|| Some(128 + status.signal()?))
-        .unwrap_or(-1))
-}
-
-async fn pump(
-    from: Option<impl AsyncRead + Unpin>,
-    mut to: impl FnMut(&[u8]),
-) -> std::io::Result<()> {
-    let Some(mut from) = from else { return Ok(()) };
-    let mut buffer = vec![0; 16 << 10];
-    loop {
-        match from.read(&mut buffer).await? {
-            0 => return Ok(()),
-            length => to(&buffer[..length]),
-        }
-    }
 }

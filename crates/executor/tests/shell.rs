@@ -41,6 +41,20 @@ impl Bench {
 
     /// Runs a job; once the trace holds the text, it is stopped.
     async fn run(&self, payload: JobPayload, stop_at: Option<(&str, Stop)>) -> (Outcome, String) {
+        let stop = async |text: &dyn Fn() -> String, stop: &watch::Sender<Option<Stop>>| {
+            let Some((at, how)) = stop_at else { return };
+            until(async || text().contains(at)).await;
+            stop.send_replace(Some(how));
+        };
+        self.run_beside(payload, stop).await
+    }
+
+    /// Runs a job beside something that sees its trace and can stop it.
+    async fn run_beside(
+        &self,
+        payload: JobPayload,
+        story: impl AsyncFnOnce(&dyn Fn() -> String, &watch::Sender<Option<Stop>>),
+    ) -> (Outcome, String) {
         let trace = TraceWriter::detached(&[]).unwrap();
         let (stop, stopped) = watch::channel(None);
         let (events, mut received) = mpsc::channel(64);
@@ -62,16 +76,20 @@ impl Bench {
                 }
             }
         };
-        let stopper = async {
-            let Some((at, how)) = stop_at else { return };
-            while !text().contains(at) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            stop.send_replace(Some(how));
-        };
-        let (outcome, (), ()) = tokio::join!(self.executor.run(run), answers, stopper);
+        let story = story(&text, &stop);
+        let (outcome, (), ()) = tokio::join!(self.executor.run(run), answers, story);
         (outcome, text())
     }
+}
+
+/// Waits until something holds.
+async fn until(holds: impl AsyncFn() -> bool) {
+    let holds = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, holds).await.unwrap();
 }
 
 fn job(script: &[&str], after_script: &str) -> JobPayload {
@@ -213,4 +231,70 @@ async fn a_slot_keeps_files_for_jobs_of_the_same_protectedness_alone() {
     assert!(!trace.contains("\nleft-behind\n"), "{trace}");
     let (_, trace) = bench.run(of(false, "ls"), None).await;
     assert!(!trace.contains("\nleft-behind\n"), "{trace}");
+}
+
+/// Counts in a file until it is enough; the same beside it, out of the script's own group.
+const COUNTS: &str = "count() { i=0; while [ ! -e enough ]; do i=$((i+1)); echo $i >$1; \
+                      sleep 0.01; done; }; export -f count; \
+                      setsid bash -c 'count background' & echo begun; count counter";
+
+/// What both counters say.
+fn counters(bench: &Bench) -> Vec<u64> {
+    let place = bench
+        .dir
+        .path()
+        .join("builds/shell_runner/slot-0/p7/group/project");
+    let counter = |name: &str| {
+        let text = std::fs::read_to_string(place.join(name)).unwrap_or_default();
+        text.trim().parse().unwrap_or_default()
+    };
+    ["counter", "background"].map(counter).to_vec()
+}
+
+async fn until_they_count(bench: &Bench) {
+    let before = counters(bench);
+    until(async || {
+        let now = counters(bench);
+        now.iter().zip(&before).all(|(now, before)| now > before)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_frozen_does_nothing_and_goes_on_where_it_was() {
+    let bench = Bench::new();
+    let story = async |_: &dyn Fn() -> String, _: &watch::Sender<Option<Stop>>| {
+        until_they_count(&bench).await;
+        bench.executor.freeze(0).await.unwrap();
+        bench.executor.freeze(0).await.unwrap();
+        let frozen = counters(&bench);
+        // Long enough for many steps, if it took any.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(counters(&bench), frozen);
+        bench.executor.thaw(0).await.unwrap();
+        until_they_count(&bench).await;
+        let place = "builds/shell_runner/slot-0/p7/group/project/enough";
+        std::fs::write(bench.dir.path().join(place), "").unwrap();
+    };
+    let (outcome, trace) = bench.run_beside(job(&[COUNTS], "true"), story).await;
+    assert_eq!(outcome, Outcome::Success, "{trace}");
+}
+
+#[tokio::test]
+async fn what_is_frozen_is_killed_as_it_is_and_leaves_nothing() {
+    let bench = Bench::new();
+    let mut frozen = Vec::new();
+    let story = async |_: &dyn Fn() -> String, stop: &watch::Sender<Option<Stop>>| {
+        until_they_count(&bench).await;
+        bench.executor.freeze(0).await.unwrap();
+        frozen = counters(&bench);
+        stop.send_replace(Some(Stop::Abort));
+    };
+    let (outcome, trace) = bench.run_beside(job(&[COUNTS], "true"), story).await;
+    assert_eq!(outcome, Outcome::Aborted, "{trace}");
+    assert_eq!(counters(&bench), frozen);
+    assert_eq!(bench.executor.sweep().await.unwrap().job_containers, 0);
+    // The slot is as good as before.
+    let (outcome, trace) = bench.run(job(&["echo fine"], "true"), None).await;
+    assert_eq!(outcome, Outcome::Success, "{trace}");
 }

@@ -55,6 +55,9 @@ pub trait Trace: Send + Sync {
     /// What becomes of the job in GitLab.
     fn remote(&self) -> watch::Receiver<Remote>;
 
+    /// Keeps what is written, and says nothing to GitLab, until it is told otherwise.
+    fn hold(&self, held: bool);
+
     /// Sends everything and stops being the writer. Where the trace ends then, if it is known.
     fn close(self: Box<Self>) -> BoxFuture<'static, Option<TraceMark>>;
 }

@@ -12,34 +12,46 @@ use tokio_util::sync::CancellationToken;
 
 mod cache;
 mod context;
+mod freeze;
 mod interruption;
 mod job;
 mod keeper;
 mod lease;
+mod notes;
 mod orders;
 pub(crate) mod registry;
 mod result;
 mod retire;
+mod watchdog;
 
 pub use cache::CachePlace;
 pub use context::{WorkEnd, WorkerContext, WorkerError};
 pub use interruption::watch_for_interruption;
-pub use lease::{LeaseFileError, watchdog};
+pub use notes::LeaseFileError;
 pub use retire::Retirement;
+pub use watchdog::watchdog;
 
 use job::{AttemptJob, Ended};
 use keeper::Keeper;
+use notes::Notes;
 use orders::{Present, Todo};
 use retire::Listener;
 
 /// How long a stopping worker waits for its jobs to be killed and given up.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
+/// How often the watchdog is told that the loop goes round.
+const NOTE_ALIVE: Duration = Duration::from_secs(5);
+
 /// A running attempt, as the loop sees it.
 struct Running {
     attempt: u32,
     slot: usize,
+    /// When it was taken, on the steady clock.
+    taken: Duration,
     stop: watch::Sender<Option<Stop>>,
+    /// Since when it stands still.
+    frozen: watch::Sender<Option<Duration>>,
 }
 
 /// One agent's life on a worker.
@@ -51,6 +63,10 @@ pub(crate) struct Agent {
     /// The jobs were given up because the machine will be taken away.
     gave_up: bool,
     listener: Listener,
+    /// What the watchdog is told and tells; `None` where there is none.
+    notes: Option<Notes>,
+    /// The watchdog may have frozen slots that no job has.
+    idle_frozen: bool,
     /// Why nothing more is taken, and the machine ends when what runs has ended.
     retiring: Option<Retirement>,
 }
@@ -79,6 +95,8 @@ pub async fn work(
     let mut superseded = agent.keeper.superseded();
     let mut lease = agent.keeper.lease();
     let beat = agent.context.liveness.watch("the agent's loop");
+    let mut alive = tokio::time::interval(NOTE_ALIVE);
+    alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beat.now();
         let give_up_in = agent.give_up_in().filter(|_| !agent.gave_up);
@@ -92,7 +110,11 @@ pub async fn work(
                 agent.wait_for_all().await;
                 return Err(agent.superseded());
             }
-            () = lease.ended() => agent.stop_all(Stop::Abort),
+            () = lease.ended() => agent.freeze().await,
+            _ = alive.tick(), if agent.notes.is_some() => {
+                agent.note_alive().await;
+                continue;
+            }
             Ok(()) = interruption.changed() => agent.interrupted(),
             () = tokio::time::sleep(give_up_in.unwrap_or_default()), if give_up_in.is_some() => {
                 agent.give_up();
@@ -107,7 +129,7 @@ pub async fn work(
             },
             () = shutdown.cancelled() => {}
             () = keeper::turns_true(&mut superseded) => {}
-            () = lease.ended() => agent.stop_all(Stop::Abort),
+            () = lease.ended() => agent.freeze().await,
         }
         if let Some(why) = agent.retires().await {
             return Ok(WorkEnd::Retired(why));
@@ -155,6 +177,7 @@ impl Agent {
         state.milestones.push(Step::new("agent", now));
         let keeper = Keeper::start(&context, state, stored);
         let listener = Listener::new(context.clock.steady());
+        let notes = context.lease_file.as_deref().map(Notes::beside);
         let mut agent = Self {
             context,
             keeper,
@@ -162,8 +185,11 @@ impl Agent {
             tasks: JoinSet::new(),
             gave_up: false,
             listener,
+            notes,
+            idle_frozen: false,
             retiring: None,
         };
+        agent.note_alive().await;
         let mut superseded = agent.keeper.superseded();
         tokio::select! {
             () = agent.keeper.store(|_| {}) => {}
@@ -199,7 +225,9 @@ impl Agent {
                 Running {
                     attempt,
                     slot: usize::MAX,
+                    taken: self.context.clock.steady(),
                     stop,
+                    frozen: watch::Sender::new(None),
                 },
             );
             self.tasks.spawn(async move {
@@ -222,6 +250,7 @@ impl Agent {
 
     /// Reads the order and does what it says.
     pub(crate) async fn follow_order(&mut self) -> Result<(), Error> {
+        let asked_in = self.keeper.tenure();
         let key = Key::order(&self.context.id);
         let Some(Stored { value: order, .. }) = read(&*self.context.ledger, &key).await? else {
             // Nothing was ever asked of this worker, or it counts as gone: what is not asked for
@@ -240,6 +269,7 @@ impl Agent {
             max_builds: self.context.max_builds,
             retiring: self.retiring.is_some(),
         };
+        self.thaw(&order, asked_in).await;
         let state = self.keeper.state();
         for todo in orders::todo(&order, &state, &present) {
             match todo {
@@ -296,12 +326,16 @@ impl Agent {
             state.accept(job, attempt, now);
         });
         let (stop, stopped) = watch::channel(None);
+        let (frozen, still) = watch::channel(None);
+        let taken = self.context.clock.steady();
         self.running.insert(
             job,
             Running {
                 attempt,
                 slot,
+                taken,
                 stop,
+                frozen,
             },
         );
         let attempt = AttemptJob {
@@ -311,6 +345,9 @@ impl Agent {
             attempt,
             slot,
             stop: stopped,
+            frozen: still,
+            stood_since: None,
+            taken,
             lapses: self.keeper.lapses(),
         };
         self.tasks.spawn(async move { (job, attempt.run().await) });

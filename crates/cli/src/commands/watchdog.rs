@@ -1,4 +1,5 @@
-//! `onspot watchdog`: kills a worker's jobs when its lease has ended, whatever became of the agent.
+//! `onspot watchdog`: holds or kills a worker's jobs when its lease has ended, whatever became of
+//! the agent.
 
 use onspot_runner::settings::WorkerSettings;
 use onspot_runner::{Clock, Liveness};
@@ -13,11 +14,12 @@ pub(crate) async fn watchdog(args: &Watchdog) -> Result<(), Failure> {
     let shutdown = signals::shutdown_token()?;
     let notifier = systemd::Notifier::from_env();
     notifier.ready();
+    let freeze = onspot_executor::freeze_all;
     let kill = || async { onspot_executor::kill_all().await.map(drop) };
     let clock = Clock::system();
     let loops = Liveness::new();
     tokio::select! {
-        () = onspot_runner::watchdog(&settings.lease_file, &clock, kill, &loops, shutdown) => {}
+        () = onspot_runner::watchdog(&settings.lease_file, &clock, freeze, kill, &loops, shutdown) => {}
         never = notifier.keep_alive(&loops) => match never {},
     }
     notifier.stopping();

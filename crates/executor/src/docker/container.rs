@@ -18,10 +18,13 @@ use bollard::query_parameters::{
 use futures::StreamExt;
 use onspot_gitlab::TraceWriter;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::RwLockReadGuard;
 use tokio::time::timeout;
 
+use super::kill::kill_paused;
 use super::out_of_memory::{self, Memory, Watch};
 use crate::error::ExecutorError;
+use crate::gate::Gate;
 
 /// How long a script that is asked to end gets.
 const GRACE: Duration = Duration::from_secs(5);
@@ -57,6 +60,7 @@ pub(super) async fn run(
     docker: &Docker,
     id: &str,
     script: &str,
+    gate: &Gate,
     trace: &TraceWriter,
 ) -> Result<i32, ExecutorError> {
     let options = AttachContainerOptionsBuilder::default()
@@ -72,8 +76,7 @@ pub(super) async fn run(
     let mut watch = Watch::new(memory);
     let script = watch.before() + script;
     let mut attached = attached.map_err(ExecutorError::docker("attach to the job's container"))?;
-    docker
-        .start_container(id, None)
+    start(docker, id, gate)
         .await
         .map_err(ExecutorError::docker("start the job's container"))?;
     let write = async {
@@ -104,6 +107,12 @@ pub(super) async fn run(
         trace.error(&out_of_memory::sentence(&what));
     }
     Ok(code)
+}
+
+/// Starts a container of a job, once its slot is not frozen.
+pub(super) async fn start(docker: &Docker, id: &str, gate: &Gate) -> Result<(), Error> {
+    let _pass = gate.pass().await;
+    docker.start_container(id, None).await
 }
 
 /// Waits until a container is dead and gives its exit code.
@@ -184,6 +193,7 @@ pub(super) async fn stop(docker: &Docker, id: &str) {
 
 /// Kills a container and waits until it is dead.
 pub(super) async fn kill(docker: &Docker, id: &str) {
+    kill_paused(docker, id).await;
     let killed = docker
         .kill_container(id, None::<KillContainerOptions>)
         .await;
@@ -200,6 +210,7 @@ pub(super) async fn kill(docker: &Docker, id: &str) {
 
 /// Removes a container with its anonymous volumes, running or not.
 pub(super) async fn remove(docker: &Docker, id: &str) {
+    kill_paused(docker, id).await;
     let options = RemoveContainerOptionsBuilder::default()
         .force(true)
         .v(true)
@@ -270,6 +281,8 @@ pub(super) struct Program<'a> {
     pub(super) env: &'a [String],
     /// Its standard input.
     pub(super) input: &'a [u8],
+    /// What it passes to be begun, if it is a job's.
+    pub(super) gate: Option<&'a Gate>,
 }
 
 /// Runs a program in a container; what it says on standard error is handed on.
@@ -288,8 +301,12 @@ pub(super) async fn exec(
         env: Some(program.env.iter().map(String::as_str).collect()),
         ..CreateExecOptions::default()
     };
-    let exec = docker.create_exec(id, options).await.map_err(failed)?;
-    let started = docker.start_exec(&exec.id, None).await.map_err(failed)?;
+    let (exec, started) = {
+        let _pass = passed(program.gate).await;
+        let exec = docker.create_exec(id, options).await.map_err(failed)?;
+        let started = docker.start_exec(&exec.id, None).await.map_err(failed)?;
+        (exec, started)
+    };
     let StartExecResults::Attached {
         output: mut stream,
         input: mut stdin,
@@ -319,13 +336,26 @@ pub(super) async fn exec(
     };
     let (_stdin, output) = tokio::join!(write, read);
     let output = output.map_err(failed)?;
-    let exit_code = executed_code(docker, &exec.id).await?;
+    let exit_code = executed_code(docker, &exec.id, program.gate).await?;
     Ok(Executed { output, exit_code })
 }
 
+async fn passed(gate: Option<&Gate>) -> Option<RwLockReadGuard<'_, ()>> {
+    match gate {
+        Some(gate) => Some(gate.pass().await),
+        None => None,
+    }
+}
+
 /// The exit code of a program, which the engine may know a moment later than its output's end.
-async fn executed_code(docker: &Docker, exec: &str) -> Result<i64, ExecutorError> {
+async fn executed_code(
+    docker: &Docker,
+    exec: &str,
+    gate: Option<&Gate>,
+) -> Result<i64, ExecutorError> {
     for _ in 0..100 {
+        // What is frozen does not end, and is waited for no less.
+        drop(passed(gate).await);
         let state = docker
             .inspect_exec(exec)
             .await

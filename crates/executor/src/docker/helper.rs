@@ -10,6 +10,7 @@ use super::auth::Logins;
 use super::image::{Asker, reference};
 use super::{BUILDS_DIR, Inner, container, host_config};
 use crate::error::ExecutorError;
+use crate::gate::Gate;
 use crate::helper::request::Place;
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
 use crate::plan::image::ImagePlan;
@@ -56,7 +57,7 @@ impl Inner {
         };
         let mut output = Vec::new();
         let say = |text: &[u8]| output.extend_from_slice(text);
-        let executed = self.exec_helper(&helper.id, &call, &[], say);
+        let executed = self.exec_helper(&helper.id, &call, &[], None, say);
         let executed = executed.await?;
         if executed.exit_code == 0 {
             return Ok(());
@@ -113,10 +114,11 @@ impl Inner {
         helper: &str,
         call: &HelperCall,
         env: &[String],
+        gate: &Gate,
         trace: &TraceWriter,
     ) -> Result<HelperAnswer, ExecutorError> {
         let say = |text: &[u8]| trace.write(text);
-        let executed = self.exec_helper(helper, call, env, say).await?;
+        let executed = self.exec_helper(helper, call, env, Some(gate), say).await?;
         let failed = |exit_code| ExecutorError::Helper {
             what: call.request.name().to_owned(),
             exit_code,
@@ -132,6 +134,7 @@ impl Inner {
         helper: &str,
         call: &HelperCall,
         env: &[String],
+        gate: Option<&Gate>,
         errors: impl FnMut(&[u8]),
     ) -> Result<container::Executed, ExecutorError> {
         let mut line = serde_json::to_vec(call)
@@ -141,6 +144,7 @@ impl Inner {
             command: &[BINARY, "helper"],
             env,
             input: &line,
+            gate,
         };
         container::exec(&self.docker, helper, program, errors).await
     }

@@ -23,6 +23,7 @@ use super::{
     Inner, JOB_LABEL, KIND_LABEL, Owner, RUNNER_LABEL, SLOT_LABEL, archive, container, host_config,
 };
 use crate::error::ExecutorError;
+use crate::gate::Gate;
 use crate::helper::request::Claim;
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
 use crate::host::Host;
@@ -56,11 +57,14 @@ pub(super) struct DockerJob<'a> {
     making: TaskTracker,
     /// Whether the slot's folder may hold secrets of this job.
     secrets: AtomicBool,
+    /// What everything of the job passes that is begun.
+    pub(super) gate: Arc<Gate>,
 }
 
 impl<'a> DockerJob<'a> {
     pub(super) fn new(inner: Arc<Inner>, run: &'a JobRun, plan: &'a JobPlan) -> Self {
         Self {
+            gate: inner.gates.of(run.slot),
             inner,
             run,
             plan,
@@ -219,7 +223,7 @@ impl<'a> DockerJob<'a> {
         let env: Vec<String> = proxies
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        self.inner.ask(helper, call, &env, trace).await
+        self.inner.ask(helper, call, &env, &self.gate, trace).await
     }
 
     fn helper(&self) -> Result<&Helper, ExecutorError> {
@@ -327,7 +331,7 @@ impl Host for DockerJob<'_> {
             return Err(ExecutorError::Payload("the job has no container".into()));
         };
         // The second script (after_script) finds the container as the first one left it.
-        let code = container::run(&self.inner.docker, id, script, trace).await?;
+        let code = container::run(&self.inner.docker, id, script, &self.gate, trace).await?;
         self.tell_of_the_dead(trace).await;
         Ok(code)
     }
@@ -343,6 +347,10 @@ impl Host for DockerJob<'_> {
         let all = self.container.iter().chain(services);
         let ended = join_all(all.map(|id| container::end(&self.inner.docker, id))).await;
         ended.into_iter().collect()
+    }
+
+    fn freezes(&self) -> u64 {
+        self.gate.closings()
     }
 
     fn helper_file(&self, name: &str) -> PathBuf {
@@ -364,7 +372,9 @@ impl Host for DockerJob<'_> {
         }
         self.give_back_helper();
         self.remove_containers().await;
-        if let Some(helper) = self.helper.take() {
+        if let Some(helper) = self.helper.take()
+            && let Some(helper) = self.helper_at_the_end(helper).await
+        {
             self.remove_secrets(&helper).await;
             container::remove(&self.inner.docker, &helper.id).await;
         }
@@ -420,9 +430,13 @@ impl DockerJob<'_> {
         join_all(ids.map(|id| container::remove(&self.inner.docker, id))).await;
     }
 
+    pub(super) fn has_secrets(&self) -> bool {
+        self.secrets.load(Ordering::SeqCst)
+    }
+
     /// Removes the job's secrets if its course did not come to that.
     async fn remove_secrets(&self, helper: &Helper) {
-        if !self.secrets.load(Ordering::SeqCst) {
+        if !self.has_secrets() {
             return;
         }
         let call = HelperCall {
@@ -430,7 +444,7 @@ impl DockerJob<'_> {
             request: HelperRequest::CleanUp,
         };
         // Not into the trace: it may be somebody else's by now.
-        let removed = self.inner.exec_helper(&helper.id, &call, &[], |_| {});
+        let removed = self.inner.exec_helper(&helper.id, &call, &[], None, |_| {});
         match timeout(SECRETS, removed).await {
             Ok(Ok(executed)) if executed.exit_code == 0 => {}
             _ => tracing::warn!("a job's secrets stay in its slot's folder until the next job"),

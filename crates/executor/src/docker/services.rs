@@ -69,7 +69,7 @@ impl DockerJob<'_> {
             plan.name
         )))?;
         self.services.push(Service::new(id.clone(), &plan.name));
-        let started = self.inner.docker.start_container(&id, None).await;
+        let started = container::start(&self.inner.docker, &id, &self.gate).await;
         started.map_err(ExecutorError::docker(format!(
             "start service {}",
             plan.name

@@ -394,3 +394,17 @@ async fn a_secret_that_only_the_runner_can_spell_out_is_masked() {
     .await;
     assert!(ended.trace.contains("it is [MASKED]!"), "{}", ended.trace);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_breaks_while_the_job_stands_still_is_done_again() {
+    let frozen_at = Behaviour {
+        frozen_at: "get_sources",
+        ..Behaviour::default()
+    };
+    let ended = course(frozen_at, None).await;
+    assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+    let tries = ended.log.iter().filter(|entry| *entry == "get_sources");
+    assert_eq!(tries.count(), 2);
+    let word = "this is done again: the job stood still meanwhile";
+    assert!(ended.trace.contains(word), "{}", ended.trace);
+}

@@ -2,6 +2,7 @@
 //! those of an onspot that is gone.
 
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,6 +33,11 @@ impl Group {
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.signal(Signal::TERM);
+    }
+
+    /// Lets all of a group go on that stood still.
+    pub(super) fn go_on(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Whether the group has been asked to end.
@@ -107,6 +113,30 @@ pub(super) fn signal_marked(mark: &str, signal: Signal) {
         // One that has just ended is what was wanted.
         let _ = kill_process(pid, signal);
     }
+}
+
+/// Makes all of them stand still, and all of a group; says whether none runs on.
+///
+/// A process does nothing more once the signal was sent to it: what is looked for is those that
+/// others have made before that.
+pub(super) async fn hold(mark: &str, group: &Group) -> bool {
+    let mut held = HashSet::new();
+    for _ in 0..ROUNDS {
+        group.signal(Signal::STOP);
+        let mut marked = marked(mark);
+        marked.retain(|pid| !held.contains(pid));
+        if marked.is_empty() {
+            return true;
+        }
+        for pid in marked {
+            // One that has just ended is as still as can be.
+            let _ = kill_process(pid, Signal::STOP);
+            held.insert(pid);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tracing::warn!(mark, "some of a job's processes do not stand still");
+    false
 }
 
 /// Kills all of them; says whether none is left.

@@ -1,5 +1,6 @@
 //! Whole jobs on a real Docker engine.
 
+mod freeze;
 mod images;
 mod isolation;
 mod lifecycle;

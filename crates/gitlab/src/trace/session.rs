@@ -19,6 +19,9 @@ use crate::response::{self, PatchOutcome, RemoteStatus};
 use crate::token::{JobId, JobToken};
 use crate::update::JobUpdate;
 
+/// The longest sleep of a session that is held; it is woken before.
+const HELD: Duration = Duration::from_hours(1);
+
 /// Sends a job's trace in the background. Dropping it ends that at once, whatever is unsent.
 #[derive(Debug)]
 pub struct TraceSession {
@@ -26,6 +29,7 @@ pub struct TraceSession {
     flushes: mpsc::UnboundedSender<Flush>,
     remote: watch::Receiver<Remote>,
     patience: Duration,
+    held: watch::Sender<bool>,
     job: JobId,
     task: JoinHandle<()>,
 }
@@ -66,6 +70,7 @@ impl TraceSession {
 
         let (flushes, requests) = mpsc::unbounded_channel();
         let (told, remote) = watch::channel(Remote::Running);
+        let (held, holds) = watch::channel(false);
         let sender = Sender {
             client,
             job,
@@ -74,6 +79,7 @@ impl TraceSession {
             pace: Pace::new(begin.offset, &options, Instant::now()),
             requests,
             waiting: Vec::new(),
+            held: holds,
             remote: told,
             last_error: None,
         };
@@ -83,6 +89,7 @@ impl TraceSession {
             flushes,
             remote,
             patience: options.patience,
+            held,
             job,
             task,
         };
@@ -92,6 +99,12 @@ impl TraceSession {
     /// What becomes of the job in GitLab.
     pub fn remote(&self) -> watch::Receiver<Remote> {
         self.remote.clone()
+    }
+
+    /// Keeps what is written, and says nothing to GitLab, until it is told otherwise: somebody else
+    /// may write the trace meanwhile.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
     }
 
     /// Sends what was written up to now, but for the beginning of what may become a secret, and
@@ -159,6 +172,7 @@ struct Sender {
     pace: Pace,
     requests: mpsc::UnboundedReceiver<Flush>,
     waiting: Vec<Flush>,
+    held: watch::Receiver<bool>,
     remote: watch::Sender<Remote>,
     last_error: Option<Error>,
 }
@@ -169,11 +183,7 @@ impl Sender {
             if self.answer_flushes() {
                 return;
             }
-            let end = self.sink.read(Buffer::end);
-            match self
-                .pace
-                .step(end, !self.waiting.is_empty(), Instant::now())
-            {
+            match self.next() {
                 Step::Send(start) => self.send(start).await,
                 Step::SayAlive => self.say_alive().await,
                 Step::Wait(until) => {
@@ -182,6 +192,7 @@ impl Sender {
                     tokio::select! {
                         () = sleep_until(until) => {}
                         () = self.sink.woken() => {}
+                        Ok(()) = self.held.changed() => {}
                         flush = self.requests.recv() => match flush {
                             Some(flush) => self.waiting.push(flush),
                             None => return,
@@ -194,6 +205,15 @@ impl Sender {
                 },
             }
         }
+    }
+
+    fn next(&mut self) -> Step {
+        let now = Instant::now();
+        if *self.held.borrow_and_update() {
+            return Step::Wait(now + HELD);
+        }
+        let end = self.sink.read(Buffer::end);
+        self.pace.step(end, !self.waiting.is_empty(), now)
     }
 
     async fn send(&mut self, start: u64) {

@@ -228,6 +228,38 @@ async fn silence_is_broken_and_tells_of_a_cancel() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_held_says_nothing_until_it_is_let_go() {
+    let gitlab = GitLab::start().await;
+    let options = TraceOptions {
+        silence: Duration::from_millis(10),
+        patience: Duration::from_millis(200),
+        ..quick()
+    };
+    let (writer, session) = open_with(&gitlab, FRESH, options).await;
+    writer.line("before");
+    session.flush().await.unwrap();
+    session.hold(true);
+    writer.line("meanwhile");
+    let unsent = session.flush().await;
+    assert!(
+        matches!(unsent, Err(Error::TraceUnsent { .. })),
+        "{unsent:?}"
+    );
+    assert_eq!(gitlab.trace(), "before\n");
+    let updates = || gitlab.job.lock().updates.len();
+    let said = updates();
+    assert!(session.flush().await.is_err());
+    assert_eq!(
+        updates(),
+        said,
+        "it does not say either that the job is alive"
+    );
+    session.hold(false);
+    session.flush().await.unwrap();
+    assert_eq!(gitlab.trace(), "before\nmeanwhile\n");
+}
+
+#[tokio::test]
 async fn a_job_that_is_over_takes_no_trace() {
     let gitlab = GitLab::start().await;
     gitlab.change(|job| job.over = true);

@@ -143,6 +143,10 @@ impl Trace for GitLabTrace {
         self.session.remote()
     }
 
+    fn hold(&self, held: bool) {
+        self.session.hold(held);
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, Option<TraceMark>> {
         async move {
             match self.session.close().await {

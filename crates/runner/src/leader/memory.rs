@@ -25,6 +25,8 @@ pub(crate) struct Memory {
     /// The version of each worker's state: it changes with every write, so it is what changes
     /// when a worker is alive. Of a state that was read, the version that was read.
     silence: HashMap<WorkerId, Watched<Option<ETag>>>,
+    /// When anything was read last.
+    seen_at: Option<Duration>,
     /// When each revocation was seen first: worker, job, attempt.
     revoked: HashMap<(WorkerId, u64, u32), Duration>,
     /// When each object of a job that is over was seen first.
@@ -41,9 +43,14 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Takes in what was read, at `steady` on the leader's own clock (rule 10), and says of each
-    /// worker for how long it is silent and idle.
-    pub(crate) fn see(&mut self, picture: &mut Picture, steady: Duration) {
+    /// worker for how long it is silent and idle. A leader that could read nothing for `blind`
+    /// begins to time every silence anew: who could not reach S3 either could not write.
+    pub(crate) fn see(&mut self, picture: &mut Picture, steady: Duration, blind: Duration) {
         let mut silence = std::mem::take(&mut self.silence);
+        let last = self.seen_at.replace(steady);
+        if last.is_some_and(|last| steady.saturating_sub(last) >= blind) {
+            silence.clear();
+        }
         let mut idle_since = std::mem::take(&mut self.idle_since);
         let now = picture.now;
         for (id, worker) in picture.workers_mut() {
@@ -189,6 +196,8 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use onspot_ledger::{Order, RunnerName, Stored};
+
     use super::*;
 
     #[test]
@@ -203,5 +212,21 @@ mod tests {
         assert_eq!(memory.see_the_past(&keys, hour * 24), ["done/r/1"]);
         memory.see_the_past(&HashSet::new(), hour * 25);
         assert!(memory.see_the_past(&keys, hour * 26).is_empty());
+    }
+
+    #[test]
+    fn silence_is_timed_anew_after_a_time_in_which_nothing_could_be_read() {
+        let (mut memory, id) = (Memory::default(), WorkerId::of("AROA", "i-1"));
+        let mut picture = Picture::default();
+        let (value, etag) = (Order::empty(&RunnerName::new("r")), ETag::new("1"));
+        picture.put_order(&id, Stored { value, etag });
+        let mut silent_at = |seconds| {
+            let (at, blind) = (Duration::from_secs(seconds), Duration::from_secs(90));
+            memory.see(&mut picture, at, blind);
+            picture.worker(&id).unwrap().silent_for.as_secs()
+        };
+        assert_eq!((silent_at(0), silent_at(80), silent_at(160)), (0, 80, 160));
+        // As after an outage of S3 for everybody: the worker could not write either.
+        assert_eq!((silent_at(300), silent_at(302)), (0, 2));
     }
 }

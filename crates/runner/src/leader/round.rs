@@ -222,7 +222,8 @@ impl Rounds {
         let steady = self.context.clock.steady();
         picture.now = self.context.clock.now();
         picture.take_in_fleets(fleets);
-        self.memory.see(&mut picture, steady);
+        let blind = self.context.timing.takeover / 2;
+        self.memory.see(&mut picture, steady, blind);
         let reported = picture.reported();
         for (name, fleet) in &self.fleets {
             fleet.heard_of(picture.named(name));

@@ -134,7 +134,7 @@ impl Rounds {
     }
 
     fn is_at_work(&self, picture: &Picture, id: &WorkerId, worker: &Worker) -> bool {
-        // After so much silence it has lost its lease, and has killed its jobs itself.
+        // After so much silence it has lost its lease, and its jobs are others'.
         if worker.has_reported() && worker.silent_for >= self.context.timing.takeover {
             return false;
         }

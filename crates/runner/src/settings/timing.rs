@@ -14,7 +14,8 @@ pub struct Timing {
     /// A worker renews its lease by writing its state this often.
     #[serde(with = "friendly")]
     pub heartbeat: Duration,
-    /// A worker that could not renew for this long kills its jobs.
+    /// The jobs of a worker that could not renew for this long stand still, until it can again and
+    /// they are still its.
     #[serde(with = "friendly")]
     pub lease: Duration,
     /// The leader takes a worker's jobs over after this much silence.
@@ -91,7 +92,7 @@ impl Timing {
             (
                 ("heartbeat", self.heartbeat * 3),
                 ("lease", self.lease),
-                "three times over, or one lost answer kills jobs",
+                "three times over, or one lost answer holds jobs up",
             ),
             (
                 ("lease", self.lease),

@@ -6,10 +6,12 @@ use std::time::Duration;
 use onspot_executor::Stop;
 use onspot_gitlab::{AssignedJob, JobPayload, TraceWriter, ansi};
 use onspot_ledger::{AttemptPhase, Key, Step, TraceMark, Verdict, WorkPayload, read};
+use onspot_notation::duration;
 use tokio::sync::watch;
 
 use super::WorkerContext;
 use super::keeper::Keeper;
+use super::notes::Notes;
 use super::result::{aborted, bare_payload, tell};
 use crate::coordinator::Trace;
 
@@ -34,6 +36,12 @@ pub(crate) struct AttemptJob {
     pub attempt: u32,
     pub slot: usize,
     pub stop: watch::Receiver<Option<Stop>>,
+    /// Since when nothing of it may run, nor be said to GitLab.
+    pub frozen: watch::Receiver<Option<Duration>>,
+    /// The same as far as its task has taken it in.
+    pub stood_since: Option<Duration>,
+    /// When the attempt was taken, on the steady clock.
+    pub taken: Duration,
     /// How often the lease had ended when the attempt was taken.
     pub lapses: u64,
 }
@@ -68,13 +76,16 @@ impl AttemptJob {
             // GitLab has ended the job: the report is a formality that ends it in the ledger.
             return self.conclude(&payload, Verdict::canceled(), None).await;
         };
+        self.heed(&*trace);
         self.write_head(&work, &trace.writer());
         let mut started = false;
         let finish = self.execute(&work, &payload, &*trace, &mut started).await;
         match finish {
             Finish::Verdict(verdict) => self.conclude(&payload, verdict, Some(trace)).await,
             Finish::GivenUp(why) => {
-                if *self.stop.borrow() == Some(Stop::Interrupt) {
+                // Of what stands still, another worker may be writing the trace.
+                let is_ours = self.frozen.borrow().is_none();
+                if is_ours && *self.stop.borrow() == Some(Stop::Interrupt) {
                     trace
                         .writer()
                         .line(&ansi::warning(&format!("This attempt ends here: {why}")));
@@ -84,6 +95,8 @@ impl AttemptJob {
                     {
                         tracing::warn!(job = self.job, "the trace's end could not be sent in time");
                     }
+                } else {
+                    drop(trace);
                 }
                 self.give_up(started, why).await
             }
@@ -120,7 +133,9 @@ impl AttemptJob {
         payload: &JobPayload,
         mark: Option<TraceMark>,
     ) -> Option<Box<dyn Trace>> {
+        let mut frozen = self.frozen.clone();
         loop {
+            moves(&mut frozen).await;
             match self.context.coordinator.open_trace(payload, mark).await {
                 Ok(trace) => return Some(trace),
                 Err(onspot_gitlab::Error::TraceOver { .. }) => return None,
@@ -170,10 +185,13 @@ impl AttemptJob {
             })
             .await;
         let mark = match trace {
-            Some(trace) => tokio::select! {
-                mark = trace.close() => mark,
-                () = aborted(&mut self.stop) => None,
-            },
+            Some(trace) => {
+                let mut stop = self.stop.clone();
+                tokio::select! {
+                    mark = self.close_trace(trace) => mark,
+                    () = aborted(&mut stop) => None,
+                }
+            }
             None => None,
         };
         let of = (job, attempt);
@@ -188,6 +206,44 @@ impl AttemptJob {
         )
         .await;
         Ended
+    }
+
+    /// Sends the rest of the trace, once it is known whose it is.
+    async fn close_trace(&mut self, trace: Box<dyn Trace>) -> Option<TraceMark> {
+        moves(&mut self.frozen.clone()).await;
+        self.heed(&*trace);
+        trace.close().await
+    }
+
+    /// Takes in whether the attempt stands still. Its trace does so with it: another worker may be
+    /// the one that writes it. When it goes on, the trace says so.
+    fn heed(&mut self, trace: &dyn Trace) {
+        let frozen = *self.frozen.borrow_and_update();
+        match (self.stood_since, frozen) {
+            (None, Some(_)) => {
+                trace.hold(true);
+                self.note_step("frozen");
+            }
+            (Some(since), None) => {
+                let stood = self.context.clock.steady().saturating_sub(since);
+                let stood = Duration::from_secs(stood.as_secs().max(1));
+                let stood = duration::brief(stood);
+                trace.writer().warning(&format!(
+                    "This job stood still for {stood}, as its worker could not reach S3."
+                ));
+                trace.hold(false);
+                tracing::info!(job = self.job, stood, "goes on after it stood still");
+                self.note_step("thawed");
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        self.stood_since = frozen;
+    }
+
+    fn note_step(&self, name: &str) {
+        let step = Step::new(name, self.context.clock.now());
+        self.keeper
+            .note(|state| state.step(self.job, self.attempt, step));
     }
 
     /// Ends a job whose payload can't be read: only its id and token are known.
@@ -221,9 +277,25 @@ impl AttemptJob {
         why.to_owned()
     }
 
-    /// Whether the lease has ended since the attempt was taken, renewed or not: then the watchdog
-    /// may have killed its containers.
+    /// Whether the lease has ended since the attempt was taken, renewed or not.
     fn lapsed(&self) -> bool {
         self.keeper.lapses() > self.lapses || !self.keeper.lease_holds()
+    }
+
+    /// Whether the watchdog has killed its containers.
+    async fn was_killed(&self) -> bool {
+        let Some(file) = &self.context.lease_file else {
+            return false;
+        };
+        let killed = Notes::beside(file).killed().await;
+        killed.is_some_and(|killed| killed >= self.taken)
+    }
+}
+
+/// Waits until an attempt does not stand still.
+async fn moves(frozen: &mut watch::Receiver<Option<Duration>>) {
+    // Without the agent nobody says so any more; it ends this task with it.
+    if frozen.wait_for(Option::is_none).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

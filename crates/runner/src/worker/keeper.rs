@@ -7,7 +7,8 @@ use onspot_ledger::{Error, Key, Ledger, Object, State, Stored, WorkerId, create,
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::WorkerContext;
-use super::lease::{Lease, LeaseFile, Term};
+use super::lease::{Lease, Term};
+use super::notes::LeaseFile;
 use crate::clock::Clock;
 use crate::liveness::Beat;
 use crate::settings::Timing;
@@ -111,6 +112,13 @@ impl Keeper {
     /// Whether the lease holds now (rule 8).
     pub(crate) fn lease_holds(&self) -> bool {
         self.lease.borrow().holds(self.clock.steady())
+    }
+
+    /// Which time without an end of the lease this is; `None` while it has ended. As long as this
+    /// stays the same, there was no moment at which the lease did not hold.
+    pub(crate) fn tenure(&self) -> Option<u64> {
+        let (term, now) = (*self.lease.borrow(), self.clock.steady());
+        term.holds(now).then(|| term.lapses(now))
     }
 
     /// How often the lease has ended so far, whether or not it was renewed since.

@@ -11,6 +11,7 @@
 
 mod alone;
 mod capacity;
+mod freeze;
 mod leader;
 mod left_alone;
 mod leftovers;

@@ -1,10 +1,10 @@
-//! The lease runs from the sending of the last answered renewal. At its end something that
-//! outlives the agent kills the containers.
+//! The lease runs from the sending of the last answered renewal. At its end nothing of the jobs
+//! runs on: the agent freezes them, and something that outlives the agent kills what it has left.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use onspot_executor::Executor as _;
 use onspot_ledger::Ending;
 use onspot_runner::watchdog;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ async fn without_it_a_slow_answer_stretches_the_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_it_the_containers_are_dead_before_the_takeover() {
+async fn with_it_the_containers_stand_still_before_the_takeover() {
     let world = World::new();
     world.log.set_script(1, Duration::from_mins(20));
     let (_h1, w1) = world.worker("w1");
@@ -102,9 +102,9 @@ async fn with_a_watchdog_they_are_dead_by_then() {
     assert!(!world.log.overlaps(1));
 }
 
-/// What the watchdog kills looks like a script that failed.
+/// What a watchdog kills, because the agent hung, looks like a script that failed.
 #[tokio::test(start_paused = true)]
-async fn with_it_a_script_that_was_killed_at_the_leases_end_is_given_up() {
+async fn with_it_a_script_that_the_watchdog_has_killed_is_given_up() {
     let world = World::new();
     world.machines.add("w1");
     let host = Arc::new(Host::new("w1", Arc::clone(&world.log)));
@@ -121,6 +121,8 @@ async fn with_it_a_script_that_was_killed_at_the_leases_end_is_given_up() {
     let until = std::fs::read_to_string(&file).unwrap().parse().unwrap();
     let left = Duration::from_millis(until).saturating_sub(world.clock.steady());
     tokio::time::sleep(left).await;
+    let now = world.clock.steady().as_millis().to_string();
+    std::fs::write(folder.path().join("lease.killed"), now).unwrap();
     host.kill_all();
     seconds(5).await;
     cut.open();
@@ -150,14 +152,10 @@ impl Watchdog {
         let (clock, shutdown) = (world.clock.clone(), CancellationToken::new());
         let (host, stop) = (Arc::clone(host), shutdown.clone());
         tokio::spawn(async move {
-            let kill = || {
-                let host = Arc::clone(&host);
-                async move {
-                    host.kill_all();
-                    Ok::<_, Infallible>(())
-                }
-            };
-            watchdog(&file, &clock, kill, &onspot_runner::Liveness::new(), stop).await;
+            let freeze = || async { host.freeze() };
+            let kill = || async { host.hands().sweep().await.map(drop) };
+            let loops = onspot_runner::Liveness::new();
+            watchdog(&file, &clock, freeze, kill, &loops, stop).await;
         });
         Self {
             shutdown,

@@ -2,7 +2,7 @@
 //! and lose answers, users cancel. Whatever happens, the four safety properties and liveness
 //! hold:
 //!
-//! * **S1** no script runs twice at once, **S2** GitLab never hears two different results,
+//! * **S1** no script runs twice at once (one that stands still does not run), **S2** GitLab never hears two different results,
 //!   **S3** nothing runs after GitLab knows a result, **S4** what must not be started twice is
 //!   not, **L** every job ends in GitLab and leaves nothing in the ledger.
 
@@ -202,8 +202,9 @@ impl Story {
         let (clock, stop) = (self.world.clock.clone(), CancellationToken::new());
         let stopped = stop.clone();
         tokio::spawn(async move {
+            let freeze = || async { host.freeze() };
             let kill = || async { host.hands().sweep().await.map(drop) };
-            watchdog(&file, &clock, kill, &Liveness::new(), stopped).await;
+            watchdog(&file, &clock, freeze, kill, &Liveness::new(), stopped).await;
         });
         stop
     }
@@ -228,7 +229,7 @@ impl Story {
 
     fn fault(&mut self, now: u64) {
         let lasts = now + self.dice.random_range(1..400);
-        match self.dice.random_range(0..15) {
+        match self.dice.random_range(0..17) {
             0 => self.crash_manager(now),
             1 | 2 => {
                 let writes = self.dice.random_range(0..4);
@@ -307,6 +308,20 @@ impl Story {
                 let machines = self.machines.values().map(|machine| &machine.agent);
                 let all = self.managers.iter().chain(machines);
                 let cut: Vec<_> = all.map(|actor| actor.line.cut(Op::Any, "")).collect();
+                self.gates.extend(cut.into_iter().map(|gate| (lasts, gate)));
+            }
+            14 => {
+                if let Some(name) = self.some_machine() {
+                    self.note(now, &format!("nothing can be frozen on {name} any more"));
+                    self.machines[&name].host.set_wild();
+                }
+            }
+            15 => {
+                self.note(now, &format!("S3 is out for all workers until {lasts}"));
+                let machines = self.machines.values();
+                let cut: Vec<_> = machines
+                    .map(|machine| machine.agent.line.cut(Op::Any, ""))
+                    .collect();
                 self.gates.extend(cut.into_iter().map(|gate| (lasts, gate)));
             }
             _ => {

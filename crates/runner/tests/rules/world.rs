@@ -4,6 +4,7 @@
 mod gitlab;
 mod host;
 mod line;
+mod log;
 mod machines;
 
 use std::collections::BTreeMap;
@@ -26,8 +27,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use gitlab::{FakeGitLab, Report};
-pub(crate) use host::{Host, Log};
+pub(crate) use host::Host;
 pub(crate) use line::{Gate, Line, Op};
+pub(crate) use log::{Execution, Log};
 pub(crate) use machines::Machines;
 
 /// The one runner of the world.

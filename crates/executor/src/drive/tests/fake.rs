@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use onspot_cache::CacheAccess;
 use onspot_gitlab::job::{ArtifactSpec, CacheSpec, JobPayload, Step, When};
@@ -27,6 +28,8 @@ pub(super) struct Behaviour {
     pub(super) still_endless: bool,
     /// Whether the job has a step after its script.
     pub(super) releases: bool,
+    /// A request during which the job is frozen once, which fails by that.
+    pub(super) frozen_at: &'static str,
     /// How `after_script` ends.
     pub(super) after_exit_code: i32,
     /// What the script prints.
@@ -39,6 +42,7 @@ struct FakeHost {
     behaviour: Behaviour,
     log: Arc<Mutex<Vec<String>>>,
     stopped: watch::Sender<bool>,
+    freezes: AtomicU64,
 }
 
 impl FakeHost {
@@ -63,6 +67,10 @@ impl Host for FakeHost {
         "fake"
     }
 
+    fn freezes(&self) -> u64 {
+        self.freezes.load(Ordering::SeqCst)
+    }
+
     async fn prepare(&mut self, _trace: &TraceWriter) -> Result<(), ExecutorError> {
         self.note("prepare");
         self.work("prepare").await;
@@ -77,7 +85,9 @@ impl Host for FakeHost {
         let name = call.request.name();
         self.note(name);
         self.work(name).await;
-        if self.behaviour.fails.contains(&name) {
+        let breaks = name == self.behaviour.frozen_at && self.freezes() == 0;
+        self.freezes.fetch_add(u64::from(breaks), Ordering::SeqCst);
+        if breaks || self.behaviour.fails.contains(&name) {
             return Err(ExecutorError::Helper {
                 what: name.into(),
                 exit_code: 1,
@@ -221,6 +231,7 @@ pub(super) async fn course(behaviour: Behaviour, stop_at: Option<(&str, Stop)>) 
         behaviour,
         log: Arc::clone(&log),
         stopped: watch::channel(false).0,
+        freezes: AtomicU64::new(0),
     };
     let answers = async {
         while let Some(event) = received.recv().await {

@@ -72,7 +72,7 @@ fn thousands_of_workers_and_jobs_are_no_long_round() {
     const MANY: usize = 4000;
     let begun = Instant::now();
     let mut picture = stack(MANY, 2 * MANY as u64);
-    Memory::default().see(&mut picture, Duration::ZERO);
+    Memory::default().see(&mut picture, Duration::ZERO, Duration::MAX);
     let actions = schedule(&view(&picture), NOW);
     let assigned = actions.iter().filter_map(|action| match action {
         Action::Assign { job, worker } => Some((job.clone(), worker.clone())),
@@ -119,7 +119,7 @@ fn a_job_whose_record_cannot_be_read_keeps_its_worker_busy() {
     picture.aside.jobs.insert(JobKey::new(&runner(), 7));
     let fleets = std::mem::take(&mut picture.fleets);
     picture.take_in_fleets(fleets);
-    Memory::default().see(&mut picture, Duration::ZERO);
+    Memory::default().see(&mut picture, Duration::ZERO, Duration::MAX);
     assert_eq!(picture.workers[&worker(0)].idle_since, None);
     let seen = &view(&picture).runners[0].fleet.workers[0];
     let busy = Stage::Ready {

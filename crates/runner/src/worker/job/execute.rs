@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use onspot_executor::{Event, JobRun, Outcome, Stop};
 use onspot_gitlab::{JobPayload, Remote, RemoteStatus};
-use onspot_ledger::{AttemptPhase, Ending, Step, Verdict, WorkPayload};
+use onspot_ledger::{AttemptPhase, Ending, Verdict, WorkPayload};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Interval, MissedTickBehavior};
@@ -13,6 +13,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::{AttemptJob, Finish};
 use crate::coordinator::Trace;
 use crate::worker::WorkerContext;
+use crate::worker::keeper::Keeper;
 use crate::worker::result::{aborted, order_now};
 
 /// An executor at work.
@@ -48,14 +49,16 @@ impl AttemptJob {
         let context = Arc::clone(&self.context);
         let remote = Outside::new(&context, payload, trace.remote());
         let at_work = AtWork { task, told, stop };
-        let (outcome, over) = self.follow(at_work, remote, started).await;
+        let (outcome, over) = self.follow(at_work, remote, trace, started).await;
         match outcome {
-            Ok(Outcome::Aborted) if over && self.stop.borrow().is_none() => {
+            Ok(Outcome::Aborted) if over && !self.is_given_up() => {
                 Finish::Verdict(Verdict::canceled())
             }
             Ok(Outcome::Aborted) => Finish::GivenUp(self.why_stopped()),
             // What the watchdog has killed looks like a script that failed (rule 8).
-            Ok(Outcome::Failed { .. }) if self.lapsed() => Finish::GivenUp(self.why_stopped()),
+            Ok(Outcome::Failed { .. }) if self.was_killed().await => {
+                Finish::GivenUp(self.why_stopped())
+            }
             Ok(outcome) => Finish::Verdict(verdict_of(outcome)),
             Err(error) => {
                 tracing::error!(job = self.job, %error, "the executor died");
@@ -71,21 +74,33 @@ impl AttemptJob {
         &mut self,
         mut at_work: AtWork,
         mut outside: Outside<'_>,
+        trace: &dyn Trace,
         started: &mut bool,
     ) -> (Result<Outcome, JoinError>, bool) {
         let mut over = false;
+        outside.ask_if(self.stood_since.is_some());
         loop {
             tokio::select! {
                 outcome = &mut at_work.task => return (outcome, over),
-                Some(event) = at_work.told.recv() => self.event(event, started).await,
+                Some(event) = at_work.told.recv() => {
+                    self.event(event, trace, started).await;
+                    outside.ask_if(self.stood_since.is_some());
+                }
                 changed = self.stop.changed() => {
                     let asked = *self.stop.borrow_and_update();
                     let wish = if changed.is_ok() { asked } else { Some(Stop::Abort) };
                     tighten(&at_work.stop, wish);
                 }
+                Ok(()) = self.frozen.changed() => {
+                    self.heed(trace);
+                    outside.ask_if(self.stood_since.is_some());
+                }
                 remote = outside.news() => match remote {
-                    Remote::Canceling => tighten(&at_work.stop, Some(Stop::Cancel)),
-                    Remote::Canceled | Remote::Gone => {
+                    // What stands still can't run `after_script` either: it ends as it is.
+                    Remote::Canceling if self.frozen.borrow().is_none() => {
+                        tighten(&at_work.stop, Some(Stop::Cancel));
+                    }
+                    Remote::Canceling | Remote::Canceled | Remote::Gone => {
                         over = true;
                         tighten(&at_work.stop, Some(Stop::Abort));
                     }
@@ -93,6 +108,11 @@ impl AttemptJob {
                 },
             }
         }
+    }
+
+    /// Whether the agent wants it killed, and not only canceled.
+    fn is_given_up(&self) -> bool {
+        matches!(*self.stop.borrow(), Some(Stop::Abort | Stop::Interrupt))
     }
 
     /// GitLab's limit for the job, but never beyond the deadline of all attempts.
@@ -105,7 +125,7 @@ impl AttemptJob {
         }
     }
 
-    async fn event(&mut self, event: Event, started: &mut bool) {
+    async fn event(&mut self, event: Event, trace: &dyn Trace, started: &mut bool) {
         let step = match event {
             Event::Preparing(name) => {
                 let (job, attempt) = (self.job, self.attempt);
@@ -114,7 +134,7 @@ impl AttemptJob {
                 format!("{name}_begins")
             }
             Event::ReadyToStart(answer) => {
-                *started = self.may_start(answer).await;
+                *started = self.may_start(answer, trace).await;
                 "ready".to_owned()
             }
             Event::Started => "script".to_owned(),
@@ -136,38 +156,59 @@ impl AttemptJob {
                 name
             }
         };
-        let step = Step::new(step, self.context.clock.now());
-        self.keeper
-            .note(|state| state.step(self.job, self.attempt, step));
+        self.note_step(&step);
     }
 
     /// Rule 6: *started* is stored, the order is read again, and only if *run(attempt)* stands
-    /// and the lease holds does the script begin.
-    async fn may_start(&mut self, answer: oneshot::Sender<bool>) -> bool {
+    /// and the lease has held all that time does the script begin.
+    async fn may_start(&mut self, answer: oneshot::Sender<bool>, trace: &dyn Trace) -> bool {
         let (job, attempt) = (self.job, self.attempt);
-        let mut stop = self.stop.clone();
-        let stored = self
-            .keeper
-            .store(|state| state.advance(job, attempt, AttemptPhase::Started));
-        tokio::select! {
-            () = stored => {}
-            () = aborted(&mut stop) => return false,
-        }
-        let order = order_now(&self.context, &mut stop).await;
-        let ordered = order.is_some_and(|order| order.runs(job, attempt));
-        let start = ordered && !self.lapsed();
+        let (context, keeper) = (Arc::clone(&self.context), self.keeper.clone());
+        let stop = self.stop.clone();
+        let deciding = is_to_start(&context, &keeper, (job, attempt), stop);
+        let mut deciding = std::pin::pin!(deciding);
+        let start = loop {
+            tokio::select! {
+                start = &mut deciding => break start,
+                Ok(()) = self.frozen.changed() => self.heed(trace),
+            }
+        };
         if start {
-            tracing::info!(
-                job,
-                attempt,
-                worker = self.context.id.instance(),
-                "starting"
-            );
+            tracing::info!(job, attempt, worker = context.id.instance(), "starting");
         } else {
-            tracing::warn!(job, attempt, ordered, "the script is not started");
+            tracing::warn!(job, attempt, "the script is not started");
         }
         // An executor that has gone has ended, and says so itself.
         answer.send(start).is_ok() && start
+    }
+}
+
+/// Stores *started*; whether *run(attempt)* stands then, by an order that was asked for and read
+/// while the lease held.
+async fn is_to_start(
+    context: &WorkerContext,
+    keeper: &Keeper,
+    (job, attempt): (u64, u32),
+    mut stop: watch::Receiver<Option<Stop>>,
+) -> bool {
+    let stored = keeper.store(|state| state.advance(job, attempt, AttemptPhase::Started));
+    tokio::select! {
+        () = stored => {}
+        () = aborted(&mut stop) => return false,
+    }
+    loop {
+        let asked_in = keeper.tenure();
+        let order = order_now(context, &mut stop).await;
+        if !order.is_some_and(|order| order.runs(job, attempt)) {
+            return false;
+        }
+        if asked_in.is_some() && asked_in == keeper.tenure() {
+            return true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(context.timing.order_poll) => {}
+            () = aborted(&mut stop) => return false,
+        }
     }
 }
 
@@ -182,6 +223,7 @@ struct Outside<'a> {
     remote: watch::Receiver<Remote>,
     /// GitLab is asked whenever this ticks.
     probe: Option<Interval>,
+    superseded: bool,
 }
 
 impl<'a> Outside<'a> {
@@ -195,6 +237,18 @@ impl<'a> Outside<'a> {
             payload,
             remote,
             probe: None,
+            superseded: false,
+        }
+    }
+
+    /// Asks GitLab while the attempt stands still, as its trace's writer says nothing then.
+    fn ask_if(&mut self, frozen: bool) {
+        if !frozen && !self.superseded {
+            self.probe = None;
+        } else if self.probe.is_none() {
+            let mut probe = tokio::time::interval(self.context.timing.waiting_probe);
+            probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            self.probe = Some(probe);
         }
     }
 
@@ -219,9 +273,8 @@ impl<'a> Outside<'a> {
                 return now;
             }
             tracing::warn!(job = self.payload.id.0, "the trace is not ours any more");
-            let mut probe = tokio::time::interval(self.context.timing.waiting_probe);
-            probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            self.probe = Some(probe);
+            self.superseded = true;
+            self.ask_if(true);
         }
     }
 }

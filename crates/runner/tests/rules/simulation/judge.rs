@@ -3,7 +3,7 @@
 use onspot_ledger::{Ending, Key, Ledger as _, read};
 
 use super::{JOBS, KEPT, NEVER, Story};
-use crate::world::Report;
+use crate::world::{Execution, Report};
 
 impl Story {
     /// Whether a job's receiver died before the record stood: nobody else knows of it, and it is
@@ -63,7 +63,11 @@ impl Story {
                 "S2: {case}"
             );
             if let Some(told) = reports.first() {
-                assert!(executions.iter().all(|e| e.from <= told.at), "S3: {case}");
+                let spans = executions.iter().flat_map(Execution::spans);
+                assert!(
+                    spans.into_iter().all(|span| span.0 <= told.at),
+                    "S3: {case}"
+                );
             }
             assert!(job != NEVER || executions.len() <= 1, "S4: {case}");
             // Nobody cancels it and its script never fails.

@@ -53,7 +53,15 @@ struct Job {
     reports: Vec<Report>,
     /// Whether who was given the job is dead.
     receiver: Option<Arc<AtomicBool>>,
-    traces: Vec<(TraceWriter, Arc<watch::Sender<Remote>>)>,
+    traces: Vec<Written>,
+}
+
+/// A trace that somebody writes.
+struct Written {
+    writer: TraceWriter,
+    remote: Arc<watch::Sender<Remote>>,
+    /// Whether it is held.
+    held: Arc<AtomicBool>,
 }
 
 impl FakeGitLab {
@@ -118,18 +126,19 @@ impl FakeGitLab {
             return;
         };
         job.status = RemoteStatus::Canceling;
-        for (_, remote) in &job.traces {
-            // Who does not write any more gets no answers either.
-            if *remote.borrow() != Remote::Superseded {
-                remote.send_replace(Remote::Canceling);
+        for written in &job.traces {
+            // Who does not write, or not any more, gets no answers either.
+            let is_held = written.held.load(Ordering::Relaxed);
+            if !is_held && *written.remote.borrow() != Remote::Superseded {
+                written.remote.send_replace(Remote::Canceling);
             }
         }
     }
 
     /// Somebody else writes a job's trace.
     pub(crate) fn supersede(&self, id: u64) {
-        for (_, remote) in &self.inner.lock().unwrap().jobs[&id].traces {
-            remote.send_replace(Remote::Superseded);
+        for written in &self.inner.lock().unwrap().jobs[&id].traces {
+            written.remote.send_replace(Remote::Superseded);
         }
     }
 
@@ -159,10 +168,17 @@ impl FakeGitLab {
         let parts = inner.jobs[&id]
             .traces
             .iter()
-            .map(|(writer, _)| writer.contents());
+            .map(|written| written.writer.contents());
         parts
             .map(|part| String::from_utf8_lossy(&part).into_owned())
             .collect()
+    }
+
+    /// Whether who opened a job's trace last says nothing to GitLab.
+    pub(crate) fn is_held(&self, id: u64) -> bool {
+        let inner = self.inner.lock().unwrap();
+        let last = inner.jobs[&id].traces.last();
+        last.is_some_and(|written| written.held.load(Ordering::Relaxed))
     }
 
     /// Whether a job was given to somebody who has died since.
@@ -359,10 +375,16 @@ impl Coordinator for Connection {
             if now != Remote::Running {
                 remote.send_replace(now);
             }
-            known.traces.push((writer.clone(), Arc::clone(&remote)));
+            let held = Arc::default();
+            known.traces.push(Written {
+                writer: writer.clone(),
+                remote: Arc::clone(&remote),
+                held: Arc::clone(&held),
+            });
             let trace = FakeTrace {
                 writer,
                 remote,
+                held,
                 closing,
             };
             Ok(Box::new(trace) as Box<dyn Trace>)
@@ -374,6 +396,7 @@ impl Coordinator for Connection {
 struct FakeTrace {
     writer: TraceWriter,
     remote: Arc<watch::Sender<Remote>>,
+    held: Arc<AtomicBool>,
     closing: Duration,
 }
 
@@ -386,6 +409,10 @@ impl Trace for FakeTrace {
         let mut remote = self.remote.subscribe();
         remote.mark_changed();
         remote
+    }
+
+    fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Option<TraceMark>> {

@@ -1,7 +1,5 @@
-//! Machines that run scripts: containers that outlive the agent that started them, and a log of
-//! every script that ever ran.
+//! Machines that run scripts: containers that outlive the agent that started them.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,98 +7,29 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use onspot_executor::{Event, Executor, ExecutorError, JobRun, Outcome, Stop, Swept};
-use onspot_runner::Clock;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::log::Log;
 
 /// How long a job is prepared.
 const PREPARATION: Duration = Duration::from_secs(2);
-/// How long a script runs, if nothing else is said.
-const SCRIPT: Duration = Duration::from_mins(1);
-
-/// One run of one script.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Execution {
-    pub(crate) job: u64,
-    pub(crate) attempt: u32,
-    pub(crate) host: String,
-    pub(crate) from: Duration,
-    pub(crate) to: Option<Duration>,
-}
-
-/// Every script that ever ran.
-pub(crate) struct Log {
-    clock: Clock,
-    executions: Mutex<Vec<Execution>>,
-    scripts: Mutex<BTreeMap<u64, Duration>>,
-}
-
-impl Log {
-    pub(crate) fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            executions: Mutex::default(),
-            scripts: Mutex::default(),
-        }
-    }
-
-    /// Sets how long a job's script runs.
-    pub(crate) fn set_script(&self, job: u64, takes: Duration) {
-        self.scripts.lock().unwrap().insert(job, takes);
-    }
-
-    pub(crate) fn executions(&self, job: u64) -> Vec<Execution> {
-        let executions = self.executions.lock().unwrap();
-        executions
-            .iter()
-            .filter(|execution| execution.job == job)
-            .cloned()
-            .collect()
-    }
-
-    /// Where a job's script has run, in this order.
-    pub(crate) fn runs_on(&self, job: u64) -> Vec<String> {
-        self.executions(job)
-            .into_iter()
-            .map(|execution| execution.host)
-            .collect()
-    }
-
-    /// Whether a job's script ever ran twice at once (S1).
-    pub(crate) fn overlaps(&self, job: u64) -> bool {
-        let mut executions = self.executions(job);
-        executions.sort_by_key(|execution| execution.from);
-        executions
-            .windows(2)
-            .any(|pair| pair[0].to.is_none_or(|to| to > pair[1].from))
-    }
-
-    fn began(&self, job: u64, attempt: u32, host: &str) -> usize {
-        let mut executions = self.executions.lock().unwrap();
-        let (from, host) = (self.clock.steady(), host.to_owned());
-        executions.push(Execution {
-            job,
-            attempt,
-            host,
-            from,
-            to: None,
-        });
-        executions.len() - 1
-    }
-
-    fn ended(&self, number: usize) {
-        let now = self.clock.steady();
-        self.executions.lock().unwrap()[number]
-            .to
-            .get_or_insert(now);
-    }
-}
-
 /// A machine.
 pub(crate) struct Host {
     pub(crate) name: String,
     log: Arc<Log>,
-    containers: Mutex<Vec<(usize, AbortHandle)>>,
+    containers: Mutex<Vec<Container>>,
+    /// Nothing can be frozen here.
+    wild: AtomicBool,
+}
+
+/// A script at work.
+struct Container {
+    /// Its number in the log.
+    number: usize,
+    task: AbortHandle,
+    frozen: watch::Sender<bool>,
 }
 
 impl Host {
@@ -109,6 +38,34 @@ impl Host {
             name: name.to_owned(),
             log,
             containers: Mutex::default(),
+            wild: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on nothing can be frozen here.
+    pub(crate) fn set_wild(&self) {
+        self.wild.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes all containers stand still: by an agent or a watchdog.
+    pub(crate) fn freeze(&self) -> Result<(), ExecutorError> {
+        let containers = self.containers.lock().unwrap();
+        if self.wild.load(Ordering::Relaxed) {
+            let containers = containers.len();
+            return Err(ExecutorError::NotFrozen { containers });
+        }
+        for container in containers.iter() {
+            self.log.stands_still(container.number);
+            container.frozen.send_replace(true);
+        }
+        Ok(())
+    }
+
+    /// Lets them go on.
+    pub(crate) fn thaw(&self) {
+        for container in self.containers.lock().unwrap().iter() {
+            self.log.goes_on(container.number);
+            container.frozen.send_replace(false);
         }
     }
 
@@ -117,15 +74,16 @@ impl Host {
         Arc::new(Hands {
             host: Arc::clone(self),
             dead: AtomicBool::new(false),
+            gate: watch::Sender::new(false),
         })
     }
 
     /// Kills all containers: by a watchdog, a sweep, or the machine's end. How many there were.
     pub(crate) fn kill_all(&self) -> usize {
         let containers = std::mem::take(&mut *self.containers.lock().unwrap());
-        for (number, task) in &containers {
-            task.abort();
-            self.log.ended(*number);
+        for container in &containers {
+            container.task.abort();
+            self.log.ended(container.number);
         }
         containers.len()
     }
@@ -133,30 +91,36 @@ impl Host {
     /// Starts a script, as a container that nobody but `kill_all` ends early.
     pub(crate) fn start(self: &Arc<Self>, job: u64, attempt: u32) -> oneshot::Receiver<()> {
         let (done, ended) = oneshot::channel();
-        let takes = self
-            .log
-            .scripts
-            .lock()
-            .unwrap()
-            .get(&job)
-            .copied()
-            .unwrap_or(SCRIPT);
+        let takes = self.log.takes(job);
         let number = self.log.began(job, attempt, &self.name);
         let host = Arc::clone(self);
+        let (frozen, still) = watch::channel(false);
         let task = tokio::spawn(async move {
-            tokio::time::sleep(takes).await;
+            work(takes, still).await;
             host.log.ended(number);
-            host.containers
-                .lock()
-                .unwrap()
-                .retain(|(known, _)| *known != number);
+            let mut containers = host.containers.lock().unwrap();
+            containers.retain(|known| known.number != number);
+            drop(containers);
             let _ = done.send(());
         });
-        self.containers
-            .lock()
-            .unwrap()
-            .push((number, task.abort_handle()));
+        self.containers.lock().unwrap().push(Container {
+            number,
+            task: task.abort_handle(),
+            frozen,
+        });
         ended
+    }
+}
+
+/// Works for so long, without the time in which it stands still.
+async fn work(mut left: Duration, mut still: watch::Receiver<bool>) {
+    loop {
+        let _ = still.wait_for(|still| !still).await;
+        let begun = Instant::now();
+        tokio::select! {
+            () = tokio::time::sleep(left) => return,
+            _ = still.wait_for(|still| *still) => left = left.saturating_sub(begun.elapsed()),
+        }
     }
 }
 
@@ -164,6 +128,8 @@ impl Host {
 pub(crate) struct Hands {
     host: Arc<Host>,
     dead: AtomicBool,
+    /// Closed while the slot is frozen: nothing is begun.
+    gate: watch::Sender<bool>,
 }
 
 impl Hands {
@@ -177,8 +143,16 @@ impl Hands {
         }
     }
 
-    async fn run_job(&self, mut run: JobRun) -> Outcome {
+    async fn run_job(&self, run: JobRun) -> Outcome {
+        let outcome = self.steps(run).await;
+        self.alive().await;
+        self.gate.send_replace(false);
+        outcome
+    }
+
+    async fn steps(&self, mut run: JobRun) -> Outcome {
         let (job, attempt) = (run.payload.id.0, run.attempt);
+        let end = Instant::now() + run.timeout;
         tokio::select! {
             () = tokio::time::sleep(PREPARATION) => {}
             stop = stopped(&mut run.stop) => return outcome_of(stop),
@@ -191,8 +165,13 @@ impl Hands {
             return Outcome::Aborted;
         }
         let _ = run.events.send(Event::Started).await;
+        let mut gate = self.gate.subscribe();
+        tokio::select! {
+            _ = gate.wait_for(|closed| !closed) => {}
+            stop = stopped(&mut run.stop) => return outcome_of(stop),
+        }
         let ended = self.host.start(job, attempt);
-        let outcome = tokio::select! {
+        tokio::select! {
             ended = ended => match ended {
                 Ok(()) => Outcome::Success,
                 Err(_) => Outcome::Failed {
@@ -206,9 +185,16 @@ impl Hands {
                 self.host.kill_all();
                 outcome_of(stop)
             }
-        };
-        self.alive().await;
-        outcome
+            () = tokio::time::sleep_until(end) => {
+                self.alive().await;
+                self.host.kill_all();
+                Outcome::Failed {
+                    reason: onspot_gitlab::FailureReason::JobExecutionTimeout,
+                    exit_code: None,
+                    message: "its time is up".to_owned(),
+                }
+            }
+        }
     }
 }
 
@@ -243,6 +229,25 @@ impl Executor for Hands {
                 job_containers: self.host.kill_all(),
                 ..Swept::default()
             })
+        }
+        .boxed()
+    }
+
+    fn freeze(&self, _: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        async {
+            self.alive().await;
+            self.gate.send_replace(true);
+            self.host.freeze()
+        }
+        .boxed()
+    }
+
+    fn thaw(&self, _: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+        async {
+            self.alive().await;
+            self.host.thaw();
+            self.gate.send_replace(false);
+            Ok(())
         }
         .boxed()
     }

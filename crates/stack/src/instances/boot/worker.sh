@@ -47,7 +47,7 @@ WantedBy=multi-user.target
 @EOF@
 cat >/etc/systemd/system/onspot-watchdog.service <<'@EOF@'
 [Unit]
-Description=Kills jobs whose lease has ended
+Description=Holds or kills jobs whose lease has ended
 After=docker.service
 StartLimitIntervalSec=0
 

@@ -100,7 +100,7 @@ fn kept(instance: &Instance) -> String {
 /// Tells workers with jobs from those without, over several looks.
 struct Watch {
     since: Instant,
-    /// After this much silence a worker has killed its jobs itself: it has lost its lease.
+    /// After this much silence a worker has lost its lease, and its jobs are others'.
     takeover: Duration,
     counters: BTreeMap<InstanceId, Watched<u64>>,
 }
