@@ -1,5 +1,5 @@
-//! Packs what some patterns select of a folder, as a job's cache is packed, and says under which
-//! key it would be stored: `cargo run --example pack_a_folder -- FOLDER 'target/**' '*.lock'`.
+//! Packs the files of a folder that match some patterns, as for a job's cache, and prints the
+//! object key: `cargo run --example pack_a_folder -- FOLDER 'target/**' '*.lock'`.
 
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 

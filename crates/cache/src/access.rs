@@ -1,10 +1,10 @@
-//! Where a job's cache lies.
+//! Where a job's cache is stored.
 
 use std::path::{Path, PathBuf};
 
 use crate::{CacheError, S3Cache, sanitize};
 
-/// Where a job's cache lies.
+/// Where a job's cache is stored.
 #[derive(Debug, Clone, Default)]
 pub enum CacheAccess {
     /// Nowhere: nothing is restored or saved.
@@ -16,8 +16,8 @@ pub enum CacheAccess {
     S3(S3Cache),
 }
 
-/// The file of a cache on this host: `<folder>/project/<id>/<key>/cache.zip`. It is called that
-/// whatever its format, as in GitLab Runner.
+/// The file of a cache on this host: `<folder>/project/<id>/<key>/cache.zip`. As in GitLab Runner,
+/// the name does not depend on the format.
 ///
 /// # Errors
 /// If nothing is left of the key once it is sanitised.

@@ -1,8 +1,8 @@
-//! Archives of a build folder: made and unpacked without ever leaving it.
+//! Creates and unpacks archives of a build folder without ever leaving the folder.
 //!
 //! Regular files, folders and symlinks are stored as such; symlinks are never followed; FIFOs,
-//! sockets and devices are skipped. Unpacking writes beneath its folder only, whatever names and
-//! symlinks the archive holds.
+//! sockets and devices are skipped. Unpacking writes only beneath its folder, whatever names and
+//! symlinks the archive contains.
 
 mod entry;
 mod parallel;
@@ -47,16 +47,16 @@ impl Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Least time.
+    /// Fastest, largest archive.
     Fastest,
-    /// Little time.
+    /// Faster than the default.
     Fast,
-    /// The usual.
+    /// The default.
     #[default]
     Default,
-    /// More time.
+    /// Smaller than the default.
     Slow,
-    /// Least size.
+    /// Slowest, smallest archive.
     Slowest,
 }
 
@@ -93,7 +93,7 @@ impl Level {
     }
 }
 
-/// What an archive holds, once made or unpacked.
+/// Counts of what was packed or unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Contents {
     /// Files, folders and symlinks.
@@ -102,21 +102,21 @@ pub struct Contents {
     pub skipped: u64,
 }
 
-/// Unpacks an archive of either format, told apart by its first bytes.
+/// Unpacks an archive of either format; the first bytes tell which.
 ///
 /// # Errors
-/// If the archive is broken, an entry would lie outside `tree`, or a file cannot be written.
-/// What was unpacked before stays.
+/// If the archive is broken, an entry would lie outside `tree`, or a file cannot be written. Files
+/// already unpacked stay.
 pub fn extract(tree: &Tree, archive: std::fs::File) -> Result<Contents, CacheError> {
     unpack(tree, archive)?.finish(tree)
 }
 
-/// Unpacks an archive into an empty folder aside, on the same file system, and moves all of it to
-/// its place only then: one that turns out to be broken halfway changes nothing.
+/// Unpacks an archive into an empty folder on the same file system, then moves everything to its
+/// place, so that an archive broken halfway changes nothing.
 ///
 /// # Errors
-/// See [`extract`]; also if a folder is in a file's place or the other way round. Only then, or if
-/// a file cannot be moved, what was moved before stays.
+/// See [`extract`]; also if a folder is in a file's place or the other way round. In that case, or
+/// if a file cannot be moved, files already moved stay.
 pub fn extract_by_way_of(
     aside: &Tree,
     tree: &Tree,
@@ -145,17 +145,17 @@ fn move_all(from: &Tree, folder: &Path, to: &Tree) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// What was unpacked, but for the attributes of folders.
+/// What was unpacked, except for the attributes of folders.
 struct Unpacked {
     contents: Contents,
-    /// As the archive names them: a folder before what is in it.
+    /// In the archive's order: a folder before its contents.
     folders: Vec<(PathBuf, Attributes)>,
 }
 
 impl Unpacked {
     fn finish(self, tree: &Tree) -> Result<Contents, CacheError> {
-        // Deepest first: a folder's time changes when something is written into it, and one that
-        // is read-only could not be filled.
+        // Deepest first: writing into a folder changes its time, and a read-only folder could not
+        // be filled.
         for (path, attributes) in self.folders.into_iter().rev() {
             tree.finish_dir(&path, &attributes)
                 .map_err(CacheError::file("write", &path))?;
@@ -202,7 +202,7 @@ fn relative(name: &[u8]) -> Result<PathBuf, CacheError> {
     Ok(path)
 }
 
-/// Whether a file simply cannot be archived, so that it is left out rather than failing all.
+/// Whether a file cannot be archived at all, so that it is skipped instead of failing the archive.
 fn is_skippable(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,7 +1,7 @@
-//! The stack's bucket: `cache/`, `bin/` and `run/`. Encrypted, private, TLS only, and
-//! emptied by itself of what is too old.
+//! The stack's bucket: `cache/`, `bin/` and `run/`. Encrypted, private and TLS only; lifecycle
+//! rules delete old objects.
 //!
-//! Its name is derived from the stack's, as S3 has no search by tag.
+//! Its name is derived from the stack's, because S3 cannot search by tag.
 
 mod apply;
 mod delete;
@@ -18,12 +18,12 @@ use serde_json::{Value, json};
 pub use apply::{apply, destroy};
 pub use observe::observe;
 
-/// Days after which parts of uploads that never ended are removed.
+/// Days after which parts of unfinished uploads are removed.
 const UPLOAD_DAYS: i32 = 1;
-/// How long S3 may take to know a new bucket everywhere, or to forget an old one.
+/// How long a new or deleted bucket may take to become visible everywhere in S3.
 const SETTLING: Patience = Patience::new(Duration::from_secs(2), Duration::from_mins(2));
 
-/// What the bucket should be.
+/// The desired bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketSpec {
     /// The stack's name.
@@ -36,8 +36,8 @@ pub struct BucketSpec {
     pub region: String,
     /// Days after which a cache is removed; 1 at least.
     pub cache_days: u32,
-    /// Days after which what is kept of jobs that are over is removed; 1 at least. Everything
-    /// else in the ledger may be alive, however old it is, and is removed by the leader.
+    /// Days after which records of finished jobs are removed; 1 at least. Everything else in the
+    /// ledger may still be in use, however old it is; the leader removes it.
     pub record_days: u32,
     /// Further tags.
     pub tags: Tags,
@@ -63,14 +63,14 @@ impl BucketSpec {
         }
     }
 
-    /// All tags of the bucket.
+    /// All tags of the bucket: `onspot`'s own and the further ones.
     pub fn all_tags(&self) -> Tags {
         let mut tags = self.tags.clone();
         tags.extend([(onspot_reconcile::STACK, self.stack.as_str())]);
         tags.with_role("bucket").with_name(&self.name)
     }
 
-    /// The policy that refuses everything that does not come over TLS.
+    /// The policy that refuses requests without TLS.
     pub fn policy(&self) -> Value {
         let arn = format!("arn:{}:s3:::{}", partition(&self.region), self.name);
         json!({
@@ -86,7 +86,7 @@ impl BucketSpec {
         })
     }
 
-    /// What is removed after how many days.
+    /// The lifecycle rules.
     pub fn expiry(&self) -> Vec<ExpiryRule> {
         let days = |days: u32| i32::try_from(days.max(1)).unwrap_or(i32::MAX);
         let expire = |id: &str, prefix: &str, after| ExpiryRule {
@@ -108,7 +108,7 @@ impl BucketSpec {
     }
 }
 
-/// The part of AWS that a region belongs to, as ARNs write it.
+/// The AWS partition of a region, as in ARNs.
 fn partition(region: &str) -> &'static str {
     match region {
         region if region.starts_with("cn-") => "aws-cn",
@@ -117,12 +117,12 @@ fn partition(region: &str) -> &'static str {
     }
 }
 
-/// A lifecycle rule, as far as onspot uses them.
+/// A lifecycle rule, with the fields that onspot uses.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExpiryRule {
     /// The rule's name.
     pub id: String,
-    /// The beginning of the keys that it is about.
+    /// The prefix of the keys it applies to.
     pub prefix: String,
     /// Days after which objects are removed.
     pub expire_days: Option<i32>,
@@ -130,12 +130,12 @@ pub struct ExpiryRule {
     pub abort_upload_days: Option<i32>,
 }
 
-/// What a bucket is.
+/// The observed bucket.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BucketState {
     /// Its tags.
     pub tags: Tags,
-    /// Whether objects are encrypted if the writer does not say otherwise.
+    /// Whether objects are encrypted by default.
     pub encrypted: bool,
     /// Whether all four blocks of public access are on.
     pub private: bool,
@@ -147,11 +147,11 @@ pub struct BucketState {
     pub expiry: Vec<ExpiryRule>,
 }
 
-/// Steps from what is there to what is wanted, or to nothing.
+/// The steps that turn the observed bucket into the desired one, or remove it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BucketPlan {
     spec: BucketSpec,
-    /// All tags that the bucket will have; setting tags replaces all.
+    /// All tags that the bucket will have; setting tags replaces all of them.
     tags: Tags,
     actions: Vec<Action>,
     change: Option<Change>,
@@ -171,7 +171,7 @@ enum Action {
 }
 
 impl BucketPlan {
-    /// The plan as data for people and programs.
+    /// The plan as data for display.
     pub fn plan(&self) -> Plan {
         self.change.iter().cloned().collect()
     }
@@ -182,7 +182,10 @@ impl BucketPlan {
     }
 }
 
-/// What has to be done to get from `observed` to `spec`, in order. Pure.
+/// The steps from `observed` to `spec`, in order. Pure.
+///
+/// # Errors
+/// If AWS would refuse a tag.
 pub fn diff(spec: &BucketSpec, observed: Option<&BucketState>) -> Result<BucketPlan, BucketError> {
     let wanted = spec.all_tags();
     wanted.check()?;
@@ -271,7 +274,7 @@ pub fn diff(spec: &BucketSpec, observed: Option<&BucketState>) -> Result<BucketP
     })
 }
 
-/// What has to be done to leave nothing, the bucket's contents included. Pure.
+/// The steps that remove the bucket and its contents. Pure.
 pub fn teardown(spec: &BucketSpec, observed: Option<&BucketState>) -> BucketPlan {
     let change = observed.map(|_| {
         Change::delete("bucket", &spec.name)
@@ -286,7 +289,7 @@ pub fn teardown(spec: &BucketSpec, observed: Option<&BucketState>) -> BucketPlan
     }
 }
 
-/// A failure with the bucket.
+/// An error with the bucket.
 #[derive(Debug, thiserror::Error)]
 pub enum BucketError {
     /// S3 refused a call or could not be reached.
@@ -306,7 +309,7 @@ pub enum BucketError {
     Undeletable {
         /// The bucket's name.
         name: String,
-        /// How many of one batch.
+        /// How many objects of one batch.
         count: usize,
         /// The first one's key.
         key: String,
@@ -318,14 +321,14 @@ pub enum BucketError {
     Build {
         /// The bucket's name.
         name: String,
-        /// What the SDK says.
+        /// The SDK's error.
         #[source]
         source: aws_smithy_types::error::operation::BuildError,
     },
 }
 
 impl BucketError {
-    /// What to do about it.
+    /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Call(error) => error.hint(),

@@ -1,15 +1,15 @@
-//! What can go wrong with caches and archives.
+//! Errors of caches and archives.
 
 use std::path::PathBuf;
 
-/// An error of this crate. Its text is a fragment that fits "… failed: {error}".
+/// An error of this crate. Its text is a fragment for use in "… failed: {error}".
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// A cache key that is nothing but dots, slashes and blanks.
+    /// A cache key that consists only of dots, slashes and blanks.
     #[error("the cache key {key:?} names nothing")]
     EmptyKey {
-        /// The key as the job gave it, expanded.
+        /// The key as in the job, after expansion.
         key: String,
     },
     /// A pattern of `paths` or `exclude` that is not a glob.
@@ -28,7 +28,7 @@ pub enum CacheError {
         action: &'static str,
         /// Which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -41,7 +41,7 @@ pub enum CacheError {
     /// The archive itself is broken.
     #[error("the archive cannot be read: {0}")]
     Archive(String),
-    /// The archive could not be made.
+    /// The archive could not be written.
     #[error("the archive cannot be written: {0}")]
     Write(String),
     /// The transfer failed after all tries.
@@ -54,7 +54,7 @@ pub enum CacheError {
         /// The last failure, without the signed part of the URL.
         message: String,
     },
-    /// The other side refused; trying again would not help.
+    /// The server refused; another try would not help.
     #[error("{action} refused: HTTP {status}{}", shown(detail))]
     Refused {
         /// `download` or `upload`.
@@ -78,14 +78,14 @@ impl CacheError {
                 action: "download",
                 ..
             } => Some(
-                "S3 answers so for what is not there, if the role lacks s3:ListBucket, and for \
-                 what is there, if it lacks s3:GetObject or, with an own KMS key, kms:Decrypt; \
-                 `onspot up` puts the policy of its own roles right"
+                "the role lacks s3:ListBucket (without it S3 refuses missing objects too), \
+                 s3:GetObject or, with your own KMS key, kms:Decrypt; `onspot up` repairs the \
+                 policy of its own roles"
                     .into(),
             ),
             Self::Refused { status: 403, .. } => Some(
-                "the role lacks s3:PutObject below the cache's prefix or, with an own KMS key, \
-                 kms:GenerateDataKey; `onspot up` puts the policy of its own roles right"
+                "the role lacks s3:PutObject below the cache's prefix or, with your own KMS key, \
+                 kms:GenerateDataKey; `onspot up` repairs the policy of its own roles"
                     .into(),
             ),
             Self::Sign(_) => Some("check the AWS credentials of this worker".into()),
@@ -93,7 +93,7 @@ impl CacheError {
         }
     }
 
-    /// Whether another try may go better: nobody said no.
+    /// Whether another try may succeed, because the server did not refuse.
     pub fn is_worth_another_try(&self) -> bool {
         matches!(
             self,

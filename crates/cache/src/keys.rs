@@ -1,11 +1,10 @@
-//! Where a cache lies: the same object keys that GitLab Runner uses, so that both can share one
-//! bucket.
+//! Object keys of caches: the same as GitLab Runner's, so that both can share one bucket.
 
 use serde::{Deserialize, Serialize};
 
 use crate::CacheError;
 
-/// Whose cache it is: the part of an object key before the job's own cache key.
+/// Whose cache it is: the part of an object key before the job's cache key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CacheScope {
@@ -16,7 +15,7 @@ pub struct CacheScope {
     /// its own.
     #[serde(default)]
     pub shared: bool,
-    /// The runner token's public beginning, as GitLab Runner shortens it.
+    /// The public beginning of the runner token, shortened as in GitLab Runner.
     pub short_token: String,
     /// The GitLab project's id.
     pub project_id: u64,
@@ -43,8 +42,8 @@ pub fn object_key(scope: &CacheScope, key: &str) -> Result<String, CacheError> {
     Ok(parts.join("/"))
 }
 
-/// A cache key as it appears in an object key: `%2f` and `%2e` decoded, backslashes turned,
-/// `.` and `..` resolved without ever leaving the root, blanks cut from the end.
+/// A cache key as it appears in an object key: `%2f` and `%2e` decoded, backslashes turned into
+/// slashes, `.` and `..` resolved without ever leaving the root, trailing blanks removed.
 ///
 /// # Errors
 /// If nothing is left.
@@ -75,7 +74,7 @@ pub fn sanitize(key: &str) -> Result<String, CacheError> {
     Ok(parts.join("/"))
 }
 
-/// Decodes the encodings of slash and dot, in one pass (what comes out is not decoded again).
+/// Decodes encoded slashes and dots in one pass: the result is not decoded again.
 fn decode(key: &str) -> String {
     let mut out = String::with_capacity(key.len());
     let mut rest = key;

@@ -11,8 +11,7 @@ use crate::{CacheError, CacheScope, object_key};
 
 /// The cache of one job's project in the stack's bucket.
 ///
-/// The credentials stay in here, with the worker; a job's helper only ever gets URLs for its own
-/// objects.
+/// The credentials stay in the worker; a job's helper only gets URLs for its own objects.
 #[derive(Clone)]
 pub struct S3Cache {
     client: Client,
@@ -41,7 +40,8 @@ impl S3Cache {
         }
     }
 
-    /// The same, with archives of more bytes than this left out (`MaxUploadedArchiveSize`).
+    /// Sets the maximum size of an archive (`MaxUploadedArchiveSize`); larger ones are not
+    /// uploaded.
     pub fn with_upload_limit(self, bytes: Option<u64>) -> Self {
         Self {
             upload_limit: bytes,
@@ -49,7 +49,7 @@ impl S3Cache {
         }
     }
 
-    /// The most bytes that an archive may have, if there is a limit.
+    /// The maximum size of an archive in bytes, if there is one.
     pub fn upload_limit(&self) -> Option<u64> {
         self.upload_limit
     }
@@ -59,7 +59,7 @@ impl S3Cache {
         &self.bucket
     }
 
-    /// The object that a cache key stands for.
+    /// The object key of a cache key.
     ///
     /// # Errors
     /// If nothing is left of the key once it is sanitised.
@@ -67,7 +67,7 @@ impl S3Cache {
         object_key(&self.scope, key)
     }
 
-    /// A URL that anybody may GET the cache by, for `ttl` (at most until this worker's own
+    /// A URL with which anybody may GET the cache for `ttl` (at most until this worker's own
     /// credentials expire).
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl S3Cache {
         signed(request.presigned(expires(ttl)?).await)
     }
 
-    /// A URL that anybody may PUT the cache to, for `ttl`.
+    /// A URL with which anybody may PUT the cache for `ttl`.
     ///
     /// # Errors
     /// If the key is empty or there are no credentials.
@@ -100,7 +100,8 @@ fn signed<E: std::error::Error>(
     Url::parse(request.uri()).map_err(|error| CacheError::Sign(error.to_string()))
 }
 
-/// An SDK error's text is only its outermost layer ("dispatch failure"); the cause tells more.
+/// The text of an SDK error covers only its outermost layer ("dispatch failure"); the causes say
+/// more.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -152,8 +153,8 @@ mod tests {
                 .into_owned()
         };
         assert_ne!(signature(&get), signature(&put));
-        // Only the host is signed, so that a helper may add Range and If-Match; a signed checksum
-        // of an empty body would make every upload fail.
+        // Only the host is signed, so that a helper may add Range and If-Match; if the checksum of
+        // the empty body were signed, every upload would fail.
         for url in [get, put] {
             let headers = url
                 .query_pairs()

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 use crate::CacheError;
 use crate::archive::{Kind, Tree};
 
-/// What a job wants kept.
+/// The files that a job wants to keep.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
@@ -20,22 +20,22 @@ pub struct Selection {
     /// number of folders). A folder stands for all that is in it.
     #[serde(default)]
     pub paths: Vec<String>,
-    /// Globs of what to leave out.
+    /// Globs of files to leave out.
     #[serde(default)]
     pub exclude: Vec<String>,
-    /// Whether files that git does not track belong to it.
+    /// Whether files that git does not track are included.
     #[serde(default)]
     pub untracked: bool,
 }
 
 impl Selection {
-    /// Whether nothing is asked for at all.
+    /// Whether nothing is selected.
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty() && !self.untracked
     }
 }
 
-/// What was found for a selection.
+/// The files found for a selection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selected {
     /// Files, folders and symlinks, relative to the build folder.
@@ -44,10 +44,10 @@ pub struct Selected {
     pub report: Vec<Found>,
 }
 
-/// What one part of a selection found.
+/// The result for one part of a selection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// A pattern and how many paths it matched (with what is in matched folders).
+    /// A pattern and the number of paths it matched, including the contents of matched folders.
     Pattern {
         /// The pattern as the job wrote it.
         pattern: String,
@@ -64,7 +64,7 @@ pub enum Found {
         /// How many.
         count: usize,
     },
-    /// How many paths `exclude` took out.
+    /// How many paths `exclude` removed.
     Excluded {
         /// How many.
         count: usize,
@@ -72,8 +72,8 @@ pub enum Found {
 }
 
 impl Selection {
-    /// Looks for the files. `untracked` is the output of `git ls-files --others -z` in the build
-    /// folder, and only looked at if it is asked for.
+    /// Finds the files. `untracked` is the output of `git ls-files --others -z` in the build
+    /// folder; it is only used if the selection asks for it.
     ///
     /// # Errors
     /// If a pattern is not a glob.
@@ -125,8 +125,8 @@ impl Selection {
     }
 }
 
-/// A pattern relative to the build folder: `./` cut off, absolute ones in it made relative.
-/// `None` if it points outside.
+/// A pattern relative to the build folder: without `./`; absolute ones inside the folder become
+/// relative. `None` if it points outside.
 fn beneath(root: &Path, pattern: &str) -> Option<String> {
     let path = Path::new(pattern);
     let path = if path.is_absolute() {
@@ -152,7 +152,7 @@ fn find_pattern(tree: &Tree, pattern: &str) -> Result<BTreeSet<PathBuf>, CacheEr
     let (prefix, is_glob) = literal_prefix(pattern);
     let start = Path::new(prefix);
     let mut found = BTreeSet::new();
-    // Looked at through the tree first: what leads outside by a symlink matches nothing.
+    // Checked through the tree first: a path that leads outside by a symlink matches nothing.
     let is_directory = if prefix.is_empty() {
         true
     } else {
@@ -174,7 +174,7 @@ fn find_pattern(tree: &Tree, pattern: &str) -> Result<BTreeSet<PathBuf>, CacheEr
         return Ok(found);
     }
     let matcher: GlobMatcher = glob(pattern)?.compile_matcher();
-    // A path's parent comes before it, so that a matched folder pulls in what is in it.
+    // A path's parent comes before it, so that a matched folder includes its contents.
     for path in walk(tree.path(), start) {
         let in_matched = path.parent().is_some_and(|parent| found.contains(parent));
         if in_matched || matcher.is_match(&path) {
@@ -184,7 +184,7 @@ fn find_pattern(tree: &Tree, pattern: &str) -> Result<BTreeSet<PathBuf>, CacheEr
     Ok(found)
 }
 
-/// All that is beneath a folder, symlinks not followed.
+/// Everything beneath a folder; symlinks are not followed.
 fn walk<'a>(root: &'a Path, start: &Path) -> impl Iterator<Item = PathBuf> + 'a {
     WalkDir::new(root.join(start))
         .follow_links(false)
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A folder with a little of everything; what lies beside it must never be found.
+    /// A folder with files of every kind; files next to it must never be found.
     fn sample() -> (tempfile::TempDir, Tree) {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("build");
@@ -320,7 +320,7 @@ mod tests {
             "src/../../outside",
         ];
         assert_eq!(found(&paths(&patterns), &tree, b""), Vec::<String>::new());
-        // The link itself is a path like any other.
+        // The link itself may be selected like any other path.
         assert_eq!(found(&paths(&["leak"]), &tree, b""), ["leak"]);
         let everything = found(&paths(&["**"]), &tree, b"");
         assert!(

@@ -1,7 +1,7 @@
-//! Archives over presigned URLs: ranged GETs in parallel, one PUT, retries.
+//! Transfers archives by presigned URLs: ranged GETs in parallel, one PUT, retries.
 //!
-//! A presigned URL allows exactly one method on one object for a while; whoever has it needs no
-//! credentials. That is all a job's helper gets to see of the bucket.
+//! A presigned URL allows exactly one method on one object for a limited time, without credentials.
+//! A job's helper has no other access to the bucket.
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -18,14 +18,14 @@ use url::Url;
 
 use crate::CacheError;
 
-/// How much of a file is read at once to be uploaded: little enough that a slow connection takes
-/// it before it counts as standing still.
+/// Bytes read at once for an upload: few enough that even a slow connection sends them within the
+/// idle timeout.
 const UPLOAD_CHUNK: usize = 64 << 10;
 
-/// How much longer than for a piece of the body is waited for the answer.
+/// Factor on the idle timeout while waiting for the answer.
 const FOR_ANSWER: u32 = 5;
 
-/// How a transfer is done.
+/// Settings of a transfer.
 #[derive(Debug, Clone)]
 pub struct TransferOptions {
     /// Size of one ranged GET, in bytes.
@@ -36,7 +36,7 @@ pub struct TransferOptions {
     pub tries: u32,
     /// Wait before the second try; doubled for each further one.
     pub backoff: Duration,
-    /// How long nothing may arrive, or be taken of an upload, before a request counts as failed.
+    /// How long no bytes may be received or sent before a request counts as failed.
     pub idle_timeout: Duration,
 }
 
@@ -56,23 +56,23 @@ impl Default for TransferOptions {
 #[derive(Debug, Clone)]
 pub struct Transfer {
     client: Client,
-    /// The same without a limit for reading, which would count while a request is still sent.
+    /// Like `client` without a read timeout, which would also run while a request is being sent.
     uploads: Client,
     options: TransferOptions,
 }
 
-/// One failed request.
+/// A failed request.
 enum Failure {
     /// Trying again may help.
     Transient(String),
-    /// It would not.
+    /// Trying again will not help.
     Final(CacheError),
 }
 
-/// What the first ranged GET told.
+/// The result of the first ranged GET.
 struct FirstPart {
     response: Response,
-    /// The object's whole size, if the answer was a part of it.
+    /// The object's whole size, if the answer was partial.
     total: Option<u64>,
     etag: Option<String>,
 }
@@ -99,8 +99,8 @@ impl Transfer {
 
     /// Downloads an object into a new file; `None` if there is no such object.
     ///
-    /// Objects larger than one part are fetched in parallel; all parts come from one version of
-    /// the object, for they carry the first one's `ETag`.
+    /// Objects larger than one part are fetched in parallel; each part is requested with the first
+    /// one's `ETag`, so that all come from one version of the object.
     ///
     /// # Errors
     /// If it is refused, or fails after all tries.
@@ -158,7 +158,7 @@ impl Transfer {
             .send()
             .await;
         let response = response.map_err(transient)?;
-        // An empty object has no byte 0 to give.
+        // The object is empty: there is no byte 0.
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
             let response = self
                 .client
@@ -196,7 +196,7 @@ impl Transfer {
         })
     }
 
-    /// One further part, tried on its own before the whole download is.
+    /// Fetches one further part, with its own retries before the whole download is tried again.
     async fn part(
         &self,
         url: &Url,
@@ -223,7 +223,7 @@ impl Transfer {
             };
             let tried = async {
                 let response = request.send().await.map_err(transient)?;
-                // The object was replaced meanwhile: begin again with the new one.
+                // The object was replaced meanwhile: start again with the new one.
                 if response.status() == StatusCode::PRECONDITION_FAILED {
                     return Err(Failure::Transient("the object changed".into()));
                 }
@@ -343,7 +343,7 @@ fn transient(error: reqwest::Error) -> Failure {
     Failure::Transient(plain(error))
 }
 
-/// An HTTP client's error without the URL, for its query is a credential; with its cause.
+/// An HTTP client's error and its cause, without the URL, whose query is a credential.
 fn plain(error: reqwest::Error) -> String {
     use std::error::Error;
     let error = error.without_url();

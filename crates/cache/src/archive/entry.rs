@@ -1,4 +1,4 @@
-//! The head of a zip entry: its name, and what it says of the file besides its content.
+//! The header of a zip entry: the name and the file's attributes.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -14,8 +14,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use super::{Kind, Level, Owner, Stat};
 use crate::CacheError;
 
-/// Begins an entry. Its name is the path's bytes, whether they are UTF-8 or not, as GitLab Runner
-/// writes it.
+/// Begins an entry. Its name is the path's raw bytes, UTF-8 or not, as in GitLab Runner.
 pub(super) fn start(
     zip: &mut ZipWriter<BufWriter<File>>,
     path: &Path,
@@ -28,7 +27,7 @@ pub(super) fn start(
         name.push(b'/');
     }
     if stat.kind != Kind::File {
-        // There is nothing in it that could be made smaller.
+        // A folder has no content to compress.
         options = options
             .compression_method(CompressionMethod::Stored)
             .compression_level(None);
@@ -37,8 +36,8 @@ pub(super) fn start(
         .map_err(write_error)
 }
 
-/// Owner, kind, mode and both times (the old field holds two-second steps without a time zone; the extended
-/// one, which all unpackers prefer, the second).
+/// Owner, kind, mode and modification time. The time is stored twice: the old field has two-second
+/// steps and no time zone; the extended one, which all unpackers prefer, is exact to the second.
 pub(super) fn options(
     stat: Stat,
     level: Level,
@@ -63,7 +62,7 @@ pub(super) fn options(
     Ok(options)
 }
 
-/// The bits of a mode that say what a file is.
+/// The bits of a mode that hold the file's kind.
 fn kind_bits(kind: Kind) -> u32 {
     match kind {
         Kind::Directory => FileType::Directory,

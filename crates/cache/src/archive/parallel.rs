@@ -1,4 +1,4 @@
-//! Files deflated on all processors at once, written by one thread.
+//! Deflates files on all processors at once; one thread writes them.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read};
@@ -14,10 +14,10 @@ use super::{Contents, Level, Stat, Tree, is_skippable};
 use crate::CacheError;
 
 /// Files up to this size are deflated in memory by the workers; larger ones, and those whose name
-/// is no text, are streamed by the writing thread, one after the other.
+/// is not UTF-8, are streamed one after the other by the writing thread.
 const IN_MEMORY: u64 = 16 << 20;
 
-/// Adds regular files. The order of entries in the archive is that in which they got ready.
+/// Adds regular files. The entries are in the order in which they were compressed.
 pub(super) fn add_files(
     zip: &mut ZipWriter<BufWriter<File>>,
     tree: &Tree,
@@ -39,7 +39,7 @@ pub(super) fn add_files(
             scope.spawn(|| deflate_all(tree, &small, &next, level, sender));
         }
         drop(sender);
-        // Ended early by an error, the channel closes and the threads with it.
+        // If an error ends the loop early, the channel closes and the threads end with it.
         for prepared in ready {
             match prepared? {
                 Some(file) => {
@@ -88,7 +88,7 @@ fn deflate(tree: &Tree, path: &Path, stat: Stat, level: Level) -> Prepared {
     };
     let name = path.to_str().unwrap_or_default();
     let mut entry = ZipFileBuilder::new(name, options(stat, level)?).map_err(write_error)?;
-    // No more than was there when the file was looked at: a file that still grows ends somewhere.
+    // No more than the size seen before: a file that is still growing must end somewhere.
     io::copy(&mut file.take(stat.size), &mut entry).map_err(CacheError::file("read", path))?;
     entry.finish().map(Some).map_err(write_error)
 }

@@ -21,7 +21,7 @@ pub fn create(
     out: File,
 ) -> Result<Contents, CacheError> {
     let mut encoder = zstd::Encoder::new(BufWriter::new(out), level.zstd()).map_err(write_error)?;
-    // A zip file has one for each entry.
+    // Zip has a checksum for each entry; tar has none.
     encoder.include_checksum(true).map_err(write_error)?;
     let mut tar = tar::Builder::new(encoder);
     let mut contents = Contents::default();
@@ -78,7 +78,7 @@ fn add(
             };
             header.set_entry_type(tar::EntryType::Regular);
             header.set_size(stat.size);
-            // Exactly as many bytes as the header says, whatever happens to the file meanwhile.
+            // Exactly as many bytes as the header says, even if the file changes meanwhile.
             let padded = file.chain(io::repeat(0)).take(stat.size);
             tar.append_data(&mut header, path, padded)
                 .map_err(write_error)?;
@@ -87,7 +87,7 @@ fn add(
     Ok(true)
 }
 
-/// Unpacks an archive into `tree`, all but the attributes of its folders.
+/// Unpacks an archive into `tree`, except for the attributes of its folders.
 pub(super) fn unpack(tree: &Tree, archive: File) -> Result<Unpacked, CacheError> {
     let decoder = zstd::Decoder::new(BufReader::new(archive)).map_err(read_error)?;
     let mut tar = tar::Archive::new(decoder);
@@ -115,7 +115,7 @@ pub(super) fn unpack(tree: &Tree, archive: File) -> Result<Unpacked, CacheError>
             tar::EntryType::Regular | tar::EntryType::Continuous => {
                 tree.write(&path, &attributes, &mut entry).map_err(put)?;
             }
-            // Hard links could reach outside, devices have no place in a build folder.
+            // Hard links could point outside, and a build folder needs no devices.
             _ => {
                 contents.skipped += 1;
                 continue;
@@ -123,7 +123,7 @@ pub(super) fn unpack(tree: &Tree, archive: File) -> Result<Unpacked, CacheError>
         }
         contents.entries += 1;
     }
-    // The checksum stands behind the tar file's end.
+    // The checksum follows the end of the tar file.
     io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(read_error)?;
     Ok(Unpacked { contents, folders })
 }

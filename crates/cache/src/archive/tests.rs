@@ -1,4 +1,4 @@
-//! Both formats: what comes out is what went in, and nothing ever lands outside.
+//! Both formats: files come back as they were packed, and nothing is ever written outside.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -250,7 +250,7 @@ proptest! {
 #[test]
 fn owner_and_group_come_back() {
     if !rustix::process::geteuid().is_root() {
-        // Only root can give files away; for others the next test says what happens.
+        // Only root can change owners; the next test covers everybody else.
         return;
     }
     for (format, create) in FORMATS {
@@ -287,7 +287,7 @@ fn the_owner_is_stored_as_info_zip_does() {
 }
 
 #[test]
-fn names_that_are_no_text_come_back_byte_by_byte() {
+fn names_that_are_not_utf8_come_back_unchanged() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     for (format, create) in FORMATS {
@@ -309,7 +309,7 @@ fn names_that_are_no_text_come_back_byte_by_byte() {
 }
 
 #[test]
-fn what_is_unpacked_aside_takes_the_place_of_what_is_there() {
+fn files_moved_into_place_replace_existing_ones() {
     for (format, create) in FORMATS {
         let folders = Folders::new();
         for name in ["from/dir", "from/closed", "to/dir", "aside"] {

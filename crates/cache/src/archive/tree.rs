@@ -1,7 +1,7 @@
-//! Files beneath one folder, reached without ever leaving it.
+//! Access to files beneath one folder that never leaves it.
 //!
-//! The folder's content is a job's: it may hold symlinks to anywhere. Every path is resolved by
-//! the kernel with `openat2(RESOLVE_BENEATH)`; where that call is missing (old kernels, old
+//! A job controls the folder's content, which may hold symlinks to anywhere. Every path is resolved
+//! by the kernel with `openat2(RESOLVE_BENEATH)`; where that call is missing (old kernels, old
 //! seccomp profiles) each component is opened in turn and no symlink is followed at all.
 
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// What a path is.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -30,10 +30,10 @@ pub enum Kind {
     Special,
 }
 
-/// What is known about a path.
+/// Metadata of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
     /// Permission bits (`0o777` at most).
     pub mode: u32,
@@ -41,7 +41,7 @@ pub struct Stat {
     pub size: u64,
     /// Time of the last change, in seconds since 1970.
     pub modified: i64,
-    /// Whose it is.
+    /// Owner and group.
     pub owner: Owner,
 }
 
@@ -54,14 +54,14 @@ pub struct Owner {
     pub group: u32,
 }
 
-/// What an archive says of an entry beside its content.
+/// The attributes of an archive entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes {
     /// Permission bits; others are not used.
     pub mode: u32,
     /// Time of the last change, in seconds since 1970.
     pub modified: Option<i64>,
-    /// Whose it was. It is given back where this process may do so.
+    /// The owner; restored where this process is allowed to.
     pub owner: Option<Owner>,
 }
 
@@ -98,8 +98,8 @@ impl Tree {
         })
     }
 
-    /// Opens a folder in this one of which no component may be a symlink, and makes what is
-    /// missing of it. A symlink in the way is an error.
+    /// Opens a folder in this one and creates missing components. No component may be a symlink;
+    /// one in the way is an error.
     ///
     /// # Errors
     /// If a component is no folder or cannot be made.
@@ -112,7 +112,7 @@ impl Tree {
         })
     }
 
-    /// Gives the folder another name for people: the path by which a job knows it.
+    /// Sets the folder's display name: the path by which a job knows it.
     #[must_use]
     pub fn known_as(self, name: impl Into<PathBuf>) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl Tree {
         }
     }
 
-    /// The path by which people know it: absolute patterns begin with it.
+    /// The display name: absolute patterns begin with it.
     pub fn name(&self) -> &Path {
         &self.name
     }
@@ -131,7 +131,7 @@ impl Tree {
         &self.path
     }
 
-    /// What a path is; a symlink at its end is not followed.
+    /// Metadata of a path; a symlink at its end is not followed.
     ///
     /// # Errors
     /// If it does not exist, or leads outside.
@@ -159,7 +159,7 @@ impl Tree {
     /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// If it is anything else, or leads outside.
+    /// If it is not a regular file, or leads outside.
     pub fn read(&self, relative: &Path) -> io::Result<File> {
         let (parent, name) = self.parent(relative, false)?;
         // Not blocking: the file may have become a FIFO since it was looked at.
@@ -178,14 +178,14 @@ impl Tree {
     /// Where a symlink points to.
     ///
     /// # Errors
-    /// If it is none.
+    /// If it is not a symlink.
     pub fn read_link(&self, relative: &Path) -> io::Result<PathBuf> {
         let (parent, name) = self.parent(relative, false)?;
         let target = readlinkat(&parent, name, Vec::new())?;
         Ok(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
     }
 
-    /// Makes a folder and those above it. One that exists keeps its mode.
+    /// Creates a folder and its parents. An existing one keeps its mode.
     ///
     /// # Errors
     /// If a file is in the way.
@@ -196,7 +196,7 @@ impl Tree {
         self.directory(relative, true).map(drop)
     }
 
-    /// Writes a regular file in place of whatever is there, folders above it included.
+    /// Writes a regular file, replacing what is there; creates its parent folders.
     ///
     /// # Errors
     /// If a folder is in its place, or the path leads outside.
@@ -210,8 +210,8 @@ impl Tree {
         remove_leaf(&parent, name)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // Written with the owner's rights only, then given the final mode: neither the umask nor
-        // a set-id bit of the archive has a say.
+        // Created with the owner's rights only and given its mode at the end, so that neither the
+        // umask nor a set-id bit of the archive matters.
         let mut file = File::from(openat(&parent, name, flags, Mode::from_raw_mode(0o600))?);
         let size = io::copy(content, &mut file)?;
         file.flush()?;
@@ -219,8 +219,8 @@ impl Tree {
         Ok(size)
     }
 
-    /// Makes a symlink in place of whatever is there, folders above it included. Where it points
-    /// to does not matter: nothing here follows it outside.
+    /// Creates a symlink, replacing what is there; creates its parent folders. Its target does not
+    /// matter: nothing here follows it outside.
     ///
     /// # Errors
     /// If a folder is in its place, or the path leads outside.
@@ -243,7 +243,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Gives a folder its owner, mode and time, after its content was written.
+    /// Sets a folder's owner, mode and time, after its content was written.
     ///
     /// # Errors
     /// If it is no folder, or leads outside.
@@ -251,8 +251,8 @@ impl Tree {
         finish(self.readable(relative)?, attributes)
     }
 
-    /// Moves a file or symlink to the same path in another folder of the same file system, in
-    /// place of whatever is there, folders above it included.
+    /// Moves a file or symlink to the same path in another folder of the same file system,
+    /// replacing what is there; creates its parent folders.
     ///
     /// # Errors
     /// If a folder is in its place, or a path leads outside.
@@ -277,7 +277,7 @@ impl Tree {
         Ok(names)
     }
 
-    /// A folder, opened to be read.
+    /// A folder, opened for reading.
     fn readable(&self, relative: &Path) -> io::Result<OwnedFd> {
         let fd = self.directory(relative, false)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -303,7 +303,7 @@ impl Tree {
                 let name = relative.file_name().ok_or_else(escapes)?;
                 let above = self.directory(parent, true)?;
                 make(&above, name)?;
-                // A dangling symlink made `beneath` say that nothing is there: it stays an error.
+                // `beneath` reports a dangling symlink as missing; that stays an error.
                 open_plain(&above, name)
             }
             Err(Errno::NOSYS | Errno::PERM) => self.walk(relative, create),
@@ -311,7 +311,8 @@ impl Tree {
         }
     }
 
-    /// The same, one component after the other and without following any symlink.
+    /// Like [`directory`](Self::directory), one component after the other and without following any
+    /// symlink.
     fn walk(&self, relative: &Path, create: bool) -> io::Result<OwnedFd> {
         let mut fd = self.fd.try_clone()?;
         for component in relative.components() {
@@ -340,7 +341,7 @@ fn open_plain(fd: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
     Ok(openat(fd, name, flags, Mode::empty())?)
 }
 
-/// Makes a folder; one that is there already is fine.
+/// Creates a folder; an existing one is fine.
 fn make(fd: impl AsFd, name: &OsStr) -> io::Result<()> {
     match mkdirat(fd, name, Mode::from_raw_mode(0o777)) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -356,7 +357,7 @@ fn remove_leaf(fd: impl AsFd, name: &OsStr) -> io::Result<()> {
     }
 }
 
-/// Owner, mode and time of what was written. The owner first: a change of it takes rights away.
+/// Sets owner, mode and time of a written file. The owner first: changing it clears set-id bits.
 fn finish(file: impl AsFd, attributes: &Attributes) -> io::Result<()> {
     if let Some((user, group)) = ids(attributes.owner) {
         where_allowed(rustix::fs::fchown(&file, user, group))?;
@@ -369,12 +370,12 @@ fn finish(file: impl AsFd, attributes: &Attributes) -> io::Result<()> {
 }
 
 fn ids(owner: Option<Owner>) -> Option<(Option<Uid>, Option<Gid>)> {
-    // The highest number means "as it is".
+    // The highest number means "unchanged".
     let Owner { user, group } = owner.filter(|owner| owner.user.max(owner.group) != u32::MAX)?;
     Some((Some(Uid::from_raw(user)), Some(Gid::from_raw(group))))
 }
 
-/// Only root gives files away, and in a user namespace only to those who are known there.
+/// Only root may change owners, and in a user namespace only to users mapped there.
 fn where_allowed(given: rustix::io::Result<()>) -> io::Result<()> {
     match given {
         Err(Errno::PERM | Errno::INVAL | Errno::NOSYS) => Ok(()),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::CacheError;
 
-/// A symlink's target longer than this is no symlink (Linux: `PATH_MAX`).
+/// The longest target of a symlink (Linux: `PATH_MAX`); longer ones are refused.
 const LONGEST_TARGET: u64 = 4096;
 
 /// Writes an archive of the given paths (relative to `tree`), small files compressed on all
@@ -82,7 +82,7 @@ fn owner<R: Read>(entry: &ZipFile<'_, R>) -> Option<Owner> {
     })
 }
 
-/// Reads the field in the only form that anybody writes: four bytes a number.
+/// Reads the field in the only form in use: four bytes for each number.
 fn read_owner(field: &[u8]) -> Option<Owner> {
     let [1, 4, u0, u1, u2, u3, 4, g0, g1, g2, g3] = *field else {
         return None;
@@ -93,7 +93,7 @@ fn read_owner(field: &[u8]) -> Option<Owner> {
     })
 }
 
-/// Unpacks an archive into `tree`, all but the attributes of its folders.
+/// Unpacks an archive into `tree`, except for the attributes of its folders.
 pub(super) fn unpack(tree: &Tree, archive: File) -> Result<Unpacked, CacheError> {
     let mut zip = ZipArchive::new(BufReader::new(archive)).map_err(read_error)?;
     let mut contents = Contents::default();

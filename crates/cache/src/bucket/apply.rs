@@ -1,4 +1,4 @@
-//! Makes and mends the bucket.
+//! Creates and repairs the bucket.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{
@@ -14,9 +14,12 @@ use onspot_reconcile::{CallError, CallFailure, EventSender, ServiceResultExt, St
 use super::delete::delete;
 use super::{Action, BucketError, BucketPlan, BucketSpec, ExpiryRule, SETTLING, unbuilt};
 
-/// The region whose buckets must not name it when they are made.
+/// The region that must not be named when a bucket is created in it.
 const REGION_WITHOUT_CONSTRAINT: &str = "us-east-1";
-/// Makes what `plan` says, and can be repeated after a failure.
+/// Executes the `plan`; can be repeated after a failure.
+///
+/// # Errors
+/// If S3 refuses a call or cannot be reached.
 pub async fn apply(
     s3: &Client,
     plan: &BucketPlan,
@@ -37,7 +40,10 @@ pub async fn apply(
     Ok(())
 }
 
-/// Removes what a [`teardown`](super::teardown) plan says: the bucket and its contents.
+/// Executes a [`teardown`](super::teardown) plan: removes the bucket and its contents.
+///
+/// # Errors
+/// If S3 refuses a call or cannot be reached, or an object cannot be removed.
 pub async fn destroy(
     s3: &Client,
     plan: &BucketPlan,
@@ -72,11 +78,12 @@ async fn act(
     }
 }
 
-/// Makes the bucket with its tags in the same call, as an organisation may demand. Who may not do
-/// that, or asks a look-alike that does not know it, makes it without: the tags are set next.
+/// Creates the bucket with its tags in the same call, as an organisation may demand. Where that is
+/// refused, by missing permission or by an S3 look-alike, it is created without tags; they are set
+/// next.
 async fn create(s3: &Client, spec: &BucketSpec) -> Result<(), BucketError> {
     let tags = sdk_tags(&spec.all_tags()).map_err(|source| unbuilt(spec, source))?;
-    // A bucket of this name that was just removed is in the way for a while.
+    // A bucket of the same name that was just removed blocks the name for a while.
     let worth_it = |error: &CallError| error.code() == Some("OperationAborted");
     let try_to = async |tags: Option<Vec<Tag>>| {
         let configuration = configuration(spec, tags);
@@ -122,7 +129,7 @@ fn sdk_tags(tags: &Tags) -> Result<Vec<Tag>, BuildError> {
         .collect()
 }
 
-/// Sets the tags; those that somebody else gave the bucket stay.
+/// Sets the tags and keeps those that others set.
 async fn tag(s3: &Client, plan: &BucketPlan) -> Result<(), BucketError> {
     let spec = &plan.spec;
     let tags =
@@ -232,7 +239,7 @@ fn lifecycle_rule(rule: ExpiryRule) -> Result<LifecycleRule, BuildError> {
         .build()
 }
 
-/// Calls until S3 knows the new bucket everywhere.
+/// Repeats a call until the new bucket is visible everywhere in S3.
 async fn settled<F>(call: impl FnMut() -> F) -> Result<(), BucketError>
 where
     F: Future<Output = Result<(), CallError>>,

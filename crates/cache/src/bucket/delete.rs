@@ -1,4 +1,4 @@
-//! Removes the bucket with all that is in it.
+//! Deletes the bucket and its contents.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
@@ -6,8 +6,8 @@ use onspot_reconcile::{ServiceResultExt, Step};
 
 use super::{BucketError, BucketSpec, SETTLING, unbuilt};
 
-/// Removes the contents and then the bucket. Instances that are just ending may still
-/// write, so that it can be filled again in between.
+/// Deletes the contents and then the bucket. Terminating instances may still write in between, so
+/// this is repeated.
 pub(super) async fn delete(
     s3: &Client,
     spec: &BucketSpec,
@@ -29,7 +29,7 @@ pub(super) async fn delete(
     }
 }
 
-/// Removes all objects, in all versions, a thousand at a time.
+/// Deletes all objects in all versions, a thousand at a time.
 async fn empty(s3: &Client, spec: &BucketSpec, step: &Step<'_>) -> Result<(), BucketError> {
     let bucket = &spec.name;
     let mut removed = 0;
@@ -88,7 +88,7 @@ async fn remove(
     }
 }
 
-/// Aborts uploads that were begun and never ended: their parts cost money like objects.
+/// Aborts unfinished uploads: their parts cost money like objects.
 async fn abort_uploads(s3: &Client, bucket: &str) -> Result<(), BucketError> {
     let listed = s3.list_multipart_uploads().bucket(bucket).send().await;
     for upload in listed

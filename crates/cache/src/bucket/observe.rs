@@ -1,4 +1,4 @@
-//! What the bucket is now.
+//! Observes the bucket's present state.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{
@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::{BucketError, BucketSpec, BucketState, ExpiryRule};
 
 /// The bucket of `spec`; `None` if there is none.
+///
+/// # Errors
+/// If the bucket belongs to another account, or S3 refuses a call or cannot be reached.
 pub async fn observe(s3: &Client, spec: &BucketSpec) -> Result<Option<BucketState>, BucketError> {
     let Some(tags) = tags(s3, spec).await? else {
         return Ok(None);
@@ -31,8 +34,8 @@ pub async fn observe(s3: &Client, spec: &BucketSpec) -> Result<Option<BucketStat
     }))
 }
 
-/// The bucket's tags; the first question, as its answers tell a bucket without tags from
-/// one that does not exist and one that is somebody else's.
+/// The bucket's tags. Asked first, because the answer distinguishes an untagged bucket, a missing
+/// one and one of another account.
 async fn tags(s3: &Client, spec: &BucketSpec) -> Result<Option<Tags>, BucketError> {
     let call = s3
         .get_bucket_tagging()
@@ -46,7 +49,8 @@ async fn tags(s3: &Client, spec: &BucketSpec) -> Result<Option<Tags>, BucketErro
         Err(error) if error.code() == Some("NoSuchTagSet") => Ok(Some(Tags::new())),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) if error.failure() == CallFailure::Denied => {
-            // For want of permission, or because it is not ours: then all else is denied too.
+            // Either permission is missing or the bucket is not ours; then everything else is
+            // denied too.
             let call = s3.get_bucket_location().bucket(&spec.name);
             let call = call.expected_bucket_owner(&spec.account).send().await;
             match call.calling("GetBucketLocation") {
@@ -106,7 +110,7 @@ async fn owner_enforced(s3: &Client, bucket: &str) -> Result<bool, CallError> {
 async fn policy(s3: &Client, bucket: &str) -> Result<Option<Value>, CallError> {
     let call = s3.get_bucket_policy().bucket(bucket).send().await;
     let text = present(call.calling("GetBucketPolicy"))?.and_then(|answer| answer.policy);
-    // A policy that is no JSON is not ours, and is replaced like any other.
+    // A policy that is not JSON is not ours; it is replaced like any other.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 

@@ -1,4 +1,4 @@
-//! What a plan mends, and what it says.
+//! What a plan changes, and how it is displayed.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -12,7 +12,7 @@ fn spec() -> BucketSpec {
     BucketSpec::new("ci", "123456789012", "eu-west-1")
 }
 
-/// The bucket as it is after all of the plan.
+/// The bucket after the whole plan was applied.
 fn as_wanted() -> BucketState {
     BucketState {
         tags: spec().all_tags(),
@@ -36,7 +36,7 @@ fn a_bucket_as_wanted_is_left_alone() {
 }
 
 #[test]
-fn whatever_is_not_as_wanted_is_set_again() {
+fn whatever_differs_is_set_again() {
     type Spoil = fn(&mut BucketState);
     let cases: [(Spoil, Action); 6] = [
         (|state| state.tags = Tags::new(), Action::Tag),
@@ -59,7 +59,7 @@ fn people_see_what_a_new_bucket_will_be() {
 }
 
 #[test]
-fn what_is_not_there_needs_no_removal() {
+fn a_missing_bucket_needs_no_removal() {
     assert!(teardown(&spec(), None).is_empty());
     assert!(!teardown(&spec(), Some(&as_wanted())).is_empty());
 }
@@ -72,9 +72,9 @@ fn other_partitions_have_other_arns() {
     assert!(china.contains("arn:aws-cn:s3:::onspot-ci-1-cn-north-1/*"));
 }
 
-/// A job may take longer than a day, and its objects are not written meanwhile.
+/// A job may take longer than a day, and its objects are not rewritten meanwhile.
 #[test]
-fn nothing_of_the_ledger_expires_but_what_is_over() {
+fn only_records_of_finished_jobs_expire_in_the_ledger() {
     let expires = |key: &str| {
         let rules = spec().expiry();
         rules
@@ -96,9 +96,9 @@ fn nothing_of_the_ledger_expires_but_what_is_over() {
     assert!(expires("run/done/r/7") && expires("cache/r/1/key"));
 }
 
-/// Makes the bucket against an S3 that refuses a bucket with tags like this, if at all; returns the
-/// bodies of the calls that make it.
-async fn makings(refusal: Option<&str>) -> Vec<String> {
+/// Creates the bucket against an S3 that answers a creation with tags by `refusal`, if any; returns
+/// the bodies of the calls that create it.
+async fn creation_calls(refusal: Option<&str>) -> Vec<String> {
     let server = MockServer::start().await;
     if let Some(code) = refusal {
         let body = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
@@ -135,12 +135,12 @@ async fn makings(refusal: Option<&str>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_bucket_is_tagged_in_the_call_that_makes_it_where_that_may_be() {
-    let made = makings(None).await;
+async fn a_bucket_is_tagged_in_the_call_that_creates_it_if_allowed() {
+    let made = creation_calls(None).await;
     assert_eq!(made.len(), 1, "{made:?}");
     assert!(made[0].contains("<Key>onspot:stack</Key>"), "{made:?}");
     for code in ["AccessDenied", "MalformedXML"] {
-        let made = makings(Some(code)).await;
+        let made = creation_calls(Some(code)).await;
         assert_eq!(made.len(), 2, "{code}: {made:?}");
         assert!(!made[1].contains("onspot:stack"), "{code}: {made:?}");
     }

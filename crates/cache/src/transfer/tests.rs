@@ -1,4 +1,4 @@
-//! Against a server that behaves like S3, and one that does not.
+//! Transfers against a server that behaves like S3, and one that does not.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ fn url(server: &MockServer) -> Url {
     Url::parse(&format!("{}/cache?X-Amz-Signature=secret", server.uri())).unwrap()
 }
 
-/// Answers ranges of a content; the first `failures` requests get a 500.
+/// Serves ranges of a content; the first `failures` requests get a 500.
 struct Ranges {
     content: Vec<u8>,
     failures: AtomicUsize,
@@ -158,7 +158,7 @@ async fn failures_end_after_all_tries_and_do_not_show_the_url() {
     assert!(!text.contains("secret"), "{text}");
 }
 
-/// Matches requests whose length is declared: S3 takes no chunked uploads by presigned URLs.
+/// Matches requests with a declared length: S3 takes no chunked uploads by presigned URLs.
 struct Sized;
 
 impl Match for Sized {
@@ -190,7 +190,7 @@ async fn an_upload_has_a_length_and_is_tried_again() {
     assert_eq!(transfer().upload(&url(&server), &file).await.unwrap(), 5);
 }
 
-/// A server that reads slowly, or not at all, and then answers; gives what it read.
+/// A server that reads slowly, or not at all, and then answers; returns the number of bytes read.
 async fn slow_server(chunks: usize, pause: Duration) -> (Url, tokio::task::JoinHandle<usize>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
