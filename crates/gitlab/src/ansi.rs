@@ -1,4 +1,4 @@
-//! What a trace may hold besides text: colours, and the markers of sections that GitLab folds.
+//! ANSI colours and section markers in traces.
 
 /// Back to plain text.
 pub const RESET: &str = "\x1b[0;m";
@@ -10,7 +10,7 @@ pub const BOLD_RED: &str = "\x1b[31;1m";
 pub const BOLD_GREEN: &str = "\x1b[32;1m";
 /// Warnings.
 pub const BOLD_YELLOW: &str = "\x1b[33;1m";
-/// Deletes what stands on the line: hides a section's marker in a terminal.
+/// Clears the line: hides a section's marker in a terminal.
 const CLEAR_LINE: &str = "\r\x1b[0K";
 
 /// A line of information from onspot, without its line end.
@@ -18,7 +18,7 @@ pub fn info(text: &str) -> String {
     format!("{CYAN}{text}{RESET}")
 }
 
-/// A line about something that the user should know, without its line end.
+/// A warning line, without its line end.
 pub fn warning(text: &str) -> String {
     format!("{BOLD_YELLOW}WARNING: {text}{RESET}")
 }
@@ -31,7 +31,7 @@ pub fn error(text: &str) -> String {
 /// The marker that begins a section; the section's title follows it on the same line.
 ///
 /// `unix` is the time in seconds since 1970; `name` is the section's name within the trace, in
-/// which characters that GitLab does not take (all but ASCII letters, digits, `_`, `.`, `-`)
+/// which characters that GitLab does not accept (all but ASCII letters, digits, `_`, `.`, `-`)
 /// become `_`.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! Artifacts: up from a file, down as a stream.
+//! Uploads artifacts from a file and downloads them as a stream.
 
 use std::path::Path;
 
@@ -21,14 +21,14 @@ use onspot_patience::Stall;
 const UPLOAD: &str = "take an artifact";
 const DOWNLOAD: &str = "give an artifact";
 
-/// How much of a file is read at once to be uploaded.
+/// Bytes read at once for an upload.
 const UPLOAD_CHUNK: usize = 64 << 10;
 
 /// How many redirects are followed for one artifact.
 const MAX_REDIRECTS: usize = 5;
 
 impl Client {
-    /// Uploads a file as a job's artifact, streamed from disk, trying again where that may help.
+    /// Uploads a file as a job's artifact, streamed from disk; retries temporary failures.
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be read; see [`response::uploaded`] for GitLab's refusals.
@@ -94,9 +94,10 @@ impl Client {
 
     /// Begins the download of a job's archive.
     ///
-    /// `token` is that of the [`Dependency`](crate::job::Dependency). Where GitLab sends the client
-    /// on to the object storage, the token stays behind. It may do so on the first try only, if
-    /// `direct`: when the storage cannot be reached from here, GitLab itself hands the archive on.
+    /// `token` is that of the [`Dependency`](crate::job::Dependency). It is not sent to the object
+    /// storage when GitLab redirects there. With `direct`, GitLab may redirect on the first try
+    /// only; later tries get the archive from GitLab itself, in case the storage cannot be reached
+    /// from here.
     ///
     /// # Errors
     /// [`Error::NoArtifacts`], [`Error::Refused`], [`Error::Status`], [`Error::Unreachable`].
@@ -169,13 +170,13 @@ impl Client {
         Err(too_many_redirects(DOWNLOAD))
     }
 
-    /// Whether a URL leads to GitLab itself, so that a token may go there.
+    /// Whether a URL is GitLab's own, so that it may receive a token.
     fn is_own(&self, url: &Url) -> bool {
         self.api.origin() == url.origin()
     }
 }
 
-/// An archive on its way from GitLab.
+/// An archive being downloaded from GitLab.
 #[derive(Debug)]
 pub struct ArtifactStream {
     client: Client,
@@ -191,7 +192,7 @@ impl ArtifactStream {
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] if the transfer breaks off, [`Error::Status`] if it stands still.
+    /// [`Error::Unreachable`] if the transfer breaks off, [`Error::Status`] if it stalls.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let next = self.answer.chunk();
         match tokio::time::timeout(self.client.options.stall_timeout, next).await {
@@ -200,7 +201,7 @@ impl ArtifactStream {
         }
     }
 
-    /// Writes the archive to a file, which is made or overwritten, and gives its size in bytes.
+    /// Writes the archive to a file, creating or overwriting it, and returns its size in bytes.
     ///
     /// # Errors
     /// [`Error::File`], and those of [`ArtifactStream::chunk`].
@@ -220,7 +221,7 @@ impl ArtifactStream {
     }
 }
 
-/// The file as a form's part, to be read while it is sent.
+/// The file as a part of a form, streamed from disk.
 async fn file_part(path: &Path, name: &str, stall: &Stall) -> Result<Part, Error> {
     let failed = |source| Error::File {
         path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! The transport: sends the requests of the protocol, and tries again where that may help.
+//! The transport: sends the protocol's requests and retries temporary failures.
 
 use std::time::Duration;
 
@@ -19,19 +19,19 @@ use onspot_patience::Backoff;
 /// How a [`Client`] reaches GitLab.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// Certificates of further authorities, as PEM; the system's are trusted anyway.
+    /// Additional CA certificates as PEM; the system's are trusted anyway.
     pub ca_pem: Option<Vec<u8>>,
-    /// How long a connection may take to come about.
+    /// Timeout for establishing a connection.
     pub connect_timeout: Duration,
-    /// How long an ordinary request may take.
+    /// Timeout of an ordinary request.
     pub timeout: Duration,
-    /// How long the request for a job may take: GitLab holds it open, 50 s by default.
+    /// Timeout of a request for a job: GitLab holds it open, 50 s by default.
     pub poll_timeout: Duration,
-    /// How long a transfer of artifacts may stand still.
+    /// How long a transfer of artifacts may stall.
     pub stall_timeout: Duration,
-    /// How often an ordinary request is tried, at least once.
+    /// How often an ordinary request is tried; 1 at least.
     pub attempts: u32,
-    /// This machine's name, for the `User-Agent`: GitLab's logs tell the workers apart by it.
+    /// This machine's name, for the `User-Agent`: it tells the workers apart in GitLab's logs.
     pub machine: Option<String>,
 }
 
@@ -60,7 +60,7 @@ pub struct Client {
 /// `onspot 0.1.0 (i-0123456789abcdef0)`.
 fn user_agent(machine: Option<&str>) -> String {
     match machine {
-        // Anything else than visible ASCII is no header value.
+        // A header value may only contain visible ASCII.
         Some(name) if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()) => {
             format!("onspot {VERSION} ({name})")
         }
@@ -68,7 +68,7 @@ fn user_agent(machine: Option<&str>) -> String {
     }
 }
 
-/// An answer read to its end.
+/// An answer with its whole body.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -84,7 +84,7 @@ impl Client {
         Self::with_options(base, ClientOptions::default())
     }
 
-    /// A client with other than the default options.
+    /// A client with the given options.
     ///
     /// # Errors
     /// [`Error::BaseUrl`], [`Error::Setup`].
@@ -94,8 +94,8 @@ impl Client {
             .user_agent(user_agent(options.machine.as_deref()))
             .connect_timeout(options.connect_timeout)
             .tcp_keepalive(Duration::from_secs(30))
-            // Followed by hand and only where the protocol foresees it: reqwest would pass the
-            // tokens' headers on to any host.
+            // Redirects are followed by hand and only where the protocol has them: reqwest would
+            // pass the token headers to any host.
             .redirect(redirect::Policy::none());
         if let Some(pem) = &options.ca_pem {
             let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(Error::Setup)?;
@@ -105,22 +105,22 @@ impl Client {
         Ok(Self { api, http, options })
     }
 
-    /// Checks a runner's token, and tells GitLab what the runner can do.
+    /// Checks a runner's token and tells GitLab the runner's features.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the token is not good; see [`response::verified`].
+    /// [`Error::Refused`] if the token is not valid; see [`response::verified`].
     pub async fn verify(&self, runner: &RunnerIdentity) -> Result<Verified, Error> {
         let request = self.api.verify(runner)?;
         self.retry(&request, "verify the runner", response::verified)
             .await
     }
 
-    /// Makes a runner in GitLab, by a user's access token.
+    /// Creates a runner in GitLab, with a user's access token.
     ///
-    /// Tried once: GitLab would make a second runner.
+    /// Tried once: a retry could create a second runner.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the token may not do it; see [`response::created`].
+    /// [`Error::Refused`] if the token lacks the right; see [`response::created`].
     pub async fn create_runner(
         &self,
         access_token: &Secret,
@@ -143,7 +143,7 @@ impl Client {
             .await
     }
 
-    /// Asks for a job, once: whoever asks, asks again anyway.
+    /// Requests a job, without retries: the caller asks again anyway.
     ///
     /// # Errors
     /// See [`response::job`].
@@ -159,7 +159,7 @@ impl Client {
         response::job(answer.status, &answer.headers, &answer.body)
     }
 
-    /// Tells a job's state, once; [`report_result`](crate::report_result) does it stubbornly.
+    /// Reports a job's state, without retries; see [`report_result`](crate::report_result).
     ///
     /// # Errors
     /// See [`response::update`].
@@ -176,7 +176,7 @@ impl Client {
         response::update(answer.status, &answer.headers, &answer.body)
     }
 
-    /// Appends to a trace, once; a [`TraceSession`](crate::TraceSession) does it stubbornly.
+    /// Appends to a trace, without retries; see [`TraceSession`](crate::TraceSession).
     ///
     /// # Errors
     /// See [`response::patch`].
@@ -194,7 +194,7 @@ impl Client {
         response::patch(answer.status, &answer.headers, &answer.body)
     }
 
-    /// Sends a request until its answer is final or the tries are used up.
+    /// Sends a request until its answer is final or the attempts are used up.
     pub(crate) async fn retry<T>(
         &self,
         request: &Request<Vec<u8>>,
@@ -220,7 +220,7 @@ impl Client {
         read(answer.status, &answer.headers, &answer.body)
     }
 
-    /// Sends a request once, and reads the answer to its end.
+    /// Sends a request once and reads the whole answer.
     async fn send(
         &self,
         request: &Request<Vec<u8>>,
@@ -239,7 +239,7 @@ impl Client {
         self.read(answer, what).await
     }
 
-    /// Reads an answer to its end.
+    /// Reads the whole answer.
     pub(crate) async fn read(
         &self,
         answer: reqwest::Response,
@@ -264,19 +264,19 @@ impl Client {
         Error::Unreachable {
             what,
             host: self.api.host().to_owned(),
-            // The URL of a redirect may hold a signature.
+            // A redirect's URL may contain a signature.
             source: source.without_url(),
         }
     }
 }
 
-/// A new id by which a request is found again in GitLab's logs.
+/// A new id that identifies a request in GitLab's logs.
 pub(crate) fn request_id() -> HeaderValue {
     let id = format!("{:032x}", rand::rng().random::<u128>());
     HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("onspot"))
 }
 
-/// Pauses between ordinary requests, as GitLab Runner makes them: 100 ms to 60 s.
+/// Pauses between tries of an ordinary request, as in GitLab Runner: 100 ms to 60 s.
 pub(crate) fn between_requests() -> Backoff {
     Backoff::new(Duration::from_millis(100), Duration::from_mins(1))
 }

@@ -1,4 +1,4 @@
-//! Everything that can go wrong between onspot and GitLab.
+//! Errors of the communication with GitLab.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,23 +8,23 @@ use http::StatusCode;
 use crate::remote::Remote;
 use crate::token::{JobId, JobToken};
 
-/// What went wrong. The text is a fragment that fits behind "could not …: "; advice is in
+/// An error of this crate. The text is a fragment for use after "could not …: "; advice is in
 /// [`Error::hint`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The URL of GitLab is none.
+    /// Not a usable URL of a GitLab.
     #[error("`{url}` is not the URL of a GitLab")]
     BaseUrl {
-        /// What was given.
+        /// The given URL.
         url: String,
     },
 
-    /// A text is no system id.
+    /// Not a system id.
     #[error("`{0}` is not a system id")]
     SystemId(String),
 
-    /// The HTTP client could not be set up, most likely for a certificate.
+    /// The HTTP client could not be set up, most likely because of a certificate.
     #[error("the HTTP client could not be set up")]
     Setup(#[source] reqwest::Error),
 
@@ -32,14 +32,14 @@ pub enum Error {
     #[error("a request could not be built")]
     Request(#[source] http::Error),
 
-    /// GitLab could not be reached, or broke off.
+    /// GitLab could not be reached, or the connection broke.
     #[error("{host} did not answer when asked to {what}")]
     Unreachable {
         /// What it was asked to do.
         what: &'static str,
         /// Its host name.
         host: String,
-        /// The cause; the URL is left out, as it may hold a signature.
+        /// The cause, without the URL, which may contain a signature.
         #[source]
         source: reqwest::Error,
     },
@@ -51,24 +51,24 @@ pub enum Error {
         what: &'static str,
         /// Which token it was.
         token: TokenKind,
-        /// GitLab's own words.
+        /// GitLab's message.
         message: String,
     },
 
-    /// GitLab answered with a status that means neither success nor anything else foreseen.
+    /// GitLab answered with an unexpected status.
     #[error("GitLab answered {status} when asked to {what}: {message}")]
     Status {
         /// What it was asked to do.
         what: &'static str,
         /// The status.
         status: StatusCode,
-        /// GitLab's own words.
+        /// GitLab's message.
         message: String,
-        /// How long GitLab wants to be left alone.
+        /// How long GitLab asks to wait.
         retry_after: Option<Duration>,
     },
 
-    /// GitLab's answer is not what the protocol says.
+    /// GitLab's answer does not follow the protocol.
     #[error("GitLab's answer could not be read when asked to {what}")]
     Answer {
         /// What it was asked to do.
@@ -81,7 +81,8 @@ pub enum Error {
     /// GitLab handed out a job that could not be read.
     #[error("GitLab's job could not be read")]
     Payload {
-        /// The job, where that much could be read: it is to be failed, as GitLab counts it taken.
+        /// The job's id and token, if those could be read: the job must be failed, because GitLab
+        /// considers it taken.
         job: Option<(JobId, JobToken)>,
         /// The cause.
         #[source]
@@ -92,7 +93,7 @@ pub enum Error {
     #[error("the masks of a trace could not be prepared")]
     Masks(#[source] aho_corasick::BuildError),
 
-    /// A trace takes nothing more.
+    /// GitLab accepts nothing more for a trace.
     #[error("the trace of job {job} takes nothing more ({remote})")]
     TraceOver {
         /// The job.
@@ -106,7 +107,7 @@ pub enum Error {
     TraceUnsent {
         /// The job.
         job: JobId,
-        /// How much is missing.
+        /// How many bytes are missing.
         bytes: u64,
         /// Why the last try failed.
         #[source]
@@ -120,19 +121,19 @@ pub enum Error {
         job: JobId,
     },
 
-    /// GitLab takes no artifact of this size.
+    /// The artifact is larger than GitLab accepts.
     #[error("the artifact {name} is larger than GitLab allows")]
     ArtifactTooLarge {
         /// The file's name.
         name: String,
     },
 
-    /// A job has no artifacts any more, or never had.
+    /// A job has no artifacts, or none any more.
     #[error("{host} has no artifacts of job {job}")]
     NoArtifacts {
         /// The job.
         job: JobId,
-        /// Who was asked: GitLab, or its object storage.
+        /// The host that was asked: GitLab, or its object storage.
         host: String,
     },
 
@@ -147,7 +148,7 @@ pub enum Error {
     },
 }
 
-/// What a refused token was.
+/// The kind of a refused token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
     /// A runner's authentication token.
@@ -179,7 +180,7 @@ impl Error {
                 "Check that this host may reach GitLab: proxy, firewall, routes."
             }
             Self::Unreachable { .. } => {
-                "Check the URL, DNS and the route to GitLab; for an own certificate authority add \
+                "Check the URL, DNS and the route to GitLab; for your own certificate authority add \
                  its certificate."
             }
             Self::Refused {
@@ -224,7 +225,7 @@ impl Error {
         }
     }
 
-    /// How long GitLab wants to be left alone, if it said so.
+    /// How long GitLab asks to wait, if it does.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
@@ -233,12 +234,12 @@ impl Error {
     }
 }
 
-/// The statuses that GitLab Runner tries again after (`network/retry_requester.go`).
+/// The statuses after which GitLab Runner retries (`network/retry_requester.go`).
 pub(crate) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504 | 512..)
 }
 
-/// A JSON error for something that should have been there.
+/// A JSON error for a missing part.
 pub(crate) fn missing(what: &str) -> serde_json::Error {
     <serde_json::Error as serde::de::Error>::custom(format!("{what} missing"))
 }

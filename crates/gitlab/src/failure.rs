@@ -1,8 +1,8 @@
-//! Why a job failed, in GitLab's words.
+//! Why a job failed, in GitLab's terms.
 
 use serde::{Deserialize, Serialize};
 
-/// Why a job failed. GitLab shows it, and its `retry:when` decides by it.
+/// Why a job failed. GitLab shows it and evaluates `retry:when` with it.
 ///
 /// Source: `common/network.go` of GitLab Runner 19.4.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -10,21 +10,21 @@ use serde::{Deserialize, Serialize};
 pub enum FailureReason {
     /// A script ended with an exit code other than 0.
     ScriptFailure,
-    /// The runner could not do its part.
+    /// The runner failed.
     RunnerSystemFailure,
     /// The job took longer than it may.
     JobExecutionTimeout,
     /// The job's image could not be pulled.
     ImagePullFailure,
-    /// The job asks for what the runner is not set up for.
+    /// The job needs something that the runner is not configured for.
     RunnerConfigurationError,
-    /// Something the runner needs from elsewhere failed, such as a registry or a clone.
+    /// An external dependency failed, such as a registry or a clone.
     RunnerExternalDependencyFailure,
     /// The runner was told to stop while the job ran.
     RunnerInterrupted,
-    /// The job was canceled. GitLab knows no such reason: it knows of the cancel itself.
+    /// The job was canceled. GitLab has no such reason, as it knows of the cancel itself.
     JobCanceled,
-    /// Anything else, and every reason of a newer GitLab.
+    /// Anything else, and every reason of newer GitLab versions.
     #[default]
     #[serde(other)]
     UnknownFailure,
@@ -46,10 +46,11 @@ impl FailureReason {
         }
     }
 
-    /// The nearest reason among those that GitLab says it knows
+    /// The closest reason that this GitLab supports
     /// ([`GitLabFeatures::failure_reasons`](crate::job::GitLabFeatures)).
     ///
-    /// Three reasons every GitLab knows; a newer one falls back to the one it was split from.
+    /// Every GitLab supports three of the reasons; a newer one falls back to the one it was split
+    /// from.
     pub fn supported_by(self, known: &[Self]) -> Self {
         let supported = |reason: Self| {
             known.contains(&reason)

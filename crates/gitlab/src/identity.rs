@@ -1,4 +1,4 @@
-//! What onspot tells GitLab about itself.
+//! How onspot describes itself to GitLab.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,19 +8,19 @@ use crate::token::RunnerToken;
 /// This version of onspot.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Who asks for jobs: a runner, on a machine, with what it can do.
+/// Who requests jobs: a runner on a machine, with its features.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunnerIdentity {
     /// The runner.
     pub token: RunnerToken,
     /// The machine.
     pub system_id: SystemId,
-    /// What it can do.
+    /// The runner's description.
     pub info: Info,
 }
 
 impl RunnerIdentity {
-    /// A runner on this host.
+    /// The identity of a runner on this host.
     pub fn new(token: RunnerToken, system_id: SystemId, info: Info) -> Self {
         Self {
             token,
@@ -30,31 +30,30 @@ impl RunnerIdentity {
     }
 }
 
-/// A runner's description of itself. GitLab shows it, and drops jobs that need a feature which is
-/// not in it.
+/// A runner's description. GitLab displays it, and drops jobs that need a feature missing in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
     /// The program.
     pub name: String,
     /// Its version.
     pub version: String,
-    /// The commit it was built from; empty where that is unknown.
+    /// The commit it was built from; empty if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,
-    /// The operating system, in Go's words (`linux`).
+    /// The operating system, in Go's terms (`linux`).
     pub platform: String,
-    /// The processor, in Go's words (`amd64`, `arm64`).
+    /// The processor architecture, in Go's terms (`amd64`, `arm64`).
     pub architecture: String,
     /// The executor: `docker`, `shell`, `docker+machine`, …
     pub executor: String,
-    /// The shell scripts run in.
+    /// The shell that runs the scripts.
     pub shell: String,
-    /// What it can do.
+    /// The supported features.
     pub features: Features,
 }
 
 impl Info {
-    /// What onspot is when it runs jobs with this executor.
+    /// onspot's description with this executor.
     pub fn new(executor: impl Into<String>, features: Features) -> Self {
         Self {
             name: "onspot".to_owned(),
@@ -88,9 +87,9 @@ fn go_architecture(rust: &str) -> &str {
     }
 }
 
-/// What a runner can do, under GitLab's names (`FeaturesInfo` in `common/network.go` of GitLab
-/// Runner). What is not listed here onspot cannot do: terminals, sessions, proxies, vault secrets,
-/// native steps, job inputs, the two-phase commit of jobs.
+/// A runner's features, under GitLab's names (`FeaturesInfo` in `common/network.go` of GitLab
+/// Runner). Features of GitLab Runner that are missing here are not supported: terminals, sessions,
+/// proxies, vault secrets, native steps, job inputs, the two-phase commit of jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Features {
@@ -98,37 +97,37 @@ pub struct Features {
     pub variables: bool,
     /// Runs the job in an image.
     pub image: bool,
-    /// Takes the platform and the user of `image:docker`.
+    /// Supports platform and user of `image:docker`.
     pub image_executor_opts: bool,
-    /// Runs services beside the job.
+    /// Runs services.
     pub services: bool,
-    /// Takes the platform and the user of a service.
+    /// Supports platform and user of a service.
     pub service_executor_opts: bool,
-    /// Passes `variables` of a service to it.
+    /// Passes a service's `variables` to it.
     pub service_variables: bool,
-    /// Knows several aliases of a service.
+    /// Supports several aliases of a service.
     pub service_multiple_aliases: bool,
     /// Uploads and downloads artifacts.
     pub artifacts: bool,
-    /// Leaves out what `artifacts:exclude` names.
+    /// Supports `artifacts:exclude`.
     pub artifacts_exclude: bool,
-    /// Uploads more than one archive a job, such as reports.
+    /// Uploads more than one archive per job, such as reports.
     pub upload_multiple_artifacts: bool,
     /// Uploads artifacts in the formats `gzip` and `raw`.
     pub upload_raw_artifacts: bool,
-    /// Keeps caches.
+    /// Supports caches.
     pub cache: bool,
-    /// Looks for a cache under its fallback keys.
+    /// Supports fallback keys of caches.
     pub fallback_cache_keys: bool,
     /// All jobs share the host's file system.
     pub shared: bool,
-    /// Fetches the refspecs that GitLab gives.
+    /// Fetches the refspecs given by GitLab.
     pub refspecs: bool,
     /// Hides masked variables in the trace.
     pub masking: bool,
     /// Leaves raw variables as they are.
     pub raw_variables: bool,
-    /// Runs more steps than `script` and `after_script`, such as `release`.
+    /// Runs further steps besides `script` and `after_script`, such as `release`.
     pub multi_build_steps: bool,
     /// Can send the whole trace again from its start.
     pub trace_reset: bool,
@@ -136,16 +135,16 @@ pub struct Features {
     pub trace_checksum: bool,
     /// Sends the trace's size with the result.
     pub trace_size: bool,
-    /// Stops a job that was canceled.
+    /// Stops canceled jobs.
     pub cancelable: bool,
-    /// Lets `after_script` run when a job was canceled.
+    /// Runs `after_script` of canceled jobs.
     pub cancel_gracefully: bool,
     /// Sends the script's exit code with the result.
     pub return_exit_code: bool,
 }
 
 impl Features {
-    /// What holds whatever the executor is.
+    /// The features of every executor.
     const COMMON: Self = Self {
         variables: true,
         image: false,
@@ -165,7 +164,7 @@ impl Features {
         masking: true,
         raw_variables: true,
         multi_build_steps: true,
-        // A worker that goes on with another one's trace has no beginning to send again.
+        // A worker that continues another one's trace does not have its beginning.
         trace_reset: false,
         trace_checksum: true,
         trace_size: true,
@@ -174,7 +173,7 @@ impl Features {
         return_exit_code: true,
     };
 
-    /// What onspot can do with the `docker` executor.
+    /// The features with the `docker` executor.
     pub const fn docker() -> Self {
         Self {
             image: true,
@@ -187,7 +186,7 @@ impl Features {
         }
     }
 
-    /// What onspot can do with the `shell` executor.
+    /// The features with the `shell` executor.
     pub const fn shell() -> Self {
         Self {
             shared: true,

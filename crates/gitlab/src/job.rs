@@ -1,8 +1,8 @@
 //! A job as GitLab hands it out.
 //!
 //! Every field has a default, `null` counts as absent and unknown fields are ignored: GitLab adds
-//! fields with each release, and leaves others empty. The untouched payload travels beside the
-//! typed view ([`AssignedJob`]), so that nothing is lost on the way to the worker.
+//! fields with each release and leaves others empty. The unchanged payload is kept with the typed
+//! view ([`AssignedJob`]), so that nothing is lost on the way to the worker.
 //!
 //! Source of the fields: `common/spec/spec.go` of GitLab Runner 19.4.
 
@@ -37,19 +37,19 @@ pub struct JobPayload {
     /// The job's number.
     #[serde(deserialize_with = "null_as_default")]
     pub id: JobId,
-    /// Opens the job's trace, status, artifacts and repository while it runs.
+    /// Authorises the job's trace, status, artifacts and repository access while it runs.
     #[serde(deserialize_with = "null_as_default")]
     pub token: JobToken,
-    /// Whether the builds folder of an earlier job may be fetched into instead of cloned anew.
+    /// Whether the job may fetch into the build folder of an earlier job instead of cloning.
     #[serde(deserialize_with = "null_as_default")]
     pub allow_git_fetch: bool,
-    /// What the job is called and where it belongs.
+    /// The job's name and project.
     #[serde(deserialize_with = "null_as_default")]
     pub job_info: JobInfo,
-    /// What is to be checked out.
+    /// What to check out.
     #[serde(deserialize_with = "null_as_default")]
     pub git_info: GitInfo,
-    /// What GitLab knows of the runner, such as the job's time limit.
+    /// GitLab's settings for the runner, such as the job's time limit.
     #[serde(deserialize_with = "null_as_default")]
     pub runner_info: JobLimits,
     /// The job's variables, in order: a later one of the same name wins.
@@ -58,10 +58,10 @@ pub struct JobPayload {
     /// The job's scripts: `script` (with `before_script` in front) and `after_script`.
     #[serde(deserialize_with = "null_as_default")]
     pub steps: Vec<Step>,
-    /// The image the scripts run in; absent where the job names none.
+    /// The image for the scripts; absent if the job names none.
     #[serde(deserialize_with = "image::nameless_as_none")]
     pub image: Option<Image>,
-    /// Containers that run beside the job.
+    /// Service containers of the job.
     #[serde(deserialize_with = "null_as_default")]
     pub services: Vec<Image>,
     /// What to upload after the script.
@@ -76,7 +76,7 @@ pub struct JobPayload {
     /// Jobs whose artifacts this one needs.
     #[serde(deserialize_with = "null_as_default")]
     pub dependencies: Vec<Dependency>,
-    /// What this GitLab understands.
+    /// The features of this GitLab.
     #[serde(deserialize_with = "null_as_default")]
     pub features: GitLabFeatures,
     /// Scripts around the check-out.
@@ -86,7 +86,7 @@ pub struct JobPayload {
     pub run: Demand,
     /// Secrets to fetch from a vault before the job begins.
     pub secrets: Demand,
-    /// Values to put into the job's own keywords.
+    /// Values for the job's own keywords.
     pub inputs: Demand,
 }
 
@@ -101,9 +101,9 @@ impl JobPayload {
         self.hooks.iter().find(|hook| hook.name == name)
     }
 
-    /// Whether the job runs for a protected branch or tag. Since 18.3 GitLab says so; before, its
-    /// own variable does. A job that sets that variable as well gains nothing by it: one "no"
-    /// counts.
+    /// Whether the job runs for a protected branch or tag. GitLab sends this since 18.3; before,
+    /// only a variable tells. A job cannot gain anything by setting that variable itself, because a
+    /// single "no" counts.
     pub fn is_protected(&self) -> bool {
         let said = || {
             let of_ref = |variable: &&Variable| variable.key == "CI_COMMIT_REF_PROTECTED";
@@ -113,7 +113,7 @@ impl JobPayload {
         self.git_info.protected.unwrap_or_else(said)
     }
 
-    /// All that must not show in the trace: masked variables, the job's token, registry
+    /// All values that the trace must not show: masked variables, the job's token, registry
     /// passwords, and the tokens of the jobs it depends on.
     pub fn mask_values(&self) -> Vec<String> {
         let mut values = Variables::of(self).mask_values();
@@ -142,7 +142,7 @@ impl Variables {
     }
 }
 
-/// What a job is called and where it belongs.
+/// A job's name and project.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobInfo {
@@ -164,45 +164,45 @@ pub struct JobInfo {
     /// The project's path, with its groups.
     #[serde(deserialize_with = "null_as_default")]
     pub project_full_path: String,
-    /// Seconds between the job's creation and its hand-out.
+    /// Seconds between the job's creation and its assignment.
     #[serde(deserialize_with = "null_as_default")]
     pub time_in_queue_seconds: f64,
 }
 
-/// What GitLab says about the runner in a job (`runner_info`).
+/// GitLab's settings for the runner in a job (`runner_info`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobLimits {
     /// The runner's name for itself; empty in today's GitLab.
     #[serde(deserialize_with = "null_as_default")]
     pub uuid: String,
-    /// The job's time limit in seconds, the smaller one of project and runner; 0 if GitLab says
+    /// The job's time limit in seconds, the smaller one of project and runner; 0 if GitLab sends
     /// none.
     #[serde(deserialize_with = "null_as_default")]
     pub timeout: u64,
 }
 
-/// What this GitLab understands, as far as a job depends on it.
+/// The features of this GitLab that matter to a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GitLabFeatures {
     /// Whether GitLab folds the sections of a trace.
     #[serde(deserialize_with = "null_as_default")]
     pub trace_sections: bool,
-    /// Prefixes of tokens that must be masked wherever they show, such as `glpat-`.
+    /// Prefixes of tokens that must be masked everywhere, such as `glpat-`.
     #[serde(deserialize_with = "null_as_default")]
     pub token_mask_prefixes: Vec<String>,
-    /// The failure reasons GitLab knows; see [`FailureReason::supported_by`].
+    /// The failure reasons that GitLab supports; see [`FailureReason::supported_by`].
     #[serde(deserialize_with = "null_as_default")]
     pub failure_reasons: Vec<FailureReason>,
 }
 
-/// A job just received: what GitLab sent, untouched, and the typed view of it.
+/// A job just received: GitLab's unchanged payload and its typed view.
 #[derive(Clone, PartialEq)]
 pub struct AssignedJob {
     /// The payload as GitLab sent it.
     pub raw: serde_json::Value,
-    /// The part of it that onspot knows.
+    /// The fields that onspot knows.
     pub job: JobPayload,
 }
 
@@ -210,9 +210,9 @@ impl AssignedJob {
     /// Reads a payload.
     ///
     /// # Errors
-    /// [`Error::Payload`] if a known field has a wrong type, or id or token are missing. The error
-    /// keeps id and token where they can be read: GitLab counts the job as taken, so somebody has
-    /// to end it.
+    /// [`Error::Payload`] if a known field has a wrong type, or if id or token is missing. The
+    /// error contains id and token if they could be read: GitLab considers the job taken, so it has
+    /// to be ended.
     pub fn parse(raw: serde_json::Value) -> Result<Self, Error> {
         match JobPayload::deserialize(&raw) {
             Ok(job) if job.id.0 != 0 && !job.token.is_empty() => Ok(Self { raw, job }),
@@ -228,7 +228,7 @@ impl AssignedJob {
     }
 }
 
-/// Finds out which job a payload is about that cannot be read as a whole.
+/// The id and token of a job whose payload cannot be read as a whole.
 fn identify(raw: &serde_json::Value) -> Option<(JobId, JobToken)> {
     let id = raw.get("id")?.as_u64()?;
     let token = raw.get("token")?.as_str()?;
@@ -237,7 +237,7 @@ fn identify(raw: &serde_json::Value) -> Option<(JobId, JobToken)> {
 
 impl fmt::Debug for AssignedJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The raw payload holds every secret of the job.
+        // The raw payload contains every secret of the job.
         f.debug_struct("AssignedJob")
             .field("job", &self.job)
             .finish_non_exhaustive()

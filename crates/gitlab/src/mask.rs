@@ -1,12 +1,12 @@
-//! Keeping secrets out of traces.
+//! Masks secrets in traces.
 //!
-//! A trace arrives in pieces, and a secret may be cut by their borders. So the end of a piece is
-//! held back exactly while it may be the beginning of a secret, and everything else passes at
-//! once. The result is the same however the text is cut.
+//! A trace arrives in pieces, and a secret may cross their borders. So the end of a piece is held
+//! back only while it may be the beginning of a secret; everything else passes at once. The result
+//! does not depend on how the text is cut.
 //!
-//! Three kinds of secrets are hidden, one after the other, as GitLab Runner does it:
-//! known values (`[MASKED]` stands for the whole), tokens with a known prefix
-//! (`glpat-[MASKED]`), and known parameters in URLs (`X-Amz-Signature=[MASKED]`).
+//! Three kinds of secrets are masked, one after the other, as in GitLab Runner: known values
+//! (`[MASKED]` replaces the whole value), tokens with a known prefix (`glpat-[MASKED]`), and known
+//! parameters in URLs (`X-Amz-Signature=[MASKED]`).
 
 mod scan;
 mod value;
@@ -17,7 +17,7 @@ use crate::Error;
 use scan::Scanner;
 use value::{after_parameter, after_prefix};
 
-/// What stands in a trace where a secret was.
+/// Replaces a secret in a trace.
 pub const MASK: &str = "[MASKED]";
 
 /// Prefixes of GitLab's own tokens, which are masked in every trace
@@ -55,8 +55,8 @@ pub struct Masker {
 }
 
 impl Masker {
-    /// Masks these values, wherever they occur; of overlapping ones the leftmost, of those that
-    /// begin together the longest. Empty values are left out.
+    /// Masks these values wherever they occur; of overlapping ones the leftmost, of those with the
+    /// same beginning the longest. Empty values are ignored.
     ///
     /// # Errors
     /// [`Error::Masks`] if there are far too many.
@@ -64,7 +64,8 @@ impl Masker {
         Self::with_token_prefixes(values, &[])
     }
 
-    /// Masks these values, and what follows these prefixes and those of GitLab's own tokens.
+    /// Masks these values, and the tokens after these prefixes and after those of GitLab's own
+    /// tokens.
     ///
     /// # Errors
     /// See [`Masker::new`].
@@ -89,10 +90,10 @@ impl Masker {
         })
     }
 
-    /// Masks these values too, from here on. What is held back by now is looked at again.
+    /// Masks these values too from here on, including in the text held back so far.
     ///
     /// # Errors
-    /// See [`Masker::new`]. Then nothing changes.
+    /// See [`Masker::new`]. The masker is then unchanged.
     pub fn add<V: AsRef<[u8]>>(
         &mut self,
         values: impl IntoIterator<Item = V>,
@@ -103,14 +104,14 @@ impl Masker {
         Ok(())
     }
 
-    /// Takes the next piece, and gives what can be shown by now.
+    /// Takes the next piece and returns what can be shown by now.
     pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         self.stages
             .iter_mut()
             .fold(piece.to_vec(), |text, stage| stage.pass(text, false))
     }
 
-    /// Gives what was held back: nothing follows any more.
+    /// Returns the text held back; nothing may follow.
     pub fn finish(&mut self) -> Vec<u8> {
         self.stages
             .iter_mut()
@@ -120,17 +121,17 @@ impl Masker {
 
 impl fmt::Debug for Masker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What it looks for is what must not be shown.
+        // The values to mask must not be shown.
         f.debug_struct("Masker").finish_non_exhaustive()
     }
 }
 
-/// What is hidden when a pattern is found.
+/// What is masked when a pattern is found.
 #[derive(Clone, Copy)]
 enum Hides {
     /// The pattern itself.
     Match,
-    /// What follows it, as far as the bytes are such.
+    /// The bytes after it for which the function is true.
     Following(fn(u8) -> bool),
 }
 
@@ -138,9 +139,10 @@ enum Hides {
 struct Stage {
     scanner: Scanner,
     hides: Hides,
-    /// What may be the beginning of a pattern.
+    /// The end of the text so far, which may be the beginning of a pattern.
     held: Vec<u8>,
-    /// The text is inside a value that follows a pattern; `Some(true)` once its mask is written.
+    /// Set while the text is inside a value that follows a pattern; `Some(true)` once its mask is
+    /// written.
     inside: Option<bool>,
 }
 
@@ -154,7 +156,7 @@ impl Stage {
         }
     }
 
-    /// Takes the next piece and gives what can be shown by now; `last` if nothing follows it.
+    /// Takes the next piece and returns what can be shown by now; `last` if no other follows.
     fn pass(&mut self, piece: Vec<u8>, last: bool) -> Vec<u8> {
         let text = if self.held.is_empty() {
             piece
@@ -171,7 +173,7 @@ impl Stage {
         let mut shown = Vec::with_capacity(text.len());
         let mut at = self.skip_value(&text, 0, &mut shown);
         loop {
-            // From here on the text may be the beginning of something not yet whole.
+            // From here on the text may be the beginning of an incomplete pattern.
             let free = openings[openings.partition_point(|opening| *opening < at)..]
                 .first()
                 .copied()
@@ -198,7 +200,7 @@ impl Stage {
         }
     }
 
-    /// Swallows what belongs to a value that begins or goes on at `at`, and says where it ends.
+    /// Skips the bytes of a value that begins or continues at `at`, and returns its end.
     fn skip_value(&mut self, text: &[u8], at: usize, shown: &mut Vec<u8>) -> usize {
         let (Some(masked), Hides::Following(belongs)) = (self.inside, self.hides) else {
             return at;

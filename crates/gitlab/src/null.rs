@@ -1,8 +1,8 @@
-//! GitLab writes `null` for what is empty.
+//! GitLab writes `null` for empty values.
 
 use serde::{Deserialize, Deserializer};
 
-/// Takes `null` for a field's default.
+/// Reads `null` as the field's default.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

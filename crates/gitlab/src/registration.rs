@@ -1,11 +1,11 @@
-//! Making a runner in GitLab, by a user's access token.
+//! Creating a runner in GitLab with a user's access token.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::token::RunnerToken;
 
-/// For whom a runner works.
+/// Which projects a runner serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunnerScope {
@@ -17,29 +17,29 @@ pub enum RunnerScope {
     Project(u64),
 }
 
-/// A runner to be made (`POST /api/v4/user/runners`).
+/// A runner to create (`POST /api/v4/user/runners`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRunner {
-    /// For whom it works.
+    /// Which projects it serves.
     pub scope: RunnerScope,
     /// Its description, as GitLab shows it.
     pub description: String,
-    /// It takes jobs that ask for no other tags than these.
+    /// It takes only jobs whose tags are all among these.
     pub tags: Vec<String>,
     /// Whether it takes jobs without tags too.
     pub run_untagged: bool,
-    /// The longest time a job of it may take, in seconds (at least 600); absent for no limit.
+    /// Time limit of its jobs in seconds (at least 600); absent for no limit.
     pub maximum_timeout: Option<u64>,
 }
 
-/// A runner that was made.
+/// A runner just created.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Created {
     /// Its number.
     pub id: u64,
-    /// Its token: GitLab shows it this once.
+    /// Its token, which GitLab shows only once.
     pub token: RunnerToken,
-    /// When the token ends; absent if never.
+    /// When the token expires; absent if never.
     #[serde(default)]
     pub token_expires_at: Option<Timestamp>,
 }
@@ -48,8 +48,8 @@ pub struct Created {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Verified {
-    /// The runner's number; absent if this GitLab does not say.
+    /// The runner's number; absent if this GitLab does not send it.
     pub id: Option<u64>,
-    /// When its token ends; absent if never.
+    /// When its token expires; absent if never.
     pub token_expires_at: Option<Timestamp>,
 }

@@ -1,23 +1,23 @@
-//! What has become of a job in GitLab.
+//! A job's status in GitLab.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What has become of a job in GitLab, as far as its trace's session knows.
+/// A job's status in GitLab, as far as its trace's session knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Remote {
     /// It runs.
     #[default]
     Running,
-    /// It was canceled: the script is to stop, `after_script` still runs, the trace goes on.
+    /// It was canceled: the script must stop, `after_script` still runs, the trace continues.
     Canceling,
     /// It was canceled, and is over.
     Canceled,
-    /// It is over, or never was.
+    /// It is over, or never existed.
     Gone,
-    /// Somebody else writes its trace: it is no longer ours.
+    /// Somebody else writes its trace: this session no longer owns it.
     Superseded,
 }
 

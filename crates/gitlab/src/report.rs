@@ -1,4 +1,4 @@
-//! Telling GitLab what came of a job, stubbornly.
+//! Reports a job's result to GitLab, with retries.
 
 use std::time::Duration;
 
@@ -11,33 +11,33 @@ use crate::update::JobUpdate;
 use crate::{Error, RemoteStatus};
 use onspot_patience::Backoff;
 
-/// What came of a report.
+/// The outcome of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reported {
     /// GitLab has the result.
     Told,
     /// The job was over already: canceled, dropped, or reported by somebody else.
     AlreadyOver,
-    /// GitLab's trace is not the one the report describes: send the trace again, then report
-    /// again, or report without a [`TraceSummary`](crate::TraceSummary).
+    /// GitLab's trace differs from the reported one: send the trace again, then report again, or
+    /// report without a [`TraceSummary`](crate::TraceSummary).
     TraceIncomplete,
 }
 
-/// How stubbornly a result is told.
+/// How often and how long a report is retried.
 #[derive(Clone, Debug)]
 pub struct ReportOptions {
-    /// How often it is tried while GitLab cannot be reached or fails.
+    /// How many tries while GitLab cannot be reached or fails.
     pub attempts: u32,
-    /// The first wait between tries; it doubles, up to an hour.
+    /// The first pause between tries; it doubles, up to an hour.
     pub first_wait: Duration,
-    /// The wait between questions while GitLab stores the trace, if it does not say.
+    /// The pause between requests while GitLab stores the trace, if it does not set one.
     pub poll: Duration,
-    /// How long GitLab may take to store the trace. Its own bound is five minutes.
+    /// How long GitLab may take to store the trace. GitLab's own limit is five minutes.
     pub patience: Duration,
 }
 
 impl Default for ReportOptions {
-    /// As GitLab Runner does it: ten tries, from a second on.
+    /// As GitLab Runner: ten tries, the first pause is a second.
     fn default() -> Self {
         Self {
             attempts: 10,
@@ -48,11 +48,11 @@ impl Default for ReportOptions {
     }
 }
 
-/// Tells GitLab a job's result until GitLab has it, the job turns out to be over, or ten tries
-/// have failed.
+/// Reports a job's result until GitLab has it, the job turns out to be over, or ten tries have
+/// failed.
 ///
 /// # Errors
-/// The last try's error; [`Error::Unconfirmed`] if GitLab took the result but goes on storing the
+/// The last try's error; [`Error::Unconfirmed`] if GitLab took the result but is still storing the
 /// trace.
 pub async fn report_result(
     client: &Client,
@@ -63,7 +63,7 @@ pub async fn report_result(
     report_result_with(client, job, token, update, &ReportOptions::default()).await
 }
 
-/// Like [`report_result`], with other than the default options.
+/// Like [`report_result`], with the given options.
 ///
 /// # Errors
 /// See [`report_result`].
@@ -100,7 +100,7 @@ pub async fn report_result_with(
                     return Err(error);
                 }
                 let wait = backoff.pause_as(error.retry_after());
-                tracing::warn!(%job, %error, ?wait, "the result could not be told yet");
+                tracing::warn!(%job, %error, ?wait, "the result could not be reported yet");
                 wait
             }
         };

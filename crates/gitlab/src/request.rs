@@ -1,7 +1,7 @@
 //! The requests of the protocol as data.
 //!
-//! Each function gives the whole request but what only the transport knows: the user agent and
-//! the request's own id.
+//! Each function returns the whole request except for what the transport adds: the user agent and
+//! the request id.
 //!
 //! Source: `network/gitlab.go` of GitLab Runner 19.4, and GitLab's REST API for `user/runners`.
 
@@ -20,7 +20,7 @@ const RUNNER_TOKEN: &str = "runner-token";
 const JOB_TOKEN: &str = "job-token";
 const PRIVATE_TOKEN: &str = "private-token";
 
-/// GitLab's API at one address: makes the requests of the protocol.
+/// GitLab's API at one address: builds the requests of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
     /// Ends in `/api/v4/`.
@@ -28,8 +28,8 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API of the GitLab at `base`, which may have a sub-path. A trailing `/ci`, which
-    /// configurations of old have, is dropped.
+    /// The API of the GitLab at `base`, which may have a sub-path. A trailing `/ci`, as in old
+    /// configurations, is dropped.
     ///
     /// # Errors
     /// [`Error::BaseUrl`] if it is neither `http` nor `https`.
@@ -54,16 +54,18 @@ impl Api {
         self.root.host_str().unwrap_or_default()
     }
 
-    /// Scheme, host and port of GitLab: where its tokens may go.
+    /// Scheme, host and port of GitLab, which may receive tokens.
     pub(crate) fn origin(&self) -> url::Origin {
         self.root.origin()
     }
 
-    /// Asks whether a runner's token is good, and says what the runner can do.
+    /// Checks a runner's token and tells GitLab the runner's features.
     ///
-    /// GitLab keeps the first description it gets for 40 minutes or more, so it has to be whole
-    /// from the start: without `cancel_gracefully` it would cancel jobs without their
-    /// `after_script`.
+    /// GitLab keeps the first description for 40 minutes or more, so it has to be complete: without
+    /// `cancel_gracefully` GitLab would cancel jobs without their `after_script`.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the token cannot be sent in a header.
     pub fn verify(&self, runner: &RunnerIdentity) -> Result<Request<Vec<u8>>, Error> {
         let body = json!({
             "token": runner.token,
@@ -79,6 +81,9 @@ impl Api {
     }
 
     /// Removes a runner from GitLab.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the token cannot be sent in a header.
     pub fn unregister(&self, token: &RunnerToken) -> Result<Request<Vec<u8>>, Error> {
         let body = json!({ "token": token });
         self.json(
@@ -89,7 +94,10 @@ impl Api {
         )
     }
 
-    /// Makes a runner.
+    /// Creates a runner.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the token cannot be sent in a header.
     pub fn create_runner(
         &self,
         access_token: &Secret,
@@ -120,8 +128,11 @@ impl Api {
         )
     }
 
-    /// Asks for a job. `last_update` is what GitLab said last (`X-GitLab-Last-Update`): with it
-    /// GitLab holds the request open until something has changed, 50 seconds by default.
+    /// Requests a job. `last_update` is GitLab's last `X-GitLab-Last-Update`: with it GitLab holds
+    /// the request open until something has changed, 50 seconds by default.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the token cannot be sent in a header.
     pub fn request_job(
         &self,
         runner: &RunnerIdentity,
@@ -143,7 +154,10 @@ impl Api {
         )
     }
 
-    /// Tells a job's state.
+    /// Reports a job's state.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the token cannot be sent in a header.
     pub fn update_job(
         &self,
         job: JobId,
@@ -173,7 +187,10 @@ impl Api {
 
     /// Appends to a job's trace: `content` belongs at byte `start`.
     ///
-    /// An empty `content` changes nothing, and makes GitLab say how long the trace is.
+    /// An empty `content` changes nothing and makes GitLab return the trace's length.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the token cannot be sent in a header.
     pub fn patch_trace(
         &self,
         job: JobId,
@@ -181,7 +198,7 @@ impl Api {
         start: u64,
         content: &[u8],
     ) -> Result<Request<Vec<u8>>, Error> {
-        // The end is inclusive and there is no unit, unlike in HTTP; GitLab reads only the start.
+        // Unlike in HTTP, the end is inclusive and there is no unit; GitLab reads only the start.
         let end = (start + content.len() as u64).saturating_sub(1).max(start);
         self.builder(
             Method::PATCH,
@@ -194,8 +211,11 @@ impl Api {
         .map_err(Error::Request)
     }
 
-    /// Asks for a job's archive of artifacts. With `direct` GitLab may send the client on to the
-    /// object storage.
+    /// Downloads a job's archive of artifacts. With `direct` GitLab may redirect to the object
+    /// storage.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the token cannot be sent in a header.
     pub fn download_artifact(
         &self,
         job: JobId,
@@ -210,6 +230,9 @@ impl Api {
     }
 
     /// The head of an upload of artifacts: its body is a form, which the transport streams.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if the token cannot be sent in a header.
     pub fn upload_artifact(
         &self,
         job: JobId,
@@ -265,14 +288,14 @@ impl Api {
     }
 }
 
-/// A header's value that does not show in debug output.
+/// A header value hidden in debug output.
 fn hidden(token: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(token).map_err(|e| Error::Request(e.into()))?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// What an uploaded artifact is.
+/// An artifact to upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArtifactUpload {
     /// The file's name in GitLab, such as `artifacts.zip`.
@@ -281,6 +304,6 @@ pub struct ArtifactUpload {
     pub format: String,
     /// What it is: `archive`, or a kind of report such as `junit`.
     pub kind: String,
-    /// How long GitLab keeps it, in its own words; empty means its default.
+    /// How long GitLab keeps it, in GitLab's syntax; empty means its default.
     pub expire_in: String,
 }

@@ -1,7 +1,7 @@
 //! The answers of the protocol as data.
 //!
-//! Each function reads status, headers and body into what they mean. Which status means what is
-//! from `network/gitlab.go` of GitLab Runner 19.4 and `lib/api/ci/runner.rb` of GitLab.
+//! Each function interprets status, headers and body. The meaning of each status is from
+//! `network/gitlab.go` of GitLab Runner 19.4 and `lib/api/ci/runner.rb` of GitLab.
 
 use std::time::Duration;
 
@@ -15,91 +15,91 @@ use crate::job::AssignedJob;
 use crate::registration::{Created, Verified};
 use crate::token::JobId;
 
-/// The longest interval between two pieces of a trace, whatever GitLab says.
+/// The longest interval between two pieces of a trace, even if GitLab sets a longer one.
 const MAX_UPDATE_INTERVAL: Duration = Duration::from_mins(15);
 
-/// How much of an unforeseen answer goes into an error.
+/// How many characters of an unexpected answer go into an error.
 const MESSAGE_LENGTH: usize = 200;
 
-/// What GitLab says of a job in the header `Job-Status`.
+/// A job's status in the header `Job-Status`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RemoteStatus {
-    /// Nothing that would matter.
+    /// Running, or any other status that requires no action.
     #[default]
     Running,
-    /// A user canceled it: the script is to stop, `after_script` still runs.
+    /// A user canceled it: the script must stop, `after_script` still runs.
     Canceling,
     /// A user canceled it, and it is over.
     Canceled,
-    /// GitLab has ended it as failed: it is over.
+    /// GitLab ended it as failed: it is over.
     Failed,
 }
 
-/// What came of asking for a job.
+/// The outcome of a request for a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobRequestOutcome {
-    /// A job: it is this runner's from now on.
+    /// A job, which this runner owns from now on.
     Job(Box<AssignedJob>),
-    /// There is none.
+    /// No job is waiting.
     NoJob,
     /// Another runner was faster: ask again.
     Conflict,
-    /// GitLab does not know this runner (any more).
+    /// GitLab does not know this runner, or no longer does.
     Forbidden,
 }
 
 /// The answer to a request for a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobPoll {
-    /// What came of it.
+    /// The outcome.
     pub outcome: JobRequestOutcome,
-    /// To be sent with the next request.
+    /// To be sent with the next request for a job.
     pub last_update: Option<String>,
 }
 
-/// What came of telling a job's state.
+/// The outcome of reporting a job's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateOutcome {
     /// GitLab has it.
     Accepted,
-    /// GitLab is still storing the trace: tell it again, later.
+    /// GitLab is still storing the trace: report again later.
     Pending,
-    /// GitLab has another trace than the report says: send it again from its start.
+    /// GitLab's trace differs from the reported one: send it again from its start.
     TraceIncomplete,
-    /// The job is over, or never was: say no more.
+    /// The job is over, or never existed: report no more.
     Refused,
 }
 
 /// The answer to a job's update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpdateAnswer {
-    /// What came of it.
+    /// The outcome.
     pub outcome: UpdateOutcome,
-    /// What GitLab says of the job.
+    /// The job's status in GitLab.
     pub remote: RemoteStatus,
     /// How long to wait before the next message.
     pub interval: Option<Duration>,
 }
 
-/// What came of appending to a trace.
+/// The outcome of appending to a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchOutcome {
     /// Appended.
     Accepted,
-    /// Not appended: the trace is this long.
+    /// Not appended, because the trace has this length.
     Offset(u64),
-    /// The job is over, or never was.
+    /// The job is over, or never existed.
     Refused,
 }
 
 /// The answer to a piece of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PatchAnswer {
-    /// What came of it.
+    /// The outcome.
     pub outcome: PatchOutcome,
-    /// The trace's length now, if GitLab says so.
+    /// The trace's length now, if GitLab sends it.
     pub length: Option<u64>,
-    /// What GitLab says of the job.
+    /// The job's status in GitLab.
     pub remote: RemoteStatus,
     /// How long to wait before the next piece.
     pub interval: Option<Duration>,
@@ -108,7 +108,7 @@ pub struct PatchAnswer {
 /// Reads the answer to [`Api::verify`](crate::request::Api::verify).
 ///
 /// # Errors
-/// [`Error::Refused`] if the token is not good, [`Error::Status`] for anything unforeseen.
+/// [`Error::Refused`] if the token is not valid, [`Error::Status`] for unexpected answers.
 pub fn verified(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Verified, Error> {
     const WHAT: &str = "verify the runner";
     match status {
@@ -126,8 +126,8 @@ pub fn verified(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<
 /// Reads the answer to [`Api::create_runner`](crate::request::Api::create_runner).
 ///
 /// # Errors
-/// [`Error::Refused`] if the access token may not do it, [`Error::Status`] for anything unforeseen,
-/// such as parameters that GitLab does not take (400).
+/// [`Error::Refused`] if the access token lacks the right, [`Error::Status`] for unexpected
+/// answers, such as parameters that GitLab does not accept (400).
 pub fn created(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Created, Error> {
     const WHAT: &str = "create a runner";
     match status {
@@ -146,7 +146,7 @@ pub fn created(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<C
 /// Reads the answer to [`Api::unregister`](crate::request::Api::unregister).
 ///
 /// # Errors
-/// [`Error::Status`] for anything unforeseen. That GitLab does not know the runner is none.
+/// [`Error::Status`] for unexpected answers. It is no error if GitLab does not know the runner.
 pub fn unregistered(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Error> {
     match status {
         StatusCode::NO_CONTENT | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(()),
@@ -157,7 +157,7 @@ pub fn unregistered(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Res
 /// Reads the answer to [`Api::request_job`](crate::request::Api::request_job).
 ///
 /// # Errors
-/// [`Error::Payload`] for a job that cannot be read, [`Error::Status`] for anything unforeseen.
+/// [`Error::Payload`] for a job that cannot be read, [`Error::Status`] for unexpected answers.
 pub fn job(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<JobPoll, Error> {
     const WHAT: &str = "hand out a job";
     let outcome = match status {
@@ -180,7 +180,7 @@ pub fn job(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<JobPo
 /// Reads the answer to [`Api::update_job`](crate::request::Api::update_job).
 ///
 /// # Errors
-/// [`Error::Status`] for anything unforeseen.
+/// [`Error::Status`] for unexpected answers.
 pub fn update(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<UpdateAnswer, Error> {
     let remote = remote_status(headers);
     let outcome = match status {
@@ -200,7 +200,7 @@ pub fn update(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Up
 /// Reads the answer to [`Api::patch_trace`](crate::request::Api::patch_trace).
 ///
 /// # Errors
-/// [`Error::Status`] for anything unforeseen.
+/// [`Error::Status`] for unexpected answers.
 pub fn patch(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<PatchAnswer, Error> {
     const WHAT: &str = "take a piece of the trace";
     let length = trace_length(headers);
@@ -225,7 +225,7 @@ pub fn patch(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Pat
 ///
 /// # Errors
 /// [`Error::ArtifactTooLarge`], [`Error::Refused`] if the job is over, [`Error::Status`] for
-/// anything unforeseen.
+/// unexpected answers.
 pub fn uploaded(
     name: &str,
     status: StatusCode,
@@ -247,7 +247,7 @@ pub fn uploaded(
     }
 }
 
-/// The error for a download that did not begin.
+/// The error for a download that did not start.
 pub(crate) fn not_downloaded(
     job: JobId,
     status: StatusCode,
@@ -265,7 +265,7 @@ pub(crate) fn not_downloaded(
     }
 }
 
-/// How long GitLab wants to be left alone: `RateLimit-ResetTime`, else `Retry-After` in seconds.
+/// How long GitLab asks to wait: `RateLimit-ResetTime`, else `Retry-After` in seconds.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let reset = text(headers, "ratelimit-resettime")
         .and_then(|time| DateTimeParser::new().parse_timestamp(time).ok())
@@ -326,7 +326,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .filter(|value| !value.is_empty())
 }
 
-/// GitLab's own words, short enough for one line.
+/// GitLab's message, short enough for one line.
 fn message(status: StatusCode, body: &[u8]) -> String {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let said = json
@@ -335,7 +335,7 @@ fn message(status: StatusCode, body: &[u8]) -> String {
     let words = match said {
         Some(serde_json::Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
-        // A page of a proxy is no message.
+        // An HTML page, as from a proxy, is not a message.
         None if body.starts_with(b"<") => String::new(),
         None => String::from_utf8_lossy(body).into_owned(),
     };

@@ -1,5 +1,5 @@
-//! The name of a runner manager: one runner (one token) may run on many machines, and GitLab
-//! tells them apart by their system id.
+//! System ids: one runner (one token) may run on many machines, and GitLab tells them apart by
+//! their system id.
 
 use std::fmt;
 
@@ -13,14 +13,14 @@ use crate::Error;
 /// Characters after `s_` or `r_`.
 const LENGTH: usize = 12;
 
-/// Which machine a runner runs on: `s_` and twelve characters made from the machine's id, or `r_`
-/// and twelve random ones.
+/// The machine of a runner: `s_` and twelve characters derived from the machine's id, or `r_` and
+/// twelve random ones.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SystemId(String);
 
 impl SystemId {
-    /// Makes the id that belongs to a machine id (the content of `/etc/machine-id`).
+    /// Derives the id from a machine id (the content of `/etc/machine-id`).
     ///
     /// The machine id itself is confidential (machine-id(5)): only a hash of it leaves the host.
     pub fn of_machine(machine_id: &str) -> Self {
@@ -31,7 +31,7 @@ impl SystemId {
         Self(format!("s_{}", &digits[..LENGTH]))
     }
 
-    /// Makes an id for a machine that has no id of its own.
+    /// Creates an id for a machine without a machine id.
     pub fn random() -> Self {
         let id: String = rand::rng()
             .sample_iter(Alphanumeric)
@@ -41,7 +41,7 @@ impl SystemId {
         Self(format!("r_{id}"))
     }
 
-    /// The id of this machine, or a random one where it has none.
+    /// The id of this machine, or a random one if it has no machine id.
     pub fn of_this_host() -> Self {
         match std::fs::read_to_string("/etc/machine-id") {
             Ok(id) if !id.trim().is_empty() => Self::of_machine(&id),
@@ -49,7 +49,7 @@ impl SystemId {
         }
     }
 
-    /// Reads an id that was written down earlier.
+    /// Parses a stored id.
     ///
     /// # Errors
     /// [`Error::SystemId`] unless it is `s_` or `r_` and twelve letters or digits.

@@ -1,10 +1,10 @@
-//! Names and secrets of the protocol: job ids and the tokens that open things.
+//! Job ids and tokens.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// GitLab's number of a job, unique in one GitLab instance.
+/// A job's number, unique within one GitLab instance.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -23,7 +23,7 @@ impl From<u64> for JobId {
     }
 }
 
-/// Declares a secret string that never shows itself in `Debug` output, logs or errors.
+/// Declares a secret string that is never shown in `Debug` output, logs or errors.
 macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -42,7 +42,7 @@ macro_rules! secret {
                 &self.0
             }
 
-            /// Whether there is no secret at all.
+            /// Whether the secret is empty.
             pub fn is_empty(&self) -> bool {
                 self.0.is_empty()
             }
@@ -57,12 +57,13 @@ macro_rules! secret {
 }
 
 secret! {
-    /// A runner's authentication token (`glrt-…`): whoever has it receives the runner's jobs.
+    /// A runner's authentication token (`glrt-…`): its owner receives the runner's jobs.
     RunnerToken
 }
 
 secret! {
-    /// The token of one running job: opens its trace, its status, its artifacts and its repository.
+    /// The token of one running job: authorises access to its trace, status, artifacts and
+    /// repository.
     JobToken
 }
 
@@ -71,12 +72,12 @@ secret! {
     Secret
 }
 
-/// How many characters of a runner's token are public: they name its caches.
+/// How many characters of a runner's token are public: they appear in the keys of its caches.
 const SHORT_TOKEN_LENGTH: usize = 9;
 
 impl RunnerToken {
     /// The short, public part of the token, as GitLab Runner shows it in logs and uses it in the
-    /// object keys of caches: what follows the known prefixes, at most nine characters.
+    /// object keys of caches: at most nine characters after the known prefixes.
     ///
     /// ```
     /// # use onspot_gitlab::RunnerToken;
@@ -90,8 +91,8 @@ impl RunnerToken {
     }
 }
 
-/// Strips the prefixes that say what kind of token this is (and, with `t1_` to `t3_`, in which
-/// database partition its runner lives).
+/// Strips the prefixes that tell the kind of the token (and, with `t1_` to `t3_`, the database
+/// partition of its runner).
 fn without_prefix(token: &str) -> &str {
     let token = if let Some(rest) = token.strip_prefix("glrt-") {
         without_partition(rest)
@@ -101,7 +102,7 @@ fn without_prefix(token: &str) -> &str {
         without_partition(token)
     };
     let token = token.strip_prefix("glcbt-").unwrap_or(token);
-    // Registration tokens of old: "GR" and seven hexadecimal digits of a rotation date.
+    // Old registration tokens: "GR" and seven hexadecimal digits of a rotation date.
     match token.strip_prefix("GR") {
         Some(rest) if rest.len() >= 7 && rest.bytes().take(7).all(|b| b.is_ascii_hexdigit()) => {
             &rest[7..]

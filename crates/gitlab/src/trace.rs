@@ -1,9 +1,9 @@
-//! A job's trace: what is written to it, and how it reaches GitLab.
+//! A job's trace: writing it and sending it to GitLab.
 //!
 //! A [`TraceWriter`] takes the job's output at any speed; a [`TraceSession`] sends it in the
-//! background, says that the job is alive while there is no output, and learns what has become of
-//! the job meanwhile. At any time one session writes a trace; another one (on another machine) can
-//! go on where it ended, and a session that finds out that somebody else wrote stops for good.
+//! background, sends keep-alives while there is no output, and learns the job's status in GitLab.
+//! One session writes a trace at any time. Another one (on another machine) can continue where it
+//! ended; a session that finds that somebody else has written stops for good.
 
 mod buffer;
 mod pace;
@@ -20,12 +20,12 @@ pub use writer::TraceWriter;
 
 use crate::update::TraceSummary;
 
-/// A place in a trace, and what stands before it.
+/// A position in a trace, and the bytes before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TracePosition {
-    /// How many bytes stand before it.
+    /// How many bytes precede it.
     pub offset: u64,
-    /// CRC-32 (IEEE) of those bytes, where it is known.
+    /// CRC-32 (IEEE) of those bytes, if known.
     pub crc32: Option<u32>,
 }
 
@@ -47,15 +47,16 @@ impl From<TracePosition> for TraceSummary {
     }
 }
 
-/// Where a session begins to write.
+/// Where a session starts to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TraceStart {
-    /// Here: nobody else has written since. So for a job just received
-    /// ([`TracePosition::START`]).
+    /// At this position: nobody else has written since. [`TracePosition::START`] for a job just
+    /// received.
     At(TracePosition),
-    /// At the trace's end: GitLab is asked where that is.
+    /// At the trace's end, which GitLab is asked for.
     End {
-        /// Where it ended last. If it still does, its checksum is good for this session too.
+        /// Its last known end. If that is still its end, the checksum is valid for this session
+        /// too.
         last_known: Option<TracePosition>,
     },
 }
@@ -63,21 +64,21 @@ pub enum TraceStart {
 /// How a trace is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceOptions {
-    /// The time between two pieces, until GitLab says another.
+    /// The interval between two pieces, until GitLab sets another.
     pub interval: Duration,
-    /// After this time without a message GitLab is told that the job is alive.
+    /// After this time without a message, GitLab gets a keep-alive.
     pub silence: Duration,
-    /// How much is taken, in bytes, from this session on; the rest of the output is dropped.
+    /// How many bytes this session accepts; further output is dropped.
     pub limit: usize,
-    /// How long [`TraceSession::flush`] and [`TraceSession::close`] try.
+    /// How long [`TraceSession::flush`] and [`TraceSession::close`] keep trying.
     pub patience: Duration,
-    /// What follows these prefixes is masked, besides GitLab's own tokens
+    /// Prefixes of tokens to mask, besides those of GitLab's own tokens
     /// ([`token_mask_prefixes`](crate::job::GitLabFeatures::token_mask_prefixes)).
     pub token_prefixes: Vec<String>,
 }
 
 impl Default for TraceOptions {
-    /// As GitLab Runner does it: every 3 s, a sign of life after 30 s, 4 MiB.
+    /// As GitLab Runner: a piece every 3 s, a keep-alive after 30 s, 4 MiB.
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(3),

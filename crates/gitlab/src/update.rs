@@ -1,20 +1,20 @@
-//! What is told to GitLab about a job: that it runs, or what came of it.
+//! Reports to GitLab about a job: that it runs, or its result.
 
 use serde::{Deserialize, Serialize};
 
 use crate::failure::FailureReason;
 use crate::job::GitLabFeatures;
 
-/// The states a runner can report. There is no "canceled": a job that was canceled is reported as
-/// failed, and GitLab makes that "canceled", as it knows of the cancel.
+/// The states a runner can report. There is no "canceled": a canceled job is reported as failed,
+/// and GitLab shows it as canceled because it knows of the cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// Being worked on: also the sign of life.
+    /// Running; also used as keep-alive.
     Running,
-    /// Ended well.
+    /// The job succeeded.
     Success,
-    /// Ended badly.
+    /// The job failed.
     Failed,
 }
 
@@ -29,13 +29,13 @@ pub struct JobUpdate {
     /// The script's exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// What the trace must be when it has arrived whole.
+    /// Size and checksum of the whole trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceSummary>,
 }
 
 impl JobUpdate {
-    /// The job is being worked on.
+    /// The job is running.
     pub const fn running() -> Self {
         Self {
             state: JobState::Running,
@@ -45,7 +45,7 @@ impl JobUpdate {
         }
     }
 
-    /// The job ended well.
+    /// The job succeeded.
     pub const fn success() -> Self {
         Self {
             state: JobState::Success,
@@ -55,7 +55,7 @@ impl JobUpdate {
         }
     }
 
-    /// The job ended badly.
+    /// The job failed.
     pub const fn failed(reason: FailureReason, exit_code: Option<i32>) -> Self {
         Self {
             state: JobState::Failed,
@@ -65,12 +65,12 @@ impl JobUpdate {
         }
     }
 
-    /// The job ended because it was canceled.
+    /// The job was canceled.
     pub const fn canceled() -> Self {
         Self::failed(FailureReason::JobCanceled, None)
     }
 
-    /// The same report with what the trace must be.
+    /// Adds size and checksum of the trace.
     pub const fn with_trace(self, trace: TraceSummary) -> Self {
         Self {
             trace: Some(trace),
@@ -78,7 +78,7 @@ impl JobUpdate {
         }
     }
 
-    /// The same report with a reason that this GitLab knows.
+    /// The same report with a failure reason that this GitLab supports.
     pub fn understood_by(self, features: &GitLabFeatures) -> Self {
         let failure_reason = self
             .failure_reason
@@ -90,11 +90,11 @@ impl JobUpdate {
     }
 }
 
-/// What a whole trace is.
+/// Size and checksum of a whole trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceSummary {
-    /// CRC-32 (IEEE) of all its bytes. Absent if a part of the trace was written by somebody
-    /// else: GitLab then checks nothing, and takes the result at once.
+    /// CRC-32 (IEEE) of all its bytes. Absent if somebody else wrote a part of the trace: then
+    /// GitLab checks nothing and accepts the result at once.
     pub crc32: Option<u32>,
     /// Its size in bytes.
     pub bytes: u64,

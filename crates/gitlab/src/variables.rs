@@ -1,9 +1,9 @@
-//! The variables of a job: which value wins, and what `$NAME` stands for.
+//! A job's variables: precedence and expansion.
 //!
-//! The rules are GitLab Runner's (`common/spec/variables.go`, and Go's `os.Expand` beneath it):
-//! of two variables with the same name the later one wins; values are expanded once, not again
-//! and again; a raw variable is not expanded; what is unknown stands for nothing; `$$` is a dollar
-//! sign; a file variable stands for the path of its file.
+//! The rules are GitLab Runner's (`common/spec/variables.go`, and Go's `os.Expand` beneath it): of
+//! two variables with the same name the later one wins; values are expanded once, not recursively;
+//! a raw variable is not expanded; an unknown one expands to nothing; `$$` is a dollar sign; a file
+//! variable expands to the path of its file.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,22 +25,22 @@ pub struct Variable {
     /// Its value; for a file variable, the file's content.
     #[serde(deserialize_with = "null_as_default")]
     pub value: String,
-    /// Whether anybody may see it: the predefined and those of `.gitlab-ci.yml`.
+    /// Whether anybody may see it: true for predefined ones and those of `.gitlab-ci.yml`.
     #[serde(deserialize_with = "null_as_default")]
     pub public: bool,
     /// Whether scripts get it as a file.
     #[serde(deserialize_with = "null_as_default")]
     pub file: bool,
-    /// Whether its value must not show in the trace.
+    /// Whether the trace must not show its value.
     #[serde(deserialize_with = "null_as_default")]
     pub masked: bool,
-    /// Whether references in its value stay as they are.
+    /// Whether references in its value are not expanded.
     #[serde(deserialize_with = "null_as_default")]
     pub raw: bool,
 }
 
 impl Variable {
-    /// A public variable whose value is taken as it is.
+    /// A public variable whose value is not expanded.
     pub fn public(key: impl Into<String>, value: impl Into<String>) -> Self {
         Self {
             key: key.into(),
@@ -72,8 +72,8 @@ pub struct Variables {
 }
 
 impl Variables {
-    /// Variables from several sources, the weakest first: those of the runner, those of the job,
-    /// those the job may not change.
+    /// Variables from several sources, the weakest first: the runner's, the job's, and those that
+    /// the job may not change.
     pub fn resolve(sources: impl IntoIterator<Item = Variable>) -> Self {
         let mut given = Self::default();
         for variable in sources {
@@ -115,13 +115,13 @@ impl Variables {
         })
     }
 
-    /// Whether a variable says yes: `true`, `t` or `1`, in any case.
+    /// Whether a variable is true: `true`, `t` or `1`, in any case.
     pub fn flag(&self, key: &str) -> bool {
         self.get(key)
             .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "true" | "t" | "1"))
     }
 
-    /// Replaces `$NAME` and `${NAME}` by what they stand for.
+    /// Expands `$NAME` and `${NAME}`.
     pub fn expand(&self, text: &str) -> String {
         let mut expanded = String::with_capacity(text.len());
         let mut rest = text;
@@ -147,7 +147,7 @@ impl Variables {
         self.list.iter()
     }
 
-    /// The values that must not show in the trace.
+    /// The values that the trace must not show.
     pub fn mask_values(&self) -> Vec<String> {
         self.list
             .iter()
@@ -174,14 +174,14 @@ impl Variables {
 enum Reference<'a> {
     /// A variable's name, or one of the shell's special ones.
     Name(&'a str),
-    /// Nothing that could be a name: the dollar sign is meant.
+    /// Not a name: the dollar sign is literal.
     None,
-    /// An unclosed or empty brace: swallowed.
+    /// An unclosed or empty brace: removed.
     Broken,
 }
 
 impl<'a> Reference<'a> {
-    /// Reads what follows a dollar sign, and says how many bytes it takes.
+    /// Reads what follows a dollar sign, and returns its length in bytes.
     fn at(text: &'a str) -> (Self, usize) {
         let Some(first) = text.bytes().next() else {
             return (Self::None, 0);
@@ -208,7 +208,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// The shell's own parameters, which are a name by themselves.
+/// The shell's special parameters, whose names have one character.
 fn is_special(byte: u8) -> bool {
     matches!(
         byte,
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_hides_what_is_not_public() {
+    fn debug_hides_private_values() {
         let shown = format!(
             "{:?} {:?} {:?}",
             Variable::public("A", "1"),

@@ -1,11 +1,11 @@
-//! Shares of processors as Docker's `--cpus` takes them.
+//! Numbers of processors in the notation of Docker's `--cpus`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Malformed;
 
-/// A number of processors, `2` or `1.5`. The text is kept as it was written.
+/// A number of processors, `2` or `1.5`. Keeps its text as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cpus {
     text: String,
@@ -18,7 +18,7 @@ impl Cpus {
         self.billionths
     }
 
-    /// As it was written.
+    /// The text as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -45,7 +45,7 @@ impl FromStr for Cpus {
     }
 }
 
-/// Read digit by digit, for a share must not be rounded.
+/// Parsed digit by digit, because the number must not be rounded.
 fn billionths(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());

@@ -12,10 +12,10 @@ mod field;
 
 use field::{Days, Field, Unit, Weekdays};
 
-/// A cron expression of five fields (minute, hour, day, month, weekday) or seven (a second before
-/// and a year behind them).
+/// A cron expression of five fields (minute, hour, day, month, weekday) or seven (with a second in
+/// front and a year at the end).
 ///
-/// Where both day and weekday are restricted, either of them is enough, as cron has it.
+/// Where both day and weekday are restricted, either is enough, as in cron.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cron {
     text: String,
@@ -29,10 +29,10 @@ pub struct Cron {
 }
 
 impl Cron {
-    /// Five fields, as in `[[runners.autoscaler.policy]] periods`: whole minutes.
+    /// Parses five fields, as in `[[runners.autoscaler.policy]] periods`; holds for whole minutes.
     ///
     /// # Errors
-    /// If it is no such expression.
+    /// If the text is not such an expression.
     pub fn five(text: &str) -> Result<Self, Malformed> {
         let hint = "write five fields: minute hour day month weekday, for example \
                     \"* 8-15 * * mon-fri\"";
@@ -45,10 +45,10 @@ impl Cron {
         .map_err(|flaw| Malformed::new(text, format!("is no period: {flaw}"), hint))
     }
 
-    /// Seven fields, as in `[[runners.machine.autoscaling]] Periods`.
+    /// Parses seven fields, as in `[[runners.machine.autoscaling]] Periods`.
     ///
     /// # Errors
-    /// If it is no such expression.
+    /// If the text is not such an expression.
     pub fn seven(text: &str) -> Result<Self, Malformed> {
         let hint = "write seven fields: second minute hour day month weekday year, for example \
                     \"* * 9-17 * * mon-fri *\"";
@@ -73,7 +73,7 @@ impl Cron {
         })
     }
 
-    /// Whether it holds at this moment of its time zone.
+    /// Whether it holds at this moment in its time zone.
     pub fn holds(&self, at: DateTime) -> bool {
         let number = |value: i8| u16::try_from(value).unwrap_or(0);
         self.second.has(number(at.second()))
@@ -92,7 +92,7 @@ impl Cron {
         }
     }
 
-    /// As it was written.
+    /// The text as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }

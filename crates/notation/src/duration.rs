@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Malformed;
 
-/// Go's units, in nanoseconds. There is no day, and `M` is no unit: it would be months elsewhere.
+/// Go's units, in nanoseconds. There is no day, and no `M`, which would mean months elsewhere.
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
     ("us", 1_000),
@@ -16,10 +16,10 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Reads a duration, for example `1h30m`; `0` needs no unit.
+/// Parses a duration, for example `1h30m`; `0` needs no unit.
 ///
 /// # Errors
-/// If it is none, or negative.
+/// If the text is not a duration, or is negative.
 pub fn parse(text: &str) -> Result<Duration, Malformed> {
     let nanoseconds = match text.strip_prefix('+').unwrap_or(text) {
         "0" => Some(0),
@@ -34,7 +34,7 @@ pub fn parse(text: &str) -> Result<Duration, Malformed> {
     })
 }
 
-/// The sum of all parts; `None` where one is malformed or the sum is too large.
+/// The sum of all parts; `None` if one is malformed or the sum is too large.
 fn nanoseconds(text: &str) -> Option<u64> {
     let mut sum = 0_u64;
     let mut rest = text;
@@ -62,7 +62,7 @@ fn nanoseconds(text: &str) -> Option<u64> {
     Some(sum)
 }
 
-/// Writes a duration so that [`parse`] gives the same back.
+/// Formats a duration so that [`parse`] returns the same value.
 pub fn format(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if duration.subsec_nanos() == 0 {
@@ -76,7 +76,7 @@ pub fn format(duration: Duration) -> String {
     }
 }
 
-/// Writes a duration for people, without the parts that are zero: `1h30m`, `5m`.
+/// Formats a duration for people, without the parts that are zero: `1h30m`, `5m`.
 pub fn brief(duration: Duration) -> String {
     let text = format(duration);
     let text = text

@@ -1,6 +1,6 @@
-//! Why a text is not what it should be.
+//! The error for a malformed text.
 
-/// A text that is not in the notation that was asked for.
+/// A text that is not in the required notation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` {flaw}")]
 pub struct Malformed {

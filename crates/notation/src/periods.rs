@@ -1,4 +1,4 @@
-//! When something holds: cron expressions and their time zone.
+//! Recurring times: cron expressions and their time zone.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Cron, Malformed};
 
-/// The times at which something holds: those of any of some cron expressions, in a time zone.
+/// Recurring times: every moment at which one of the cron expressions holds in the time zone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Periods {
@@ -16,20 +16,20 @@ pub struct Periods {
 }
 
 impl Periods {
-    /// The times of `expressions` in `zone`, or else in the host's own. Without an expression
-    /// there are none.
+    /// The times of `expressions` in `zone`, by default the host's. Without an expression there are
+    /// none.
     pub fn new(expressions: Vec<Cron>, zone: Option<TimeZone>) -> Self {
         Self { expressions, zone }
     }
 
-    /// Whether this moment is among them.
+    /// Whether this moment is one of them.
     pub fn hold(&self, at: Timestamp) -> bool {
         let zone = self.zone.clone().unwrap_or_else(TimeZone::system);
         let local = zone.to_datetime(at);
         self.expressions.iter().any(|cron| cron.holds(local))
     }
 
-    /// The time zone of a name such as `Europe/Berlin`; `None` for the host's own, `Local`.
+    /// Looks up a time zone such as `Europe/Berlin`; `None` for the host's own, `Local`.
     ///
     /// # Errors
     /// If there is no such zone.
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn any_of_several_expressions_will_do_and_none_never() {
+    fn one_of_several_expressions_is_enough_and_without_any_it_never_holds() {
         let crons = ["* 8-9 * * *", "* 20 * * *"].map(|text| Cron::five(text).unwrap());
         let utc = Periods::zone("UTC").unwrap();
         let periods = Periods::new(crons.to_vec(), utc.clone());

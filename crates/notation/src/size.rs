@@ -1,4 +1,4 @@
-//! Sizes of memory and disks as Docker writes them.
+//! Sizes of memory and disks in Docker's notation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::Malformed;
 
 /// A size in Docker's notation: `512m`, `1.5g`, `2GiB`, or bytes without a unit. The units are
-/// binary, as Docker's are for memory; the text is kept as it was written.
+/// binary, as Docker's for memory. Keeps its text as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Size {
     text: String,
@@ -14,12 +14,12 @@ pub struct Size {
 }
 
 impl Size {
-    /// How many bytes it is.
+    /// The size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// As it was written.
+    /// The text as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -45,7 +45,7 @@ impl FromStr for Size {
     }
 }
 
-/// The number times its unit, rounded down to whole bytes.
+/// The number times the unit, rounded down to whole bytes.
 fn bytes(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let end = text
@@ -66,11 +66,11 @@ fn bytes(text: &str) -> Option<u64> {
     if !decimals.bytes().all(|b| b.is_ascii_digit()) || (decimals.is_empty() && end > whole.len()) {
         return None;
     }
-    // Nine places are more than a byte of a petabyte-sized unit needs at any sensible size.
+    // Nine decimals are exact to the byte for every sensible size.
     let decimals = format!("{:0<9}", decimals.get(..9).unwrap_or(decimals));
     let share = u128::from(decimals.parse::<u64>().ok()?) * u128::from(factor) / 1_000_000_000;
     sum = sum.checked_add(u64::try_from(share).ok()?)?;
-    // Docker counts in signed numbers.
+    // Docker uses signed numbers.
     i64::try_from(sum).is_ok().then_some(sum)
 }
 
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_said_so() {
+    fn malformed_sizes_are_named() {
         for text in [
             "lots", "", "g", "1.g", ".5g", "1..5g", "1.5x", "-1", "1,5g", "1  g", "9999999t",
         ] {

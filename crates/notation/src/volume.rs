@@ -1,4 +1,4 @@
-//! Mounts of containers as Docker writes them.
+//! Mounts of containers in Docker's notation.
 
 use crate::Malformed;
 
@@ -20,11 +20,11 @@ const OPTIONS: [&str; 14] = [
     "delegated",
 ];
 
-/// Checks a mount: `/path`, or `/source:/target`, with options behind a further colon. A source
-/// is a folder of the host: a relative one, or one without a slash, is a mistake.
+/// Checks a mount: `/path`, or `/source:/target`, with options after another colon. The source must
+/// be an absolute path on the host.
 ///
 /// # Errors
-/// If it is none.
+/// If the text is not a valid mount.
 pub fn check(text: &str) -> Result<(), Malformed> {
     let wrong = |flaw: String| Malformed::new(text, format!("is no volume: {flaw}"), HINT);
     let parts: Vec<&str> = text.split(':').collect();
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mounts_are_told_from_mistakes() {
+    fn valid_mounts_pass_and_mistakes_do_not() {
         for text in [
             "/cache",
             "/a:/b",

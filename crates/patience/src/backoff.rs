@@ -1,4 +1,4 @@
-//! How long to pause before the next try.
+//! Pauses between tries.
 
 use std::time::Duration;
 
@@ -22,21 +22,21 @@ impl Backoff {
         }
     }
 
-    /// The next pause. Half is certain, half is chance: many who failed together must not come
-    /// back together.
+    /// The next pause. Half of it is random, so that clients that failed together do not retry
+    /// together.
     pub fn pause(&mut self) -> Duration {
         let pause = self.next.min(self.longest);
         self.next = pause.saturating_mul(2).min(self.longest);
         pause.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
-    /// The next pause where the other side may ask for one, within the limit.
+    /// The next pause, or the one that the other side asks for, up to the limit.
     pub fn pause_as(&mut self, asked: Option<Duration>) -> Duration {
         let own = self.pause();
         asked.map_or(own, |asked| asked.min(self.longest))
     }
 
-    /// Begins anew: a try has worked.
+    /// Starts again with the shortest pause, after a success.
     pub fn reset(&mut self) {
         self.next = self.first;
     }

@@ -1,8 +1,8 @@
-//! An upload that has come to a standstill.
+//! Detects uploads that have stalled.
 //!
-//! An HTTP client's timeout for reading counts from the moment a request is sent: an upload that
-//! takes longer than it would fail while it goes on well. So it is watched from its body instead:
-//! as long as bytes are taken from that, it goes on.
+//! An HTTP client's read timeout starts when a request is sent, so that it would end a long upload
+//! that is still in progress. So the body is watched instead: the upload is alive while bytes are
+//! read from it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use tokio::time::Instant;
 /// Watches one upload.
 #[derive(Debug, Clone)]
 pub struct Stall {
-    /// How long nothing may be taken of the body.
+    /// How long no bytes may be read from the body.
     body: Duration,
-    /// How long the answer may take once all of the body was taken: what the system has taken is
-    /// not yet what the server has, and the server may have to hand it on.
+    /// How long the answer may take after the whole body was read: the system still has to send
+    /// buffered bytes, and the server may have to forward them.
     answer: Duration,
-    /// When bytes were last taken, and whether they were the last ones.
+    /// When bytes were last read, and whether the body's end was reached.
     last: Arc<Mutex<(Instant, bool)>>,
 }
 
 impl Stall {
-    /// The body may stand still for `body`, the answer may take `answer`.
+    /// The body may stall for `body`, the answer may take `answer`.
     pub fn new(body: Duration, answer: Duration) -> Self {
         Self {
             body,
@@ -33,14 +33,14 @@ impl Stall {
         }
     }
 
-    /// The same body; what is taken of it is noticed.
+    /// Wraps the body so that reads from it are noticed.
     pub fn watch<S: Stream>(&self, body: S) -> impl Stream<Item = S::Item> + use<S> {
         let (each, end) = (self.clone(), self.clone());
         let end = futures::stream::once(async move { end.note(true) }).filter_map(async |()| None);
         body.inspect(move |_| each.note(false)).chain(end)
     }
 
-    /// Waits for the upload, or for a further part of its answer; `None` if it stands still.
+    /// Waits for the upload, or for a further part of its answer; `None` if it stalls.
     pub async fn guard<T>(&self, upload: impl Future<Output = T>) -> Option<T> {
         let mut upload = std::pin::pin!(upload);
         let was_taken = self.last.lock().1;
@@ -79,7 +79,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A body whose pieces come at a distance of `every`.
+    /// A body that yields a piece every `every`.
     fn slow(pieces: usize, every: Duration) -> impl Stream<Item = usize> {
         stream::iter(0..pieces).then(move |piece| async move {
             sleep(every).await;
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_upload_may_take_long_as_long_as_it_goes_on() {
+    async fn a_slow_upload_may_take_long() {
         let stall = Stall::new(2 * SECOND, 2 * SECOND);
         let body = stall.watch(slow(100, SECOND));
         let upload = async { body.count().await };
@@ -96,14 +96,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_stands_still_is_ended() {
+    async fn a_stalled_upload_is_ended() {
         let stall = Stall::new(2 * SECOND, 100 * SECOND);
         let body = stall.watch(slow(3, 3 * SECOND));
         assert_eq!(stall.guard(body.count()).await, None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_answer_has_a_time_of_its_own() {
+    async fn the_answer_has_its_own_timeout() {
         let stall = Stall::new(SECOND, 5 * SECOND);
         let answered = |after: u32| {
             let body = stall.watch(stream::iter(0..3));

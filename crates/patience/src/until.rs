@@ -1,27 +1,30 @@
-//! Waiting for a condition instead of for a time.
+//! Waits for a condition instead of for a time.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// How often to look, and for how long.
+/// How often and for how long to poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// The pause between two looks.
+    /// The pause between two polls.
     pub every: Duration,
-    /// How long to go on looking.
+    /// How long to keep polling.
     pub limit: Duration,
 }
 
 impl Patience {
-    /// Looks every `every` for at most `limit`.
+    /// Polls every `every` for at most `limit`.
     pub const fn new(every: Duration, limit: Duration) -> Self {
         Self { every, limit }
     }
 
-    /// Looks until there is something; `None` when the limit is reached.
+    /// Polls until there is a result; `None` when the limit is reached.
     ///
-    /// It looks at least once, and at once. An error ends the wait.
+    /// It polls at least once, and at once.
+    ///
+    /// # Errors
+    /// The first error of `look`, which ends the wait.
     pub async fn until<T, E, F>(&self, mut look: impl FnMut() -> F) -> Result<Option<T>, E>
     where
         F: Future<Output = Result<Option<T>, E>>,
@@ -38,8 +41,11 @@ impl Patience {
         }
     }
 
-    /// Calls until it works or fails in a way that is not worth another try; at the limit
-    /// the last error is returned.
+    /// Retries a call until it succeeds, fails with an error that is not worth another try, or the
+    /// limit is reached.
+    ///
+    /// # Errors
+    /// The last error of `call`.
     pub async fn retry<T, E, F>(
         &self,
         mut worth_it: impl FnMut(&E) -> bool,
@@ -67,7 +73,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn it_looks_until_there_is_something() {
+    async fn it_polls_until_there_is_a_result() {
         let mut looks = 0;
         let found: Result<_, ()> = Patience::new(SECOND, 10 * SECOND)
             .until(|| {
@@ -90,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_retries_only_what_is_worth_it() {
+    async fn it_retries_only_worthwhile_errors() {
         let mut errors = vec!["fatal", "busy", "busy"].into_iter().rev();
         let result: Result<(), _> = Patience::new(SECOND, 10 * SECOND)
             .retry(

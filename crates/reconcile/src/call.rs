@@ -1,4 +1,4 @@
-//! A failed call to AWS, in words: what was called, what the service said, what to do.
+//! A failed call to AWS: which operation, the service's message, a hint.
 
 use std::error::Error;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::fmt;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-/// Why a call failed, as far as it changes what a person should do.
+/// Why a call failed, as far as it matters for the hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallFailure {
-    /// The endpoint was not reached at all.
+    /// The endpoint could not be reached.
     Unreachable,
     /// There was no answer in time.
     TimedOut,
@@ -19,7 +19,7 @@ pub enum CallFailure {
     InvalidCredentials,
     /// The credentials are fine but may not do this.
     Denied,
-    /// AWS is asked too much.
+    /// AWS throttles the calls.
     Throttled,
     /// A quota of the account is used up.
     Quota,
@@ -44,8 +44,7 @@ pub struct CallError {
 }
 
 impl CallError {
-    /// What went wrong when calling `operation` (in AWS's spelling, for example
-    /// `CreateVpc`).
+    /// Wraps the error of calling `operation` (in AWS's spelling, for example `CreateVpc`).
     pub fn new<E, R>(operation: &'static str, error: SdkError<E, R>) -> Self
     where
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
@@ -56,7 +55,7 @@ impl CallError {
         let message = message.unwrap_or_else(|| innermost(&error));
         let failure = match &error {
             SdkError::DispatchFailure(failure) if failure.is_timeout() => CallFailure::TimedOut,
-            // The identity provider fails as a connector error of the kind "other".
+            // A failed identity provider is a connector error of the kind "other".
             SdkError::DispatchFailure(failure) if failure.is_other() => no_credentials(&error),
             SdkError::DispatchFailure(_) => CallFailure::Unreachable,
             SdkError::TimeoutError(_) => CallFailure::TimedOut,
@@ -82,7 +81,7 @@ impl CallError {
         self.code.as_deref()
     }
 
-    /// The service's message, or the innermost cause where there was no answer.
+    /// The service's message, or the innermost cause if there was no answer.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -107,13 +106,15 @@ impl CallError {
         self.failure == CallFailure::InUse
     }
 
-    /// What to do about it.
+    /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self.failure {
             CallFailure::Unreachable => {
                 "check the network, the region's name, and aws.endpoint_url if one is set"
             }
-            CallFailure::TimedOut => "check the network and try again; nothing is half-made",
+            CallFailure::TimedOut => {
+                "check the network and try again; every command can be repeated"
+            }
             CallFailure::NoCredentials => {
                 "log in (`aws sso login`, `aws configure`), or set AWS_PROFILE or \
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -161,9 +162,12 @@ impl Error for CallError {
     }
 }
 
-/// Turns the SDK's results into ones with [`CallError`].
+/// Converts the SDK's results to ones with [`CallError`].
 pub trait ServiceResultExt<T> {
-    /// Names the operation that failed, in AWS's spelling.
+    /// Adds the name of the operation, in AWS's spelling.
+    ///
+    /// # Errors
+    /// The SDK's error as a [`CallError`].
     fn calling(self, operation: &'static str) -> Result<T, CallError>;
 }
 
@@ -177,7 +181,7 @@ where
     }
 }
 
-/// The text of the last error in the chain: the one that names the cause.
+/// The text of the last error in the chain, which names the cause.
 fn innermost(error: &dyn Error) -> String {
     let mut last = error;
     while let Some(next) = last.source() {
@@ -186,7 +190,7 @@ fn innermost(error: &dyn Error) -> String {
     last.to_string()
 }
 
-/// [`CallFailure::NoCredentials`] if the chain says so.
+/// [`CallFailure::NoCredentials`] if the chain contains that cause.
 fn no_credentials(error: &dyn Error) -> CallFailure {
     let mut link = Some(error);
     while let Some(error) = link {
@@ -199,7 +203,7 @@ fn no_credentials(error: &dyn Error) -> CallFailure {
     CallFailure::Other
 }
 
-/// What a service's error code means. EC2 has no error types in its model, only codes.
+/// The meaning of a service's error code. EC2 models no error types, only codes.
 fn of_code(code: &str) -> CallFailure {
     match code {
         "AuthFailure"
@@ -249,7 +253,7 @@ mod tests {
 
     use super::*;
 
-    /// A service error as EC2's look: a code and a message.
+    /// A service error like EC2's: a code and a message.
     #[derive(Debug)]
     struct Answer(ErrorMetadata);
 
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_services_words_are_kept() {
+    fn the_services_message_is_kept() {
         let error = answered(
             "VpcLimitExceeded",
             "The maximum number of VPCs has been reached.",
@@ -294,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_become_reasons() {
+    fn codes_are_classified() {
         for (code, failure) in [
             ("InvalidVpcID.NotFound", CallFailure::NotFound),
             ("InvalidGroup.Duplicate", CallFailure::AlreadyExists),
@@ -313,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_out_of_reach_is_said_so() {
+    fn an_unreachable_endpoint_is_reported() {
         let refused = std::io::Error::other("connection refused");
         let error = SdkError::<Answer, ()>::dispatch_failure(ConnectorError::io(refused.into()));
         let error = CallError::new("DescribeVpcs", error);
@@ -325,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_credentials_are_said_so() {
+    fn missing_credentials_are_reported() {
         let missing = "no providers in chain provided credentials";
         let error = ConnectorError::other(missing.into(), None);
         let error = CallError::new("CreateVpc", SdkError::<Answer, ()>::dispatch_failure(error));

@@ -4,19 +4,19 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What is to happen to a resource.
+/// What will happen to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// It does not exist and will be made.
+    /// It does not exist and will be created.
     Create,
-    /// It exists and will be changed where it is.
+    /// It exists and will be changed in place.
     Update,
-    /// It exists, cannot be changed where it is, and will be made anew.
+    /// It exists, cannot be changed in place, and will be created anew.
     Replace,
     /// It exists and will be removed.
     Delete,
-    /// It exists as wanted.
+    /// It exists as desired.
     Keep,
 }
 
@@ -50,29 +50,29 @@ impl fmt::Display for ChangeKind {
     }
 }
 
-/// One field of a resource, as it is and as it will be.
+/// One field of a resource, before and after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
     /// The field's name in AWS's terms, for example `cidr`.
     pub field: String,
-    /// What it is now; `None` where there is nothing yet.
+    /// Its present value; `None` if it is not set.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub old: Option<String>,
-    /// What it will be; `None` where it goes away.
+    /// Its new value; `None` if it is removed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub new: Option<String>,
 }
 
-/// What is to happen to one resource, and why.
+/// What will happen to one resource, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// What is to happen.
+    /// What will happen.
     pub kind: ChangeKind,
     /// The kind of resource in words, for example `launch template`.
     pub resource: String,
     /// The resource's name in its stack.
     pub name: String,
-    /// AWS's id, once the resource exists.
+    /// The id in AWS, once the resource exists.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<String>,
     /// The fields that matter for this change.
@@ -92,17 +92,17 @@ impl Change {
         }
     }
 
-    /// A resource that will be made.
+    /// A resource that will be created.
     pub fn create(resource: impl Into<String>, name: impl Into<String>) -> Self {
         Self::new(ChangeKind::Create, resource, name)
     }
 
-    /// A resource that will be changed where it is.
+    /// A resource that will be changed in place.
     pub fn update(resource: impl Into<String>, name: impl Into<String>) -> Self {
         Self::new(ChangeKind::Update, resource, name)
     }
 
-    /// A resource that will be made anew.
+    /// A resource that will be created anew.
     pub fn replace(resource: impl Into<String>, name: impl Into<String>) -> Self {
         Self::new(ChangeKind::Replace, resource, name)
     }
@@ -112,18 +112,18 @@ impl Change {
         Self::new(ChangeKind::Delete, resource, name)
     }
 
-    /// A resource that is as wanted.
+    /// A resource that is as desired.
     pub fn keep(resource: impl Into<String>, name: impl Into<String>) -> Self {
         Self::new(ChangeKind::Keep, resource, name)
     }
 
-    /// The same with AWS's id.
+    /// Adds the id in AWS.
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// The same with a field that has a value now and will have another.
+    /// Adds a field whose value changes.
     pub fn changing(
         mut self,
         field: impl Into<String>,
@@ -135,7 +135,7 @@ impl Change {
         self
     }
 
-    /// The same with a field that gets a value.
+    /// Adds a field that gets a value.
     pub fn setting(mut self, field: impl Into<String>, new: impl Into<String>) -> Self {
         self.details.push(Detail {
             field: field.into(),

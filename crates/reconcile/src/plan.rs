@@ -13,8 +13,8 @@ const MAX_RESOURCE: usize = 24;
 
 /// What will happen, in the order in which it will happen.
 ///
-/// Its `Display` is for people and at most 80 columns wide; what stays as it is is
-/// counted but not listed. Its serde form is the whole of it.
+/// `Display` is for people and at most 80 columns wide; resources that are kept are counted but not
+/// listed. The serialised form is complete.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The changes, in order.
@@ -24,11 +24,11 @@ pub struct Plan {
 /// How many changes of each kind a plan has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Resources that will be made.
+    /// Resources that will be created.
     pub create: usize,
-    /// Resources that will be changed where they are.
+    /// Resources that will be changed in place.
     pub update: usize,
-    /// Resources that will be made anew.
+    /// Resources that will be created anew.
     pub replace: usize,
     /// Resources that will be removed.
     pub delete: usize,
@@ -107,7 +107,7 @@ impl fmt::Display for Plan {
                 change.kind
             );
             let room = WIDTH - head.chars().count();
-            // Where AWS has no ids, the name is the id.
+            // Where AWS has no ids, the name is the id and is not repeated.
             let id = change.id.as_ref().filter(|id| **id != change.name);
             let both = id.map(|id| format!("{} ({id})", change.name));
             let fitting = both.filter(|text| text.chars().count() <= room);
@@ -164,7 +164,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// `text` on one line of at most `width` characters; what is cut off is marked by `…`.
+/// `text` cut to one line of at most `width` characters; `…` marks the cut.
 fn clipped(text: &str, width: usize) -> String {
     let line: String = text
         .chars()
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_no_work() {
+    fn kept_resources_are_no_work() {
         let plan: Plan = [Change::keep("vpc", "x"), Change::keep("subnet", "y")]
             .into_iter()
             .collect();

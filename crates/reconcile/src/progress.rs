@@ -1,4 +1,4 @@
-//! What an applying layer tells whoever watches.
+//! Progress events of a layer that applies a plan.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-/// One thing that happened while a plan is applied.
+/// An event while a plan is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Progress {
@@ -15,18 +15,18 @@ pub enum Progress {
         /// What is worked on, for example `create vpc onspot-ci`.
         what: String,
     },
-    /// The work waits for something outside.
+    /// The work waits for something external.
     Waiting {
         /// What is worked on.
         what: String,
-        /// What it waits for.
+        /// The condition it waits for.
         why: String,
     },
     /// The work is done.
     Done {
         /// What was worked on.
         what: String,
-        /// AWS's id of the result, where there is one.
+        /// The id of the result in AWS, if there is one.
         id: Option<String>,
         /// How long it took.
         took: Duration,
@@ -40,7 +40,7 @@ pub enum Progress {
     },
 }
 
-/// Where progress goes. Nobody has to listen: a closed channel is no error.
+/// Where progress is sent. A closed channel is no error: nobody has to listen.
 pub type EventSender = mpsc::UnboundedSender<Progress>;
 
 /// A channel for [`Progress`].
@@ -104,9 +104,9 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Sends, whether anybody listens or not.
+/// Sends an event, whether or not anybody listens.
 fn send(events: &EventSender, progress: Progress) {
-    // The receiver is gone when nobody watches any more; the work goes on all the same.
+    // Without a receiver nobody is watching; the work continues all the same.
     let _ = events.send(progress);
 }
 
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_tells_its_story() {
+    fn a_step_reports_start_wait_and_end() {
         let (events, mut received) = event_channel();
         let step = Step::start(&events, "create nat gateway");
         step.waiting("state available");

@@ -1,4 +1,4 @@
-//! The tags by which everything of a stack is found again.
+//! The tags that identify the resources of a stack.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub use owner::NOTES;
 
 /// Tag key that holds the stack's name; every resource carries it.
 pub const STACK: &str = "onspot:stack";
-/// Tag key that holds what the resource is for in its stack (`manager`, `worker`, `public-a`, …).
+/// Tag key that holds the resource's purpose in its stack (`manager`, `worker`, `public-a`, …).
 pub const ROLE: &str = "onspot:role";
 /// Tag key that holds the name of the `[[runners]]` section that a worker serves.
 pub const RUNNER: &str = "onspot:runner";
@@ -78,17 +78,17 @@ impl Tags {
         self.get(STACK)
     }
 
-    /// What the resource is for, if it says so.
+    /// The resource's purpose, if tagged.
     pub fn role(&self) -> Option<&str> {
         self.get(ROLE)
     }
 
-    /// The runner that the resource serves, if it says so.
+    /// The runner that the resource serves, if tagged.
     pub fn runner(&self) -> Option<&str> {
         self.get(RUNNER)
     }
 
-    /// Whether all of `wanted` are among these tags, with the same values.
+    /// Whether these tags include all of `wanted`, with the same values.
     pub fn contains_all(&self, wanted: &Self) -> bool {
         wanted
             .iter()
@@ -112,11 +112,14 @@ impl Tags {
         self.0.is_empty()
     }
 
-    /// Checks what AWS would refuse on an instance whose metadata shows its tags.
+    /// Checks for tags that AWS would refuse on an instance whose metadata shows its tags.
     ///
-    /// EC2's guide "Work with instance tags in instance metadata" allows letters, digits
-    /// and `+ - = . , _ : @` in keys, and not the keys `.`, `..` and `_index`. The
-    /// prefix `aws:` is AWS's own.
+    /// EC2's guide "Work with instance tags in instance metadata" allows letters, digits and
+    /// `+ - = . , _ : @` in keys, and not the keys `.`, `..` and `_index`. The prefix `aws:` is
+    /// reserved by AWS.
+    ///
+    /// # Errors
+    /// The first tag that breaks a rule, or [`TagError::TooMany`].
     pub fn check(&self) -> Result<(), TagError> {
         if self.len() > MAX_TAGS {
             return Err(TagError::TooMany { count: self.len() });

@@ -1,18 +1,18 @@
-//! Parts of a job of which only so much is known: whether they are there.
+//! Parts of a job that onspot does not support: only their presence is known.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Something that a job may ask for and that nobody here can do.
+/// Something that a job may ask for and that onspot does not support.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Demand(Value);
 
 impl Demand {
-    /// Whether the job asks for it. GitLab sends some parts always, and some as JSON in a text:
-    /// whatever is empty in the end asks for nothing.
+    /// Whether the job asks for it. GitLab always sends some parts, and some as JSON in a string:
+    /// empty values ask for nothing.
     pub fn is_made(&self) -> bool {
         !is_empty(&self.0)
     }
@@ -39,7 +39,7 @@ impl From<Value> for Demand {
 
 impl fmt::Debug for Demand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It may hold the token that opens a vault.
+        // It may contain the token of a vault.
         f.write_str(if self.is_made() { "[given]" } else { "[none]" })
     }
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_empty_asks_for_nothing() {
+    fn empty_values_ask_for_nothing() {
         for empty in [
             json!(null),
             json!([]),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_opens_a_vault_does_not_show() {
+    fn the_token_of_a_vault_is_not_shown() {
         let demand = Demand::from(json!({ "PASSWORD": { "jwt": "secret" } }));
         assert_eq!(format!("{demand:?}"), "[given]");
     }

@@ -10,7 +10,7 @@ use crate::null::null_as_default;
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GitInfo {
-    /// The repository's URL. It carries the job's token as a password: not for logs.
+    /// The repository's URL. Contains the job's token as a password: never log it.
     #[serde(deserialize_with = "null_as_default")]
     pub repo_url: String,
     /// The repository's hash function: `sha1` or `sha256`; empty means `sha1`.
@@ -28,7 +28,7 @@ pub struct GitInfo {
     /// Whether `ref` is a branch or a tag.
     #[serde(deserialize_with = "null_as_default")]
     pub ref_type: RefType,
-    /// What to fetch, in git's words (`+refs/heads/main:refs/remotes/origin/main`).
+    /// The refspecs to fetch (`+refs/heads/main:refs/remotes/origin/main`).
     #[serde(deserialize_with = "null_as_default")]
     pub refspecs: Vec<String>,
     /// How many commits to fetch; 0 means all.
@@ -67,7 +67,7 @@ fn without_password(url: &str) -> String {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", from = "String")]
 pub enum RefType {
-    /// A branch, and everything else that is no tag (such as a merge request's ref).
+    /// A branch, and everything else that is not a tag (such as a merge request's ref).
     #[default]
     Branch,
     /// A tag.

@@ -1,4 +1,4 @@
-//! The images a job and its services run in.
+//! The images of a job and its services.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -9,7 +9,7 @@ use crate::variables::Variable;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Image {
-    /// The image's name as the user wrote it: variables in it are not expanded yet.
+    /// The image's name as written by the user, before variable expansion.
     #[serde(deserialize_with = "null_as_default")]
     pub name: String,
     /// The service's host names, separated by commas or spaces.
@@ -21,14 +21,14 @@ pub struct Image {
     /// Replaces the service's command; empty keeps it.
     #[serde(deserialize_with = "null_as_default")]
     pub command: Vec<String>,
-    /// Variables of a service alone.
+    /// Variables for this service only.
     #[serde(deserialize_with = "null_as_default")]
     pub variables: Vec<Variable>,
-    /// When to pull, tried in this order: `always`, `if-not-present`, `never`. Empty leaves it to
+    /// Pull policies, tried in this order: `always`, `if-not-present`, `never`. Empty leaves it to
     /// the runner.
     #[serde(deserialize_with = "null_as_default")]
     pub pull_policy: Vec<String>,
-    /// Options of single executors.
+    /// Options of specific executors.
     #[serde(deserialize_with = "null_as_default")]
     pub executor_opts: ExecutorOptions,
 }
@@ -42,7 +42,7 @@ impl Image {
     }
 }
 
-/// Options of single executors.
+/// Options of specific executors.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ExecutorOptions {
@@ -63,7 +63,7 @@ pub struct DockerOptions {
     pub user: String,
 }
 
-/// Takes an image without a name for none: GitLab sends `null` or an empty object for a job that
+/// Treats an image without a name as absent: GitLab sends `null` or an empty object for a job that
 /// names no image.
 pub(super) fn nameless_as_none<'de, D>(deserializer: D) -> Result<Option<Image>, D::Error>
 where
@@ -72,7 +72,7 @@ where
     Ok(Option::<Image>::deserialize(deserializer)?.filter(|image| !image.name.is_empty()))
 }
 
-/// Reads a user, which `.gitlab-ci.yml` allows as text and as a bare number.
+/// Reads a user, which `.gitlab-ci.yml` allows as a string and as a number.
 fn text_or_number<'de, D>(deserializer: D) -> Result<String, D::Error>
 where
     D: Deserializer<'de>,

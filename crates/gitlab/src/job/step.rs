@@ -26,9 +26,9 @@ pub struct Step {
 }
 
 impl Step {
-    /// The step that the job stands and falls with.
+    /// The step that decides whether the job succeeds.
     pub const SCRIPT: &'static str = "script";
-    /// The step that runs after the script whatever came of it.
+    /// The step that runs after the script, whatever its outcome.
     pub const AFTER_SCRIPT: &'static str = "after_script";
 }
 
@@ -51,11 +51,12 @@ impl Hook {
     pub const POST_GET_SOURCES: &'static str = "post_get_sources_script";
 }
 
-/// After what outcome something is done: a step, an upload of artifacts, the saving of a cache.
+/// After which outcome of the script something is done: a step, an upload of artifacts, saving a
+/// cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", from = "String")]
 pub enum When {
-    /// Only if the script succeeded. Also what an empty or unknown word means.
+    /// Only if the script succeeded. Also for an empty or unknown value.
     #[default]
     OnSuccess,
     /// Only if the script failed.
@@ -65,7 +66,7 @@ pub enum When {
 }
 
 impl When {
-    /// Whether it is to be done after a script that succeeded, or did not.
+    /// Whether this applies after a successful or failed script.
     pub fn applies(self, success: bool) -> bool {
         match self {
             Self::OnSuccess => success,

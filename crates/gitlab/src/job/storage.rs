@@ -1,4 +1,4 @@
-//! What a job keeps and needs beyond its own run: artifacts, caches, logins.
+//! A job's artifacts, caches and logins.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,20 +10,20 @@ use crate::token::{JobId, JobToken, Secret};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ArtifactSpec {
-    /// The archive's name, with variables not expanded yet; empty means the default (`artifacts`
-    /// for an archive, `artifacts.<type>` for a report).
+    /// The archive's name, before variable expansion; empty means the default (`artifacts` for an
+    /// archive, `artifacts.<type>` for a report).
     #[serde(deserialize_with = "null_as_default")]
     pub name: String,
-    /// Whether all files that git does not track belong to it.
+    /// Whether all files that git does not track are included.
     #[serde(deserialize_with = "null_as_default")]
     pub untracked: bool,
     /// Globs relative to the project's folder.
     #[serde(deserialize_with = "null_as_default")]
     pub paths: Vec<String>,
-    /// Globs of what to leave out.
+    /// Globs of files to leave out.
     #[serde(deserialize_with = "null_as_default")]
     pub exclude: Vec<String>,
-    /// After what outcome to upload.
+    /// After which outcome to upload.
     #[serde(deserialize_with = "null_as_default")]
     pub when: When,
     /// `archive`, or a kind of report such as `junit`.
@@ -32,7 +32,7 @@ pub struct ArtifactSpec {
     /// How the files are packed.
     #[serde(deserialize_with = "null_as_default")]
     pub artifact_format: ArtifactFormat,
-    /// How long GitLab keeps it, in its own words (`1 week`); empty means its default.
+    /// How long GitLab keeps it, in GitLab's syntax (`1 week`); empty means its default.
     #[serde(deserialize_with = "null_as_default")]
     pub expire_in: String,
 }
@@ -44,9 +44,9 @@ pub enum ArtifactFormat {
     /// A zip archive: the default.
     #[default]
     Zip,
-    /// One gzip member a file, one after the other: for reports.
+    /// One gzip member per file, concatenated: for reports.
     Gzip,
-    /// The one file as it is.
+    /// The single file unchanged.
     Raw,
     /// A format that this version does not know.
     Other(String),
@@ -85,23 +85,23 @@ impl From<ArtifactFormat> for String {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CacheSpec {
-    /// The cache's key, with variables not expanded yet.
+    /// The cache's key, before variable expansion.
     #[serde(deserialize_with = "null_as_default")]
     pub key: String,
-    /// Whether all files that git does not track belong to it.
+    /// Whether all files that git does not track are included.
     #[serde(deserialize_with = "null_as_default")]
     pub untracked: bool,
-    /// `pull-push`, `pull` or `push`, perhaps as a variable: expand it, then read it with
+    /// `pull-push`, `pull` or `push`; may contain a variable: expand it, then read it with
     /// [`CachePolicy::parse`].
     #[serde(deserialize_with = "null_as_default")]
     pub policy: String,
     /// Globs relative to the project's folder.
     #[serde(deserialize_with = "null_as_default")]
     pub paths: Vec<String>,
-    /// After what outcome to save it.
+    /// After which outcome to save it.
     #[serde(deserialize_with = "null_as_default")]
     pub when: When,
-    /// Keys to look for if nothing is found under `key`, in this order.
+    /// Keys to try in this order if nothing is found under `key`.
     #[serde(deserialize_with = "null_as_default")]
     pub fallback_keys: Vec<String>,
 }
@@ -120,7 +120,7 @@ pub enum CachePolicy {
 }
 
 impl CachePolicy {
-    /// Reads a policy; an empty one is the default, an unknown one nothing.
+    /// Parses a policy; an empty one is the default, an unknown one gives `None`.
     pub fn parse(policy: &str) -> Option<Self> {
         match policy {
             "" | "pull-push" => Some(Self::PullPush),
@@ -145,7 +145,7 @@ impl CachePolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Credentials {
-    /// What it opens: `registry` is the only type in use.
+    /// The kind of login: `registry` is the only one in use.
     #[serde(deserialize_with = "null_as_default")]
     pub r#type: String,
     /// The host, without a scheme.
@@ -166,7 +166,7 @@ pub struct Dependency {
     /// That job's number.
     #[serde(deserialize_with = "null_as_default")]
     pub id: JobId,
-    /// Opens that job's artifacts.
+    /// Authorises access to that job's artifacts.
     #[serde(deserialize_with = "null_as_default")]
     pub token: JobToken,
     /// That job's name.
@@ -176,7 +176,7 @@ pub struct Dependency {
     pub artifacts_file: Option<ArtifactsFile>,
 }
 
-/// An archive that GitLab keeps.
+/// An archive stored by GitLab.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ArtifactsFile {

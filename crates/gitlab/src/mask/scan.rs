@@ -1,4 +1,4 @@
-//! Finding patterns in a text whose end is still missing.
+//! Finds patterns in a text whose end has not arrived yet.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::Error;
 /// Finds any of many patterns: the leftmost, and of those the longest.
 pub(super) struct Scanner {
     automaton: AhoCorasick,
-    /// Sorted, and in lower case if case does not matter.
+    /// Sorted, and in lower case if case is ignored.
     patterns: Vec<Vec<u8>>,
     /// Length of the longest pattern.
     longest: usize,
@@ -21,7 +21,7 @@ impl Scanner {
         Self::build(patterns, false)
     }
 
-    /// Does not distinguish upper and lower case of ASCII letters.
+    /// Ignores the case of ASCII letters.
     pub(super) fn ignoring_case(
         patterns: impl IntoIterator<Item = Vec<u8>>,
     ) -> Result<Self, Error> {
@@ -57,7 +57,7 @@ impl Scanner {
         })
     }
 
-    /// What is looked for.
+    /// The patterns.
     pub(super) fn patterns(&self) -> &[Vec<u8>] {
         &self.patterns
     }
@@ -69,7 +69,7 @@ impl Scanner {
             .map(|found| found.range())
     }
 
-    /// Where the text's end may be the beginning of a pattern, ascending.
+    /// The positions, ascending, at which the text's end may be the beginning of a pattern.
     pub(super) fn openings(&self, text: &[u8]) -> Vec<usize> {
         let first = text.len().saturating_sub(self.longest.saturating_sub(1));
         let mut end = text[first..].to_vec();
@@ -82,9 +82,9 @@ impl Scanner {
             .collect()
     }
 
-    /// Whether a pattern begins with this text and goes on.
+    /// Whether this text is a proper prefix of a pattern.
     fn begins(&self, text: &[u8]) -> bool {
-        // Patterns that begin with the text stand directly behind where it would be.
+        // In the sorted list, patterns with this prefix directly follow the text's own position.
         let behind = self
             .patterns
             .partition_point(|pattern| pattern.as_slice() <= text);

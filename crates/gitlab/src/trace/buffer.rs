@@ -5,7 +5,7 @@ use crc32fast::Hasher;
 use super::TracePosition;
 use crate::ansi::{BOLD_YELLOW, RESET};
 
-/// All bytes from where the session began: GitLab may ask for any of them again.
+/// All bytes since the session's start: GitLab may ask for any of them again.
 pub(super) struct Buffer {
     begin: TracePosition,
     bytes: Vec<u8>,
@@ -14,7 +14,7 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Takes at most `limit` bytes, and a notice when they are reached.
+    /// Accepts at most `limit` bytes, plus a notice when the limit is reached.
     pub(super) fn new(begin: TracePosition, limit: usize) -> Self {
         Self {
             begin,
@@ -50,12 +50,12 @@ impl Buffer {
         self.begin.offset
     }
 
-    /// The offset of what comes next.
+    /// The offset of the next byte to append.
     pub(super) fn end(&self) -> u64 {
         self.begin.offset + self.bytes.len() as u64
     }
 
-    /// At most `most` bytes from `offset` on. An offset outside gives none.
+    /// At most `most` bytes from `offset` on. Empty for an offset out of range.
     pub(super) fn piece(&self, offset: u64, most: usize) -> &[u8] {
         let rest = self
             .index(offset)
@@ -64,7 +64,7 @@ impl Buffer {
         &rest[..rest.len().min(most)]
     }
 
-    /// The position at `offset`, with the checksum of all before it if that of the beginning is
+    /// The position at `offset`, with the checksum of everything before it if that of the start is
     /// known.
     pub(super) fn position(&self, offset: u64) -> TracePosition {
         let written = self.index(offset).and_then(|index| self.bytes.get(..index));
@@ -81,9 +81,9 @@ impl Buffer {
     }
 }
 
-/// How much of the first `room` bytes can be taken without cutting a UTF-8 character.
+/// How many of the first `room` bytes fit without cutting a UTF-8 character.
 fn whole_characters(text: &[u8], room: usize) -> usize {
-    // A character has at most three bytes that go on; other bytes are not UTF-8 anyway.
+    // A character has at most three continuation bytes; other bytes are not UTF-8 anyway.
     let is_inside = |at: &usize| text[*at] & 0b1100_0000 == 0b1000_0000;
     (room.saturating_sub(3)..=room)
         .rev()
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_told_once_and_cuts_no_character() {
+    fn the_limit_is_announced_once_and_cuts_no_character() {
         let mut buffer = Buffer::new(TracePosition::START, 6);
         buffer.append("abcdé".as_bytes());
         buffer.append("é".as_bytes());

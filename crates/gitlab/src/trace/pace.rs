@@ -1,4 +1,5 @@
-//! When to send what, and what an answer means: the session without its clock and its network.
+//! Decides when to send what, and interprets the answers: the session without its clock and
+//! network.
 
 use std::time::Duration;
 
@@ -10,51 +11,51 @@ use crate::remote::Remote;
 use crate::response::{PatchAnswer, PatchOutcome, RemoteStatus, UpdateAnswer, UpdateOutcome};
 use onspot_patience::Backoff;
 
-/// The most that is sent at once, in bytes.
+/// Maximum size of a piece, in bytes.
 pub(super) const PIECE: u64 = 1024 * 1024;
 
-/// Who waits for the trace need not wait longer than this after a failure.
+/// After a failure, a caller that waits for the trace waits no longer than this.
 const URGENT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the session does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Sends what follows this offset.
+    /// Sends a piece that begins at this offset.
     Send(u64),
-    /// Says that the job is alive.
+    /// Sends a keep-alive.
     SayAlive,
-    /// Waits, at most until then.
+    /// Waits until then at the latest.
     Wait(Instant),
-    /// Nothing any more.
+    /// Nothing more.
     Over,
 }
 
-/// The time after a failure.
+/// The pause after a failure.
 #[derive(Clone, Copy, Debug)]
 struct Pause {
     since: Instant,
     until: Instant,
 }
 
-/// What a session knows of GitLab's side of a trace.
+/// The state of the trace in GitLab, as far as the session knows.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Where this session began.
     begin: u64,
-    /// GitLab has the trace up to here.
+    /// GitLab has stored the trace up to here.
     stored: u64,
-    /// No byte behind this was ever sent by this session.
+    /// This session has never sent a byte after this offset.
     sent: u64,
     interval: Duration,
     silence: Duration,
-    /// The next piece goes out then, unless it is urgent.
+    /// When the next piece is sent, unless it is urgent.
     next_piece: Instant,
     /// When GitLab answered last.
     last_contact: Instant,
-    /// After a failure nothing is sent for some time.
+    /// Nothing is sent until its end, after a failure.
     pause: Option<Pause>,
     backoff: Backoff,
-    /// GitLab corrected the offset, and has taken nothing since.
+    /// GitLab corrected the offset and has accepted nothing since.
     corrected: bool,
     remote: Remote,
 }
@@ -76,7 +77,7 @@ impl Pace {
         }
     }
 
-    /// What to do now, with a buffer that ends at `end`. `urgent`: somebody waits for it.
+    /// The next step for a buffer that ends at `end`. `urgent`: a caller waits for it.
     pub(super) fn step(&self, end: u64, urgent: bool, now: Instant) -> Step {
         if self.remote.is_over() {
             return Step::Over;
@@ -111,7 +112,7 @@ impl Pace {
         self.sent = self.sent.max(start + length);
     }
 
-    /// Takes in what came of a piece.
+    /// Processes the answer to a piece.
     pub(super) fn sent(
         &mut self,
         start: u64,
@@ -135,7 +136,7 @@ impl Pace {
         }
     }
 
-    /// Takes in what came of a sign of life.
+    /// Processes the answer to a keep-alive.
     pub(super) fn said_alive(&mut self, result: Result<&UpdateAnswer, &Error>, now: Instant) {
         match result {
             Ok(answer) => {
@@ -148,26 +149,26 @@ impl Pace {
         }
     }
 
-    /// What has become of the job.
+    /// The job's status in GitLab.
     pub(super) fn remote(&self) -> Remote {
         self.remote
     }
 
-    /// How much GitLab has.
+    /// How many bytes GitLab has.
     pub(super) fn stored(&self) -> u64 {
         self.stored
     }
 
-    /// GitLab's trace has another length than this session thought.
+    /// GitLab's trace has another length than expected.
     fn correct(&mut self, offset: u64, start: u64, now: Instant) {
-        // A length up to what was sent is our own: a piece whose answer was lost, or a piece that
-        // GitLab has lost. What is longer somebody else wrote; what lies before our beginning we
-        // do not have.
+        // A length up to what was sent is explained by a lost answer or a lost piece. A longer
+        // trace was written by somebody else; we do not have what precedes our start.
         if offset > self.sent || offset < self.begin {
             return self.end(Remote::Superseded);
         }
         self.stored = offset;
-        // Once is a correction, twice in a row (or the very offset that was sent) is a fault.
+        // A single correction is fine; two in a row (or to the very offset that was sent) are a
+        // fault.
         if self.corrected || offset == start {
             self.pause = Some(Pause {
                 since: now,
@@ -206,7 +207,7 @@ impl Pace {
         });
     }
 
-    /// The first end counts.
+    /// Only the first end counts.
     fn end(&mut self, remote: Remote) {
         if !self.remote.is_over() {
             self.remote = remote;
@@ -214,7 +215,7 @@ impl Pace {
     }
 }
 
-/// After failures: from a third of the interval (a second) to a minute.
+/// Pauses after failures: from a third of the interval (at most a second) up to a minute.
 fn new_backoff(interval: Duration) -> Backoff {
     Backoff::new(
         (interval / 3).min(Duration::from_secs(1)),

@@ -1,4 +1,4 @@
-//! The side of a trace that sends it.
+//! The sending side of a trace.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::response::{self, PatchOutcome, RemoteStatus};
 use crate::token::{JobId, JobToken};
 use crate::update::JobUpdate;
 
-/// The longest sleep of a session that is held; it is woken before.
+/// The longest sleep of a held session; it is woken earlier.
 const HELD: Duration = Duration::from_hours(1);
 
-/// Sends a job's trace in the background. Dropping it ends that at once, whatever is unsent.
+/// Sends a job's trace in the background. Dropping it stops that at once, even if output is unsent.
 #[derive(Debug)]
 pub struct TraceSession {
     sink: Arc<Sink>,
@@ -34,21 +34,21 @@ pub struct TraceSession {
     task: JoinHandle<()>,
 }
 
-/// Somebody waits until the trace is sent up to here.
+/// A caller waits until the trace is sent up to here.
 #[derive(Debug)]
 struct Flush {
     until: u64,
     deadline: Instant,
-    /// Nothing is sent any more afterwards.
+    /// Whether the session ends afterwards.
     last: bool,
     done: oneshot::Sender<Result<TracePosition, Error>>,
 }
 
 impl TraceSession {
-    /// Begins to write a job's trace. `masks` must not show in it, nor the job's token.
+    /// Starts to write a job's trace. The values in `masks` and the job's token are masked.
     ///
     /// # Errors
-    /// [`Error::TraceOver`] if the job is over; the errors of asking where the trace ends.
+    /// [`Error::TraceOver`] if the job is over; any error of asking GitLab for the trace's end.
     pub async fn open(
         client: Client,
         job: JobId,
@@ -96,19 +96,19 @@ impl TraceSession {
         Ok((TraceWriter::new(sink), session))
     }
 
-    /// What becomes of the job in GitLab.
+    /// The job's status in GitLab.
     pub fn remote(&self) -> watch::Receiver<Remote> {
         self.remote.clone()
     }
 
-    /// Keeps what is written, and says nothing to GitLab, until it is told otherwise: somebody else
-    /// may write the trace meanwhile.
+    /// While held, collects output but sends GitLab nothing: somebody else may write the trace
+    /// meanwhile.
     pub fn hold(&self, held: bool) {
         self.held.send_replace(held);
     }
 
-    /// Sends what was written up to now, but for the beginning of what may become a secret, and
-    /// says where the trace ends then.
+    /// Sends the output so far, except an end that may become a secret, and returns the trace's end
+    /// after that.
     ///
     /// # Errors
     /// [`Error::TraceOver`], [`Error::TraceUnsent`].
@@ -116,7 +116,7 @@ impl TraceSession {
         self.send_until(self.sink.read(Buffer::end), false).await
     }
 
-    /// Sends everything, and ends the session: GitLab hears nothing more from it.
+    /// Sends everything and ends the session; nothing more is sent to GitLab.
     ///
     /// # Errors
     /// [`Error::TraceOver`], [`Error::TraceUnsent`].
@@ -133,7 +133,7 @@ impl TraceSession {
             last,
             done,
         };
-        // The task ends only with this session; should it have died, the answer is missing.
+        // The task ends only with this session; if it has died, the answer is missing.
         let _ = self.flushes.send(flush);
         match answer.await {
             Ok(result) => result,
@@ -151,7 +151,7 @@ impl Drop for TraceSession {
     }
 }
 
-/// Where the trace ends, with its checksum if nobody has written since that was known.
+/// The trace's end, with its checksum if nobody has written since it was known.
 fn position_at(offset: u64, last_known: Option<TracePosition>) -> TracePosition {
     match last_known {
         _ if offset == 0 => TracePosition::START,
@@ -256,8 +256,8 @@ impl Sender {
         });
     }
 
-    /// Answers who waits for something that has happened, or cannot happen any more, and says
-    /// whether that was the last one.
+    /// Answers callers whose flush is complete or can no longer succeed; returns whether one of
+    /// them was the last.
     fn answer_flushes(&mut self) -> bool {
         let mut ended = false;
         while let Ok(flush) = self.requests.try_recv() {
@@ -284,7 +284,7 @@ impl Sender {
                 continue;
             };
             ended |= flush.last;
-            // Who gave up waiting needs no answer.
+            // A caller that gave up waiting needs no answer.
             let _ = flush.done.send(result);
         }
         ended
@@ -292,7 +292,7 @@ impl Sender {
 }
 
 impl Client {
-    /// Asks GitLab how long a trace is, by a piece of no length at its start.
+    /// Asks GitLab for a trace's length by sending an empty piece at its start.
     ///
     /// # Errors
     /// [`Error::TraceOver`] if the job is over.

@@ -1,4 +1,4 @@
-//! What writers and the session share.
+//! The buffer that writers and the session share.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
@@ -9,19 +9,19 @@ use super::buffer::Buffer;
 use crate::Error;
 use crate::mask::Masker;
 
-/// Where writers put the output, and the session takes it from.
+/// Writers put output in, the session takes it out.
 pub(super) struct Sink {
     content: Mutex<Content>,
-    /// Wakes the session: there is something to send, or more than fits one piece.
+    /// Wakes the session: there is output to send, or more than fits one piece.
     wake: Notify,
-    /// So much wakes the session even before its time.
+    /// This many bytes wake the session before its next interval.
     piece: u64,
 }
 
 struct Content {
     masker: Masker,
     buffer: Buffer,
-    /// GitLab has the trace up to here.
+    /// GitLab has stored the trace up to here.
     stored: u64,
     closed: bool,
 }
@@ -42,7 +42,7 @@ impl Sink {
         }
     }
 
-    /// Appends output. What comes after the end is dropped.
+    /// Appends output; after the end it is dropped.
     pub(super) fn write(&self, text: &[u8]) {
         let mut content = self.lock();
         if content.closed {
@@ -58,12 +58,12 @@ impl Sink {
         }
     }
 
-    /// Masks further values from here on.
+    /// Masks more values from here on.
     pub(super) fn add_masks(&self, values: &[String]) -> Result<(), Error> {
         self.lock().masker.add(values)
     }
 
-    /// Ends the output: gives out what the masker held back, and takes nothing more.
+    /// Ends the output: releases what the masker held back and accepts nothing more.
     pub(super) fn close(&self) {
         let mut content = self.lock();
         if !content.closed {
@@ -73,12 +73,12 @@ impl Sink {
         }
     }
 
-    /// Notes how much GitLab has.
+    /// Records how many bytes GitLab has stored.
     pub(super) fn set_stored(&self, stored: u64) {
         self.lock().stored = stored;
     }
 
-    /// Looks at the buffer.
+    /// Gives access to the buffer.
     pub(super) fn read<T>(&self, look: impl FnOnce(&Buffer) -> T) -> T {
         look(&self.lock().buffer)
     }
@@ -89,7 +89,7 @@ impl Sink {
     }
 
     fn lock(&self) -> MutexGuard<'_, Content> {
-        // Nothing in here panics half-way; a writer's panic elsewhere must not end the trace.
+        // Nothing in here can panic halfway, and a writer's panic elsewhere must not end the trace.
         self.content.lock()
     }
 }

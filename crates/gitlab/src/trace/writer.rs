@@ -1,4 +1,4 @@
-//! The side of a trace that the job writes to.
+//! The writing side of a trace.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use crate::mask::Masker;
 use crate::{Error, ansi};
 
 /// Takes a job's output. It never waits for GitLab, and drops nothing below the trace's limit.
-/// Clones write to the same trace; what is written after the session's end is dropped.
+/// Clones write to the same trace; output after the session's end is dropped.
 #[derive(Clone, Debug)]
 pub struct TraceWriter {
     sink: Arc<Sink>,
@@ -21,7 +21,7 @@ impl TraceWriter {
         Self { sink }
     }
 
-    /// A writer without a session, which keeps what is written (up to 4 MiB) for
+    /// A writer without a session, which keeps its output (up to 4 MiB) for
     /// [`TraceWriter::contents`]: for tests, and for jobs that belong to no GitLab.
     ///
     /// # Errors
@@ -34,27 +34,26 @@ impl TraceWriter {
         })
     }
 
-    /// What this trace's writers have written up to now, masked; without the beginning of what may
-    /// become a secret.
+    /// The masked output of this trace's writers so far, except an end that may become a secret.
     pub fn contents(&self) -> Vec<u8> {
         self.sink
             .read(|buffer| buffer.piece(buffer.begin(), usize::MAX).to_vec())
     }
 
-    /// Masks further values in all that this trace's writers write from here on.
+    /// Masks more values in everything that this trace's writers write from here on.
     ///
     /// # Errors
-    /// See [`Masker::new`]. Then nothing changes.
+    /// See [`Masker::new`]. The masks are then unchanged.
     pub fn add_masks(&self, values: &[String]) -> Result<(), Error> {
         self.sink.add_masks(values)
     }
 
-    /// Writes output as it is.
+    /// Writes output unchanged.
     pub fn write(&self, output: &[u8]) {
         self.sink.write(output);
     }
 
-    /// Writes a line as it is.
+    /// Writes a line unchanged.
     pub fn line(&self, text: &str) {
         self.sink.write(format!("{text}\n").as_bytes());
     }
@@ -64,7 +63,7 @@ impl TraceWriter {
         self.line(&ansi::info(text));
     }
 
-    /// Writes a line about something the user should know.
+    /// Writes a warning line.
     pub fn warning(&self, text: &str) {
         self.line(&ansi::warning(text));
     }
@@ -74,7 +73,7 @@ impl TraceWriter {
         self.line(&ansi::error(text));
     }
 
-    /// Begins a section that GitLab can fold, with a title of onspot's.
+    /// Begins a section that GitLab can fold, with a title line from onspot.
     pub fn section_start(&self, name: &str, title: &str, collapsed: bool) {
         self.line(&format!(
             "{}{}",

@@ -1,4 +1,4 @@
-//! The transport: what is tried again, what is not, and where tokens go.
+//! The transport: which requests are retried, and who receives tokens.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ async fn nobody_answers() {
 }
 
 #[tokio::test]
-async fn a_job_is_asked_for_with_what_gitlab_said_last() {
+async fn a_job_is_requested_with_gitlabs_last_update() {
     let server = MockServer::start().await;
     Mock::given(method("POST"))
         .and(path("/api/v4/jobs/request"))
@@ -117,7 +117,7 @@ async fn a_job_is_asked_for_with_what_gitlab_said_last() {
 }
 
 #[tokio::test]
-async fn making_a_runner_is_tried_once() {
+async fn creating_a_runner_is_tried_once() {
     let server = MockServer::start().await;
     Mock::given(method("POST"))
         .and(path("/api/v4/user/runners"))
@@ -176,7 +176,7 @@ async fn report(gitlab: &GitLab) -> Result<Reported, Error> {
 }
 
 #[tokio::test]
-async fn a_result_is_told_through_failures_and_waits() {
+async fn a_result_is_reported_despite_failures_and_delays() {
     for (statuses, expected) in [
         (vec![], Reported::Told),
         (vec![500, 503], Reported::Told),
@@ -204,7 +204,7 @@ async fn a_result_is_given_up_after_the_last_try() {
 }
 
 #[tokio::test]
-async fn what_gitlab_does_not_understand_is_not_repeated() {
+async fn a_request_that_gitlab_rejects_is_not_repeated() {
     let gitlab = GitLab::start().await;
     gitlab.change(|job| job.update_statuses = vec![400]);
     assert!(report(&gitlab).await.is_err());
@@ -212,7 +212,7 @@ async fn what_gitlab_does_not_understand_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn artifacts_go_up_as_a_form_and_again_after_a_failure() {
+async fn artifacts_are_uploaded_as_a_form_and_retried() {
     let server = MockServer::start().await;
     let upload = || Mock::given(method("POST")).and(path("/api/v4/jobs/7/artifacts"));
     upload()
@@ -314,7 +314,7 @@ async fn artifacts_come_from_the_storage_without_the_token() {
     }
 }
 
-/// A server that sends everybody who may be sent on to the storage, and answers others itself.
+/// A server that redirects to the storage where allowed, and answers other requests itself.
 async fn with_storage(storage: ResponseTemplate, own: ResponseTemplate) -> [MockServer; 2] {
     let servers = [MockServer::start().await, MockServer::start().await];
     Mock::given(method("GET"))
@@ -336,7 +336,7 @@ async fn with_storage(storage: ResponseTemplate, own: ResponseTemplate) -> [Mock
 }
 
 #[tokio::test]
-async fn artifacts_that_are_gone_are_an_error_wherever_they_are_missing() {
+async fn missing_artifacts_are_an_error_in_gitlab_and_in_the_storage() {
     let gone = || ResponseTemplate::new(404);
     let server = MockServer::start().await;
     Mock::given(method("GET"))
@@ -356,7 +356,7 @@ async fn artifacts_that_are_gone_are_an_error_wherever_they_are_missing() {
 }
 
 #[tokio::test]
-async fn only_the_first_try_is_sent_on_to_the_storage() {
+async fn only_the_first_try_is_redirected_to_the_storage() {
     let own = ResponseTemplate::new(200).set_body_bytes(vec![7; 10]);
     let [gitlab, _storage] = with_storage(ResponseTemplate::new(503), own).await;
     let archive = client(&gitlab)

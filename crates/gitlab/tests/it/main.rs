@@ -1,5 +1,5 @@
-//! What onspot-gitlab does, seen from outside: messages as data, then over the wire against a
-//! server that behaves like GitLab.
+//! onspot-gitlab from outside: messages as data, then over the wire against a server that behaves
+//! like GitLab.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 

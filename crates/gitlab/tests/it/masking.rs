@@ -18,7 +18,7 @@ fn mask(secrets: &[&str], text: &str) -> String {
     masked(&mut Masker::new(secrets).unwrap(), &[text.as_bytes()])
 }
 
-/// What masking means, said as simply as possible: at each place the longest secret wins.
+/// A naive implementation of masking: at each place the longest secret wins.
 fn oracle(secrets: &[String], text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
@@ -67,7 +67,7 @@ fn only_what_may_become_a_secret_is_held_back() {
 }
 
 #[test]
-fn tokens_of_gitlab_are_masked_behind_their_prefix() {
+fn tokens_of_gitlab_are_masked_after_their_prefix() {
     for (text, shown) in [
         ("glpat-abc_DEF.12=-x end", "glpat-[MASKED] end"),
         (
@@ -100,19 +100,19 @@ fn signatures_in_urls_are_masked() {
 }
 
 #[test]
-fn bytes_that_are_no_text_pass() {
+fn bytes_that_are_not_utf8_pass() {
     let mut masker = Masker::new(["secret"]).unwrap();
     assert_eq!(masker.push(&[0xff, 0x00, b's', b'e']), [0xff, 0x00]);
     assert_eq!(masker.finish(), b"se");
 }
 
-/// Texts and secrets of few letters, so that they meet often.
+/// Texts and secrets of few different letters, so that they often match.
 fn few_letters(length: std::ops::Range<usize>) -> impl Strategy<Value = String> {
     vec(prop::sample::select(vec!['a', 'b', 'c', '\n', 'é']), length)
         .prop_map(|chars| chars.into_iter().collect())
 }
 
-/// Pieces of what the other kinds of secrets are made of.
+/// Fragments of the other kinds of secrets.
 fn tokens_and_urls() -> impl Strategy<Value = String> {
     let parts = vec![
         "gl",
@@ -166,7 +166,7 @@ proptest! {
 }
 
 #[test]
-fn a_value_that_is_known_later_is_masked_from_there_on() {
+fn a_value_added_later_is_masked_from_then_on() {
     let trace = TraceWriter::detached(&["first".into()]).unwrap();
     trace.write(b"second fi");
     trace.add_masks(&["second".into(), String::new()]).unwrap();

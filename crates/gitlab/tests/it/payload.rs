@@ -12,7 +12,7 @@ fn recorded() -> serde_json::Value {
 fn a_whole_job_is_read() {
     let raw = recorded();
     let assigned = AssignedJob::parse(raw.clone()).unwrap();
-    assert_eq!(assigned.raw, raw, "what onspot does not know travels along");
+    assert_eq!(assigned.raw, raw, "unknown fields are kept");
     let job = assigned.job;
 
     assert_eq!(job.id, JobId(4711));
@@ -71,7 +71,7 @@ fn every_secret_of_a_job_is_masked_and_none_is_shown() {
 }
 
 #[test]
-fn the_least_that_makes_a_job() {
+fn a_minimal_job_is_read() {
     let job = AssignedJob::parse(json!({ "id": 1, "token": "t" }))
         .unwrap()
         .job;
@@ -114,7 +114,7 @@ fn a_job_needs_id_and_token() {
 }
 
 #[test]
-fn a_typed_job_survives_being_written_down() {
+fn a_typed_job_survives_serialisation() {
     let job = AssignedJob::parse(recorded()).unwrap().job;
     let again = AssignedJob::parse(serde_json::to_value(&job).unwrap())
         .unwrap()
@@ -123,7 +123,7 @@ fn a_typed_job_survives_being_written_down() {
 }
 
 #[test]
-fn a_job_does_not_make_itself_one_of_a_protected_branch() {
+fn a_job_cannot_claim_to_run_for_a_protected_branch() {
     let job = |said: Option<bool>, values: &[&str]| JobPayload {
         git_info: GitInfo {
             protected: said,

@@ -1,4 +1,4 @@
-//! Every request of the protocol, as it goes over the wire.
+//! Every request of the protocol, as sent over the wire.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Every answer of the protocol, and what it means.
+//! Every answer of the protocol and its meaning.
 
 use std::time::Duration;
 
@@ -69,14 +69,14 @@ fn a_refused_token_says_what_to_do() {
 }
 
 #[test]
-fn parameters_that_gitlab_does_not_take_are_named() {
+fn rejected_parameters_are_named() {
     let body = br#"{"message":{"tag_list":["can't be empty"]}}"#;
     let error = response::created(status(400), &HeaderMap::new(), body).unwrap_err();
     insta::assert_snapshot!(error, @r#"GitLab answered 400 Bad Request when asked to create a runner: {"tag_list":["can't be empty"]}"#);
 }
 
 #[test]
-fn a_runner_that_was_made_has_a_token() {
+fn a_created_runner_has_a_token() {
     let body = br#"{"id":9,"token":"glrt-new","token_expires_at":null}"#;
     let created = response::created(status(201), &HeaderMap::new(), body).unwrap();
     assert_eq!((created.id, created.token.expose()), (9, "glrt-new"));
@@ -114,7 +114,7 @@ fn a_job_that_cannot_be_read_can_still_be_failed() {
 }
 
 #[test]
-fn telling_a_state() {
+fn reporting_a_state() {
     for (code, expected) in [
         (200, UpdateOutcome::Accepted),
         (202, UpdateOutcome::Pending),
@@ -170,7 +170,7 @@ fn intervals_have_bounds() {
 }
 
 #[test]
-fn gitlab_says_when_to_come_back() {
+fn gitlab_sets_the_time_of_the_next_try() {
     let error = |pairs| {
         response::job(status(429), &headers(pairs), b"Retry later\n")
             .unwrap_err()
@@ -181,7 +181,7 @@ fn gitlab_says_when_to_come_back() {
         Some(Duration::from_secs(17))
     );
     assert_eq!(error(&[("retry-after", "soon")]), None);
-    // A time that has passed is no reason to wait.
+    // A time in the past is no reason to wait.
     assert_eq!(
         error(&[("ratelimit-resettime", "Wed, 21 Oct 2015 07:28:00 GMT")]),
         None

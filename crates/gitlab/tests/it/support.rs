@@ -1,4 +1,4 @@
-//! A GitLab that keeps one job's trace, with GitLab's own rules for pieces.
+//! A mock GitLab that keeps one job's trace, with GitLab's own rules for pieces.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use onspot_gitlab::{Client, ClientOptions};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
-/// What GitLab knows of the job.
+/// The job as GitLab stores it.
 #[derive(Debug, Default)]
 pub(crate) struct Job {
     /// The trace.
     pub(crate) trace: Vec<u8>,
     /// The header `Job-Status`, if any.
     pub(crate) status: Option<&'static str>,
-    /// Statuses to answer with first, instead of working; `true`: after working all the same.
+    /// Statuses to answer with first; `true` if the request is processed all the same.
     pub(crate) faults: Vec<(u16, bool)>,
     /// Answers everything with 403, as for a job that is over.
     pub(crate) over: bool,
-    /// How many pieces came.
+    /// How many pieces arrived.
     pub(crate) pieces: usize,
-    /// The bodies of the updates that came.
+    /// The bodies of the updates that arrived.
     pub(crate) updates: Vec<serde_json::Value>,
     /// Statuses to answer updates with, before 200.
     pub(crate) update_statuses: Vec<u16>,
-    /// How many pieces of this many bytes came.
+    /// Bytes in the largest piece that arrived.
     pub(crate) largest_piece: usize,
 }
 
@@ -127,7 +127,7 @@ impl GitLab {
         String::from_utf8(self.job.lock().trace.clone()).unwrap()
     }
 
-    /// Changes what GitLab knows.
+    /// Changes the stored job.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Job)) {
         change(&mut self.job.lock());
     }

@@ -10,7 +10,7 @@ use onspot_gitlab::{
 
 const JOB: JobId = JobId(7);
 
-/// Everything happens at once.
+/// Options without waits.
 fn quick() -> TraceOptions {
     TraceOptions {
         interval: Duration::from_millis(5),
@@ -20,7 +20,7 @@ fn quick() -> TraceOptions {
     }
 }
 
-/// What happens at all happens within this time.
+/// Bounds a wait that should be short.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), what)
         .await
@@ -112,7 +112,7 @@ async fn another_session_goes_on_at_the_end() {
     writer.line("waiting for capacity");
     let first_end = session.close().await.unwrap();
 
-    // With the position the checksum stays known.
+    // With the position the checksum remains known.
     let start = TraceStart::End {
         last_known: Some(first_end),
     };
@@ -122,7 +122,7 @@ async fn another_session_goes_on_at_the_end() {
     assert_eq!(gitlab.trace(), "waiting for capacity\nrunning\n");
     assert_eq!(second_end, at_end_of(&gitlab.trace()));
 
-    // Without it, or with an old one, it is not.
+    // Without it, or with an outdated one, it does not.
     for last_known in [None, Some(first_end)] {
         let (writer, session) = open(&gitlab, TraceStart::End { last_known }).await;
         writer.line("more");
@@ -149,7 +149,7 @@ async fn an_empty_trace_begins_at_its_beginning() {
 #[tokio::test]
 async fn failures_lose_and_repeat_nothing() {
     let gitlab = GitLab::start().await;
-    // Two pieces get lost; of the third only the answer does.
+    // Two pieces get lost; for the third only the answer does.
     gitlab.change(|job| job.faults = vec![(502, false), (500, false), (504, true)]);
     let (writer, session) = open(&gitlab, FRESH).await;
     writer.write(b"one ");
@@ -160,7 +160,7 @@ async fn failures_lose_and_repeat_nothing() {
 }
 
 #[tokio::test]
-async fn what_gitlab_loses_is_sent_again() {
+async fn bytes_that_gitlab_loses_are_sent_again() {
     let gitlab = GitLab::start().await;
     let (writer, session) = open(&gitlab, FRESH).await;
     writer.write(b"one two ");
@@ -195,7 +195,7 @@ async fn a_session_stops_when_somebody_else_wrote() {
 }
 
 #[tokio::test]
-async fn a_cancel_is_heard_and_the_trace_goes_on() {
+async fn a_cancel_is_noticed_and_the_trace_continues() {
     let gitlab = GitLab::start().await;
     let (writer, session) = open(&gitlab, FRESH).await;
     let mut remote = session.remote();
@@ -210,7 +210,7 @@ async fn a_cancel_is_heard_and_the_trace_goes_on() {
 }
 
 #[tokio::test]
-async fn silence_is_broken_and_tells_of_a_cancel() {
+async fn a_keep_alive_is_sent_and_reveals_a_cancel() {
     let gitlab = GitLab::start().await;
     gitlab.change(|job| job.status = Some("canceled"));
     let options = TraceOptions {
@@ -306,7 +306,7 @@ async fn patience_ends() {
 }
 
 #[tokio::test]
-async fn the_limit_is_told_in_the_trace() {
+async fn the_limit_is_announced_in_the_trace() {
     let gitlab = GitLab::start().await;
     let options = TraceOptions {
         limit: 10,

@@ -2,14 +2,14 @@
 
 use jiff::civil::{Date, Weekday};
 
-/// What a field counts.
+/// The unit that a field counts.
 #[derive(Debug)]
 pub(super) struct Unit {
     /// With its article where it has one: `an hour`.
     name: &'static str,
     first: u16,
     last: u16,
-    /// Words for numbers, from `first_word` on.
+    /// Names of numbers, from `first_word` on.
     words: &'static [&'static str],
     first_word: u16,
 }
@@ -43,7 +43,7 @@ impl Unit {
         }
     }
 
-    /// A number of this unit, or a word for one, also in full (`monday`).
+    /// Parses a number of this unit, or its name, short or in full (`monday`).
     fn number(&self, text: &str) -> Result<u16, String> {
         let lower = text.to_ascii_lowercase();
         let full = |word: &str| lower.len() >= 3 && lower.starts_with(word);
@@ -80,7 +80,7 @@ impl Span {
         (self.from..=self.to).contains(&number) && (number - self.from).is_multiple_of(self.step)
     }
 
-    /// `*`, `5`, `1-5`, each perhaps with a step: `*/2`.
+    /// Parses `*`, `5` or `1-5`, each with an optional step: `*/2`.
     fn read(text: &str, unit: &Unit) -> Result<Self, String> {
         let (range, step) = match text.split_once('/') {
             Some((range, step)) => match step.parse() {
@@ -92,11 +92,11 @@ impl Span {
         let (from, to) = match range.split_once('-') {
             _ if range == "*" => (unit.first, unit.last),
             Some((from, to)) => (unit.number(from)?, unit.number(to)?),
-            // `5/10` goes on to the end.
+            // `5/10` continues to the last number.
             None if step.is_some() => (unit.number(range)?, unit.last),
             None => (unit.number(range)?, unit.number(range)?),
         };
-        // `mon-sun`: Sunday ends the week, too.
+        // `mon-sun`: Sunday is also the end of the week.
         let to = if to == 0 && from > 0 && unit.last == 7 {
             7
         } else {
@@ -139,11 +139,11 @@ pub(super) enum Days {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Day {
     Span(Span),
-    /// `L`: the month's last.
+    /// `L`: the last day of the month.
     Last,
-    /// `LW`: the last one from Monday to Friday.
+    /// `LW`: the last day of the month from Monday to Friday.
     LastWorkday,
-    /// `15W`: the day from Monday to Friday that is nearest to it within the month.
+    /// `15W`: the day of the same month from Monday to Friday that is nearest to the 15th.
     NearestWorkday(u16),
 }
 

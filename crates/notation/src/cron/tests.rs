@@ -96,7 +96,7 @@ fn the_ends_and_weeks_of_a_month_are_found() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_the_expression() {
+fn errors_name_the_expression_and_its_flaw() {
     let error = Cron::seven("* * 22-25 * * mon-fri *").unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -128,7 +128,7 @@ fn what_is_wrong_is_said_with_the_expression() {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in "[0-9*/,?LW#a-z -]{0,24}") {
+    fn no_text_causes_a_panic(text in "[0-9*/,?LW#a-z -]{0,24}") {
         for cron in [Cron::five(&text), Cron::seven(&text)].into_iter().flatten() {
             for at in ["2024-02-29T23:59:59", "2026-08-01T00:00:00"] {
                 cron.holds(at.parse().unwrap());

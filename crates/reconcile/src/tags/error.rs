@@ -84,7 +84,7 @@ impl TagError {
         }
     }
 
-    /// What to do about it.
+    /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::ValueCharacter { .. } => {

@@ -29,7 +29,7 @@ impl World {
         self.pace.step(end, false, self.now)
     }
 
-    /// Sends what the pace wants to send, up to `end`, and takes in the answer.
+    /// Sends what the pace wants to send, up to `end`, and processes the answer.
     fn send(&mut self, end: u64, outcome: PatchOutcome) {
         self.send_answered(end, &answer(outcome));
     }
@@ -88,7 +88,7 @@ fn the_first_output_goes_out_at_once_and_the_next_after_the_interval() {
 }
 
 #[test]
-fn a_full_piece_or_somebody_waiting_is_not_kept_waiting() {
+fn a_full_or_urgent_piece_is_sent_at_once() {
     let mut world = World::new();
     world.send(110, PatchOutcome::Accepted);
     assert_eq!(world.step(110 + PIECE), Step::Send(110));
@@ -110,7 +110,7 @@ fn gitlab_sets_the_interval() {
 }
 
 #[test]
-fn silence_is_broken_after_thirty_seconds() {
+fn a_keep_alive_is_sent_after_thirty_seconds() {
     let mut world = World::new();
     world.send(110, PatchOutcome::Accepted);
     world.pass(29);
@@ -129,18 +129,18 @@ fn silence_is_broken_after_thirty_seconds() {
 }
 
 #[test]
-fn a_lost_answer_is_no_other_writer() {
+fn a_lost_answer_is_not_taken_for_another_writer() {
     let mut world = World::new();
     world.fail(150);
     world.pass(60);
-    // The first piece had arrived after all; meanwhile there is more.
+    // The first piece had arrived after all; meanwhile there is more output.
     world.send(170, PatchOutcome::Offset(150));
     assert_eq!(world.pace.remote(), Remote::Running);
     assert_eq!(world.step(170), Step::Send(150));
 }
 
 #[test]
-fn what_gitlab_has_lost_is_sent_again() {
+fn bytes_that_gitlab_lost_are_sent_again() {
     let mut world = World::new();
     world.send(150, PatchOutcome::Accepted);
     world.pass(3);
@@ -149,7 +149,7 @@ fn what_gitlab_has_lost_is_sent_again() {
 }
 
 #[test]
-fn a_trace_longer_than_ours_is_somebody_elses() {
+fn a_longer_trace_was_written_by_somebody_else() {
     let mut world = World::new();
     world.send(150, PatchOutcome::Offset(151));
     assert_eq!(world.pace.remote(), Remote::Superseded);
@@ -157,7 +157,7 @@ fn a_trace_longer_than_ours_is_somebody_elses() {
 }
 
 #[test]
-fn a_trace_shorter_than_our_beginning_is_not_ours_to_mend() {
+fn a_trace_shorter_than_our_start_ends_the_session() {
     let mut world = World::new();
     world.send(150, PatchOutcome::Offset(99));
     assert_eq!(world.pace.remote(), Remote::Superseded);
@@ -179,7 +179,7 @@ fn contradictions_slow_the_session_down() {
 }
 
 #[test]
-fn failures_are_tried_again_ever_more_slowly_but_nobody_waits_a_minute() {
+fn retries_slow_down_but_a_waiting_caller_gets_quick_ones() {
     let mut world = World::new();
     let mut longest = Duration::ZERO;
     for _ in 0..10 {
@@ -221,7 +221,7 @@ fn a_cancel_shows_and_the_trace_goes_on() {
 }
 
 #[test]
-fn every_end_is_for_good() {
+fn every_end_is_final() {
     for (outcome, remote, end) in [
         (
             PatchOutcome::Accepted,
@@ -260,7 +260,7 @@ enum Event {
     Arrives,
     IsLost,
     AnswerIsLost,
-    /// GitLab loses the end of the trace, down to this part of what it has.
+    /// GitLab loses the end of the trace, keeping this part of what it has.
     Forget(u8),
 }
 
@@ -277,12 +277,12 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     )
 }
 
-/// GitLab's trace, of which the first byte was there before the session.
+/// GitLab's trace, whose first byte was there before the session.
 struct Server(Vec<u8>);
 
 impl Server {
     /// GitLab's rule (`Ci::AppendBuildTraceService`): a piece must begin where the trace ends; one
-    /// that ends there counts as sent again.
+    /// that ends there is taken as a repetition.
     fn append(&mut self, start: u64, piece: &[u8]) -> PatchOutcome {
         if start == self.0.len() as u64 {
             self.0.extend_from_slice(piece);
@@ -331,7 +331,7 @@ impl Exchange {
         }
     }
 
-    /// One message, if there is one to send.
+    /// Exchanges one message, if there is one to send.
     fn exchange(&mut self, event: Event) {
         self.world.pass(61);
         let Step::Send(start) = self.world.step(self.buffer.end()) else {
@@ -354,12 +354,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn whatever_gets_lost_the_trace_arrives_once_and_in_order(events in events()) {
+    fn despite_losses_the_trace_arrives_once_and_in_order(events in events()) {
         let mut exchange = Exchange::new();
         for event in events {
             exchange.happen(event);
         }
-        // From now on nothing gets lost. A last byte makes GitLab's losses show.
+        // From now on nothing gets lost. One more byte reveals GitLab's losses.
         exchange.buffer.append(b"!");
         for _ in 0..200 {
             exchange.happen(Event::Arrives);
