@@ -1,8 +1,8 @@
-//! Why the ledger could not be read or written.
+//! Errors of reading and writing the ledger.
 
 use std::time::Duration;
 
-/// A call to the ledger that gave no answer, or one that can't be used.
+/// A call to the ledger without an answer, or with an unusable one.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store did not answer in time; a write may or may not have been applied.
@@ -12,7 +12,7 @@ pub enum Error {
         operation: &'static str,
         /// The object.
         key: String,
-        /// How long it was waited for.
+        /// The call's time limit.
         limit: Duration,
     },
     /// The store could not be reached or failed; a write may or may not have been applied.
@@ -22,11 +22,11 @@ pub enum Error {
         operation: &'static str,
         /// The object.
         key: String,
-        /// What the store said.
+        /// The store's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Others wrote the object at the same moment, each time that it was tried.
+    /// Every try to write the object met a concurrent write.
     #[error("cannot write {key}: others write it at the same moment")]
     Conflict {
         /// The object.
@@ -39,23 +39,23 @@ pub enum Error {
         operation: &'static str,
         /// The object.
         key: String,
-        /// What the store said.
+        /// The store's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The object is not what this version writes.
+    /// The object does not have the format of this version.
     #[error("{key} is not what this version writes")]
     Malformed {
         /// The object.
         key: String,
-        /// Where and why.
+        /// The parse error.
         #[source]
         source: serde_json::Error,
     },
 }
 
 impl Error {
-    /// What to do about it.
+    /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Timeout { .. } | Self::Unavailable { .. } => {

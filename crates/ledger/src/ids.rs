@@ -1,4 +1,4 @@
-//! The names that keys are made of.
+//! Identifiers that keys are made of.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ macro_rules! name {
         pub struct $name(String);
 
         impl $name {
-            /// Takes the text as it is.
+            /// Wraps the text unchanged.
             pub fn new(text: impl Into<String>) -> Self {
                 Self(text.into())
             }
@@ -36,20 +36,20 @@ name! {
     RunnerName
 }
 name! {
-    /// One start of one manager process: no two starts share it.
+    /// One start of a manager process: each start has its own.
     ManagerId
 }
 name! {
-    /// One start of one worker's agent: no two starts share it.
+    /// One start of a worker's agent: each start has its own.
     BootId
 }
 name! {
-    /// A worker as IAM sees it: `aws:userid`, which is `<role id>:<instance id>`.
+    /// A worker's identity in IAM: `aws:userid`, which is `<role id>:<instance id>`.
     WorkerId
 }
 
 impl ManagerId {
-    /// A new id that begins with `name` (an instance id or a host name), for people to read.
+    /// A new id that begins with `name` (an instance id or a host name) for readability.
     pub fn random(name: &str) -> Self {
         Self(format!(
             "{name}/{}",
@@ -71,7 +71,7 @@ impl WorkerId {
         Self(format!("{role_id}:{instance}"))
     }
 
-    /// The instance's id: what people know the worker by.
+    /// The instance's id, which people know the worker by.
     pub fn instance(&self) -> &str {
         self.0
             .rsplit_once(':')
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_is_known_by_its_instance() {
+    fn a_worker_id_contains_its_instance() {
         let worker = WorkerId::of("AROAEXAMPLE", "i-0123");
         assert_eq!(worker.as_str(), "AROAEXAMPLE:i-0123");
         assert_eq!(worker.instance(), "i-0123");

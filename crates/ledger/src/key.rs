@@ -1,4 +1,4 @@
-//! Where each object is: keys that know their object's type.
+//! Keys of the ledger's objects, typed by the object.
 
 use std::fmt::{self, Write as _};
 use std::marker::PhantomData;
@@ -8,16 +8,16 @@ use crate::{JobPayload, Leader, Order, PastJob, Record, State, WorkPayload};
 
 /// The prefix of all orders.
 pub const ORDERS: &str = "order/";
-/// The prefix of all records and of the payloads beside them.
+/// The prefix of all records and their payloads.
 pub const JOBS: &str = "job/";
 /// The prefix of all states.
 pub const STATES: &str = "state/";
 /// The prefix of all payloads for workers.
 pub const PAYLOADS: &str = "payload/";
-/// The prefix of what is kept of jobs that are over.
+/// The prefix of the records of finished jobs.
 pub const PAST: &str = "done/";
 
-/// The suffix that tells a payload from the record beside it.
+/// The suffix that distinguishes a payload from its record.
 const PAYLOAD_SUFFIX: &str = ".payload";
 
 /// The key of an object of type `T`, without the ledger's prefix.
@@ -59,19 +59,19 @@ impl<T> fmt::Display for Key<T> {
 }
 
 impl Key<Leader> {
-    /// The one object that says who leads.
+    /// The key of the object that names the leader.
     pub fn leader() -> Self {
         Self::new("leader".to_owned())
     }
 }
 
 impl Key<Record> {
-    /// The record of a job.
+    /// The key of a job's record.
     pub fn record(job: &JobKey) -> Self {
         Self::new(job_text(job))
     }
 
-    /// The job that a key below [`JOBS`] is the record of; `None` for a payload beside one.
+    /// The job whose record has this key below [`JOBS`]; `None` for a payload.
     pub fn job_of_record(text: &str) -> Option<JobKey> {
         if text.ends_with(PAYLOAD_SUFFIX) {
             None
@@ -82,49 +82,50 @@ impl Key<Record> {
 }
 
 impl Key<JobPayload> {
-    /// What GitLab sent, beside the record.
+    /// The key of the payload that GitLab sent.
     pub fn job_payload(job: &JobKey) -> Self {
         Self::new(format!("{}{PAYLOAD_SUFFIX}", job_text(job)))
     }
 
-    /// The job that a key below [`JOBS`] is the payload of; `None` for a record.
+    /// The job whose payload has this key below [`JOBS`]; `None` for a record.
     pub fn job_of_payload(text: &str) -> Option<JobKey> {
         job_of(text.strip_suffix(PAYLOAD_SUFFIX)?, JOBS)
     }
 }
 
 impl Key<Order> {
-    /// The order of a worker.
+    /// The key of a worker's order.
     pub fn order(worker: &WorkerId) -> Self {
         Self::new(format!("{ORDERS}{worker}"))
     }
 
-    /// The worker that a key below [`ORDERS`] is for.
+    /// The worker whose order has this key below [`ORDERS`].
     pub fn worker_of_order(text: &str) -> Option<WorkerId> {
         text.strip_prefix(ORDERS).map(WorkerId::new)
     }
 }
 
 impl Key<State> {
-    /// The state of a worker.
+    /// The key of a worker's state.
     pub fn state(worker: &WorkerId) -> Self {
         Self::new(format!("{STATES}{worker}"))
     }
 
-    /// The worker that a key below [`STATES`] is of.
+    /// The worker whose state has this key below [`STATES`].
     pub fn worker_of_state(text: &str) -> Option<WorkerId> {
         text.strip_prefix(STATES).map(WorkerId::new)
     }
 }
 
 impl Key<WorkPayload> {
-    /// What a worker needs for one attempt of a job. Each attempt has its own, so that it is
-    /// written once and never changed even when a worker gets the same job again.
+    /// The key of the payload for one attempt of a job on a worker. Each attempt has its own
+    /// object, so that it is written once and never changed, even when a worker gets the same job
+    /// again.
     pub fn work(worker: &WorkerId, job: u64, attempt: u32) -> Self {
         Self::new(format!("{PAYLOADS}{worker}/{job}.{attempt}"))
     }
 
-    /// The worker, job and attempt that a key below [`PAYLOADS`] is for.
+    /// The worker, job and attempt of a key below [`PAYLOADS`].
     pub fn parts_of_work(text: &str) -> Option<(WorkerId, u64, u32)> {
         let (worker, rest) = text.strip_prefix(PAYLOADS)?.rsplit_once('/')?;
         let (job, attempt) = rest.split_once('.')?;
@@ -137,12 +138,12 @@ impl Key<WorkPayload> {
 }
 
 impl Key<PastJob> {
-    /// What is kept of a job that is over.
+    /// The key of a finished job's record.
     pub fn past(job: &JobKey) -> Self {
         Self::new(format!("{PAST}{}/{}", escape(job.runner.as_str()), job.id))
     }
 
-    /// The job that a key below [`PAST`] is about.
+    /// The job of a key below [`PAST`].
     pub fn job_of_past(text: &str) -> Option<JobKey> {
         job_of(text, PAST)
     }
@@ -160,14 +161,14 @@ fn job_of(text: &str, prefix: &str) -> Option<JobKey> {
     })
 }
 
-/// A runner's name is free text; a key keeps to what a person can type in a URL.
+/// A runner's name is free text; in a key only characters that need no escaping in a URL are kept.
 fn escape(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
             escaped.push(char::from(byte));
         } else {
-            // Writing to a String can't fail.
+            // Writing to a `String` can't fail.
             let _ = write!(escaped, "%{byte:02x}");
         }
     }
@@ -196,7 +197,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_lead_back_to_what_they_name(name in ".{0,20}", id: u64, attempt: u32) {
+        fn keys_can_be_parsed_back(name in ".{0,20}", id: u64, attempt: u32) {
             let job = JobKey::new(&RunnerName::new(name), id);
             let record = Key::record(&job);
             let payload = Key::job_payload(&job);

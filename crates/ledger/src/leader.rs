@@ -10,41 +10,41 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ManagerId, RunnerName};
 use crate::object::Object;
 
-/// The leading manager's object: proof of life, and what it has to say about GitLab.
+/// The leader's object: a sign of life, and the status of the runners in GitLab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leader {
     /// Grows with every write.
     pub counter: u64,
     /// Grows with every change of the leader.
     pub term: u64,
-    /// Who leads; `None` after a leader has stepped down.
+    /// The leader; `None` after it has stepped down.
     pub holder: Option<ManagerId>,
-    /// When the holder took the lead.
+    /// When the holder became leader.
     pub since: Timestamp,
     /// The version of the holder's program.
     pub version: String,
-    /// Where workers reach the cache of images on the holder's instance; `None` where there is
-    /// none, and in objects of versions that knew of none.
+    /// Where workers reach the cache of images on the holder's instance; `None` if there is none, and
+    /// in objects of versions without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<SocketAddr>,
-    /// How each `[[runners]]` stands with GitLab.
+    /// The status of each `[[runners]]` in GitLab.
     #[serde(default)]
     pub runners: BTreeMap<RunnerName, Greeting>,
-    /// What keeps each `[[runners]]` from launching workers, for people; nothing where nothing
-    /// does.
+    /// What keeps each `[[runners]]` from launching workers, for people; only those that can't are
+    /// listed.
     #[serde(default)]
     pub launches: BTreeMap<RunnerName, String>,
-    /// The objects that the leader can't read or write and has set aside, and why.
+    /// The objects that the leader can't read or write and leaves alone, and why.
     #[serde(default)]
     pub aside: BTreeMap<String, String>,
 }
 
-/// How a `[[runners]]` stands with its GitLab.
+/// The status of a `[[runners]]` in its GitLab.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
     /// When GitLab last accepted this runner's token.
     pub verified_at: Option<Timestamp>,
-    /// Why it does not now, for people.
+    /// Why GitLab does not accept it now, for people.
     pub error: Option<String>,
 }
 
@@ -64,8 +64,8 @@ impl Leader {
         }
     }
 
-    /// The object with which `holder` takes the lead from this one. What was known of GitLab
-    /// stays until the new leader knows better.
+    /// The object with which `holder` takes over the lead. The runners' status in GitLab stays
+    /// until the new leader has checked it.
     pub fn taken_over(&self, holder: &ManagerId, version: &str, now: Timestamp) -> Self {
         Self {
             counter: self.counter,
@@ -80,7 +80,7 @@ impl Leader {
         }
     }
 
-    /// The object with which the leader steps down at once.
+    /// The object with which the leader steps down.
     pub fn released(&self) -> Self {
         Self {
             holder: None,
@@ -88,12 +88,12 @@ impl Leader {
         }
     }
 
-    /// Whether `manager` leads by this object.
+    /// Whether `manager` is the leader.
     pub fn is_led_by(&self, manager: &ManagerId) -> bool {
         self.holder.as_ref() == Some(manager)
     }
 
-    /// Whether this is the write that `sent` was (own-write recognition: the answer was lost).
+    /// Whether this object was written by the write `sent`, whose answer may have been lost.
     pub fn is_write_of(&self, sent: &Self) -> bool {
         self.holder == sent.holder && self.term == sent.term && self.counter == sent.counter
     }
@@ -109,21 +109,21 @@ impl Object for Leader {
     }
 }
 
-/// Watches a value change, on the watcher's own clock: how long has it been the same?
+/// Measures for how long a value has been unchanged, on the watcher's own clock.
 ///
-/// The clock is any steady one; nobody else's time enters (rule 10).
+/// Any monotonic clock will do; no other machine's time is used (rule 10).
 #[derive(Debug, Clone)]
 pub struct Watched<T> {
     seen: Option<(T, Duration)>,
 }
 
 impl<T: PartialEq> Watched<T> {
-    /// Nothing was seen yet.
+    /// No value was seen yet.
     pub fn new() -> Self {
         Self { seen: None }
     }
 
-    /// Takes note of the value at time `now` and says for how long it has been this one.
+    /// Records the value seen at `now`, and returns for how long it has been unchanged.
     pub fn silent_for(&mut self, value: T, now: Duration) -> Duration {
         match &self.seen {
             Some((seen, since)) if *seen == value => now.saturating_sub(*since),
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_begins_with_the_first_sight_of_a_value() {
+    fn silence_is_measured_from_the_first_sight_of_a_value() {
         let mut watched = Watched::new();
         let at = Duration::from_secs;
         assert_eq!(watched.silent_for(1, at(100)), at(0));

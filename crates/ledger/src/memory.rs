@@ -1,4 +1,4 @@
-//! The ledger of one host without AWS, and of tests: S3's semantics in a map.
+//! A ledger in memory with S3's semantics: for one host without AWS, and for tests.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::store::{Answer, Condition, ETag, Ledger, Listed, Put};
 
-/// Objects in memory, with the very semantics of S3: a version is made of the content, so an
-/// object that is written back to an earlier content has its earlier version again.
+/// Objects in memory with exactly S3's semantics: a version is derived from the content, so an
+/// object that returns to an earlier content has its earlier version again.
 #[derive(Debug, Default)]
 pub struct MemoryLedger {
     objects: Mutex<BTreeMap<String, (Vec<u8>, ETag)>>,
@@ -20,7 +20,7 @@ impl MemoryLedger {
     }
 
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, (Vec<u8>, ETag)>> {
-        // No operation below can panic between two changes, so a poisoned map is still whole.
+        // No operation below can panic between two changes, so a poisoned map is still consistent.
         self.objects.lock()
     }
 }
@@ -142,7 +142,7 @@ mod tests {
                 .await
                 .unwrap(),
         );
-        // A stale writer that still holds the first version gets through: hence the counters.
+        // A stale writer that holds the first version succeeds; that is why objects have counters.
         written(
             ledger
                 .put_if("a", b"9".into(), Condition::Matches(first))
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listing_holds_what_begins_with_the_prefix_in_order() {
+    async fn a_listing_has_the_keys_with_the_prefix_in_order() {
         let ledger = MemoryLedger::new();
         for key in ["b/2", "a/1", "b/1", "c"] {
             written(

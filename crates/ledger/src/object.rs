@@ -1,4 +1,4 @@
-//! Typed objects over a store: reading, creating, replacing.
+//! Reading, creating and replacing typed objects in a store.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::Error;
 use crate::key::Key;
 use crate::store::{Condition, ETag, Ledger, Put};
 
-/// How often a write is tried that meets others at the same moment.
+/// How often a write is tried that conflicts with concurrent ones.
 const TRIES: u32 = 5;
-/// The first wait after such a meeting; it doubles.
+/// The first pause after a conflict; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 
-/// An object that is rewritten. Its counter grows with every write, so that no two contents of
-/// one object are ever equal and a stale writer's condition always fails.
+/// An object that is rewritten. Its counter grows with every write, so that no two contents of an
+/// object are equal and a stale writer's condition always fails.
 pub trait Object: Serialize + DeserializeOwned {
     /// How often the object was written.
     fn counter(&self) -> u64;
@@ -24,7 +24,7 @@ pub trait Object: Serialize + DeserializeOwned {
     fn set_counter(&mut self, counter: u64);
 }
 
-/// An object as it was read or written, with the version to write against.
+/// An object as read or written, and its version for the next write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored<T> {
     /// The content.
@@ -33,7 +33,10 @@ pub struct Stored<T> {
     pub etag: ETag,
 }
 
-/// Reads an object.
+/// Reads an object; `None` if there is none.
+///
+/// # Errors
+/// If the store fails, or the object does not have the format of this version.
 pub async fn read<T: DeserializeOwned>(
     ledger: &dyn Ledger,
     key: &Key<T>,
@@ -48,8 +51,11 @@ pub async fn read<T: DeserializeOwned>(
     Ok(Some(Stored { value, etag }))
 }
 
-/// Writes an object that must not exist yet. `None` means that it was refused: something stood
-/// there, one's own write perhaps. What stands now, only a look can tell ([`establish`]).
+/// Writes an object that must not exist yet. `None` means that the write was refused: an object
+/// exists, perhaps from an own write whose answer was lost. Only reading it tells ([`establish`]).
+///
+/// # Errors
+/// If the store fails; the write may then have been applied.
 pub async fn create<T: Serialize>(
     ledger: &dyn Ledger,
     key: &Key<T>,
@@ -58,8 +64,11 @@ pub async fn create<T: Serialize>(
     put(ledger, key, value, Condition::Absent).await
 }
 
-/// Creates an object, unless one is there: a refusal is followed by a look. What stands then, or
-/// `None` if it was gone again at that look.
+/// Creates an object, or reads the existing one if that was refused. Returns the object that
+/// exists, or `None` if it was deleted in between.
+///
+/// # Errors
+/// See [`create`] and [`read`].
 pub async fn establish<T: Serialize + DeserializeOwned>(
     ledger: &dyn Ledger,
     key: &Key<T>,
@@ -71,8 +80,11 @@ pub async fn establish<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// Writes an object in the place of what was read, with the next counter.
-/// `None` means that it was refused: drop the plan and read again.
+/// Replaces the object that was read, with the next counter. `None` means that the write was
+/// refused: drop the plan and read again.
+///
+/// # Errors
+/// If the store fails; the write may then have been applied.
 pub async fn replace<T: Object>(
     ledger: &dyn Ledger,
     key: &Key<T>,
@@ -84,6 +96,9 @@ pub async fn replace<T: Object>(
 }
 
 /// Removes an object, whatever its version.
+///
+/// # Errors
+/// If the store fails; the object may then have been removed.
 pub async fn delete<T>(ledger: &dyn Ledger, key: &Key<T>) -> Result<(), Error> {
     ledger.delete(key.as_str()).await
 }

@@ -1,4 +1,4 @@
-//! `run/order/<worker>`: what a worker is asked to do. One object a worker (rule 3).
+//! `run/order/<worker>`: what a worker should do. One object per worker (rule 3).
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::RunnerName;
 use crate::object::Object;
 
-/// A worker's order. It is born empty, before anything is asked of the worker, changed only
-/// against its version, and kept while the instance may live: so a manager that was paused can
+/// A worker's order. It is created empty, before anything is asked of the worker, then only changed
+/// against its version, and kept while the instance may live. So a manager that was paused can
 /// never bring an old entry back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
@@ -16,35 +16,35 @@ pub struct Order {
     pub counter: u64,
     /// The `[[runners]]` that the worker serves.
     pub runner: RunnerName,
-    /// The jobs asked of the worker, by GitLab's number.
+    /// The jobs of the worker, by GitLab's number.
     #[serde(default)]
     pub entries: BTreeMap<u64, OrderEntry>,
-    /// Finish, and take nothing new.
+    /// Whether the worker should finish its jobs and take no new ones.
     #[serde(default)]
     pub drain: bool,
 }
 
-/// What is asked about one job.
+/// What the worker should do with one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderEntry {
-    /// Which attempt.
+    /// The attempt's number.
     pub attempt: u32,
-    /// What is asked.
+    /// What to do with it.
     pub ask: Ask,
 }
 
-/// What is asked of an attempt.
+/// What a worker should do with an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// Run it.
     Run,
-    /// It is not this worker's any more: stop, tell nobody, say given up.
+    /// The worker no longer owns it: stop it, report nothing to GitLab, set it to *given up*.
     Revoked,
 }
 
 impl Order {
-    /// The order of a worker of which nothing is asked yet.
+    /// An order without entries.
     pub fn empty(runner: &RunnerName) -> Self {
         Self {
             counter: 0,
@@ -54,24 +54,24 @@ impl Order {
         }
     }
 
-    /// Asks for an attempt: the second of assigning's two writes (rule 2).
+    /// Adds *run(attempt)*: the second of the two writes that assign a job (rule 2).
     pub fn asked(&self, job: u64, attempt: u32) -> Self {
         self.with(job, attempt, Ask::Run)
     }
 
-    /// Takes an attempt back.
+    /// Revokes an attempt.
     pub fn revoked(&self, job: u64, attempt: u32) -> Self {
         self.with(job, attempt, Ask::Revoked)
     }
 
-    /// Forgets a job: only after its record has left the attempt (rule 15).
+    /// Removes a job's entry: only after its record has left the attempt (rule 15).
     pub fn released(&self, job: u64) -> Self {
         let mut next = self.clone();
         next.entries.remove(&job);
         next
     }
 
-    /// Asks the worker to finish and take nothing new.
+    /// Asks the worker to finish its jobs and take no new ones.
     pub fn drained(&self) -> Self {
         Self {
             drain: true,
@@ -79,14 +79,14 @@ impl Order {
         }
     }
 
-    /// Whether *run(attempt)* stands.
+    /// Whether the entry is *run(attempt)*.
     pub fn runs(&self, job: u64, attempt: u32) -> bool {
         self.entries
             .get(&job)
             .is_some_and(|entry| entry.attempt == attempt && entry.ask == Ask::Run)
     }
 
-    /// Whether *revoked(attempt)* stands.
+    /// Whether the entry is *revoked(attempt)*.
     pub fn revokes(&self, job: u64, attempt: u32) -> bool {
         self.entries
             .get(&job)
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_of_an_older_version_is_read_whatever_else_it_says() {
+    fn unknown_fields_of_an_order_are_ignored() {
         let text = r#"{"counter": 3, "runner": "r",
             "entries": {"7": {"attempt": 1, "ask": "run", "cancel": false}}}"#;
         let order: Order = serde_json::from_str(text).unwrap();

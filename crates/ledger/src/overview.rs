@@ -1,4 +1,4 @@
-//! Everything at a glance, for `onspot status`.
+//! The ledger's contents, for `onspot status`.
 
 use std::collections::BTreeMap;
 
@@ -13,28 +13,32 @@ use crate::object::{Stored, read};
 use crate::store::Ledger;
 use crate::{Leader, Order, Record, State};
 
-/// What is where. The parts are read one after the other, so they may be some milliseconds apart.
+/// The ledger's contents. The parts are read one after the other, so they may be some milliseconds
+/// apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Overview {
-    /// Who leads, and how the runners stand with GitLab.
+    /// The leader, and the runners' status in GitLab.
     pub leader: Option<Leader>,
-    /// The jobs that are not over, by `<runner>/<id>`.
+    /// The unfinished jobs, by `<runner>/<id>`.
     pub records: BTreeMap<String, Record>,
-    /// What is asked of each worker.
+    /// The order of each worker.
     pub orders: BTreeMap<WorkerId, Order>,
-    /// What each worker says of itself, as far as this version can read it.
+    /// The state of each worker, as far as this version can read it.
     pub states: BTreeMap<WorkerId, State>,
-    /// The jobs of the last day that are over, by `<runner>/<id>`.
+    /// The jobs that finished within the last day, by `<runner>/<id>`.
     pub past: BTreeMap<String, Record>,
-    /// The objects that can't be read or written, here or by the leader, and why. They are set
-    /// aside, and everything else goes on.
+    /// The objects that can't be read or written, here or by the leader, and why. They do not
+    /// affect the others.
     pub aside: BTreeMap<String, String>,
 }
 
-/// How many objects are read at once.
+/// How many objects are read concurrently.
 const AT_ONCE: usize = 32;
 
-/// Reads everything but payloads. Nothing is written. An object that can't be read hides no other.
+/// Reads everything but payloads. Writes nothing. An unreadable object does not hide the others.
+///
+/// # Errors
+/// If the store cannot list its objects.
 pub async fn overview(ledger: &dyn Ledger) -> Result<Overview, Error> {
     let mut aside = BTreeMap::new();
     let leader = one(
@@ -67,7 +71,7 @@ pub async fn overview(ledger: &dyn Ledger) -> Result<Overview, Error> {
     })
 }
 
-/// All objects below a prefix that can be read, by what they are named after.
+/// All readable objects below a prefix, by name.
 async fn all<T: DeserializeOwned, N>(
     ledger: &dyn Ledger,
     prefix: &str,
@@ -90,7 +94,7 @@ async fn all<T: DeserializeOwned, N>(
     Ok(found)
 }
 
-/// What was read; if it could not be, why is noted.
+/// The object that was read; otherwise the error goes into `aside`.
 fn one<T>(
     aside: &mut BTreeMap<String, String>,
     key: &Key<T>,
@@ -123,7 +127,7 @@ mod tests {
     use crate::{Condition, MemoryLedger, RunnerName, create};
 
     #[tokio::test]
-    async fn what_cannot_be_read_is_named_and_hides_nothing_else() {
+    async fn an_unreadable_object_is_named_and_hides_no_other() {
         let ledger = MemoryLedger::new();
         let worker = WorkerId::of("AROA", "i-1");
         let order = Order::empty(&RunnerName::new("r"));

@@ -1,4 +1,4 @@
-//! What GitLab sent, carried along untouched.
+//! Payloads: jobs as GitLab sent them.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::record::TraceMark;
 
-/// What GitLab sent with its 201, beside the record; written once, before the record.
+/// A job as GitLab sent it with its 201; written once, before the record.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobPayload {
-    /// The untouched JSON. It holds secrets (the job's token and variables).
+    /// The unchanged JSON. It contains secrets (the job's token and variables).
     pub raw: Value,
 }
 
@@ -22,14 +22,14 @@ pub struct WorkPayload {
     pub attempt: u32,
     /// When the attempt must be over.
     pub deadline: Timestamp,
-    /// Where the trace ends, if its last writer handed it over.
+    /// The trace's end, if its last writer handed it over.
     pub trace: Option<TraceMark>,
     /// What became of the earlier attempts, oldest first, for the trace.
     #[serde(default)]
     pub losses: Vec<String>,
-    /// The runner's short token: a part of the jobs' cache keys.
+    /// The runner's short token, which is part of the jobs' cache keys.
     pub short_token: String,
-    /// The untouched JSON. It holds secrets (the job's token and variables).
+    /// The unchanged JSON. It contains secrets (the job's token and variables).
     pub raw: Value,
 }
 
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_not_in_what_is_logged() {
+    fn secrets_are_not_logged() {
         let raw = serde_json::json!({"token": "very-secret"});
         let job = JobPayload { raw: raw.clone() };
         let work = WorkPayload {

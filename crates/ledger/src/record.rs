@@ -1,4 +1,4 @@
-//! `run/job/<runner>/<id>`: what the leader knows of a job.
+//! `run/job/<runner>/<id>`: the leader's knowledge about a job.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,33 +9,34 @@ use crate::order::Order;
 use crate::state::Step;
 use crate::verdict::{Ending, Verdict};
 
-/// A job's record. It stands before GitLab is told anything about the job, and is removed last.
+/// A job's record. It is created before GitLab is told anything about the job, and deleted last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Grows with every write.
     pub counter: u64,
-    /// What people call the job.
+    /// The job's names, for people.
     pub label: JobLabel,
     /// When GitLab's 201 was received.
     pub received_at: Timestamp,
-    /// When the wait and all attempts must be over: GitLab's own clock and the job's token run on.
+    /// When waiting and all attempts must be over: GitLab's time limit and the validity of the
+    /// job's token are not extended.
     pub deadline: Timestamp,
     /// Whether the script may be started again after it was started once.
     pub restart: Restart,
-    /// The attempt that is waited for, or that runs; the first one is 1.
+    /// The number of the attempt that is waiting or running; the first one is 1.
     pub attempt: u32,
-    /// Where the job is.
+    /// The job's phase.
     pub phase: Phase,
     /// Where the trace ended when its writer handed it over; unknown after a crash.
     pub trace: Option<TraceMark>,
-    /// The attempt before which the trace says already what became of the last one.
+    /// The number of the attempt before which the trace already tells the last loss.
     #[serde(default)]
     pub loss_told: u32,
-    /// What happened so far, oldest first.
+    /// The job's history, oldest first.
     pub history: Vec<Entry>,
 }
 
-/// What people call a job.
+/// A job's names, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobLabel {
     /// The project's path or name.
@@ -52,71 +53,71 @@ pub struct JobLabel {
 pub enum Restart {
     /// It may.
     Allowed,
-    /// It must not: once started, losing the worker fails the job.
+    /// It must not: if the worker is lost after the start, the job fails.
     Never,
 }
 
-/// Where a job is.
+/// A job's phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "phase")]
 pub enum Phase {
-    /// For a worker to be found.
+    /// Waiting for a worker.
     Waiting,
-    /// With a worker.
+    /// Assigned to a worker.
     Assigned {
-        /// Which one.
+        /// The worker.
         worker: WorkerId,
     },
-    /// The verdict stands; any manager may tell GitLab (rule 13).
+    /// The verdict is recorded; any manager may report it to GitLab (rule 13).
     Finishing {
-        /// What GitLab is told.
+        /// The verdict to report.
         verdict: Verdict,
         /// The worker whose attempt it was, if any.
         worker: Option<WorkerId>,
     },
-    /// GitLab knows; what is left is to clear up.
+    /// GitLab has the verdict; only cleaning up remains.
     Done {
-        /// What GitLab was told.
+        /// The reported verdict.
         verdict: Verdict,
         /// The worker whose attempt it was, if any.
         worker: Option<WorkerId>,
     },
 }
 
-/// Where a trace ends.
+/// The end of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceMark {
     /// How many bytes GitLab has.
     pub offset: u64,
-    /// The CRC-32 of those bytes, if all of them are known.
+    /// The CRC-32 of those bytes, if it is known.
     pub crc32: Option<u32>,
 }
 
-/// One thing that happened to a job.
+/// An entry of a job's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When, by the clock of who wrote it.
+    /// When, by the writer's clock.
     pub at: Timestamp,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
-/// What can happen to a job.
+/// An event in a job's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
-    /// GitLab gave it to a manager.
+    /// A manager received it from GitLab.
     Received,
-    /// It was given to a worker.
+    /// It was assigned to a worker.
     Assigned {
-        /// Which one.
+        /// The worker.
         worker: WorkerId,
         /// The attempt's number.
         attempt: u32,
     },
-    /// The attempt will not come to an end.
+    /// The attempt will never finish.
     Lost {
-        /// Whose attempt it was.
+        /// The attempt's worker.
         worker: WorkerId,
         /// The attempt's number.
         attempt: u32,
@@ -125,23 +126,23 @@ pub enum Event {
         /// Whether the script had been started.
         started: bool,
     },
-    /// The verdict was written down.
+    /// The verdict was recorded.
     Judged {
         /// The job's final state.
         ending: Ending,
     },
-    /// GitLab knows the verdict.
+    /// GitLab has the verdict.
     Told,
-    /// The steps of an attempt, as its worker noted them.
+    /// The steps of an attempt, as recorded by its worker.
     Steps {
         /// The attempt's number.
         attempt: u32,
-        /// What was reached when, by the worker's clock.
+        /// The steps, by the worker's clock.
         steps: Vec<Step>,
     },
 }
 
-/// A change that the record's phase does not allow: the plan was made from something else.
+/// A transition that the record's phase does not allow: the plan was based on another record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a job that is {phase} cannot be {wanted}")]
 pub struct WrongPhase {
@@ -150,7 +151,7 @@ pub struct WrongPhase {
 }
 
 impl Record {
-    /// The record of a job that was just received.
+    /// The record of a job just received.
     pub fn received(
         label: JobLabel,
         restart: Restart,
@@ -174,7 +175,10 @@ impl Record {
         }
     }
 
-    /// Gives the waiting attempt to `worker`: the first of assigning's two writes (rule 2).
+    /// Assigns the waiting attempt to `worker`: the first of the two writes (rule 2).
+    ///
+    /// # Errors
+    /// If the job is not waiting.
     pub fn assigned(
         &self,
         worker: &WorkerId,
@@ -196,7 +200,10 @@ impl Record {
         Ok(next)
     }
 
-    /// Leaves an attempt that will not come to an end; the next one waits.
+    /// Leaves an attempt that will never finish; the next one waits.
+    ///
+    /// # Errors
+    /// If no attempt is assigned.
     pub fn next_attempt(
         &self,
         why: &str,
@@ -211,7 +218,10 @@ impl Record {
         Ok(next)
     }
 
-    /// Notes that the attempt is lost, without saying yet what comes of it.
+    /// Records that the attempt is lost, without deciding what follows.
+    ///
+    /// # Errors
+    /// If no attempt is assigned.
     pub fn lost(&self, why: &str, started: bool, now: Timestamp) -> Result<Self, WrongPhase> {
         let Phase::Assigned { worker } = &self.phase else {
             return Err(self.wrong("lost"));
@@ -225,7 +235,10 @@ impl Record {
         Ok(self.noted(event, now))
     }
 
-    /// Writes down what GitLab will be told, before it is told (rule 13).
+    /// Records the verdict before it is reported to GitLab (rule 13).
+    ///
+    /// # Errors
+    /// If there is a verdict already.
     pub fn finishing(&self, verdict: Verdict, now: Timestamp) -> Result<Self, WrongPhase> {
         let worker = match &self.phase {
             Phase::Waiting => None,
@@ -242,7 +255,10 @@ impl Record {
         Ok(next)
     }
 
-    /// GitLab knows the verdict: from a manager that told it, or from the worker itself.
+    /// Records that GitLab has the verdict, from a manager or from the worker itself.
+    ///
+    /// # Errors
+    /// If no verdict is recorded.
     pub fn done(&self, now: Timestamp) -> Result<Self, WrongPhase> {
         let Phase::Finishing { verdict, worker } = &self.phase else {
             return Err(self.wrong("done"));
@@ -255,14 +271,14 @@ impl Record {
         Ok(next)
     }
 
-    /// Adds to the history.
+    /// Adds an event to the history.
     pub fn noted(&self, event: Event, now: Timestamp) -> Self {
         let mut next = self.clone();
         next.history.push(Entry { at: now, event });
         next
     }
 
-    /// The worker that has the job.
+    /// The worker of the job's attempt.
     pub fn worker(&self) -> Option<&WorkerId> {
         match &self.phase {
             Phase::Assigned { worker } => Some(worker),
@@ -270,22 +286,22 @@ impl Record {
         }
     }
 
-    /// Whether the record is still in the attempt `attempt` on `worker`: while it is, the order's
-    /// entry must stay (rule 15).
+    /// Whether the record is still at `attempt` on `worker`: while it is, the order's entry must
+    /// stay (rule 15).
     pub fn holds(&self, worker: &WorkerId, attempt: u32) -> bool {
         self.attempt == attempt && self.worker() == Some(worker)
     }
 
-    /// Whether the order of `worker` may forget this job (rules 15 and 16).
+    /// Whether this job's entry may leave the order of `worker` (rules 15 and 16).
     pub fn releases(&self, worker: &WorkerId, order: &Order, id: u64) -> bool {
         match (&self.phase, order.entries.get(&id)) {
-            // GitLab is to be told first: until then the worker keeps its result.
+            // GitLab must have the verdict first; until then the worker keeps its result.
             (_, None) | (Phase::Finishing { .. }, Some(_)) => false,
             (_, Some(entry)) => !self.holds(worker, entry.attempt),
         }
     }
 
-    /// The attempts that were lost, oldest first: worker, attempt, why.
+    /// The lost attempts, oldest first: worker, attempt, why.
     pub fn losses(&self) -> impl Iterator<Item = (&WorkerId, u32, &str)> {
         self.history.iter().filter_map(|entry| match &entry.event {
             Event::Lost {
@@ -298,14 +314,14 @@ impl Record {
         })
     }
 
-    /// What became of the attempt before this one, if a trace is still to say so.
+    /// Why the previous attempt was lost, if the trace does not say so yet.
     pub fn untold_loss(&self) -> Option<&str> {
         let (_, lost, why) = self.losses().last()?;
         (lost + 1 == self.attempt && self.loss_told < self.attempt).then_some(why)
     }
 
-    /// Notes that the trace says it from now on, or never: at most once, as the worker of the
-    /// next attempt tells all losses anyway.
+    /// Records that the leader has written the loss to the trace, or never will: the worker of the
+    /// next attempt writes all losses anyway.
     pub fn with_loss_told(&self) -> Self {
         Self {
             loss_told: self.attempt,
@@ -313,7 +329,7 @@ impl Record {
         }
     }
 
-    /// When the current attempt was given to its worker.
+    /// When the current attempt was assigned.
     pub fn assigned_at(&self) -> Option<Timestamp> {
         self.history
             .iter()
@@ -335,12 +351,12 @@ impl Record {
     }
 }
 
-/// What is kept of a job that is over, for a day: for `onspot status` and for measuring.
+/// The record of a finished job, kept for a day: for `onspot status` and for measurements.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastJob {
     /// Which job.
     pub job: JobKey,
-    /// The record as it was at the end.
+    /// The last record.
     pub record: Record,
 }
 

@@ -1,4 +1,4 @@
-//! The ledger of a stack: a prefix of its bucket.
+//! The ledger of a stack: objects below a prefix of its bucket.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::store::{Answer, Condition, ETag, Ledger, Listed, Put};
 /// The prefix of the ledger in a stack's bucket.
 pub const DEFAULT_PREFIX: &str = "run/";
 
-/// How long one call, retries of the SDK included, may take. A hung call must not eat up a
-/// lease or a lead.
+/// Time limit of a call, including the SDK's retries. A hung call must not use up a lease or the
+/// time of a leader.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Objects below a prefix of an S3 bucket, written with `If-Match` and `If-None-Match`.
@@ -88,7 +88,7 @@ impl Ledger for S3Ledger {
                 Err(error) if status(&error) == Some(412) => Ok(Put::Refused),
                 // `ConditionalRequestConflict`, or `OperationAborted` for one on the bucket.
                 Err(error) if status(&error) == Some(409) => Ok(Put::Conflict),
-                // What was to be replaced is gone.
+                // The object to replace is gone.
                 Err(error) if replaces && is_absent(&error) => Ok(Put::Refused),
                 Err(error) => Err(failed("write", key, error)),
             }
@@ -162,7 +162,7 @@ fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
         .map(|response| response.status().as_u16())
 }
 
-/// Whether the object is not there; that the bucket is not is another matter.
+/// Whether the object does not exist; a missing bucket is another error.
 fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     status(error) == Some(404) && error.code() != Some("NoSuchBucket")
 }
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_condition_that_does_not_hold_is_a_refusal_and_not_an_error() {
+    async fn an_unmet_condition_is_a_refusal_and_not_an_error() {
         for code in [404, 412] {
             let condition = Condition::Matches(ETag::new("\"1\""));
             assert_eq!(
@@ -247,13 +247,13 @@ mod tests {
         }
         let put = put_answered(412, Condition::Absent).await.unwrap();
         assert_eq!(put, Put::Refused);
-        // There is nothing to be replaced, so this is about something else.
+        // A create replaces nothing, so the 404 concerns something else.
         let error = put_answered(404, Condition::Absent).await.unwrap_err();
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     }
 
     #[tokio::test]
-    async fn a_meeting_with_another_writer_is_not_taken_for_a_refusal() {
+    async fn a_conflict_with_another_writer_is_not_a_refusal() {
         for condition in [Condition::Absent, Condition::Matches(ETag::new("\"1\""))] {
             let put = put_answered(409, condition).await.unwrap();
             assert_eq!(put, Put::Conflict);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_create_that_meets_another_writer_is_tried_again_until_it_stands() {
+    async fn a_create_that_conflicts_is_tried_again() {
         let server = MockServer::start().await;
         let conflict = "<Error><Code>ConditionalRequestConflict</Code></Error>";
         Mock::given(method("PUT"))
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_that_meets_others_every_time_is_an_error_and_no_refusal() {
+    async fn a_write_that_always_conflicts_is_an_error_and_not_a_refusal() {
         let server = MockServer::start().await;
         Mock::given(method("PUT"))
             .respond_with(ResponseTemplate::new(409))
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bucket_that_is_gone_is_not_an_object_that_is_absent() {
+    async fn a_missing_bucket_is_not_a_missing_object() {
         let server = MockServer::start().await;
         let gone = "<Error><Code>NoSuchBucket</Code></Error>";
         Mock::given(method("GET"))
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_can_be_tried_again_is_told_from_what_is_not_allowed() {
+    async fn temporary_failures_differ_from_missing_permissions() {
         let error = put_answered(503, Condition::Absent).await.unwrap_err();
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
         let error = put_answered(403, Condition::Absent).await.unwrap_err();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listing_is_read_to_its_last_page_without_the_prefix() {
+    async fn a_listing_has_all_pages_and_no_prefix() {
         let page = |key: &str, more: &str| {
             ResponseTemplate::new(200).set_body_string(format!(
                 "<ListBucketResult>{more}<Contents><Key>run/order/{key}</Key>\

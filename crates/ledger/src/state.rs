@@ -1,4 +1,4 @@
-//! `run/state/<worker>`: what a worker says of itself. Writing it renews the worker's lease.
+//! `run/state/<worker>`: a worker's report on itself. Writing it renews the worker's lease.
 
 use std::collections::BTreeMap;
 
@@ -15,28 +15,28 @@ use crate::verdict::Verdict;
 pub struct State {
     /// Grows with every write.
     pub counter: u64,
-    /// Which start of the agent wrote it: how a worker knows that no other agent did.
+    /// The agent's start that wrote it: by this a worker notices if another agent wrote.
     pub boot: BootId,
     /// The version of the agent's program.
     pub version: String,
-    /// When it was written, by the worker's clock: for people, nothing is decided by it.
+    /// When it was written, by the worker's clock: only for people, nothing depends on it.
     pub written_at: Timestamp,
-    /// What the instance reached when on its way to its first job, by the worker's clock.
+    /// Milestones of the instance up to its first job, by the worker's clock.
     #[serde(default)]
     pub milestones: Vec<Step>,
     /// How many jobs it runs at once.
     pub slots: u32,
-    /// How many attempts it accepted in its life.
+    /// How many attempts it has accepted so far.
     #[serde(default)]
     pub uses: u32,
     /// Whether it takes new jobs.
     #[serde(default)]
     pub intake: Intake,
-    /// The notice that the instance will be taken away, if there is one.
+    /// The notice of an interruption, if there is one.
     #[serde(default)]
     pub interruption: Option<Interruption>,
-    /// Its attempts, by GitLab's number of the job. An entry stays until the order's entry is
-    /// absent (rule 15).
+    /// Its attempts, by GitLab's number of the job. An entry stays until the order no longer has
+    /// one (rule 15).
     #[serde(default)]
     pub jobs: BTreeMap<u64, Attempt>,
 }
@@ -45,16 +45,16 @@ pub struct State {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Intake {
-    /// It does.
+    /// It takes new jobs.
     #[default]
     Open,
-    /// It finishes what it has.
+    /// It only finishes its present jobs.
     Draining,
-    /// It has finished everything: the instance can go.
+    /// It has no jobs left: the instance can be terminated.
     Drained,
 }
 
-/// EC2's notice that an instance will be taken away.
+/// EC2's notice that an instance will be interrupted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interruption {
     /// `terminate`, `stop` or `hibernate`.
@@ -68,53 +68,53 @@ pub struct Interruption {
 pub struct Attempt {
     /// Its number.
     pub attempt: u32,
-    /// How far it came.
+    /// Its phase.
     pub phase: AttemptPhase,
-    /// What was reached when, by the worker's clock.
+    /// Its steps, by the worker's clock.
     #[serde(default)]
     pub steps: Vec<Step>,
 }
 
-/// How far an attempt came.
+/// The phase of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "phase")]
 pub enum AttemptPhase {
-    /// The worker has a slot for it.
+    /// The worker has reserved a slot for it.
     Accepted,
-    /// Images, containers, sources, cache.
+    /// Pulling images, making containers, fetching sources and cache.
     Preparing,
-    /// The script may have begun (rule 6).
+    /// The script may have started (rule 6).
     Started,
-    /// The script is over and this is the result; GitLab may not know it yet (rule 7).
+    /// The script is over, with this result; GitLab may not have it yet (rule 7).
     Result {
         /// The result.
         verdict: Verdict,
     },
-    /// GitLab knows the result.
+    /// GitLab has the result.
     Reported {
         /// The result.
         verdict: Verdict,
     },
-    /// The worker stopped the attempt and told nobody.
+    /// The worker stopped the attempt and did not report it to GitLab.
     GivenUp {
-        /// Whether the script may have begun.
+        /// Whether the script may have started.
         started: bool,
         /// Why, for people.
         why: String,
     },
 }
 
-/// Something that was reached, and when.
+/// A step and its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// What: `prepared`, `cloned`, `cache`, `script` and so on.
+    /// The step: `prepared`, `cloned`, `cache`, `script` and so on.
     pub name: String,
-    /// When, by the clock of who wrote it.
+    /// When, by the writer's clock.
     pub at: Timestamp,
 }
 
 impl Step {
-    /// A step reached now.
+    /// A step at this time.
     pub fn new(name: impl Into<String>, at: Timestamp) -> Self {
         Self {
             name: name.into(),
@@ -124,12 +124,12 @@ impl Step {
 }
 
 impl AttemptPhase {
-    /// Whether nothing more will happen to the attempt on this worker.
+    /// Whether the attempt is finished on this worker.
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Reported { .. } | Self::GivenUp { .. })
     }
 
-    /// Whether the script may have begun.
+    /// Whether the script may have started.
     pub fn has_started(&self) -> bool {
         match self {
             Self::Accepted | Self::Preparing => false,
@@ -140,7 +140,7 @@ impl AttemptPhase {
 }
 
 impl State {
-    /// The state of an agent that starts on an instance for the first time.
+    /// The state of an agent's first start on an instance.
     pub fn first(boot: &BootId, version: &str, slots: u32, now: Timestamp) -> Self {
         Self {
             counter: 0,
@@ -156,10 +156,11 @@ impl State {
         }
     }
 
-    /// The state of an agent that starts again, from its own stored one (rule 9): what had not
-    /// ended is given up, a result stays and is resumed, and nothing listed is ever run again.
+    /// The state of an agent that starts again, from its own stored one (rule 9): unfinished
+    /// attempts are given up, a result is kept and resumed, and no listed attempt is ever run
+    /// again.
     ///
-    /// Its predecessor's containers must be dead by now.
+    /// The containers of the previous start must be dead by now.
     pub fn restarted(&self, boot: &BootId, version: &str, now: Timestamp) -> Self {
         let mut next = self.clone();
         next.boot = boot.clone();
@@ -183,8 +184,8 @@ impl State {
         next
     }
 
-    /// Takes an attempt, unless this very attempt or a later one was ever taken (rule 6).
-    /// Whether it was taken.
+    /// Accepts an attempt, unless this or a later attempt of the job was accepted before (rule 6).
+    /// Returns whether it was accepted.
     pub fn accept(&mut self, job: u64, attempt: u32, now: Timestamp) -> bool {
         if self
             .jobs
@@ -203,8 +204,8 @@ impl State {
         true
     }
 
-    /// Sets the phase of an attempt; nothing if the job is at another attempt, or the attempt is
-    /// over.
+    /// Sets the phase of an attempt; does nothing if the job is at another attempt, or the attempt
+    /// is over.
     pub fn advance(&mut self, job: u64, attempt: u32, phase: AttemptPhase) {
         if let Some(entry) = self.jobs.get_mut(&job)
             && entry.attempt == attempt
@@ -214,7 +215,7 @@ impl State {
         }
     }
 
-    /// Notes a step of an attempt.
+    /// Records a step of an attempt.
     pub fn step(&mut self, job: u64, attempt: u32, step: Step) {
         if let Some(entry) = self.jobs.get_mut(&job)
             && entry.attempt == attempt
@@ -223,14 +224,14 @@ impl State {
         }
     }
 
-    /// Forgets the jobs that the order does not name any more, but for those in `held`, whose
-    /// containers are still being stopped (rule 15).
+    /// Forgets the jobs that the order no longer names, except those in `held`, whose containers
+    /// are still being stopped (rule 15).
     pub fn forget_released(&mut self, order: &Order, held: impl Fn(u64) -> bool) {
         self.jobs
             .retain(|job, _| order.entries.contains_key(job) || held(*job));
     }
 
-    /// The slots that no attempt occupies.
+    /// The slots that are free.
     pub fn free_slots(&self) -> u32 {
         let busy = self
             .jobs

@@ -1,4 +1,4 @@
-//! The store beneath: named objects, conditional writes, nothing else.
+//! The underlying store: named objects and conditional writes.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// What a store's call gives, sooner or later.
+/// The future of a call to the store.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Error>>;
 
-/// An object's version, as the store names it.
+/// An object's version, as named by the store.
 ///
-/// S3 makes it of the content, so two equal contents have the same one: that is why every object
-/// here carries a counter (see [`crate::Object`]).
+/// S3 derives it from the content, so equal contents have the same version: that is why every
+/// object here has a counter (see [`crate::Object`]).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ETag(String);
 
 impl ETag {
-    /// Takes the store's text as it is, quotes included.
+    /// Wraps the store's text unchanged, quotes included.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -36,25 +36,25 @@ impl fmt::Display for ETag {
     }
 }
 
-/// What must hold for a write to be applied.
+/// The condition of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// There is no such object (`If-None-Match: *`).
+    /// The object does not exist (`If-None-Match: *`).
     Absent,
     /// The object has this version (`If-Match`).
     Matches(ETag),
 }
 
-/// What became of a conditional write that was answered.
+/// The outcome of a conditional write that was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Put {
     /// It was applied; this is the new version.
     Written(ETag),
-    /// The condition did not hold (412), or what was to be replaced is gone (404). After retries
-    /// by an SDK it may even be one's own write: look.
+    /// The condition did not hold (412), or the object to replace is gone (404). After retries by
+    /// an SDK the existing object may even be from this very write: read it.
     Refused,
-    /// Somebody wrote at the same moment, and the store did not look at the condition at all
-    /// (409). It says nothing about what stands: try again.
+    /// A concurrent write (409): the store did not evaluate the condition, so this says nothing
+    /// about the object. Try again.
     Conflict,
 }
 
@@ -72,7 +72,7 @@ pub struct Listed {
 /// Two implementations: [`crate::S3Ledger`], and [`crate::MemoryLedger`] for one host without
 /// AWS. Both are strongly consistent: a read that begins after a write was answered sees it.
 ///
-/// An `Err` of a write says nothing about whether it was applied: read again.
+/// After an `Err` of a write it may or may not have been applied: read again.
 pub trait Ledger: Send + Sync {
     /// The object's content and version, or `None`.
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<(Vec<u8>, ETag)>>;
@@ -80,7 +80,7 @@ pub trait Ledger: Send + Sync {
     /// Writes the whole object if `condition` holds.
     fn put_if<'a>(&'a self, key: &'a str, body: Vec<u8>, condition: Condition) -> Answer<'a, Put>;
 
-    /// All objects whose key begins with `prefix`, in the keys' order.
+    /// All objects whose key begins with `prefix`, in the order of their keys.
     fn list<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<Listed>>;
 
     /// Removes the object, whatever its version; no error if there is none.

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a job ended, as GitLab is told.
+/// How a job ended, as reported to GitLab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The job's final state.
     pub ending: Ending,
-    /// GitLab's own word for why it failed (`script_failure` and so on).
+    /// GitLab's failure reason (`script_failure` and so on).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
     /// The script's exit code, if it ran to its end.
@@ -24,7 +24,7 @@ pub struct Verdict {
 pub enum Ending {
     /// The script ended with 0.
     Success,
-    /// It did not, or could not be run.
+    /// The script ended with another exit code, or could not be run.
     Failed,
     /// Somebody cancelled the job.
     Canceled,
@@ -41,7 +41,7 @@ impl Verdict {
         }
     }
 
-    /// The job failed; `reason` is GitLab's word.
+    /// The job failed; `reason` is GitLab's failure reason.
     pub fn failed(reason: &str, message: impl Into<String>) -> Self {
         Self {
             ending: Ending::Failed,

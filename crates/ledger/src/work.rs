@@ -1,11 +1,11 @@
-//! Whether a worker has something to do, by what is written of it.
+//! Whether the ledger shows work for a worker.
 
 use crate::{Phase, Record, State, WorkerId};
 
-/// Whether a job may be running on the worker on `instance`, or on its way there.
+/// Whether a job may be running on the worker on `instance`, or about to.
 ///
-/// `states` and `records` are what the ledger holds; a record comes with its job's number. A
-/// worker that is silent for too long has killed its jobs itself: that is for the caller to know.
+/// `states` and `records` are what the ledger holds; each record has its job's number. A worker
+/// that has been silent for too long has killed its jobs itself; the caller has to consider that.
 pub fn has_work<'a>(
     instance: &str,
     states: impl IntoIterator<Item = (&'a WorkerId, &'a State)>,

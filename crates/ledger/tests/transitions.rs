@@ -1,4 +1,4 @@
-//! The transitions of records, orders and states, one after the other as a job goes through them.
+//! The transitions of records, orders and states, in the order in which a job goes through them.
 
 use jiff::Timestamp;
 use onspot_ledger::{
@@ -95,7 +95,7 @@ fn an_order_forgets_a_job_only_after_its_record_has_left_the_attempt() {
 }
 
 #[test]
-fn a_restarted_agent_runs_nothing_again_that_it_has_listed() {
+fn a_restarted_agent_never_repeats_a_listed_attempt() {
     let mut state = State::first(&BootId::new("a"), "1", 3, NOW);
     for job in [1, 2, 3] {
         assert!(state.accept(job, 1, NOW));
@@ -130,7 +130,7 @@ fn a_restarted_agent_runs_nothing_again_that_it_has_listed() {
 }
 
 #[test]
-fn a_state_forgets_what_the_order_has_forgotten() {
+fn a_state_forgets_jobs_that_left_the_order() {
     let mut state = State::first(&BootId::new("a"), "1", 2, NOW);
     state.accept(1, 1, NOW);
     state.accept(2, 1, NOW);
@@ -179,7 +179,7 @@ async fn every_write_counts() {
         .unwrap()
         .unwrap();
     assert_eq!(back.value.counter(), 2);
-    // The content is as it was at first, the version is not.
+    // The content is the same as at first, but the version is not.
     assert_ne!(back.etag, empty.etag);
     assert_eq!(
         replace(&ledger, &key, &empty, empty.value.asked(7, 1))
@@ -194,7 +194,7 @@ async fn every_write_counts() {
 }
 
 #[tokio::test]
-async fn one_state_that_cannot_be_read_does_not_hide_the_others() {
+async fn an_unreadable_state_does_not_hide_the_others() {
     let ledger = MemoryLedger::new();
     let (good, bad) = (worker("i-1"), worker("i-2"));
     let state = State::first(&BootId::new("b"), "1", 1, Timestamp::UNIX_EPOCH);
