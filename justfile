@@ -7,8 +7,8 @@ export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "targe
 just := quote(just_executable()) + " --justfile " + quote(justfile())
 world := quote(CARGO_TARGET_DIR / "debug/onspot-world")
 
-# The world's guests are Debian 12. What a machine with a newer glibc builds does not run there:
-# then they get the binary of `just dist`.
+# The world's guests are Debian 12. A binary built on a machine with a newer glibc does not run
+# there; then they get the one from `just dist`.
 guest_glibc := "2.36"
 newest_glibc := `{ echo 2.36; getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2 || true; } | sort -V | tail -n 1`
 export ONSPOT_GUEST_BIN := env("ONSPOT_GUEST_BIN", if newest_glibc == guest_glibc { "" } else { CARGO_TARGET_DIR / "dist/onspot" })
@@ -16,11 +16,11 @@ export ONSPOT_GUEST_BIN := env("ONSPOT_GUEST_BIN", if newest_glibc == guest_glib
 _default:
     @{{ just }} --list --unsorted
 
-# The main job: a local world, a stack in it, the cowsay pipeline, the ghost
+# Start a local world with a stack in it, run the cowsay pipeline and show the ghost
 up: engine guests
     {{ world }} up
 
-# The running world and the stack in it: its manager, workers and jobs
+# Show the running world and its stack: manager, workers and jobs
 status: build
     @{{ world }} status
 
@@ -32,7 +32,7 @@ down: build
 push dir *args: build
     @{{ world }} push {{ quote(join(invocation_directory(), dir)) }} {{ args }}
 
-# The mock GitLab alone, for any runner to register with
+# Start only the mock GitLab, for any runner to register with
 gitlab port="8929" *args: build
     @{{ world }} gitlab {{ port }} {{ args }}
 
@@ -58,7 +58,7 @@ e2e: engine images guests
 images: engine build
     {{ world }} images
 
-# Time from push to script, warm and cold, split into steps; a job's overhead over its script
+# Measure the steps from push to script, warm and cold, and a job's overhead beyond its script
 bench: engine guests
     {{ world }} bench
 
@@ -66,7 +66,7 @@ bench: engine guests
 doc:
     cargo doc --workspace --no-deps --document-private-items
 
-# A binary for the instances: against glibc 2.28, whatever this machine has
+# Build a binary for the instances: against glibc 2.28, whatever this machine has
 dist:
     @command -v python3 >/dev/null || { echo "dist: python3 with venv is needed (for the zig linker)"; exit 1; }
     test -x .tools/zig/bin/cargo-zigbuild || { python3 -m venv .tools/zig && .tools/zig/bin/pip install --quiet cargo-zigbuild==0.24.0 ziglang==0.15.2; }
@@ -84,7 +84,7 @@ build:
 guests: build
     @if [ -n "$ONSPOT_GUEST_BIN" ] && [ "$ONSPOT_GUEST_BIN" = {{ quote(CARGO_TARGET_DIR / "dist/onspot") }} ]; then {{ just }} dist; fi
 
-# A Docker engine that answers; installed and started where we are root on Debian or Ubuntu
+# Make sure that a Docker engine answers; as root on Debian or Ubuntu, install and start it
 [private]
 engine:
     @docker/engine
