@@ -1,4 +1,4 @@
-//! What can be said on the command line. Only types: what is done stands in `commands`.
+//! The command line's types. The verbs are implemented in `commands`.
 
 use std::path::PathBuf;
 
@@ -21,22 +21,22 @@ const STYLES: Styles = Styles::styled()
 )]
 #[command(after_help = "Begin with `onspot init`, then `onspot plan` and `onspot up`.")]
 pub(crate) struct Cli {
-    /// What every verb understands.
+    /// Options of every verb.
     #[command(flatten)]
     pub(crate) global: Global,
-    /// What to do.
+    /// The verb.
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
 
-/// What every verb understands.
+/// Options of every verb.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Global {
-    /// How results are written; JSON is one value, or one a line where there are several
+    /// Format of results; JSON is one value, or one per line where there are several
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     #[arg(display_order = 900)]
     pub(crate) output: Format,
-    /// Say nothing but results and errors
+    /// Print only results and errors
     #[arg(
         short,
         long,
@@ -45,12 +45,12 @@ pub(crate) struct Global {
         display_order = 901
     )]
     pub(crate) quiet: bool,
-    /// Say more; twice for everything
+    /// Log more; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 902)]
     pub(crate) verbose: u8,
 }
 
-/// How results are written.
+/// The format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     Text,
@@ -64,13 +64,13 @@ pub(crate) enum Verb {
     Init(Init),
     /// Show what `up` would change
     Plan(Plan),
-    /// Make the stack, or bring it up to date
+    /// Create the stack, or bring it up to date
     Up(Up),
     /// Show the stack, its managers, workers and jobs
     Status(Stack),
     /// Show the logs of managers and workers
     Logs(Logs),
-    /// Remove the stack and all it made
+    /// Remove the stack and everything in it
     Down(Down),
     /// Print the config.toml that the manager reads
     Render(Render),
@@ -108,7 +108,7 @@ pub(crate) struct Stack {
 /// `onspot init`
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// The file to write; one that exists is left alone
+    /// The file to write; an existing one is not changed
     #[arg(
         short,
         long,
@@ -128,13 +128,13 @@ pub(crate) struct Init {
     pub(crate) token: Option<String>,
 }
 
-/// What is uploaded for the instances.
+/// Files to upload for the instances.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Uploads {
     /// The onspot binary for the instances; this one if absent
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,
-    /// The helper image as `docker save` writes it, gzipped or not; made with Docker if absent
+    /// The helper image as from `docker save`, gzipped or not; made with Docker if absent
     #[arg(long, value_name = "FILE")]
     pub(crate) helper: Option<PathBuf>,
 }
@@ -155,13 +155,13 @@ pub(crate) struct Up {
     pub(crate) stack: Stack,
     #[command(flatten)]
     pub(crate) uploads: Uploads,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Do not ask GitLab about the tokens from here
+    /// Do not check the tokens at GitLab from here
     #[arg(long)]
     pub(crate) no_verify: bool,
-    /// How many seconds to wait for the manager's hello to GitLab
+    /// How many seconds to wait until the manager has reached GitLab
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) wait: u64,
 }
@@ -171,7 +171,7 @@ pub(crate) struct Up {
 pub(crate) struct Render {
     #[command(flatten)]
     pub(crate) stack: Stack,
-    /// Ask AWS for the ids of the stack that is up
+    /// Ask AWS for the ids of the running stack
     #[arg(long)]
     pub(crate) live: bool,
 }
@@ -181,7 +181,7 @@ pub(crate) struct Render {
 pub(crate) struct Down {
     #[command(flatten)]
     pub(crate) stack: Stack,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
 }
@@ -191,7 +191,7 @@ pub(crate) struct Down {
 pub(crate) struct Logs {
     #[command(flatten)]
     pub(crate) stack: Stack,
-    /// Go on as new lines come in
+    /// Keep printing new lines as they arrive
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Only managers, or only workers
@@ -205,7 +205,7 @@ pub(crate) struct Logs {
     pub(crate) since: std::time::Duration,
 }
 
-/// What an instance is.
+/// The role of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     Manager,
@@ -218,7 +218,7 @@ pub(crate) struct Run {
     /// GitLab Runner's config.toml
     #[arg(short, long, value_name = "FILE", default_value = "config.toml")]
     pub(crate) config: PathBuf,
-    /// Where builds and caches are kept; /var/lib/onspot for root, else ~/.local/state/onspot
+    /// Folder of builds and caches; /var/lib/onspot for root, else ~/.local/state/onspot
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
@@ -234,7 +234,7 @@ pub(crate) struct Manager {
         default_value = "/etc/onspot/config.toml"
     )]
     pub(crate) config: PathBuf,
-    /// What the manager knows of its stack
+    /// The manager's settings from its stack
     #[arg(long, value_name = "FILE", default_value = "/etc/onspot/manager.toml")]
     pub(crate) stack: PathBuf,
 }
@@ -242,7 +242,7 @@ pub(crate) struct Manager {
 /// `onspot worker`
 #[derive(Debug, Args)]
 pub(crate) struct Worker {
-    /// What the worker knows of its stack
+    /// The worker's settings from its stack
     #[arg(
         short,
         long,
@@ -255,7 +255,7 @@ pub(crate) struct Worker {
 /// `onspot watchdog`
 #[derive(Debug, Args)]
 pub(crate) struct Watchdog {
-    /// What the worker knows of its stack
+    /// The worker's settings from its stack
     #[arg(
         short,
         long,

@@ -1,4 +1,4 @@
-//! What is done for each verb, one file a verb.
+//! The verbs' implementations, one file per verb.
 
 mod down;
 mod helper;
@@ -18,7 +18,7 @@ use crate::cli::{Cli, Verb};
 use crate::failure::Failure;
 use crate::signals::interruptible;
 
-/// Does what the command line says.
+/// Executes the verb.
 pub(crate) async fn perform(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.verb {

@@ -1,15 +1,15 @@
-//! Asks a person.
+//! Asks for confirmation.
 
 use std::io::{BufRead, IsTerminal, Write};
 
 use crate::failure::Failure;
 
-/// Whether a person sits at this terminal and can be asked.
+/// Whether there is a terminal where a person can be asked.
 pub(crate) fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Asks on stderr; only `y` and `yes` mean yes. Ctrl-C is heard meanwhile.
+/// Asks on stderr; only `y` and `yes` mean yes. Ctrl-C interrupts.
 pub(crate) async fn confirmed(question: &str) -> Result<bool, Failure> {
     let question = format!("{question} [y/N] ");
     let asked = tokio::task::spawn_blocking(move || ask(&question)).await;

@@ -1,4 +1,4 @@
-//! How a verb fails: one sentence, its causes, what to do, and the exit code.
+//! The errors of verbs: one sentence, the causes, a hint, and the exit code.
 
 mod sources;
 
@@ -17,14 +17,14 @@ pub(crate) struct Failure {
     exit: Exit,
 }
 
-/// The exit codes beside 0.
+/// The exit codes besides 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It did not work.
+    /// The verb failed.
     Failed = 1,
-    /// It was asked for wrongly.
+    /// The usage was wrong.
     Usage = 2,
-    /// A person ended it, as shells count that.
+    /// A person ended it; the code is the shells' for Ctrl-C.
     Interrupted = 130,
 }
 
@@ -37,11 +37,11 @@ enum What {
     },
     /// An error that can show its line.
     Diagnostic(Box<dyn Diagnostic + Send + Sync>),
-    /// Nothing is left to be said.
+    /// Everything has been said already.
     Silent,
 }
 
-/// One sentence, an optional cause.
+/// One sentence with an optional cause.
 #[derive(Debug)]
 struct Sentence {
     text: String,
@@ -63,12 +63,12 @@ impl Error for Sentence {
 }
 
 impl Failure {
-    /// It did not work.
+    /// The verb failed.
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self::because(text, None)
     }
 
-    /// It was asked for wrongly.
+    /// The usage was wrong.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self {
             exit: Exit::Usage,
@@ -84,7 +84,7 @@ impl Failure {
         }
     }
 
-    /// It did not work, and all about it has been said.
+    /// The verb failed, and everything about it has been said already.
     pub(crate) fn silent() -> Self {
         Self {
             what: What::Silent,
@@ -92,7 +92,7 @@ impl Failure {
         }
     }
 
-    /// It did not work because of another error.
+    /// The verb failed because of another error.
     pub(crate) fn caused(
         text: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -100,7 +100,7 @@ impl Failure {
         Self::because(text, Some(source.into()))
     }
 
-    /// Any error, with what to do about it.
+    /// Any error, with a hint.
     pub(crate) fn hinted(error: impl Error + Send + Sync + 'static, hint: Option<String>) -> Self {
         Self {
             what: What::Error {
@@ -111,7 +111,7 @@ impl Failure {
         }
     }
 
-    /// An error that can show its line and knows what to do.
+    /// An error that can show its line and has its own hint.
     pub(crate) fn shown(diagnostic: impl Diagnostic + Send + Sync + 'static) -> Self {
         Self {
             what: What::Diagnostic(Box::new(diagnostic)),
@@ -119,7 +119,7 @@ impl Failure {
         }
     }
 
-    /// The same with what to do about it.
+    /// Adds a hint.
     pub(crate) fn hint(mut self, text: impl Into<String>) -> Self {
         if let What::Error { hint, .. } = &mut self.what {
             *hint = Some(text.into());
@@ -143,7 +143,7 @@ impl Failure {
         }
     }
 
-    /// Prints it to stderr, in colour where that is wanted.
+    /// Prints it to stderr, coloured where supported.
     pub(crate) fn print(&self, format: Format) {
         let text = match (format, &self.what) {
             (_, What::Silent) => return,
@@ -151,7 +151,7 @@ impl Failure {
             (Format::Text, What::Diagnostic(diagnostic)) => drawn(diagnostic.as_ref()),
             (Format::Text, What::Error { error, hint }) => written(error.as_ref(), hint.as_deref()),
         };
-        // Where stderr is closed nobody can be told any more.
+        // If stderr is closed, nobody can be told.
         let _ = anstream::stderr().write_all(text.as_bytes());
     }
 
@@ -187,8 +187,7 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// What the AWS SDK calls its errors, whatever they are about. Our own errors have said the
-/// service's words by then.
+/// Generic texts of the AWS SDK's errors. Our own errors already contain the service's message.
 const SDK_ERRORS: [&str; 5] = [
     "failed to construct request",
     "request has timed out",
@@ -197,8 +196,8 @@ const SDK_ERRORS: [&str; 5] = [
     "service error",
 ];
 
-/// The texts of all causes; one that was said already is left out. Of the AWS SDK's long chains
-/// only the end is told.
+/// The texts of all causes, without repetitions. Of the AWS SDK's long chains only the end is
+/// shown.
 fn causes(error: &dyn Error) -> Vec<String> {
     let mut said = vec![error.to_string()];
     let mut next = error.source();
@@ -211,7 +210,7 @@ fn causes(error: &dyn Error) -> Vec<String> {
                 next = deeper.source();
             }
             text.truncate(text.find('\n').unwrap_or(text.len()));
-            // What introduces the lines that were cut off.
+            // The text ended by introducing lines that were cut off.
             if text.ends_with(':') {
                 text.truncate(text.rfind(". ").unwrap_or(text.len()));
             }
@@ -241,7 +240,7 @@ fn written(error: &dyn Error, hint: Option<&str>) -> String {
     text
 }
 
-/// The error with its line. Lines around it stay hidden: they may hold secrets.
+/// The error with its line, but without the lines around it, which may contain secrets.
 fn drawn(diagnostic: &dyn Diagnostic) -> String {
     let theme = if console_is_dumb() {
         GraphicalTheme::none()
@@ -258,7 +257,7 @@ fn drawn(diagnostic: &dyn Diagnostic) -> String {
     }
 }
 
-/// Whether stderr takes no colours.
+/// Whether stderr supports no colours.
 fn console_is_dumb() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) == anstream::ColorChoice::Never
 }

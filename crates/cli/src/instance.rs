@@ -1,4 +1,4 @@
-//! What the processes on instances share: who they are, their logs, their word to systemd.
+//! Shared by the processes on instances: identity, logs, and notifications to systemd.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::failure::Failure;
 use crate::logship::{self, Destination};
 use crate::{signals, systemd};
 
-/// Between two questions to a metadata service that does not answer yet.
+/// The pause between requests to a metadata service that does not answer yet.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the metadata service may take to come up.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long the last log lines may take.
+/// How long shipping the last log lines may take.
 const LAST_LINES: Duration = Duration::from_secs(8);
 
 /// The instance that this process runs on.
@@ -26,14 +26,14 @@ pub(crate) struct Instance {
     pub(crate) id: String,
     /// The instance's metadata.
     pub(crate) imds: Imds,
-    /// How AWS is reached, with the instance's own credentials.
+    /// Configuration of the AWS clients, with the instance's own credentials.
     pub(crate) aws: SdkConfig,
 }
 
 /// Where an instance's logs go.
 #[derive(Debug)]
 pub(crate) struct Logs<'a> {
-    /// The log group; none are shipped if it is empty.
+    /// The log group; if empty, no logs are shipped.
     pub(crate) group: &'a str,
     /// `manager` or `worker`.
     pub(crate) role: &'a str,
@@ -42,7 +42,7 @@ pub(crate) struct Logs<'a> {
 }
 
 impl Instance {
-    /// Asks the instance who it is.
+    /// Asks the metadata service for the instance's identity.
     pub(crate) async fn here(region: &str, endpoint: Option<&str>) -> Result<Self, Failure> {
         let root = Url::parse(IMDS_URL)
             .map_err(|error| Failure::caused("the metadata service has no address", error))?;
@@ -51,7 +51,9 @@ impl Instance {
             loop {
                 match imds.instance_id().await {
                     Ok(id) => return id,
-                    Err(error) => tracing::warn!(%error, "the instance does not know itself yet"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the metadata service does not answer yet")
+                    }
                 }
                 tokio::time::sleep(ASK_AGAIN).await;
             }
@@ -63,13 +65,13 @@ impl Instance {
         let endpoint = endpoint
             .map(Url::parse)
             .transpose()
-            .map_err(|error| Failure::caused("endpoint_url is no URL", error))?;
+            .map_err(|error| Failure::caused("endpoint_url is not a URL", error))?;
         let aws = onspot_stack::sdk_config(Some(region), endpoint.as_ref()).await;
         Ok(Self { id, imds, aws })
     }
 
-    /// Does the work until it ends or the process is told to, and meanwhile ships logs and tells
-    /// systemd that all `loops` go round.
+    /// Does the work until it ends or the process is told to stop. Meanwhile it ships logs, and
+    /// keeps systemd's watchdog quiet as long as all `loops` make progress.
     pub(crate) async fn serve<W>(
         &self,
         logs: Logs<'_>,
@@ -90,18 +92,18 @@ impl Instance {
         };
         notifier.stopping();
         if let Err(failure) = &done {
-            // It is printed at the very end; what is shipped before that says it too.
+            // It is printed only at the very end; this puts it into the shipped logs.
             tracing::error!("{failure}");
         }
         no_more_lines.cancel();
         if let Some(shipping) = shipping {
-            // What does not get away in time stays in the journal.
+            // Lines that are not shipped in time stay in the journal.
             let _ = tokio::time::timeout(LAST_LINES, shipping).await;
         }
         done
     }
 
-    /// Ships the units' journal in the background, where there is a log group.
+    /// Ships the units' journal in the background, if there is a log group.
     fn ship(
         &self,
         logs: &Logs<'_>,

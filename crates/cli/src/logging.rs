@@ -1,4 +1,4 @@
-//! Where the processes' own log goes: stderr.
+//! The log of the processes, on stderr.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -10,14 +10,13 @@ use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::cli::{Format, Global};
 
-/// The environment variable with a filter of its own, as `tracing` reads it.
+/// The environment variable with a filter in `tracing`'s syntax.
 const FILTER: &str = "ONSPOT_LOG";
 
 /// Changes the level later, unless the command line or the environment has set it.
 static CONFIGURABLE: OnceLock<Handle<EnvFilter, Registry>> = OnceLock::new();
 
-/// Turns the log on. `daemon` is for processes that run for long: what happens to jobs is what
-/// one wants to see of them.
+/// Sets up the log. `daemon` is for long-running processes, which also log what happens to jobs.
 pub(crate) fn init(global: Global, daemon: bool) {
     let level = match (global.quiet, global.verbose, daemon) {
         (true, _, _) => "error",
@@ -31,7 +30,7 @@ pub(crate) fn init(global: Global, daemon: bool) {
     let open = given.is_err() && !global.quiet && global.verbose == 0;
     let (filter, handle) = reload::Layer::new(given.unwrap_or(default));
     if open {
-        // Where it is set already, this is a test's second log.
+        // It is set already only in tests.
         let _ = CONFIGURABLE.set(handle);
     }
     let lines = tracing_subscriber::fmt::layer()
@@ -39,9 +38,9 @@ pub(crate) fn init(global: Global, daemon: bool) {
         .with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
     let colours = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    // journald notes the time itself.
+    // journald adds the time itself.
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    // A subscriber that is set already is a test's.
+    // A subscriber is set already only in tests.
     let _ = match (global.output, std::io::stderr().is_terminal(), journal) {
         (Format::Json, _, _) => registry.with(lines.json().flatten_event(true)).try_init(),
         (Format::Text, true, _) => registry.with(lines.with_ansi(colours).compact()).try_init(),
@@ -57,11 +56,11 @@ pub(crate) fn configured(log_level: Option<&str>) {
     let Some((handle, level)) = CONFIGURABLE.get().zip(log_level.map(level_of)) else {
         return;
     };
-    // Only a log that has ended can't be changed.
+    // This fails only when the log has been shut down.
     let _ = handle.reload(filter("warn", level));
 }
 
-/// GitLab Runner's levels, of which the last two end the process there.
+/// Maps GitLab Runner's levels, the last two of which end the process there.
 fn level_of(log_level: &str) -> &'static str {
     match log_level {
         "trace" => "trace",
@@ -72,9 +71,9 @@ fn level_of(log_level: &str) -> &'static str {
     }
 }
 
-/// A level for our own crates, and one for all others. A target is matched by its beginning:
-/// `onspot` covers all our crates. Where credentials were looked for in vain is told by the
-/// error, if it is one.
+/// A filter with one level for our own crates and one for all others. A target matches by prefix:
+/// `onspot` covers all our crates. Of `aws_config` only errors are logged: if it finds no
+/// credentials, the failed call reports it.
 fn filter(others: &str, level: &str) -> EnvFilter {
     EnvFilter::try_new(format!("{others},aws_config=error,onspot={level}")).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
-//! Brings the journal of this process's own unit to CloudWatch Logs.
+//! Ships the journal of this process's own unit to CloudWatch Logs.
 //!
-//! journald keeps the lines until they are shipped: a batch is read, sent until it is taken, and
-//! only then is the cursor behind its last line stored. So nothing is lost while CloudWatch is out
-//! of reach, memory is bounded by one batch, and a restarted process goes on where it was.
+//! journald keeps the lines until they are shipped: a batch is read and sent until it is accepted;
+//! only then its last line's cursor is stored. So nothing is lost while CloudWatch is unreachable,
+//! memory is bounded by one batch, and a restarted process continues where it was.
 
 mod batch;
 mod cursor;
@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use ship::Destination;
 
-/// Where shippers note how far they came.
+/// Where the shippers' cursors are stored.
 const STATE_DIR: &str = "/var/lib/onspot";
 
-/// Ships the journal of `units` until `end`, then what is left for some seconds more.
+/// Ships the journal of `units` until `end`, then the remaining lines for a few more seconds.
 pub(crate) async fn run(units: &[&str], destination: Destination, end: CancellationToken) {
     let cursor = cursor::CursorFile::new(PathBuf::from(STATE_DIR).join("logship.cursor"));
     let journal = match journal::Journal::follow(units, cursor.read().as_deref()) {

@@ -1,5 +1,5 @@
-//! The `onspot` binary: reads the command line, does the verb, and is the one place that prints
-//! errors and chooses the exit code.
+//! The `onspot` binary: parses the command line, executes the verb, and is the only place that
+//! prints errors and chooses the exit code.
 
 mod cli;
 mod commands;
@@ -42,17 +42,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does the verb on a runtime of its own.
+/// Executes the verb on its own runtime.
 fn perform(cli: Cli) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::caused("cannot start threads", error))?;
     let done = runtime.block_on(commands::perform(cli));
-    // A thread that waits for somebody to type would wait for ever.
+    // A thread that waits for input from a terminal would block the shutdown forever.
     runtime.shutdown_background();
     done
 }
 
-/// Says in one sentence that this is our fault, and where.
+/// Reports a panic in one sentence as our fault, with its place.
 fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
     let place = panic
         .location()
@@ -63,6 +63,6 @@ fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
         .unwrap_or("no reason given")
         .replace('\n', " ");
     let sentence = format!("onspot has a fault at {place}: {what}; please report it\n");
-    // Where stderr is closed nobody can be told any more.
+    // If stderr is closed, nobody can be told.
     let _ = std::io::stderr().write_all(sentence.as_bytes());
 }

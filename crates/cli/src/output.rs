@@ -1,4 +1,4 @@
-//! Where results go: stdout, once, for people or as JSON.
+//! Writes results to stdout, for people or as JSON.
 
 use std::io::Write;
 
@@ -14,7 +14,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Writes in this format.
+    /// Output in this format.
     pub(crate) fn new(format: Format) -> Self {
         Self { format }
     }
@@ -40,7 +40,8 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     put(&line)
 }
 
-/// Writes to stdout. That a reader has gone (`onspot logs | head`) is an end, not a failure.
+/// Writes to stdout. A reader that has gone (`onspot logs | head`) ends the process without an
+/// error.
 fn put(text: &str) -> Result<(), Failure> {
     let mut stdout = anstream::stdout();
     match stdout

@@ -1,5 +1,4 @@
-//! Shows what an applying layer does: spinners on a terminal, plain lines elsewhere, JSON lines
-//! for programs.
+//! Shows progress events: spinners on a terminal, plain lines elsewhere, JSON lines for programs.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -20,17 +19,17 @@ pub(crate) struct Shown(JoinHandle<()>);
 impl Shown {
     /// Waits until everything is shown.
     pub(crate) async fn finished(self) {
-        // It ends by itself and neither panics nor is aborted.
+        // The task ends by itself and neither panics nor is aborted.
         let _ = self.0.await;
     }
 }
 
-/// Begins to show events, but never on stdout: for verbs whose result is one JSON value.
+/// Starts showing events, but never on stdout: for verbs whose result is one JSON value.
 pub(crate) fn show_aside(global: Global) -> (EventSender, Shown) {
     show(aside(global))
 }
 
-/// The same without events on stdout.
+/// The same options without events on stdout.
 fn aside(global: Global) -> Global {
     Global {
         output: Format::Text,
@@ -39,8 +38,7 @@ fn aside(global: Global) -> Global {
     }
 }
 
-/// Begins to show events. Give the sender away and wait for [`Shown::finished`] after it is
-/// dropped.
+/// Starts showing events. Drop the sender, then wait for [`Shown::finished`].
 pub(crate) fn show(global: Global) -> (EventSender, Shown) {
     let (sender, mut events) = event_channel();
     let mut view = View::new(global);
@@ -82,7 +80,7 @@ impl View {
     fn show(&mut self, event: &Progress) {
         match self {
             Self::Nothing => {}
-            // What can't be written is not missed: the verb itself will say so.
+            // An event that can't be written does not matter: the verb's own output will fail too.
             Self::Json => drop(output::json(event)),
             Self::Lines => drop(writeln!(anstream::stderr(), "{event}")),
             Self::Spinners { colour, all, open } => spin(all, open, *colour, event),
@@ -98,12 +96,12 @@ impl View {
     }
 }
 
-/// Whether stderr takes colours: it is a terminal, and `NO_COLOR` and the like don't forbid them.
+/// Whether stderr supports colours: it is a terminal, and `NO_COLOR` and the like are not set.
 fn takes_colours() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
 
-/// How an end is marked.
+/// The mark of an end event.
 fn mark(event: &Progress, colour: bool) -> String {
     let (mark, paint) = match event {
         Progress::Failed { .. } => ("✗", AnsiColor::Red),
@@ -146,7 +144,7 @@ fn spin(
             if let Some(bar) = open.remove(what) {
                 bar.finish_and_clear();
             }
-            // A terminal that takes no line has gone.
+            // If the terminal is gone, nothing can be shown.
             let _ = all.println(format!("{} {event}", mark(event, colour)));
         }
     }

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first ends gracefully, the second at once.
+//! Ctrl-C and SIGTERM: the first one ends the process gracefully, the second one at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ pub(crate) fn shutdown_token() -> Result<CancellationToken, Failure> {
     Ok(token)
 }
 
-/// Does something that can be broken off anywhere and begun again: Ctrl-C drops it.
+/// Does work that can be interrupted anywhere and repeated: Ctrl-C drops it.
 pub(crate) async fn interruptible<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
@@ -32,7 +32,7 @@ pub(crate) async fn interruptible<T>(
     tokio::select! {
         done = work => done,
         () = shutdown.cancelled() => Err(Failure::interrupted("interrupted")
-            .hint("run the same command again: it goes on from here")),
+            .hint("run the same command again: it continues from here")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tells systemd how this process is: `sd_notify(3)` over its socket.
+//! Notifies systemd of this process's status: `sd_notify(3)` over its socket.
 
 use std::convert::Infallible;
 use std::io;
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use onspot_runner::Liveness;
 
-/// A loop that did not go round for so long is stuck: no single step of any takes half of it,
-/// whatever does not answer.
+/// A loop without progress for this long is stuck: no single step takes half of it, even if another
+/// system does not answer.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
 
-/// The line to systemd; where there is none, telling does nothing.
+/// The notification socket; without one, nothing is sent.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     socket: Option<UnixDatagram>,
@@ -35,19 +35,18 @@ impl Notifier {
         }
     }
 
-    /// The process does its work now.
+    /// The process is ready.
     pub(crate) fn ready(&self) {
         self.tell("READY=1");
     }
 
-    /// The process is about to end.
+    /// The process is stopping.
     pub(crate) fn stopping(&self) {
         self.tell("STOPPING=1");
     }
 
-    /// Tells systemd that the process lives, twice in each interval that its watchdog allows, as
-    /// long as all of its loops go round. Of one that is stuck systemd hears nothing more, and
-    /// starts it anew.
+    /// Feeds systemd's watchdog twice per interval, as long as all loops make progress. Once one is
+    /// stuck, systemd hears nothing more and restarts the process.
     pub(crate) async fn keep_alive(&self, loops: &Liveness) -> Infallible {
         match watchdog_interval() {
             Some(interval) => self.keep_alive_every(interval / 2, loops).await,
@@ -63,10 +62,7 @@ impl Notifier {
             if stuck.is_empty() {
                 self.tell("WATCHDOG=1");
             } else {
-                tracing::error!(
-                    ?stuck,
-                    "a loop is stuck: systemd is to start this process anew"
-                );
+                tracing::error!(?stuck, "a loop is stuck: systemd will restart this process");
             }
         }
     }
@@ -75,12 +71,12 @@ impl Notifier {
         if let Some(socket) = &self.socket
             && let Err(error) = socket.send(state.as_bytes())
         {
-            tracing::warn!(%error, state, "systemd could not be told");
+            tracing::warn!(%error, state, "systemd could not be notified");
         }
     }
 }
 
-/// How often systemd wants to hear of this very process.
+/// How often systemd expects a notification of this process.
 fn watchdog_interval() -> Option<Duration> {
     let meant = std::env::var("WATCHDOG_PID")
         .ok()
@@ -109,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn systemd_hears_it_under_a_path_and_an_abstract_name() {
+    fn systemd_is_notified_by_path_and_by_abstract_name() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let listener = UnixDatagram::bind(&path).unwrap();
@@ -132,7 +128,7 @@ mod tests {
         assert_eq!(&text[..length], b"STOPPING=1");
     }
 
-    /// The lines that are there now.
+    /// The lines received so far.
     fn heard(listener: &UnixDatagram) -> usize {
         let mut text = [0; 16];
         let lines = std::iter::from_fn(|| listener.recv(&mut text).ok());
@@ -140,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_loop_that_hangs_is_not_kept_alive() {
+    async fn a_stuck_loop_is_not_kept_alive() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let listener = UnixDatagram::bind(&path).unwrap();
@@ -156,7 +152,7 @@ mod tests {
                 beat.now();
             }
             assert!(heard(&listener) >= 9, "it goes round");
-            // From here on it hangs.
+            // From here on it makes no progress.
             tokio::time::sleep(STUCK_AFTER).await;
             heard(&listener);
             tokio::time::sleep(STUCK_AFTER).await;

@@ -2,8 +2,8 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
-/// A table with these heads and rows, without lines between them. Columns that are empty in every
-/// row are left out.
+/// A table with these heads and rows, without rules. Columns that are empty in every row are left
+/// out.
 pub(crate) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
     let filled: Vec<usize> = (0..N)
         .filter(|column| rows.iter().any(|row| !row[*column].is_empty()))
@@ -17,13 +17,13 @@ pub(crate) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> S
     for row in rows {
         table.add_row(filled.iter().map(|column| row[*column].as_str()));
     }
-    // The first column names the row: it is never broken.
+    // The first column names the row and is never broken.
     if let Some(first) = table.column_mut(0) {
         first.set_constraint(ColumnConstraint::ContentWidth);
     }
     let mut text = String::new();
     for line in table.to_string().lines() {
-        // Cells have a blank on either side.
+        // Cells are padded by a blank on either side.
         let line = line.strip_prefix(' ').unwrap_or(line).trim_end();
         text.push_str(line);
         text.push('\n');

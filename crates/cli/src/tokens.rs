@@ -1,4 +1,4 @@
-//! Follows references to runners' tokens.
+//! Resolves references to runners' tokens.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use onspot_runnerconf::{Config, TokenRef};
 
 use crate::failure::Failure;
 
-/// The tokens of all runners, by the runners' names. Without `ssm` a token that is in SSM can't
-/// be had.
+/// The tokens of all runners, by the runners' names. Without `ssm`, a token in SSM cannot be
+/// resolved.
 pub(crate) async fn of(
     config: &Config,
     ssm: Option<&Client>,

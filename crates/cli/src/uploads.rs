@@ -15,19 +15,19 @@ use onspot_reconcile::{EventSender, Step};
 use crate::cli::Uploads;
 use crate::failure::Failure;
 
-/// The binary to upload: the one that was named, or this one.
+/// The binary to upload: the given one, or this one.
 pub(crate) fn binary(uploads: &Uploads) -> Result<PathBuf, Failure> {
     match &uploads.binary {
         Some(path) => Ok(path.clone()),
         None => std::env::current_exe().map_err(|error| {
-            Failure::caused("cannot find this very binary", error).hint("name one: --binary FILE")
+            Failure::caused("cannot find this binary", error).hint("name one: --binary FILE")
         }),
     }
 }
 
-/// The helper image to upload: the file that was named, or what Docker saves here, after it was
-/// built if need be and `binary` was seen to run in it. Where there is no Docker, workers build it
-/// themselves, and there is nothing to upload.
+/// The helper image to upload: the given file, or the image saved by Docker, which is built first
+/// if it is missing and checked to run `binary`. Without Docker there is nothing to upload, and
+/// workers build the image themselves.
 pub(crate) async fn helper(
     uploads: &Uploads,
     binary: &Path,
@@ -62,7 +62,7 @@ pub(crate) async fn helper(
     }
 }
 
-/// The image as a file, saved once for each image.
+/// The image as a file; each image is saved only once.
 async fn saved() -> Result<PathBuf, Failure> {
     let failed = |error| Failure::caused(format!("Docker does not save {HELPER_IMAGE}"), error);
     let docker = Docker::connect_with_local_defaults().map_err(failed)?;
@@ -79,19 +79,18 @@ async fn saved() -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Saves the image so that the file is there as a whole or not at all. What was saved before is
-/// removed: there is one helper image at a time.
+/// Saves the image atomically, and removes those saved before: there is one helper image at a time.
 async fn save(docker: &Docker, path: &Path) -> Result<(), Failure> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let failed = |error| Failure::caused(format!("cannot write to {}", dir.display()), error);
     for entry in std::fs::read_dir(dir).map_err(failed)?.flatten() {
         if entry.file_name().to_string_lossy().starts_with("helper-") {
-            // One that can't be removed costs disk, nothing else.
+            // A file that can't be removed only costs disk space.
             let _ = std::fs::remove_file(entry.path());
         }
     }
     let partial = path.with_extension(format!("{}.part", std::process::id()));
-    // Compressed here, once, and not by every `plan` and `up`.
+    // Compressed here once, instead of in every `plan` and `up`.
     let file = BufWriter::new(std::fs::File::create(&partial).map_err(failed)?);
     let mut file = GzEncoder::new(file, Compression::fast());
     let mut parts = docker.export_image(HELPER_IMAGE);

@@ -1,4 +1,4 @@
-//! `docs/architecture.md` shows the crates as their manifests have them.
+//! `docs/architecture.md` shows the crates' dependencies as in their manifests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,9 +9,9 @@ const END: &str = "<!-- end of layers -->";
 
 struct Crate {
     owns: String,
-    /// The crates of ours that it depends on.
+    /// The workspace's crates that it depends on.
     on: Vec<String>,
-    /// Those that its tests depend on besides.
+    /// Further ones that only its tests depend on.
     tests_on: Vec<String>,
 }
 
@@ -38,17 +38,17 @@ fn arrows_point_down_only() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let crates = crates(&root);
     let must_not = [
-        // What decides knows nothing of the ledger, and what plans nothing of the jobs.
+        // Deciding must not know the ledger, and planning must not know the jobs.
         ("fleet", "ledger"),
         ("netplan", "gitlab"),
-        // Tests and people's own runners are checked by it: it shares none of their code.
+        // It checks our runner and other people's, so it must share none of their code.
         ("mock-gitlab", "gitlab"),
     ];
     for (from, to) in must_not {
         assert!(!reaches(&crates, from, to), "{from} stands on {to}");
     }
     for name in crates.keys() {
-        assert!(!reaches(&crates, name, name), "{name} stands on itself");
+        assert!(!reaches(&crates, name, name), "{name} depends on itself");
         assert!(name == "e2e" || !reaches(&crates, name, "e2e"), "{name}");
     }
 }
@@ -83,20 +83,20 @@ fn crates(root: &Path) -> BTreeMap<String, Crate> {
         .collect()
 }
 
-/// Whether `to` is among what `from` depends on, directly or not.
+/// Whether `from` depends on `to`, directly or not.
 fn reaches(crates: &BTreeMap<String, Crate>, from: &str, to: &str) -> bool {
     let on = &crates[from].on;
     on.iter()
         .any(|next| next == to || reaches(crates, next, to))
 }
 
-/// How many crates stand below each other under this one.
+/// The length of the longest chain of dependencies below this one.
 fn floor(crates: &BTreeMap<String, Crate>, name: &str) -> usize {
     let below = crates[name].on.iter();
     below.map(|next| floor(crates, next) + 1).max().unwrap_or(0)
 }
 
-/// Top floor first.
+/// Highest layer first.
 fn table(crates: &BTreeMap<String, Crate>) -> String {
     let mut names: Vec<&String> = crates.keys().collect();
     names.sort_by_key(|name| (usize::MAX - floor(crates, name), name.as_str()));

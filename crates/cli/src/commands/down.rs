@@ -1,4 +1,4 @@
-//! `onspot down`: removes the stack and all it made.
+//! `onspot down`: removes the stack and everything in it.
 
 use std::fmt::Write as _;
 
@@ -11,17 +11,17 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::{confirm, progress};
 
-/// What is or was removed, for programs.
+/// What will be or was removed, for programs.
 #[derive(Debug, Serialize)]
 struct Removed<'a> {
     event: &'static str,
     stack: &'a str,
     plan: &'a Plan,
-    /// What a person should know beside that.
+    /// Further information for people.
     notes: &'a [String],
 }
 
-/// Says what goes, asks, and removes it.
+/// Shows what will be removed, asks for confirmation, and removes it.
 pub(crate) async fn down(args: &Down, global: Global) -> Result<(), Failure> {
     let output = Output::new(global.output);
     let spec = Spec::load(&args.stack.config)?;
@@ -74,7 +74,7 @@ pub(crate) async fn down(args: &Down, global: Global) -> Result<(), Failure> {
     )
 }
 
-/// For people; who was asked has seen the list.
+/// For people; after a confirmation they have seen the list already.
 fn text(stack: &str, region: &str, removed: &onspot_stack::Removed, unasked: bool) -> String {
     let onspot_stack::Removed { plan, notes } = removed;
     let mut text = match plan.acting().count() {

@@ -1,4 +1,4 @@
-//! `onspot init`: an onspot.toml to begin with.
+//! `onspot init`: writes a first onspot.toml.
 
 use std::io::Write;
 
@@ -13,7 +13,7 @@ use crate::output::Output;
 /// The file, with `@NAME@`, `@URL@` and `@TOKEN@` for the three values without default.
 const TEMPLATE: &str = include_str!("init.toml");
 
-/// What was written.
+/// The result, for programs.
 #[derive(Debug, Serialize)]
 struct Written {
     path: String,
@@ -60,7 +60,7 @@ fn filled(name: &str, url: &str, token: &str) -> String {
         .replace("@TOKEN@", &quoted(token))
 }
 
-/// Creates the file; one that is there stays as it is.
+/// Creates the file; an existing one is not changed.
 fn write_new(path: &std::path::Path, text: &str) -> Result<(), Failure> {
     let shown = path.display();
     match std::fs::OpenOptions::new()
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_says_the_defaults() {
+    fn the_template_shows_the_defaults() {
         let as_is = filled("docker.m3", "https://gitlab.com", "env:RUNNER_TOKEN");
         let uncommented: String = as_is
             .lines()

@@ -1,4 +1,4 @@
-//! `onspot logs`: what managers and workers say, from CloudWatch Logs.
+//! `onspot logs`: the logs of managers and workers from CloudWatch Logs.
 
 use std::pin::pin;
 
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::signals;
 
-/// Prints lines, and goes on as they come in if that is wanted.
+/// Prints lines, and follows them if asked to.
 pub(crate) async fn logs(args: &Logs, global: Global) -> Result<(), Failure> {
     let output = Output::new(global.output);
     let spec = Spec::load(&args.stack.config)?;
@@ -48,7 +48,7 @@ pub(crate) async fn logs(args: &Logs, global: Global) -> Result<(), Failure> {
     }
 }
 
-/// The local time, whose line it is, and the line.
+/// The local time, the instance and the line.
 fn text(line: &LogLine) -> String {
     let at = line
         .at

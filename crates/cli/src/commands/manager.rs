@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::instance::{Instance, Logs};
 use crate::tokens;
 
-/// Manages until it is told to end.
+/// Runs the manager until it is told to stop.
 pub(crate) async fn manager(args: &Manager) -> Result<(), Failure> {
     let config = usable(Config::load(&args.config)?);
     let settings = ManagerSettings::load(&args.stack)?;

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::{progress, uploads};
 
-/// A plan and what a person should know beside it.
+/// A plan and further information for people.
 #[derive(Debug, Serialize)]
 pub(super) struct Shown<'a> {
     pub(super) stack: &'a str,
@@ -20,11 +20,11 @@ pub(super) struct Shown<'a> {
     pub(super) notes: &'a [String],
 }
 
-/// Shows the plan; nothing is changed.
+/// Shows the plan; changes nothing.
 pub(crate) async fn plan(args: &cli::Plan, global: Global) -> Result<(), Failure> {
     let spec = Spec::load(&args.stack.config)?;
     let clients = Clients::connect(&spec).await?;
-    // The plan is the one thing on stdout.
+    // Nothing but the plan goes to stdout.
     let options = options(&args.uploads, progress::show_aside(global)).await?;
     let plan = Box::pin(onspot_stack::plan(&spec, &clients, &options)).await?;
     let plan = plan.changes();
@@ -38,7 +38,7 @@ pub(crate) async fn plan(args: &cli::Plan, global: Global) -> Result<(), Failure
     Output::new(global.output).result(&shown, || shown.text())
 }
 
-/// What `up` and `plan` need from this host; what is done for it is shown.
+/// What `up` and `plan` need from this host; shows progress.
 pub(super) async fn options(
     uploads: &Uploads,
     (events, shown): (EventSender, progress::Shown),

@@ -13,7 +13,7 @@ struct Rendered {
     config: String,
 }
 
-/// Prints the file. AWS is asked only if that is wanted.
+/// Prints the file. Calls AWS only with `--live`.
 pub(crate) async fn render(args: &Render, global: Global) -> Result<(), Failure> {
     let spec = Spec::load(&args.stack.config)?;
     let clients = if args.live {

@@ -10,7 +10,7 @@ use crate::cli::Run;
 use crate::failure::Failure;
 use crate::{logging, signals, systemd, tokens};
 
-/// Runs jobs until it is told to end.
+/// Runs jobs until it is told to stop.
 pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
     let config = usable(Config::load(&args.config)?);
     let tokens = tokens::of(&config, None).await?;
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
     ran.map_err(Failure::from)
 }
 
-/// The connections to the buckets that runners have for their caches, by the runners' names.
+/// Clients for the cache buckets of the runners, by the runners' names.
 async fn buckets(config: &Config) -> BTreeMap<String, aws_sdk_s3::Client> {
     let mut buckets = BTreeMap::new();
     for runner in &config.runners {
@@ -46,8 +46,8 @@ async fn buckets(config: &Config) -> BTreeMap<String, aws_sdk_s3::Client> {
     buckets
 }
 
-/// The same without runners whose executor onspot does not have: the others can do their work.
-/// What should be otherwise is said once.
+/// The config without runners whose executor onspot does not have, so that the others can work.
+/// Logs the config's warnings.
 pub(super) fn usable(mut config: Config) -> Config {
     logging::configured(config.log_level.as_deref());
     for warning in lint(&config) {
@@ -66,17 +66,18 @@ pub(super) fn usable(mut config: Config) -> Config {
     config
 }
 
-/// This very binary; it also runs in the jobs' helper containers.
+/// This binary, which also runs in the jobs' helper containers.
 pub(super) fn this_binary() -> Result<PathBuf, Failure> {
-    std::env::current_exe().map_err(|error| Failure::caused("cannot find this very binary", error))
+    std::env::current_exe().map_err(|error| Failure::caused("cannot find this binary", error))
 }
 
-/// Where builds and caches are kept: for root where services keep theirs, else under the home
+/// The folder of builds and caches: for root where services have theirs, else below the home
 /// folder.
 fn data(args: &Run) -> Result<PathBuf, Failure> {
     if let Some(folder) = &args.data {
-        return std::path::absolute(folder)
-            .map_err(|error| Failure::caused(format!("{} is no folder", folder.display()), error));
+        return std::path::absolute(folder).map_err(|error| {
+            Failure::caused(format!("{} is not a folder", folder.display()), error)
+        });
     }
     if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/onspot"));

@@ -12,10 +12,10 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::table::table;
 
-/// How many jobs that are over are shown.
+/// How many finished jobs are shown.
 const PAST: usize = 5;
 
-/// Prints what there is. That there is no stack is an error.
+/// Prints the status. A missing stack is an error.
 pub(crate) async fn status(args: &Stack, global: Global) -> Result<(), Failure> {
     let spec = Spec::load(&args.config)?;
     let clients = Clients::connect(&spec).await?;
@@ -82,7 +82,7 @@ fn text(status: &Status, now: Timestamp) -> String {
     text
 }
 
-/// A heading and its table; one that says that there is nothing, without rows.
+/// A heading and its table; without rows, the heading says that there are none.
 fn section<const N: usize>(text: &mut String, title: &str, heads: [&str; N], rows: &[[String; N]]) {
     // Writing to a string does not fail.
     let _ = match rows {
@@ -91,7 +91,7 @@ fn section<const N: usize>(text: &mut String, title: &str, heads: [&str; N], row
     };
 }
 
-/// Who leads, and how the runners stand with GitLab.
+/// The leader, and the runners' status in GitLab.
 fn leader(ledger: &Overview, now: Timestamp) -> String {
     let Some(leader) = &ledger.leader else {
         return "leader: none yet\n".to_owned();
@@ -154,7 +154,7 @@ fn instance(instance: &InstanceStatus, now: Timestamp) -> [String; 8] {
     ]
 }
 
-/// What a worker does, by its own words.
+/// What a worker does, according to its state.
 fn doing(state: &State) -> &'static str {
     let busy = state.jobs.values().any(|attempt| !attempt.phase.is_over());
     match (&state.interruption, state.intake, busy) {
@@ -189,7 +189,7 @@ fn job(key: &str, record: &Record, now: Timestamp) -> [String; 7] {
     ]
 }
 
-/// The last jobs that are over, the newest first.
+/// The last finished jobs, newest first.
 fn past(records: &BTreeMap<String, Record>, now: Timestamp) -> Vec<[String; 7]> {
     let mut newest: Vec<_> = records.iter().collect();
     newest.sort_by_key(|(_, record)| std::cmp::Reverse(record.received_at));
@@ -208,7 +208,7 @@ fn ending(ending: Ending) -> &'static str {
     }
 }
 
-/// A value's word in JSON, for enums that have no other.
+/// An enum's value as in JSON, if it has no other name.
 fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word.replace('_', "-"),

@@ -1,4 +1,4 @@
-//! `onspot up`: makes the stack, or brings it up to date.
+//! `onspot up`: creates the stack, or brings it up to date.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -19,7 +19,7 @@ struct Ended<'a> {
     outputs: &'a Outputs,
 }
 
-/// Shows the plan, asks where somebody can be asked, and does it.
+/// Shows the plan, asks for confirmation on a terminal, and applies it.
 pub(crate) async fn up(args: &Up, global: Global) -> Result<(), Failure> {
     let output = Output::new(global.output);
     let spec = Spec::load(&args.stack.config)?;
@@ -52,7 +52,7 @@ pub(crate) async fn up(args: &Up, global: Global) -> Result<(), Failure> {
     )
 }
 
-/// Shows the plan and asks; an empty plan needs no answer.
+/// Shows the plan and asks for confirmation; an empty plan needs none.
 async fn agreed<'a>(
     spec: &'a Spec,
     clients: &'a Clients,

@@ -6,7 +6,7 @@ use crate::cli::Global;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// What this binary is.
+/// Version and build of this binary.
 #[derive(Debug, Serialize)]
 struct Version {
     version: &'static str,

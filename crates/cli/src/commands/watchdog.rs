@@ -1,5 +1,5 @@
-//! `onspot watchdog`: holds or kills a worker's jobs when its lease has ended, whatever became of
-//! the agent.
+//! `onspot watchdog`: freezes or kills a worker's jobs when its lease has ended, even if the agent is
+//! gone.
 
 use onspot_runner::settings::WorkerSettings;
 use onspot_runner::{Clock, Liveness};
@@ -8,7 +8,7 @@ use crate::cli::Watchdog;
 use crate::failure::Failure;
 use crate::{signals, systemd};
 
-/// Watches until it is told to end.
+/// Watches until it is told to stop.
 pub(crate) async fn watchdog(args: &Watchdog) -> Result<(), Failure> {
     let settings = WorkerSettings::load(&args.config)?;
     let shutdown = signals::shutdown_token()?;

@@ -12,7 +12,7 @@ use crate::cli::Worker;
 use crate::failure::Failure;
 use crate::instance::{Instance, Logs};
 
-/// Runs jobs until it is told to end.
+/// Runs jobs until it is told to stop.
 pub(crate) async fn worker(args: &Worker) -> Result<(), Failure> {
     let settings = WorkerSettings::load(&args.config)?;
     let instance = Instance::here(&settings.region, settings.endpoint_url.as_deref()).await?;
@@ -42,10 +42,10 @@ pub(crate) async fn worker(args: &Worker) -> Result<(), Failure> {
     instance.serve(logs, &liveness, work).await
 }
 
-/// Turns the machine off, which for EC2 is the end of the instance: launch templates say so, and
-/// one-time spot instances know nothing else. Ends when systemd stops this service on the way.
+/// Turns the machine off, which terminates the instance: launch templates are set so, and one-time
+/// spot instances always are. Returns when systemd stops this service during the shutdown.
 async fn end_machine(why: Retirement, shutdown: &CancellationToken) -> Result<(), Failure> {
-    tracing::warn!(%why, "this worker ends its machine");
+    tracing::warn!(%why, "this worker turns its machine off");
     let off = tokio::process::Command::new("systemctl")
         .args(["poweroff", "--no-block"])
         .status()

@@ -1,4 +1,4 @@
-//! Errors of the other crates as failures, with their hints.
+//! Converts the other crates' errors to failures with hints.
 
 use super::Failure;
 

@@ -1,19 +1,20 @@
-//! What fits into one call of `PutLogEvents`.
+//! Batches within the limits of `PutLogEvents`.
 //!
-//! CloudWatch Logs takes at most 10,000 events and 1,048,576 bytes in a call, counting each event's
-//! UTF-8 bytes and 26 more; events within 24 hours, in order; and 256 KiB for one event.
+//! CloudWatch Logs accepts at most 10,000 events and 1,048,576 bytes per call, counting each
+//! event's UTF-8 bytes plus 26. The events must be in order and span at most 24 hours; one event
+//! has at most 256 KiB.
 
 use super::journal::Entry;
 
-/// The most bytes of a batch.
+/// Maximum bytes of a batch.
 const MAX_BYTES: usize = 1_048_576;
-/// What an event counts beside its text, in bytes.
+/// Bytes counted for an event besides its text.
 const OVERHEAD: usize = 26;
-/// The most events of a batch.
+/// Maximum events of a batch.
 const MAX_EVENTS: usize = 10_000;
-/// Between a batch's first and last event, in milliseconds.
+/// Maximum time between a batch's first and last event, in milliseconds.
 const MAX_SPAN: i64 = 24 * 3600 * 1000;
-/// The most bytes of one event.
+/// Maximum bytes of an event.
 const MAX_EVENT: usize = 256 * 1024 - OVERHEAD;
 
 /// Entries that fit into one call.
@@ -25,8 +26,8 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Takes an entry, or gives it back because the batch is full. An entry without text counts
-    /// as taken: CloudWatch takes none, but the cursor has to pass it.
+    /// Adds an entry, or returns it if the batch is full. An entry without text counts as added:
+    /// CloudWatch accepts no empty events, but the cursor has to pass it.
     pub(super) fn add(&mut self, mut entry: Entry) -> Result<(), Entry> {
         shorten(&mut entry.message);
         let bytes = self.bytes + entry.message.len() + OVERHEAD;
@@ -43,18 +44,18 @@ impl Batch {
         Ok(())
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it has no events.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The cursor behind its last entry.
+    /// The cursor of its last entry.
     pub(super) fn cursor(&self) -> Option<&str> {
         self.entries.last().map(|entry| entry.cursor.as_str())
     }
 
-    /// Time in milliseconds and text of each event, in the order that CloudWatch asks for: a
-    /// clock that was set back must not have the whole batch refused.
+    /// Time in milliseconds and text of each event, sorted by time: CloudWatch would refuse the
+    /// whole batch if a clock was set back in between.
     pub(super) fn events(&self) -> Vec<(i64, &str)> {
         let filled = self
             .entries
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_with_its_bytes() {
+    fn a_batch_is_limited_in_bytes() {
         let mut batch = Batch::default();
         let line = "x".repeat(MAX_EVENT);
         let taken = (0..20_000)
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_with_its_events() {
+    fn a_batch_is_limited_in_events() {
         let mut batch = Batch::default();
         let taken = (0..20_000)
             .take_while(|time| batch.add(entry(*time, "x")).is_ok())

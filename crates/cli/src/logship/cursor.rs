@@ -1,25 +1,25 @@
-//! How far the shipper came, in a file.
+//! Stores the shipper's position in a file.
 
 use std::io;
 use std::path::PathBuf;
 
-/// A file with journald's cursor of the last line that CloudWatch has.
+/// A file with journald's cursor of the last line that CloudWatch has accepted.
 #[derive(Debug)]
 pub(super) struct CursorFile(PathBuf);
 
 impl CursorFile {
-    /// The file at this path, whether it exists or not.
+    /// The file at this path, which need not exist.
     pub(super) fn new(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// The cursor; `None` at the very beginning.
+    /// The cursor; `None` before the first one.
     pub(super) fn read(&self) -> Option<String> {
         let text = std::fs::read_to_string(&self.0).ok()?;
         Some(text.trim().to_owned()).filter(|cursor| !cursor.is_empty())
     }
 
-    /// Stores the cursor so that a crash leaves the old one or the new one.
+    /// Stores the cursor atomically.
     pub(super) fn write(&self, cursor: &str) -> io::Result<()> {
         if let Some(dir) = self.0.parent() {
             std::fs::create_dir_all(dir)?;

@@ -1,4 +1,4 @@
-//! Reads journald's entries as `journalctl --output=json` gives them.
+//! Reads journald's entries from `journalctl --output=json`.
 
 use std::io;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use tokio::process::{Child, ChildStdout, Command};
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// journald's own mark of the place behind which to go on.
+    /// journald's position of this entry.
     pub(super) cursor: String,
     /// When it was written, in milliseconds since 1970.
     pub(super) milliseconds: i64,
@@ -19,7 +19,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Reads a line of JSON; `None` for one without cursor or time, which no entry lacks.
+    /// Parses a line of JSON; `None` if it has no cursor or time, which every entry has.
     fn parse(line: &str) -> Option<Self> {
         let entry: Value = serde_json::from_str(line).ok()?;
         let text = |key: &str| entry.get(key).and_then(Value::as_str);
@@ -32,7 +32,7 @@ impl Entry {
     }
 }
 
-/// A text, or its bytes where it is not UTF-8, or null where it is too long.
+/// The text. It is sent as bytes if it is not UTF-8, and as null if it is too long.
 fn message(value: Option<&Value>) -> String {
     match value {
         Some(Value::String(text)) => text.clone(),
@@ -54,7 +54,7 @@ pub(super) struct Journal<R> {
 }
 
 impl Journal<BufReader<ChildStdout>> {
-    /// Follows the entries of these units behind the cursor, or from this boot's first.
+    /// Follows the entries of these units after the cursor, or from the start of this boot.
     pub(super) fn follow(units: &[&str], cursor: Option<&str>) -> io::Result<Self> {
         let mut command = Command::new("journalctl");
         command.args(["--output=json", "--follow", "--no-tail", "--all"]);
@@ -79,7 +79,7 @@ impl Journal<BufReader<ChildStdout>> {
 }
 
 impl<R: AsyncBufRead + Unpin> Journal<R> {
-    /// Entries from anything that gives such lines.
+    /// Entries from any source of such lines.
     #[cfg(test)]
     pub(super) fn of(lines: R) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl<R: AsyncBufRead + Unpin> Journal<R> {
         }
     }
 
-    /// The next entry; `None` when there will be no more. Safe to cancel.
+    /// The next entry; `None` at the end. Cancel-safe.
     pub(super) async fn next(&mut self) -> io::Result<Option<Entry>> {
         while let Some(line) = self.lines.next_line().await? {
             if let Some(entry) = Entry::parse(&line) {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_entry_is_skipped() {
+    async fn other_lines_are_skipped() {
         let lines =
             "no json\n{\"__CURSOR\":\"c\",\"__REALTIME_TIMESTAMP\":\"1000\",\"MESSAGE\":\"x\"}\n";
         let mut journal = Journal::of(lines.as_bytes());

@@ -1,4 +1,4 @@
-//! Sends batches until CloudWatch has them.
+//! Sends batches until CloudWatch accepts them.
 
 use std::time::Duration;
 
@@ -13,38 +13,38 @@ use super::batch::Batch;
 use super::cursor::CursorFile;
 use super::journal::{Entry, Journal};
 
-/// How long a batch waits for further lines after its first.
+/// How long a batch waits for more lines after its first.
 const GATHER: Duration = Duration::from_secs(1);
-/// How long the last lines may take once the process ends.
+/// How long shipping the last lines may take once the process ends.
 const LAST_LINES: Duration = Duration::from_secs(5);
-/// The longest wait after a failure.
+/// The longest pause after a failure.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// A log stream in CloudWatch.
 #[derive(Debug, Clone)]
 pub(crate) struct Destination {
-    /// How it is reached.
+    /// The client.
     pub(crate) client: Client,
     /// The log group, which exists.
     pub(crate) group: String,
-    /// The stream, made when it is missing: `<role>/<instance id>`.
+    /// The stream, created if missing: `<role>/<instance id>`.
     pub(crate) stream: String,
-    /// How long to wait after a first failure; it doubles up to a minute. Usually a second.
+    /// The pause after the first failure; it doubles up to a minute. Usually a second.
     pub(crate) first_wait: Duration,
 }
 
-/// What became of a batch.
+/// The outcome of sending a batch.
 #[derive(Debug, PartialEq, Eq)]
 enum Sent {
-    /// CloudWatch has it.
+    /// CloudWatch accepted it.
     Taken,
-    /// CloudWatch will never take it.
+    /// CloudWatch will never accept it.
     Refused,
     /// Try again.
     Later,
 }
 
-/// Ships entries until `end` or until there will be no more; then those that are there already.
+/// Ships entries until `end` or the end of the journal; then the entries that are there already.
 pub(super) async fn ship<R: AsyncBufRead + Unpin>(
     mut journal: Journal<R>,
     destination: &Destination,
@@ -67,7 +67,7 @@ pub(super) async fn ship<R: AsyncBufRead + Unpin>(
         let (batch, _) = gather(&mut journal, &mut left_over, &CancellationToken::new()).await;
         deliver(&batch, destination, cursor).await;
     };
-    // What does not get away in time stays in the journal.
+    // Lines that are not shipped in time stay in the journal.
     let _ = timeout(LAST_LINES, last).await;
 }
 
@@ -77,7 +77,8 @@ async fn grace(end: &CancellationToken) {
     sleep(LAST_LINES).await;
 }
 
-/// A batch: what comes within [`GATHER`] of its first entry. Also says whether more may come.
+/// A batch of the entries that arrive within [`GATHER`] of the first one. Also returns whether more
+/// may follow.
 async fn gather<R: AsyncBufRead + Unpin>(
     journal: &mut Journal<R>,
     left_over: &mut Option<Entry>,
@@ -86,7 +87,7 @@ async fn gather<R: AsyncBufRead + Unpin>(
     let mut batch = Batch::default();
     let mut full_at = None;
     if let Some(entry) = left_over.take() {
-        // An empty batch takes any entry.
+        // An empty batch has room for any entry.
         let _ = batch.add(entry);
         full_at = Some(Instant::now() + GATHER);
     }
@@ -113,7 +114,7 @@ async fn gather<R: AsyncBufRead + Unpin>(
     }
 }
 
-/// Sends a batch until it is taken or refused for good, then stores its cursor.
+/// Sends a batch until it is accepted or refused for good, then stores its cursor.
 async fn deliver(batch: &Batch, destination: &Destination, cursor: &CursorFile) {
     if batch.is_empty() {
         return;
@@ -134,7 +135,7 @@ async fn deliver(batch: &Batch, destination: &Destination, cursor: &CursorFile) 
 }
 
 impl Destination {
-    /// One try.
+    /// Sends it once.
     async fn put(&self, batch: &Batch) -> Sent {
         let events = batch.events();
         if events.is_empty() {
@@ -173,7 +174,7 @@ impl Destination {
         }
     }
 
-    /// Makes the stream and says to try again.
+    /// Creates the stream; the batch is then tried again.
     async fn make_stream(&self) -> Sent {
         let make = self.client.create_log_stream();
         let made = make
@@ -194,7 +195,7 @@ impl Destination {
     }
 }
 
-/// The service's words, or the last cause where there was no answer.
+/// The service's message, or the innermost cause if there was no answer.
 fn said<E, R>(error: &SdkError<E, R>) -> String
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,

@@ -1,4 +1,4 @@
-//! Files that can't be used: one sentence, the place, what to do, exit code 1.
+//! Unusable files: one sentence, the place, a hint, exit code 1.
 
 use crate::invocation::{Folder, assert_run};
 
@@ -78,7 +78,7 @@ fn a_manager_whose_files_cannot_be_used() {
 }
 
 #[test]
-fn a_network_too_small_is_told_before_any_call() {
+fn a_too_small_network_is_reported_before_any_call() {
     let folder = stack("token = \"env:RUNNER_TOKEN\"\n\n[network]\ncidr = \"10.0.0.0/30\"\n");
     assert_run!("small_network", folder.run("plan"));
 }

@@ -3,7 +3,7 @@
 use crate::invocation::{Folder, assert_run};
 
 #[test]
-fn help_is_short_and_whole() {
+fn help_is_short_and_complete() {
     let folder = Folder::new();
     assert_run!("help", folder.run("--help"));
     for verb in [
@@ -17,7 +17,7 @@ fn help_is_short_and_whole() {
 }
 
 #[test]
-fn wrong_words_are_told_with_exit_code_2() {
+fn wrong_usage_has_exit_code_2() {
     let folder = Folder::new();
     assert_run!("unknown_verb", folder.run("upp"));
     assert_run!("unknown_flag", folder.run("up --force"));
@@ -25,7 +25,7 @@ fn wrong_words_are_told_with_exit_code_2() {
 }
 
 #[test]
-fn the_version_is_told() {
+fn the_version_is_printed() {
     let folder = Folder::new();
     let version = env!("CARGO_PKG_VERSION");
     for line in ["version", "--version"] {

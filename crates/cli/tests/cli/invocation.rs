@@ -1,11 +1,11 @@
-//! Runs the binary in an empty folder and shows all that came of it.
+//! Runs the binary in an empty folder and shows its output and exit code.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// What differs from run to run, and what is shown in its place.
+/// What differs from run to run, and its replacement.
 const REDACTIONS: [(&str, &str); 4] = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "[time]"),
     (r"\(\d+\.\d s\)", "([took])"),
@@ -33,19 +33,19 @@ impl Folder {
         self.dir.path()
     }
 
-    /// The same with a file.
+    /// Adds a file.
     pub(crate) fn with(self, name: &str, text: &str) -> Self {
         std::fs::write(self.path().join(name), text).unwrap();
         self
     }
 
-    /// The same with an environment variable.
+    /// Adds an environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Runs `onspot` with these words.
+    /// Runs `onspot` with these arguments.
     pub(crate) fn output(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_onspot"))
             .args(args)
@@ -93,7 +93,7 @@ macro_rules! assert_run {
 }
 pub(crate) use assert_run;
 
-/// The redactions as insta takes them.
+/// The redactions in insta's form.
 pub(crate) fn redactions() -> Vec<(&'static str, &'static str)> {
     REDACTIONS.to_vec()
 }

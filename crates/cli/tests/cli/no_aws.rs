@@ -1,8 +1,8 @@
-//! AWS is out of reach, or we may not use it.
+//! AWS is unreachable, or access is denied.
 
 use crate::invocation::{Folder, assert_run};
 
-/// A stack behind an endpoint at which nobody listens.
+/// A stack with an endpoint where nobody listens.
 fn unreachable() -> Folder {
     // A port that was free a moment ago.
     let address = std::net::TcpListener::bind("127.0.0.1:0")
@@ -45,7 +45,7 @@ fn no_region() {
 }
 
 #[test]
-fn down_without_a_terminal_wants_a_yes() {
+fn down_without_a_terminal_requires_yes() {
     let folder = unreachable();
     assert_run!("down_unasked", folder.run("down"));
 }

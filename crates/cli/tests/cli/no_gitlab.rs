@@ -1,11 +1,11 @@
-//! GitLab is out of reach, or refuses the token: told by `up` before anything is made.
+//! GitLab is unreachable, or refuses the token: `up` reports it before it creates anything.
 
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::invocation::{Folder, assert_run};
 
-/// AWS as far as `up` asks it before it asks GitLab.
+/// The AWS calls that `up` makes before it asks GitLab.
 async fn aws() -> MockServer {
     let server = MockServer::start().await;
     let identity = "<GetCallerIdentityResponse><GetCallerIdentityResult>
@@ -33,7 +33,7 @@ fn stack(aws: &MockServer, gitlab: &str) -> Folder {
         .env("AWS_SECRET_ACCESS_KEY", "test")
 }
 
-/// Any program and any file will do: nothing is uploaded.
+/// Any program and any file will do, as nothing is uploaded.
 const UP: &str = "up --yes --binary /usr/bin/true --helper onspot.toml";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +59,7 @@ async fn nobody_at_gitlabs_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_is_none() {
+async fn a_binary_that_is_not_a_program() {
     let aws = aws().await;
     let folder = stack(&aws, "http://127.0.0.1:9");
     let line = "up --yes --binary onspot.toml --helper onspot.toml";

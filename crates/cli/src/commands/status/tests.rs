@@ -105,7 +105,7 @@ fn a_stack_at_work() {
 }
 
 #[test]
-fn what_keeps_workers_from_being_launched_is_said() {
+fn the_reason_for_not_launching_workers_is_shown() {
     let mut leading = Leader::first(&ManagerId::new("i-0cccc/1f"), "0.1.0", before(300));
     let why = "Nothing is launched. The console of i-1 ended with:\n  FAILED\n".to_owned();
     leading.launches.insert(RunnerName::new("a"), why);
@@ -121,7 +121,7 @@ fn what_keeps_workers_from_being_launched_is_said() {
 }
 
 #[test]
-fn what_is_set_aside_is_shown_with_its_reason() {
+fn objects_set_aside_are_shown_with_the_reason() {
     let why = "run/job/r/7 is not what this version writes";
     let ledger = Overview {
         aside: [("job/r/7".to_owned(), why.to_owned())].into(),

@@ -1,4 +1,4 @@
-//! The shipper against a server that answers as CloudWatch Logs does.
+//! The shipper against a server that behaves like CloudWatch Logs.
 
 use parking_lot::Mutex;
 
@@ -43,7 +43,7 @@ fn lines(messages: &[&str]) -> Vec<u8> {
     lines.collect::<String>().into_bytes()
 }
 
-/// Answers by the list, the last one for ever.
+/// Answers in this order, repeating the last one.
 struct Answers(Mutex<Vec<ResponseTemplate>>);
 
 impl Respond for Answers {
@@ -92,7 +92,7 @@ async fn bodies(server: &MockServer, operation: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn lines_arrive_and_the_cursor_is_kept() {
+async fn lines_arrive_and_the_cursor_is_stored() {
     let server = answering(vec![taken()]).await;
     let dir = tempfile::tempdir().unwrap();
     let cursor = CursorFile::new(dir.path().join("cursor"));
@@ -118,7 +118,7 @@ async fn lines_arrive_and_the_cursor_is_kept() {
 }
 
 #[tokio::test]
-async fn a_missing_stream_is_made_and_failures_are_tried_again() {
+async fn a_missing_stream_is_created_and_failures_are_retried() {
     let server = answering(vec![
         refused("ResourceNotFoundException"),
         refused("ThrottlingException"),
@@ -142,7 +142,7 @@ async fn a_missing_stream_is_made_and_failures_are_tried_again() {
 }
 
 #[tokio::test]
-async fn a_batch_that_will_never_be_taken_is_passed_over() {
+async fn a_batch_that_is_refused_for_good_is_skipped() {
     let server = answering(vec![refused("InvalidParameterException")]).await;
     let dir = tempfile::tempdir().unwrap();
     let cursor = CursorFile::new(dir.path().join("cursor"));
