@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What every runner does: ask for a job, send its trace, tell its result.
+/// What every runner does: request a job, send its trace, report its result.
 async fn run_one_job(api: &str, token: &str) -> Result<(), Box<dyn Error>> {
     let client = Client::builder().no_proxy().build()?;
     let request = client.post(format!("{api}/jobs/request"));

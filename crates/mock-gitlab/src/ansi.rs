@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// What the text looks like from here on.
+/// The style of the following text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Style {
     foreground: Option<Colour>,
@@ -43,7 +43,7 @@ struct Marker<'a> {
 struct Section {
     name: String,
     began: i64,
-    /// Where the duration goes once it is known.
+    /// Where to insert the duration once it is known.
     gap: usize,
 }
 
@@ -92,7 +92,7 @@ impl Writer {
         if tag.is_none() {
             self.number += 1;
             let number = self.number;
-            // Writing to a string does not fail; so below.
+            // Writing to a string does not fail; the same below.
             let _ = write!(
                 self.html,
                 "<div class=l id=L{number}><a href=#L{number}>{number}</a><span>"
@@ -105,7 +105,7 @@ impl Writer {
         }
     }
 
-    /// The text of a line with its styles; only what was not overwritten.
+    /// The text of a line with its styles, without what was overwritten.
     fn spans(&mut self, text: &str) -> String {
         let mut out = String::new();
         let mut rest = text;
@@ -124,7 +124,7 @@ impl Writer {
         out
     }
 
-    /// Take in an escape sequence and return what comes after it.
+    /// Process an escape sequence and return what comes after it.
     fn escape<'a>(&mut self, text: &'a str) -> &'a str {
         let Some(parameters) = text.strip_prefix("\x1b[") else {
             return &text[1..];
@@ -170,7 +170,7 @@ impl Writer {
         else {
             return;
         };
-        // Sections inside that were never ended end with it.
+        // Inner sections that were never ended end with it.
         while self.open.len() > at {
             let Some(section) = self.open.pop() else {
                 return;
@@ -254,7 +254,7 @@ pub(crate) fn escaped(text: &str) -> String {
 }
 
 impl Style {
-    /// Take in the parameters of a "select graphic rendition" sequence.
+    /// Process the parameters of a "select graphic rendition" sequence.
     fn apply(&mut self, parameters: &str) {
         let mut codes = parameters
             .split(';')
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finished_yet_is_shown() {
+    fn unfinished_lines_and_sections_are_shown() {
         let html = to_html("section_start:1:a\r\x1b[0KA\nsection_start:2:b\r\x1b[0K\nhalf a li");
         assert_eq!(html.matches("<details").count(), 2);
         assert_eq!(html.matches("</details>").count(), 2);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_gets_out_of_its_line() {
+    fn text_cannot_break_out_of_its_line() {
         let html = to_html("<script>alert(1)</script>\nsection_start:1:\"><b>\r\x1b[0Kx\n");
         assert!(!html.contains("<script>"));
         assert!(!html.contains("<b>"));

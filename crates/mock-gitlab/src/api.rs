@@ -1,4 +1,4 @@
-//! Everything that is answered over HTTP.
+//! The HTTP routes.
 
 mod artifacts;
 mod coordinator;
@@ -41,7 +41,7 @@ pub(crate) fn router(server: &Arc<Server>) -> Router {
         .with_state(Arc::clone(server))
 }
 
-/// What runners call.
+/// Routes for runners.
 fn coordinator_routes() -> Router<Arc<Server>> {
     Router::new()
         .route(
@@ -70,7 +70,7 @@ fn coordinator_routes() -> Router<Arc<Server>> {
         .route("/jobs/{id}/artifacts/authorize", post(artifacts::authorize))
 }
 
-/// What people and their tools call.
+/// Routes for people and their tools.
 fn people_routes() -> Router<Arc<Server>> {
     use {rest_jobs as jobs, rest_projects as projects, rest_runners as runners};
     Router::new()
@@ -126,7 +126,7 @@ async fn unknown_call() -> Problem {
     Problem::not_found("")
 }
 
-/// Paths of projects: git, and the addresses that GitLab gives jobs and pipelines.
+/// Paths of projects: git, and the URLs that GitLab gives jobs and pipelines.
 async fn others(Shared(server): Shared<Arc<Server>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     if GitPath::parse(&path).is_some() {

@@ -1,4 +1,4 @@
-//! How the server is set up.
+//! The server's options.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::error::Error;
 
-/// How the server is set up. [`MockGitlab::builder`](crate::MockGitlab::builder) makes one.
+/// The server's options; see [`MockGitlab::builder`](crate::MockGitlab::builder).
 #[derive(Debug, Clone)]
 pub struct Builder {
     pub(crate) bind: SocketAddr,
@@ -61,14 +61,14 @@ macro_rules! options {
 options! {
     /// Where it listens; port 0 takes a free one. By default a free port of the loopback interface.
     bind(address: impl Into<SocketAddr>) = address.into();
-    /// The address given to runners and jobs. By default the listening address, or one of this
-    /// host's that containers reach too if it listens on all.
+    /// The address given to runners and jobs. By default the listening address; if it listens on
+    /// all, an address of this host that containers can reach too.
     external_url(url: Url) = Some(url);
     /// A folder for repositories and artifacts. By default a temporary one.
     dir(path: impl Into<PathBuf>) = Some(path.into());
     /// The user's personal access token. By default a random one.
     token(token: impl Into<String>) = Some(token.into());
-    /// Lets runners register the old way, by `POST /api/v4/runners`.
+    /// Allows runners to register by the old `POST /api/v4/runners`.
     registration_token(token: impl Into<String>) = Some(token.into());
     /// How long a request for a job is held open when there is none: GitLab's 50 s by default.
     hold(time: Duration) = time;
@@ -78,11 +78,12 @@ options! {
     trace_limit(bytes: u64) = bytes;
     /// An artifact larger than this is refused with 413: 100 MiB by default.
     artifact_limit(bytes: u64) = bytes;
-    /// How often a final report is answered with 202 before it gets 200: never by default.
+    /// How often a final report is answered with 202 before 200: never by default.
     accept_rounds(times: u32) = times;
-    /// The time beyond its timeout in which a job's runner may report it itself: 10 s by default.
+    /// How long after a job's timeout its runner may still report the timeout itself: 10 s by
+    /// default.
     timeout_grace(time: Duration) = time;
-    /// Separate caches for protected branches: GitLab appends `-protected` to the keys then.
+    /// Separate caches for protected branches: GitLab then appends `-protected` to the keys.
     separate_caches(yes: bool) = yes;
 }
 
@@ -101,10 +102,10 @@ impl Builder {
     }
 }
 
-/// This host's address on the way to others. Nothing is sent to find it.
+/// This host's address towards other hosts. Nothing is sent to find it.
 fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // An address for documentation: only the route to it is looked up.
+    // An address reserved for documentation: only the route to it is looked up.
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }

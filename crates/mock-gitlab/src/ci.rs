@@ -2,9 +2,9 @@
 //!
 //! The steps are GitLab's: files are included, then `extends` and after it `!reference` resolved,
 //! then jobs read, multiplied by `parallel`, and checked against one another. The keywords follow
-//! the CI/CD YAML reference. Keywords that only change what GitLab shows (`coverage`, `release`,
-//! …) are accepted and have no effect; a keyword that GitLab does not know is an error, as it is
-//! there, and so is one that would do something that this server can't do.
+//! the CI/CD YAML reference. Keywords that only change what GitLab shows (`coverage`, `release`, …)
+//! are accepted and have no effect; a keyword that GitLab does not know is an error, as in GitLab,
+//! and so is a feature that this server does not support.
 
 mod auto_cancel;
 mod check;
@@ -39,9 +39,9 @@ pub(crate) use rules::{compared_with, evaluate, wanted};
 pub(crate) use spec::{ArtifactSpec, CacheKey, CacheSpec, ImageSpec, JobSpec, Rule, When};
 pub(crate) use tree::{Situation, Tree, is_yaml};
 
-/// The stages of a pipeline that names none.
+/// The stages of a pipeline that defines none.
 const DEFAULT_STAGES: [&str; 3] = ["build", "test", "deploy"];
-/// Keywords at the top level that are no jobs.
+/// Keywords at the top level that are not jobs.
 const GLOBAL_KEYWORDS: [&str; 12] = [
     "default",
     "stages",
@@ -72,7 +72,7 @@ pub(crate) struct CiConfig {
 }
 
 impl CiConfig {
-    /// Read a configuration. What it includes is looked for in the situation's tree.
+    /// Read a configuration. Included files are looked up in the situation's tree.
     pub(crate) fn read(text: &str, situation: Situation<'_>) -> Result<Self, CiError> {
         let root = include::expand(yaml::mapping(text)?, situation)?;
         let root = reference::resolve(&merge::resolve(&root)?)?;
@@ -80,7 +80,7 @@ impl CiConfig {
         let globals = globals::Globals::read(&root)?;
         let mut jobs = Vec::new();
         for (name, value) in &root {
-            // A hidden entry is there for anchors and references, and may hold anything.
+            // A hidden entry is for anchors and references, and may contain anything.
             if !GLOBAL_KEYWORDS.contains(&name.as_str()) && !name.starts_with('.') {
                 jobs.push((name.as_str(), job::read(name, value, &globals)?));
             }
@@ -97,7 +97,7 @@ impl CiConfig {
         })
     }
 
-    /// Read a configuration that asks nothing about the repository.
+    /// Read a configuration that needs nothing from the repository.
     #[cfg(test)]
     pub(crate) fn parse(text: &str) -> Result<Self, CiError> {
         let situation = Situation {
@@ -109,7 +109,7 @@ impl CiConfig {
         Self::read(text, situation)
     }
 
-    /// Every ref in `changes:compare_to`, with the variables of the job that names it.
+    /// Every ref in `changes:compare_to`, with the variables of its job.
     pub(crate) fn compared_with(&self) -> impl Iterator<Item = (&str, &[Variable])> {
         let of_workflow = compared_with(self.workflow.iter().flatten());
         let of_workflow = of_workflow.map(|name| (name, self.variables.as_slice()));

@@ -1,4 +1,4 @@
-//! `artifacts:reports:dotenv`: variables that a job hands to later ones.
+//! `artifacts:reports:dotenv`: variables that a job passes to later ones.
 //!
 //! Limits, parsing and messages are those of GitLab's `Ci::ParseDotenvArtifactService`: a line is
 //! a name, `=` and a value; there are no quotes, no comments and no empty lines.
@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::variable::Variable;
 
-/// The size that a file must stay below, packed as it is uploaded.
+/// The file's size limit (exclusive), packed as uploaded.
 const MAX_SIZE: u64 = 5 << 10;
 /// How many variables there may be.
 const MAX_VARIABLES: usize = 20;

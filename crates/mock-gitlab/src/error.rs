@@ -1,4 +1,4 @@
-//! What can go wrong with the server itself.
+//! Errors of the server itself.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,32 +6,32 @@ use std::time::Duration;
 
 use crate::ids::PipelineId;
 
-/// Why the server did not start or do what was asked of it, or a push did not succeed.
+/// Why the server did not start, a request to it failed, or a push did not succeed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The address is taken, or is none of this host's.
+    /// The address is in use, or does not belong to this host.
     #[error("cannot listen on {address}")]
     Bind {
         /// The address asked for.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A folder can't be made, or not be written to.
+    /// A folder can't be created or written to.
     #[error("cannot write to the folder {path:?}")]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The listening address gave no URL.
+    /// No URL can be made from the listening address.
     #[error("no URL can be made of {text:?}")]
     Url {
-        /// What was tried.
+        /// The text.
         text: String,
         /// What is wrong with it.
         #[source]
@@ -42,7 +42,7 @@ pub enum Error {
     GitMissing {
         /// The command line.
         command: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -54,20 +54,20 @@ pub enum Error {
         /// What it wrote to its error output.
         message: String,
     },
-    /// There is no such thing.
+    /// The requested object does not exist.
     #[error("there is no {what}")]
     Unknown {
         /// E.g. `job 7`.
         what: String,
     },
-    /// A pipeline did not end within the time given.
+    /// A pipeline did not end within the time limit.
     #[error("pipeline {id} is still {status} after {bound:?}: {jobs}")]
     StillRunning {
         /// Its number.
         id: PipelineId,
         /// The state it is in.
         status: String,
-        /// How long was waited.
+        /// The time limit.
         bound: Duration,
         /// Its jobs and their states.
         jobs: String,
@@ -75,7 +75,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err` after something done in a folder.
+    /// For `map_err` after file operations in a folder.
     pub(crate) fn folder(path: &Path) -> impl Fn(std::io::Error) -> Self {
         move |source| Self::Folder {
             path: path.to_owned(),

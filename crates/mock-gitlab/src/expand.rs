@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::variable::Variable;
 
-/// A reference to another variable is followed this deep.
+/// Maximum depth of references from variable to variable.
 const MAX_DEPTH: usize = 20;
 
-/// Expand the references among variables, as GitLab does before it sends them. Unknown ones, and
-/// those to raw and file variables, stay as they are.
+/// Expand references between variables, as GitLab does before it sends them. Unknown ones, and
+/// those to raw and file variables, are kept.
 pub(crate) fn expand(variables: Vec<Variable>) -> Vec<Variable> {
     let known: BTreeMap<String, Variable> = variables
         .iter()
@@ -34,14 +34,14 @@ fn expanded(variable: &Variable, known: &BTreeMap<String, Variable>, depth: usiz
     })
 }
 
-/// What becomes of references to variables that are not there.
+/// How unknown references are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unknown {
     Vanish,
     Stay,
 }
 
-/// A text with its references to variables replaced by their values, as they are.
+/// A text with its references replaced by the variables' unexpanded values.
 pub(crate) fn in_text(text: &str, known: &BTreeMap<String, String>, unknown: Unknown) -> String {
     replaced(text, |name| match (known.get(name), unknown) {
         (Some(value), _) => Some(value.clone()),
@@ -50,7 +50,7 @@ pub(crate) fn in_text(text: &str, known: &BTreeMap<String, String>, unknown: Unk
     })
 }
 
-/// A text with its references replaced by what `value_of` says; `None` leaves one as it is.
+/// A text with its references replaced by `value_of`; `None` keeps a reference.
 fn replaced(text: &str, value_of: impl Fn(&str) -> Option<String>) -> String {
     let mut result = String::new();
     let mut rest = text;
@@ -68,7 +68,7 @@ fn replaced(text: &str, value_of: impl Fn(&str) -> Option<String>) -> String {
     result
 }
 
-/// The reference a text begins with, `$NAME` or `${NAME}`, and the name in it.
+/// The reference that a text begins with, `$NAME` or `${NAME}`, and its name.
 fn reference(text: &str) -> (&str, Option<&str>) {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if text.starts_with("$$") {
@@ -118,12 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_ends() {
+    fn a_cycle_ends() {
         assert!(value_of(&[("A", "$B"), ("B", "$A")], "A").starts_with('$'));
     }
 
     #[test]
-    fn unknown_references_vanish_or_stay_as_it_is_asked_for() {
+    fn unknown_references_vanish_or_stay() {
         let known = BTreeMap::from([("A".to_owned(), "a".to_owned())]);
         assert_eq!(in_text("$A/${A}.$B$", &known, Unknown::Vanish), "a/a.$");
         assert_eq!(in_text("$A/${A}.$B$", &known, Unknown::Stay), "a/a.$B$");

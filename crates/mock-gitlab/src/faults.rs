@@ -1,4 +1,4 @@
-//! Failures on request: a test says which calls go wrong, and how.
+//! Injected faults: a test chooses which calls fail, and how.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,33 +10,33 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 
-/// Which calls go wrong, how often, and how.
+/// Which calls fail, how often, and how.
 #[derive(Debug, Clone)]
 pub struct Fault {
     /// Only calls with this method.
     pub method: Option<Method>,
     /// Only calls whose path contains this text. Empty: all.
     pub path_contains: String,
-    /// The number of calls that it is for.
+    /// How many calls it applies to.
     pub times: usize,
     /// What happens to them.
     pub action: FaultAction,
 }
 
-/// How a call goes wrong.
+/// How a call fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultAction {
-    /// The call is not handled; the answer is this status with these headers.
+    /// The call is not processed; the answer is this status with these headers.
     Answer {
         /// The HTTP status.
         status: u16,
         /// E.g. `Retry-After`.
         headers: Vec<(String, String)>,
     },
-    /// The call is handled after this time.
+    /// The call is processed after this delay.
     Delay(Duration),
-    /// The call is handled, but its answer is lost on the way: the caller gets 502.
+    /// The call is processed, but its answer is lost: the caller gets 502.
     LoseAnswer,
 }
 
@@ -55,7 +55,7 @@ impl Fault {
         }
     }
 
-    /// Handle calls to a path late.
+    /// Delay calls to a path.
     pub fn delay(path_contains: impl Into<String>, by: Duration, times: usize) -> Self {
         Self {
             action: FaultAction::Delay(by),
@@ -63,7 +63,7 @@ impl Fault {
         }
     }
 
-    /// Handle calls to a path, and lose the answers.
+    /// Process calls to a path, and lose the answers.
     pub fn lose_answer(path_contains: impl Into<String>, times: usize) -> Self {
         Self {
             action: FaultAction::LoseAnswer,
@@ -85,7 +85,7 @@ impl Fault {
     }
 }
 
-/// The faults that are still to happen.
+/// The pending faults.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Mutex<Vec<Fault>>);
 
@@ -98,7 +98,7 @@ impl Faults {
         self.0.lock().clear();
     }
 
-    /// What happens to this call, counting it.
+    /// The fault for this call, which is counted.
     fn take(&self, method: &Method, path: &str) -> Option<FaultAction> {
         let mut faults = self.0.lock();
         let fault = faults.iter_mut().find(|fault| fault.is_for(method, path))?;

@@ -1,4 +1,4 @@
-//! The bare repositories on disk, by the `git` program.
+//! The bare repositories on disk, managed by the `git` program.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::ids::ProjectId;
 use crate::model::Commit;
 
-/// The id of no commit: git's way to say that a ref did not exist.
+/// The null id, by which git says that a ref did not exist.
 pub(crate) const ZERO: &str = "0000000000000000000000000000000000000000";
 
 /// Where a project's repository is.
@@ -18,7 +18,7 @@ pub(crate) fn path(dir: &Path, project: ProjectId) -> PathBuf {
     dir.join(format!("{project}.git"))
 }
 
-/// A git command that the host's configuration can't change.
+/// A git command that is independent of the host's configuration.
 pub(crate) fn command(repository: &Path) -> Command {
     let mut command = Command::new("git");
     command
@@ -30,7 +30,7 @@ pub(crate) fn command(repository: &Path) -> Command {
     command
 }
 
-/// What a repository's configuration says beyond git's own defaults.
+/// A repository's configuration beyond git's defaults.
 const CONFIG: &str = "\
 [http]
 \treceivepack = true
@@ -44,7 +44,7 @@ const CONFIG: &str = "\
 \tauto = 0
 ";
 
-/// Make an empty bare repository that takes pushes.
+/// Create an empty bare repository that accepts pushes.
 pub(crate) async fn init(repository: &Path) -> Result<(), Error> {
     run(command(repository).args(["init", "--quiet", "--bare", "--initial-branch=main"])).await?;
     let path = repository.join("config");
@@ -54,7 +54,7 @@ pub(crate) async fn init(repository: &Path) -> Result<(), Error> {
     tokio::fs::write(&path, config).await.map_err(&failed)
 }
 
-/// What a clone checks out.
+/// Set the branch that a clone checks out.
 pub(crate) async fn set_head(repository: &Path, branch: &str) -> Result<(), Error> {
     let target = format!("refs/heads/{branch}");
     run(command(repository).args(["symbolic-ref", "HEAD", &target]))
@@ -74,7 +74,7 @@ pub(crate) async fn refs(repository: &Path) -> Result<BTreeMap<String, String>, 
             let mut words = line.split(' ');
             let name = words.next()?.to_owned();
             let object = words.next()?;
-            // An annotated tag points to a tag object; the commit is what it peels to.
+            // An annotated tag points to a tag object, which has to be peeled to its commit.
             let commit = words
                 .next()
                 .filter(|peeled| !peeled.is_empty())
@@ -84,14 +84,14 @@ pub(crate) async fn refs(repository: &Path) -> Result<BTreeMap<String, String>, 
         .collect())
 }
 
-/// Point a ref of our own at a commit.
+/// Set one of the server's own refs to a commit.
 pub(crate) async fn set_ref(repository: &Path, name: &str, sha: &str) -> Result<(), Error> {
     run(command(repository).args(["update-ref", name, sha]))
         .await
         .map(drop)
 }
 
-/// Who made a commit, when, and what they said.
+/// A commit's author, time and message.
 pub(crate) async fn commit(repository: &Path, sha: &str) -> Result<Commit, Error> {
     let format = "--format=%H%x00%s%x00%an%x00%ae%x00%cI%x00%B";
     let output = run(command(repository).args(["log", "-1", format, sha])).await?;
@@ -150,7 +150,7 @@ pub(crate) async fn changed_since(
     changed(repository, base.trim(), sha).await.map(Some)
 }
 
-/// The names in a list that NUL characters separate.
+/// The names in a NUL-separated list.
 fn names(listed: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(listed);
     let names = text.split('\0').filter(|name| !name.is_empty());

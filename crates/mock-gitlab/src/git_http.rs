@@ -1,4 +1,4 @@
-//! `git clone` and `git push` over HTTP: git's own `http-backend`, streamed both ways.
+//! `git clone` and `git push` over HTTP: git's own `http-backend`, streamed in both directions.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,20 +22,20 @@ use crate::server::Server;
 use crate::state::{ROOT, State};
 use crate::{git, projects, trigger};
 
-/// Bytes read from git at once.
+/// Bytes read from git at a time.
 const CHUNK: usize = 64 << 10;
 
-/// A request for a repository, taken apart.
+/// A request for a repository, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GitPath<'a> {
     /// Full path of the project.
     project: &'a str,
-    /// What is wanted of it: `info/refs`, `git-upload-pack`, `git-receive-pack`.
+    /// The requested service: `info/refs`, `git-upload-pack`, `git-receive-pack`.
     service: &'a str,
 }
 
 impl<'a> GitPath<'a> {
-    /// Parse the path of a git request; `None`: it is another one.
+    /// Parse the path of a git request; `None` for any other path.
     pub(crate) fn parse(path: &'a str) -> Option<Self> {
         let services = ["info/refs", "git-upload-pack", "git-receive-pack"];
         services.into_iter().find_map(|service| {
@@ -95,7 +95,7 @@ pub(crate) async fn handle(server: Arc<Server>, request: Request) -> Response {
         })
 }
 
-/// The project; one that is pushed to for the first time is made, as GitLab does.
+/// The project; the first push to a path creates it, as in GitLab.
 async fn find(
     server: &Server,
     path: &str,
@@ -153,7 +153,7 @@ fn unauthorized() -> Response {
         .into_response()
 }
 
-/// The password of basic authentication: a token, whatever the user name.
+/// The password of basic authentication: a token; the user name is ignored.
 fn basic_password(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let encoded = value
@@ -266,8 +266,8 @@ async fn cgi_headers(stdout: &mut BufReader<ChildStdout>) -> io::Result<Vec<(Str
     }
 }
 
-/// Pass git's output on. After a push, pipelines are made before the answer ends: whoever pushed
-/// finds them there.
+/// Forward git's output. After a push, pipelines are created before the answer ends, so that the
+/// client can find them.
 async fn pump(
     mut child: Child,
     mut stdout: BufReader<ChildStdout>,
@@ -279,7 +279,7 @@ async fn pump(
         match stdout.read(&mut buffer).await {
             Ok(0) => break,
             Ok(length) => {
-                // A client that has gone away does not stop a push half-way.
+                // A push is completed even if its client has gone away.
                 let _ = sender
                     .send(Ok(Bytes::copy_from_slice(&buffer[..length])))
                     .await;
@@ -298,7 +298,7 @@ async fn pump(
     }
 }
 
-/// A push in progress: the refs as they were, and the right to change them.
+/// A push in progress: the previous refs, and the lock for changing them.
 struct Push {
     server: Arc<Server>,
     project: ProjectId,
@@ -347,7 +347,7 @@ impl Push {
         }
     }
 
-    /// The first branch that comes is the default one, unless `main` comes with it.
+    /// The first pushed branch becomes the default one, unless `main` is among them.
     async fn choose_default_branch(&self, after: &BTreeMap<String, String>) -> Result<(), Error> {
         let branches = |refs: &BTreeMap<String, String>| -> Vec<String> {
             let short = |name: &String| name.strip_prefix("refs/heads/").map(str::to_owned);

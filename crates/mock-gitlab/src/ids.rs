@@ -1,4 +1,4 @@
-//! Numbers by which GitLab names things.
+//! GitLab's numeric ids.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +28,9 @@ macro_rules! id {
 id! {
     /// A project's number.
     ProjectId
-    /// A pipeline's number, unique in the whole server.
+    /// A pipeline's number, unique within the server.
     PipelineId
-    /// A job's number, unique in the whole server. A retried job gets a new one.
+    /// A job's number, unique within the server. A retried job gets a new one.
     JobId
     /// A registered runner's number.
     RunnerId

@@ -1,4 +1,4 @@
-//! The server in the hands of a test: asking, waiting, acting as a person.
+//! The server's interface for tests: querying, waiting, acting as a person.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -73,8 +73,8 @@ impl Builder {
 }
 
 impl MockGitlab {
-    /// A server on a free port of the loopback interface, with all in a temporary folder, unless
-    /// the builder is told otherwise.
+    /// A server on a free port of the loopback interface with its files in a temporary folder,
+    /// unless the builder's options say otherwise.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -176,11 +176,11 @@ impl MockGitlab {
         found.ok_or_else(|| unknown("pipeline for commit", sha))
     }
 
-    /// Wait until a pipeline is over, or waits for a person.
+    /// Wait until a pipeline is over, or needs a manual action.
     ///
     /// # Errors
     ///
-    /// If there is none, or it is not over in time; the error names its jobs and their states.
+    /// If it does not exist or is not over in time; the error lists its jobs and their states.
     pub async fn wait_pipeline(
         &self,
         id: PipelineId,
@@ -197,12 +197,12 @@ impl MockGitlab {
         }
     }
 
-    /// Wait until a job is as `wanted` says.
+    /// Wait until `wanted` is true for a job.
     ///
     /// # Errors
     ///
-    /// If there is none, or it is not so in time; the error names its pipeline's jobs and their
-    /// states.
+    /// If it does not exist or `wanted` is not true in time; the error lists its pipeline's jobs
+    /// and their states.
     pub async fn wait_job(
         &self,
         id: JobId,
@@ -234,7 +234,7 @@ impl MockGitlab {
             .ok_or_else(|| unknown("job", id))
     }
 
-    /// A job's trace so far; empty for a job there is none of.
+    /// A job's trace so far; empty for an unknown job.
     pub fn trace(&self, id: JobId) -> String {
         self.server.read(|state| {
             let trace = state.jobs.get(&id).map(|job| job.trace.as_slice());
@@ -248,12 +248,12 @@ impl MockGitlab {
         self.server.read(calls).unwrap_or_default()
     }
 
-    /// What runners did that they must not do.
+    /// The runners' violations of the protocol.
     pub fn violations(&self) -> Vec<Violation> {
         self.server.read(|state| state.violations.clone())
     }
 
-    /// Cancel a job, as a person does. Returns false if it is over already.
+    /// Cancel a job like a person. Returns false if it is over already.
     pub fn cancel_job(&self, id: JobId) -> bool {
         self.server
             .change(|state| state.cancel_job(id, false, Timestamp::now()))
@@ -265,19 +265,19 @@ impl MockGitlab {
             .change(|state| state.cancel_pipeline(id, Timestamp::now()));
     }
 
-    /// Run a job once more, as a new one.
+    /// Retry a job, as a new one.
     pub fn retry_job(&self, id: JobId) -> Option<JobId> {
         self.server
             .change(|state| state.retry_job(id, Timestamp::now()))
     }
 
-    /// Start a manual job. Returns false if it is none.
+    /// Start a manual job. Returns false if it is not one.
     pub fn play_job(&self, id: JobId) -> bool {
         self.server
             .change(|state| state.play_job(id, Timestamp::now()))
     }
 
-    /// Make calls go wrong from now on.
+    /// Inject a fault from now on.
     pub fn fault(&self, fault: Fault) {
         self.server.faults.add(fault);
     }
@@ -287,11 +287,11 @@ impl MockGitlab {
         self.server.faults.clear();
     }
 
-    /// Push files to a project's default branch, by git over HTTP, and return the commit.
+    /// Push files to a project's default branch with git over HTTP, and return the commit.
     ///
     /// # Errors
     ///
-    /// If there is no git, or the push is refused.
+    /// If git is missing, or the push is refused.
     pub async fn push_files(
         &self,
         project: &Project,

@@ -1,4 +1,4 @@
-//! Projects, pipelines, jobs and runners as the server keeps them.
+//! Projects, pipelines, jobs and runners as stored by the server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -24,13 +24,13 @@ pub(crate) struct ProjectState {
     /// Last part of the path.
     pub(crate) name: String,
     pub(crate) default_branch: String,
-    /// A project access token: may push, and call the API for this project.
+    /// A project access token, for pushing and for the project's API.
     pub(crate) token: String,
     pub(crate) variables: Vec<Variable>,
     /// Instance runners may take its jobs too.
     pub(crate) instance_runners: bool,
     pub(crate) created_at: Timestamp,
-    /// Held while a push changes refs, so that pushes follow one another.
+    /// Held while a push changes refs, so that pushes do not overlap.
     pub(crate) pushing: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -40,7 +40,7 @@ impl ProjectState {
     }
 }
 
-/// The commit a pipeline was made for.
+/// The commit of a pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Commit {
     pub(crate) sha: String,
@@ -66,11 +66,11 @@ pub(crate) struct Pipeline {
     /// `push`, `web`, `api`.
     pub(crate) source: String,
     pub(crate) stages: Vec<String>,
-    /// All jobs ever made for it, retried ones included, in order.
+    /// All its jobs in order, including retried ones.
     pub(crate) jobs: Vec<JobId>,
-    /// When it is cancelled without a person.
+    /// When it is cancelled automatically.
     pub(crate) auto_cancel: AutoCancel,
-    /// Why the configuration could not be used.
+    /// Why the configuration is invalid.
     pub(crate) yaml_error: Option<String>,
     /// Variables given when the pipeline was started.
     pub(crate) variables: Vec<Variable>,
@@ -118,25 +118,25 @@ pub(crate) struct Job {
     pub(crate) finished_at: Option<Timestamp>,
     pub(crate) failure_reason: Option<String>,
     pub(crate) exit_code: Option<i64>,
-    /// From its start on the shorter of the job's and the runner's.
+    /// Once it has started, the shorter of the job's and the runner's.
     pub(crate) timeout: Duration,
     pub(crate) runner: Option<RunnerId>,
-    /// The runner machine that got it.
+    /// The machine of the runner that got it.
     pub(crate) system_id: Option<String>,
-    /// The runner machine can end a cancelled job gracefully.
+    /// Whether that machine can end a cancelled job gracefully.
     pub(crate) cancel_gracefully: bool,
-    /// What the last caller that wrote to it calls itself, else its address.
+    /// The name of the machine that last wrote to it, else its address.
     pub(crate) worker: Option<String>,
     pub(crate) trace: Vec<u8>,
-    /// After a 412 the runner may send the trace again from its beginning.
+    /// Whether the runner may send the trace again from its beginning, after a 412.
     pub(crate) resend_allowed: bool,
     pub(crate) artifacts: BTreeMap<String, Artifact>,
-    /// What it reported as `dotenv`.
+    /// The variables of its `dotenv` report.
     pub(crate) reported_variables: Vec<Variable>,
-    /// A newer job of the same name has taken its place.
+    /// A newer job of the same name has replaced it.
     pub(crate) retried: bool,
     pub(crate) reported: Option<Reported>,
-    /// How often the final report still gets 202 before it gets 200.
+    /// How many more final reports get 202 before 200.
     pub(crate) accepts_left: u32,
     pub(crate) calls: Vec<JobCall>,
     /// Values that the trace must not show.
@@ -144,7 +144,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Its failure does not fail the pipeline.
+    /// Whether its failure does not fail the pipeline.
     pub(crate) fn failure_is_allowed(&self) -> bool {
         self.spec.allow_failure.covers(self.exit_code)
     }
@@ -156,17 +156,17 @@ impl Job {
     }
 }
 
-/// One machine that uses a runner's token.
+/// A machine that uses a runner's token.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Manager {
-    /// What it last said about itself: name, version, platform, features ….
+    /// Its last description of itself: name, version, platform, features ….
     pub(crate) info: Value,
     pub(crate) contacted_at: Timestamp,
     pub(crate) address: String,
 }
 
 impl Manager {
-    /// It announced `features.cancel_gracefully`.
+    /// Whether it announced `features.cancel_gracefully`.
     pub(crate) fn cancels_gracefully(&self) -> bool {
         self.info
             .pointer("/features/cancel_gracefully")
@@ -184,13 +184,13 @@ pub(crate) struct Runner {
     pub(crate) run_untagged: bool,
     pub(crate) maximum_timeout: Option<Duration>,
     pub(crate) paused: bool,
-    /// Only these projects' jobs, if given: a project runner.
+    /// For a project runner: the projects whose jobs it takes.
     pub(crate) projects: Option<BTreeSet<ProjectId>>,
     pub(crate) managers: BTreeMap<String, Manager>,
 }
 
 impl Runner {
-    /// May it be given this job of this project?
+    /// May it get this job of this project?
     pub(crate) fn takes(&self, job: &Job, project: &ProjectState) -> bool {
         let tags = &job.spec.tags;
         !self.paused

@@ -1,5 +1,5 @@
-// Fetch the page again while something is going on, and swap what changed: folded sections stay
-// folded, and whoever reads at the end of a trace stays at its end.
+// Fetch the page again while something is running, and replace what changed. Folded sections stay
+// folded, and a reader at the end of a trace stays at its end.
 (function refresh() {
   const main = document.querySelector("main");
   const every = Number(main.dataset.every);

@@ -1,4 +1,4 @@
-//! Pages to look at: the pipelines, and a job's trace.
+//! HTML pages: the pipelines, and a job's trace.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::views;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The pages' addresses. Those under a project's path lead here, too.
+/// The pages' routes. Those under a project's path lead here, too.
 pub(crate) fn routes() -> Router<Arc<Server>> {
     Router::new()
         .route("/", get(overview))
@@ -63,7 +63,7 @@ fn row(state: &State, body: &mut String, pipeline: &Pipeline) {
         .projects
         .get(&pipeline.project)
         .map(ProjectState::full_path);
-    // Writing to a string does not fail; so below.
+    // Writing to a string does not fail; the same below.
     let _ = write!(
         body,
         "<tr><td>{}<td><a href=\"/-/pipelines/{id}\">#{id}</a> {}<td><code>{}</code> {} \
@@ -217,7 +217,7 @@ async fn job(
     Ok(page(&format!("{name} · job {id}"), &body, every))
 }
 
-/// `/-/jobs/:id/raw`: the trace as it is.
+/// `/-/jobs/:id/raw`: the unchanged trace.
 async fn raw(Shared(server): Shared<Arc<Server>>, Path(id): Path<JobId>) -> Response {
     match server.read(|state| state.jobs.get(&id).map(|job| job.trace.clone())) {
         Some(trace) => {
@@ -227,7 +227,7 @@ async fn raw(Shared(server): Shared<Arc<Server>>, Path(id): Path<JobId>) -> Resp
     }
 }
 
-/// A whole page; it looks for news every so many seconds, 0: never.
+/// A whole page, which reloads every so many seconds; 0: never.
 fn page(title: &str, body: &str, every: u32) -> Html<String> {
     Html(format!(
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\

@@ -1,7 +1,7 @@
-//! The job as a runner gets it: the answer to `POST jobs/request`.
+//! A job's payload: the answer to `POST jobs/request`.
 //!
-//! Fields and their order are those of `lib/api/entities/ci/job_request` in GitLab; what a job
-//! lacks is null, as there.
+//! Fields and their order are those of `lib/api/entities/ci/job_request` in GitLab; missing values
+//! are null, as there.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -13,10 +13,10 @@ use crate::state::State;
 use crate::variable::Variable;
 use crate::variables::{self, Sources};
 
-/// How much history a job clones: the default of a GitLab project.
+/// How many commits a job fetches: the default of a GitLab project.
 const GIT_DEPTH: u64 = 20;
 
-/// Reasons of failure that this server knows, for `features.failure_reasons`.
+/// The failure reasons of this server, for `features.failure_reasons`.
 const FAILURE_REASONS: [&str; 13] = [
     "unknown_failure",
     "script_failure",
@@ -33,7 +33,7 @@ const FAILURE_REASONS: [&str; 13] = [
     "trace_size_exceeded",
 ];
 
-/// Build the payload of a job that was just assigned; `None` if it is not complete.
+/// Build the payload of a job just assigned; `None` if data is missing.
 pub(crate) fn build(state: &State, url: &Url, id: JobId) -> Option<(Value, Vec<Variable>)> {
     let job = state.jobs.get(&id)?;
     let project = state.projects.get(&job.project)?;

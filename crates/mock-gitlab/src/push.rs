@@ -1,4 +1,4 @@
-//! A folder's files as commits in a GitLab: what people do by `git push`.
+//! Pushes a folder's files as commits to a GitLab, like `git push`.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -12,19 +12,19 @@ use crate::git;
 
 /// Push a folder's files as a new commit on `main`, and return the commit.
 ///
-/// The folder is only read; what its `.gitignore` names stays out.
+/// The folder is only read; files in its `.gitignore` are left out.
 ///
 /// # Errors
 ///
-/// If there is no git, or the repository does not take the push.
+/// If git is missing, or the repository refuses the push.
 pub async fn push_folder(dir: &Path, repository: &Url, token: &str) -> Result<String, Error> {
     let name = dir.file_name().unwrap_or(OsStr::new("files"));
     let message = format!("Push {}", name.display());
     push_commits(dir, repository, token, &[&message]).await
 }
 
-/// The same as several commits, one a message, in one push; returns the last one. All of them
-/// hold the same files.
+/// Like [`push_folder`], but with one commit per message in a single push; returns the last commit.
+/// All of them contain the same files.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub async fn push_commits(
     work.git(&["add", "--all", "."]).await?;
     let tree = work.git(&["write-tree"]).await?;
     let branch = "+refs/heads/main:refs/remotes/origin/main";
-    // The first push has nothing to build upon.
+    // The first push has no parent commit.
     let mut head = match work
         .git(&["fetch", "--quiet", repository.as_str(), branch])
         .await
@@ -68,7 +68,7 @@ pub async fn push_commits(
     Ok(sha)
 }
 
-/// A folder as the work tree of a repository elsewhere.
+/// A folder as the work tree of a repository stored elsewhere.
 struct WorkTree<'a> {
     repository: &'a Path,
     dir: &'a Path,
@@ -76,7 +76,7 @@ struct WorkTree<'a> {
 }
 
 impl WorkTree<'_> {
-    /// What a git command prints.
+    /// The output of a git command.
     async fn git(&self, arguments: &[&str]) -> Result<String, Error> {
         let output = git::run(self.command().args(arguments)).await?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -92,7 +92,7 @@ impl WorkTree<'_> {
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("NO_PROXY", "*")
             .env("no_proxy", "*")
-            // In the environment, as arguments can be seen by every process.
+            // In the environment, because every process can read arguments.
             .env("GIT_CONFIG_COUNT", "1")
             .env("GIT_CONFIG_KEY_0", "http.extraHeader")
             .env(

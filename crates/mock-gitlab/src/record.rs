@@ -1,4 +1,4 @@
-//! The calls that runners made about a job, and what was wrong with them.
+//! The runners' calls about jobs, and their violations of the protocol.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,21 +21,21 @@ pub struct Caller {
 pub struct JobCall {
     /// When it came.
     pub at: Timestamp,
-    /// Who made it.
+    /// The caller.
     pub caller: Caller,
-    /// What it said.
+    /// Its content.
     pub kind: JobCallKind,
-    /// The HTTP status it was answered with.
+    /// The answer's HTTP status.
     pub status: u16,
 }
 
-/// What a call about a job said.
+/// The content of a call about a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "call")]
 pub enum JobCallKind {
     /// `POST jobs/request` was answered with this job.
     Assigned {
-        /// The runner machine that asked.
+        /// The machine that made the request.
         system_id: Option<String>,
     },
     /// `PUT jobs/:id`.
@@ -69,7 +69,7 @@ pub enum JobCallKind {
     ArtifactFetched,
 }
 
-/// Something a runner must not do.
+/// A violation of the protocol by a runner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Violation {
     /// When it happened.
@@ -80,17 +80,17 @@ pub struct Violation {
     pub kind: ViolationKind,
     /// Details for people.
     pub detail: String,
-    /// Who did it, where that is known.
+    /// Who did it, if known.
     pub caller: Option<Caller>,
 }
 
-/// The kinds of violations of the coordinator protocol that the server counts.
+/// The kinds of protocol violations that the server detects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ViolationKind {
     /// The same result was reported again after it had been accepted with 200.
     RepeatedResult,
-    /// Another result than the accepted one was reported.
+    /// A different result than the accepted one was reported.
     ConflictingResult,
     /// Something was written after a result had been accepted.
     WriteAfterEnd,

@@ -1,4 +1,4 @@
-//! The running server: its state, how to change it, and how to wait for changes.
+//! The running server: its state, changes to it, and waiting for changes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::builder::Builder;
 use crate::faults::Faults;
 use crate::state::State;
 
-/// What all requests share.
+/// Shared by all requests.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) options: Builder,
@@ -22,7 +22,7 @@ pub(crate) struct Server {
     /// The address given out to runners and jobs.
     pub(crate) url: Url,
     pub(crate) faults: Arc<Faults>,
-    /// Ends long polls and the server.
+    /// Ends held requests and the server.
     pub(crate) stop: CancellationToken,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
@@ -43,19 +43,19 @@ impl Server {
         }
     }
 
-    /// Look at the state.
+    /// Read the state.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.lock())
     }
 
-    /// Change the state, and wake whoever waits for a change.
+    /// Change the state, and wake everyone who waits for a change.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.state.lock());
         self.changed.send_modify(|count| *count += 1);
         result
     }
 
-    /// Wait until `look` finds something; `None` when the time is up or the server stops.
+    /// Wait until `look` returns something; `None` when the time is up or the server stops.
     pub(crate) async fn wait_for<T>(
         &self,
         bound: Duration,

@@ -1,4 +1,4 @@
-//! Everything the server knows, and what happens to it.
+//! The server's state and its transitions.
 
 mod assignment;
 mod cancellation;

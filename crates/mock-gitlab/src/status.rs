@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where a job or a pipeline is in its life, by GitLab's names.
+/// The state of a job or a pipeline, with GitLab's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Made, but its turn has not come.
+    /// Created, but not its turn yet.
     Created,
     /// Waits until no other job of its resource group runs.
     WaitingForResource,
@@ -16,20 +16,20 @@ pub enum Status {
     Running,
     /// Cancelled, and its runner still runs `after_script`.
     Canceling,
-    /// Ended well.
+    /// Succeeded.
     Success,
-    /// Ended badly.
+    /// Failed.
     Failed,
     /// Cancelled, and over.
     Canceled,
-    /// Never ran, because of what happened before it.
+    /// Never ran, because of an earlier job.
     Skipped,
     /// Waits for a person.
     Manual,
 }
 
 impl Status {
-    /// Nothing more will happen by itself.
+    /// Whether nothing more will happen by itself.
     pub fn is_over(self) -> bool {
         matches!(
             self,
@@ -37,7 +37,7 @@ impl Status {
         )
     }
 
-    /// A runner works on it, and may write to it.
+    /// Whether a runner works on it and may write to it.
     pub fn is_with_runner(self) -> bool {
         matches!(self, Self::Running | Self::Canceling)
     }
@@ -65,19 +65,19 @@ impl std::fmt::Display for Status {
     }
 }
 
-/// One job's part in the state of a stage or pipeline.
+/// One job's contribution to the state of a stage or pipeline.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Member {
     /// The job's state.
     pub(crate) status: Status,
-    /// Its failure does not count, and nothing waits for it if it is manual.
+    /// Its failure does not count; if it is manual, nothing waits for it.
     pub(crate) allow_failure: bool,
 }
 
 /// The state of a group of jobs: a stage, or a whole pipeline.
 pub(crate) fn composite(members: &[Member]) -> Status {
     let has = |wanted: Status| members.iter().any(|one| one.status == wanted);
-    // One whose failure is allowed counts neither as failed nor as what the next stages wait for.
+    // A job with an allowed failure neither counts as failed nor blocks the next stages.
     let counts = |wanted: Status| {
         let mut counting = members.iter().filter(|one| !one.allow_failure);
         counting.any(|one| one.status == wanted)
@@ -95,7 +95,7 @@ pub(crate) fn composite(members: &[Member]) -> Status {
     } else if counts(Status::Manual) {
         Status::Manual
     } else if has(Status::Created) && (over || has(Status::Manual)) {
-        // Between two stages nothing runs for a moment, yet the whole has begun.
+        // Between two stages nothing runs for a moment, but the pipeline has started.
         Status::Running
     } else if has(Status::Created) {
         Status::Created
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_as_its_members_are() {
+    fn the_state_of_a_group_follows_from_its_members() {
         use Status::{
             Canceled, Canceling, Created, Failed, Manual, Pending, Running, Skipped, Success,
             WaitingForResource,
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_manual_job_holds_nobody_up() {
+    fn an_optional_manual_job_blocks_nothing() {
         let members = [member(Status::Manual, true), member(Status::Success, false)];
         assert_eq!(composite(&members), Status::Success);
     }

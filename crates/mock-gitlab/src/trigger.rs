@@ -1,4 +1,4 @@
-//! From a change of a branch or tag to a pipeline.
+//! From a changed branch or tag to a pipeline.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,10 +17,10 @@ use crate::state::{Content, NewPipeline};
 use crate::variable::Variable;
 use crate::variables::slug;
 
-/// Where a project's configuration is.
+/// The path of a project's configuration.
 const CONFIG: &str = ".gitlab-ci.yml";
 
-/// A ref that points somewhere new.
+/// A ref that points to another commit.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) name: String,
@@ -31,7 +31,7 @@ pub(crate) struct Change {
     pub(crate) variables: Vec<Variable>,
 }
 
-/// The changes between two states of a repository's refs. Deleted ones make no pipeline.
+/// The changes between two states of a repository's refs. Deleted refs create no pipeline.
 pub(crate) fn changes(
     before: &BTreeMap<String, String>,
     after: &BTreeMap<String, String>,
@@ -60,7 +60,7 @@ pub(crate) fn changes(
         .collect()
 }
 
-/// Make a pipeline for a change; `None` if the commit has no configuration, or no job wants to run.
+/// Create a pipeline for a change; `None` if the commit has no configuration, or no job is to run.
 pub(crate) async fn pipeline(
     server: &Server,
     project: ProjectId,
@@ -85,8 +85,8 @@ pub(crate) async fn pipeline(
         .any(|word| commit.message.contains(word));
     let sha = change.sha.clone();
     let id = server.change(|state| PipelineId(state.next_id()));
-    // This ref is made before the jobs and stays: after a force push nothing else may hold their
-    // commit.
+    // This ref is created before the jobs and stays: after a force push nothing else might keep
+    // their commit.
     git::set_ref(&repository, &format!("refs/pipelines/{id}"), &sha).await?;
     let new = NewPipeline {
         id,
@@ -105,7 +105,7 @@ pub(crate) async fn pipeline(
     Ok(Some(id))
 }
 
-/// The variables that rules and includes can use, without those of the configuration.
+/// The variables for rules and includes, without those of the configuration.
 fn known_variables(
     server: &Server,
     project: ProjectId,
@@ -156,7 +156,7 @@ fn pairs(variables: &[Variable]) -> impl Iterator<Item = (String, String)> {
     variables.map(|variable| (variable.key.clone(), variable.value.clone()))
 }
 
-/// Variables of the configuration, overridden by those from outside it.
+/// The configuration's variables, overridden by those from outside.
 fn beneath(
     of_configuration: &[Variable],
     known: &BTreeMap<String, String>,
@@ -166,8 +166,8 @@ fn beneath(
     all
 }
 
-/// What a pipeline is made of; `None`: there is to be none. What is wrong with the configuration
-/// is no error of the server.
+/// The content of a pipeline; `None` if none is wanted. An invalid configuration is not an error of
+/// the server.
 async fn content(
     repository: &Path,
     text: &str,
@@ -201,7 +201,7 @@ fn situation<'a>(
     }
 }
 
-/// What the configuration may ask about the repository.
+/// The facts about the repository that the configuration queries.
 async fn tree(repository: &Path, text: &str, change: &Change) -> Result<Tree, Error> {
     let paths = git::paths(repository, &change.sha).await?;
     let mut yaml = BTreeMap::new();
@@ -225,7 +225,7 @@ async fn tree(repository: &Path, text: &str, change: &Change) -> Result<Tree, Er
     })
 }
 
-/// The jobs that belong to the pipeline, as their rules leave them.
+/// The jobs of the pipeline, after their rules are applied.
 fn chosen(
     config: CiConfig,
     change: &Change,
@@ -280,7 +280,7 @@ fn name_resource(spec: &mut JobSpec, known: &BTreeMap<String, String>) {
     spec.resource_group = Some(in_text(&group, &variables, Unknown::Stay));
 }
 
-/// Replace `cache:key:files` by a key made of the commits that last changed them.
+/// Replace `cache:key:files` by a key derived from the last commits that changed the files.
 async fn resolve_cache_keys(
     repository: &Path,
     sha: &str,
@@ -330,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_new_and_moved_refs_make_pipelines() {
+    fn only_new_and_moved_refs_create_pipelines() {
         let refs = |pairs: &[(&str, &str)]| {
             pairs
                 .iter()

@@ -1,24 +1,24 @@
-//! Variables, as GitLab sends them to runners.
+//! Variables as GitLab sends them to runners.
 
 use serde::{Deserialize, Serialize};
 
-/// A CI/CD variable, with the flags that GitLab sends along.
+/// A CI/CD variable with GitLab's flags.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variable {
     /// Its name.
     pub key: String,
     /// Its value.
     pub value: String,
-    /// Everybody may see it.
+    /// Whether everybody may see it.
     #[serde(default)]
     pub public: bool,
-    /// It must not be seen in a trace.
+    /// Whether traces must not show it.
     #[serde(default)]
     pub masked: bool,
-    /// The job gets a file with the value, and its path in the variable.
+    /// Whether the job gets the value as a file, and the file's path in the variable.
     #[serde(default)]
     pub file: bool,
-    /// References in the value are not expanded.
+    /// Whether references in the value are not expanded.
     #[serde(default)]
     pub raw: bool,
 }

@@ -1,8 +1,8 @@
-//! The variables of a job, as GitLab makes them.
+//! The variables that GitLab gives a job.
 //!
 //! Names, order and flags follow `Ci::Build#persisted_variables`, `Gitlab::Ci::Variables::Builder`
-//! and `Project#predefined_variables`. The names of before GitLab 9 (`CI_BUILD_…`), which GitLab
-//! 17 dropped, are sent too: configurations from those days still run.
+//! and `Project#predefined_variables`. The names from before GitLab 9 (`CI_BUILD_…`), which GitLab
+//! 17 dropped, are sent too, so that old configurations still run.
 
 use std::sync::LazyLock;
 
@@ -14,21 +14,21 @@ use crate::expand::expand;
 use crate::model::{Job, Pipeline, ProjectState, Runner};
 use crate::variable::Variable;
 
-/// The version this server says it is.
+/// The GitLab version that this server reports.
 pub(crate) const VERSION: (u32, u32, u32) = (19, 3, 0);
 
-/// What a job's variables are made of.
+/// The sources of a job's variables.
 pub(crate) struct Sources<'a> {
     pub(crate) url: &'a Url,
     pub(crate) project: &'a ProjectState,
     pub(crate) pipeline: &'a Pipeline,
     pub(crate) job: &'a Job,
     pub(crate) runner: Option<&'a Runner>,
-    /// What the jobs whose artifacts it gets reported as `dotenv`.
+    /// The variables from `dotenv` reports of the jobs whose artifacts it gets.
     pub(crate) reported: &'a [Variable],
 }
 
-/// All variables of a job; a later one of the same name has replaced an earlier one.
+/// All variables of a job; a later one replaces an earlier one of the same name.
 pub(crate) fn of_job(sources: &Sources<'_>) -> Vec<Variable> {
     let mut all = persisted(sources);
     all.extend(job(sources));
@@ -47,7 +47,7 @@ pub(crate) fn of_job(sources: &Sources<'_>) -> Vec<Variable> {
 /// The URL a job clones from, with its token.
 pub(crate) fn repo_url(url: &Url, project: &ProjectState, token: &str) -> String {
     let mut url = project_url(url, project);
-    // Only URLs that cannot have a host refuse these: not ours.
+    // This fails only for URLs that cannot have a host; ours have one.
     let _ = url.set_username("gitlab-ci-token");
     let _ = url.set_password(Some(token));
     format!("{url}.git")
@@ -70,7 +70,8 @@ pub(crate) fn job_url(url: &Url, project: &ProjectState, job: &Job) -> String {
     format!("{}/-/jobs/{}", project_url(url, project), job.id)
 }
 
-/// Lowercase, at most 63 characters, everything but letters and digits a dash: fit for a host name.
+/// Lowercase, at most 63 characters, everything but letters and digits replaced by dashes: usable
+/// in a host name.
 pub(crate) fn slug(text: &str) -> String {
     let dashed: String = text
         .to_lowercase()
@@ -81,7 +82,7 @@ pub(crate) fn slug(text: &str) -> String {
     dashed.trim_matches('-').to_owned()
 }
 
-/// What several jobs have in common: a name without `1/2` or `: [linux, x86]` at its end.
+/// The common name of parallel jobs: without `1/2` or `: [linux, x86]` at its end.
 fn group_name(name: &str) -> String {
     static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"([\x08\s:]+((\[.*\])|(\d+[\s:/\\]+\d+))){1,3}\s*$").expect("a pattern")
@@ -283,7 +284,7 @@ fn user() -> Vec<Variable> {
     ]
 }
 
-/// ISO 8601 to the second, as GitLab writes it.
+/// ISO 8601 with seconds, in GitLab's form.
 fn seconds(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

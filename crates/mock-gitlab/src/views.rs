@@ -1,4 +1,4 @@
-//! What tests see of projects, pipelines and jobs.
+//! Views of projects, pipelines and jobs for tests.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub struct Project {
     pub path: String,
     /// Where to push to and clone from, without credentials.
     pub http_url: Url,
-    /// A token that may push, and use the API for this project.
+    /// A token for pushing and for the project's API.
     pub token: String,
 }
 
@@ -27,7 +27,7 @@ impl Project {
     /// Where to push to and clone from, with the token in it.
     pub fn url_with_token(&self) -> Url {
         let mut url = self.http_url.clone();
-        // Only URLs that cannot have a host refuse these: not ours.
+        // This fails only for URLs that cannot have a host; ours have one.
         let _ = url.set_username("oauth2");
         let _ = url.set_password(Some(&self.token));
         url
@@ -43,13 +43,13 @@ pub struct PipelineView {
     pub project: ProjectId,
     /// The commit it runs for.
     pub sha: String,
-    /// The branch or tag it was made for.
+    /// Its branch or tag.
     pub git_ref: String,
     /// Its state.
     pub status: Status,
-    /// Why the configuration could not be used.
+    /// Why the configuration is invalid.
     pub yaml_error: Option<String>,
-    /// Its jobs in order, without those that a retry has replaced.
+    /// Its jobs in order, without those replaced by a retry.
     pub jobs: Vec<JobView>,
 }
 
@@ -79,25 +79,25 @@ pub struct JobView {
     pub failure_reason: Option<String>,
     /// The exit code its runner reported.
     pub exit_code: Option<i64>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it began to wait for a runner.
+    /// When it became pending.
     pub queued_at: Option<Timestamp>,
     /// When a runner got it.
     pub started_at: Option<Timestamp>,
-    /// When it was over.
+    /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// The runner that got it.
     pub runner: Option<RunnerId>,
-    /// The runner machine that asked for it.
+    /// The machine that requested it.
     pub system_id: Option<String>,
-    /// The machine that wrote to it last: the name it gave, else its address.
+    /// The machine that last wrote to it: its name, else its address.
     pub worker: Option<String>,
-    /// A newer job has taken its place.
+    /// Whether a newer job has replaced it.
     pub retried: bool,
     /// Size of its trace in bytes.
     pub trace_size: u64,
-    /// How often its trace says that the script begins (sections `step_script`).
+    /// How often its trace starts the script (sections `step_script`).
     pub script_starts: usize,
 }
 
@@ -161,7 +161,7 @@ pub(crate) fn job(job: &Job) -> JobView {
     }
 }
 
-/// Sections named `step_script`, which runners open right before the script.
+/// Counts sections named `step_script`, which runners open right before the script.
 fn script_starts(trace: &[u8]) -> usize {
     String::from_utf8_lossy(trace)
         .split("section_start:")

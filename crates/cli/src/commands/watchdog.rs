@@ -1,5 +1,5 @@
-//! `onspot watchdog`: freezes or kills a worker's jobs when its lease has ended, even if the agent is
-//! gone.
+//! `onspot watchdog`: freezes or kills a worker's jobs when its lease has ended, even if the agent
+//! is gone.
 
 use onspot_runner::settings::WorkerSettings;
 use onspot_runner::{Clock, Liveness};

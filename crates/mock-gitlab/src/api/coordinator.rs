@@ -1,4 +1,4 @@
-//! Runners: how they register, show that they are there, and ask for jobs.
+//! Runners: registering, reporting in, and requesting jobs.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::server::Server;
 use crate::state::{NewRunner, State, token};
 use crate::status::Status;
 
-/// Header with the value of the queue, to be sent back with the next request.
+/// Header with the queue's value, which the runner sends back with its next request.
 const LAST_UPDATE: &str = "x-gitlab-last-update";
 
 /// `POST /runners`: register with a registration token.
@@ -36,7 +36,7 @@ pub(super) async fn register(
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
-/// The properties of a runner to be made. It takes untagged jobs if it has no tags itself.
+/// The properties of a new runner. It takes untagged jobs if it has no tags itself.
 pub(super) fn new_runner(params: &Params) -> NewRunner {
     let tags = params.list("tag_list");
     NewRunner {
@@ -51,7 +51,7 @@ pub(super) fn new_runner(params: &Params) -> NewRunner {
     }
 }
 
-/// `DELETE /runners`: a runner takes itself out.
+/// `DELETE /runners`: a runner unregisters itself.
 pub(super) async fn unregister(
     Shared(server): Shared<Arc<Server>>,
     headers: HeaderMap,
@@ -81,7 +81,7 @@ pub(super) async fn remove_manager(
         .ok_or_else(|| Problem::not_found(""))
 }
 
-/// `POST /runners/verify`: is the token still good?
+/// `POST /runners/verify`: is the token still valid?
 pub(super) async fn verify(
     Shared(server): Shared<Arc<Server>>,
     headers: HeaderMap,
@@ -95,7 +95,7 @@ pub(super) async fn verify(
     Ok(Json(body).into_response())
 }
 
-/// `POST /runners/reset_authentication_token`: the old token ends at once.
+/// `POST /runners/reset_authentication_token`: the old token becomes invalid at once.
 pub(super) async fn reset_token(
     Shared(server): Shared<Arc<Server>>,
     headers: HeaderMap,
@@ -112,8 +112,8 @@ pub(super) async fn reset_token(
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
-/// `POST /jobs/request`: a job, or nothing. A runner that has seen the queue as it is waits here
-/// until there is something new, as GitLab's Workhorse lets it.
+/// `POST /jobs/request`: a job, or nothing. The request of a runner that knows the queue's present
+/// value is held until the queue changes, as by GitLab's Workhorse.
 pub(super) async fn request_job(
     Shared(server): Shared<Arc<Server>>,
     headers: HeaderMap,
@@ -133,7 +133,7 @@ pub(super) async fn request_job(
             return Ok(nothing(&seen));
         }
     }
-    // The token may have been taken away in the meantime.
+    // The token may have been revoked meanwhile.
     let runner = authenticate(&server, &headers, &params)?;
     let system_id = params.text("system_id");
     let caller = origin.caller(&params);
@@ -143,7 +143,7 @@ pub(super) async fn request_job(
     }
 }
 
-/// Assign a job and build its payload, or tell the queue's value at the moment it was empty.
+/// Assign a job and build its payload, or return the queue's value at the moment it was empty.
 fn hand_out(
     server: &Server,
     runner: RunnerId,
@@ -158,7 +158,7 @@ fn hand_out(
             .any(|job| job.status == Status::Pending && state.may_take(runner, job))
             .then_some(())
     };
-    // A change wakes every waiting request: it is made only when there is a job to hand out.
+    // A change wakes every held request, so it is only made when there is a job to hand out.
     if let Some(queue) = server.read(|state| free(state).is_none().then(|| state.queue_value())) {
         return Err(queue);
     }

@@ -1,4 +1,4 @@
-//! What a call says, wherever it says it: query, JSON or form; and who makes it.
+//! A call's parameters, from query, JSON or form, and its caller.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -84,7 +84,7 @@ impl Params {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
-    /// A text; numbers and booleans as they are written.
+    /// A string; numbers and booleans as they are written.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         match self.get(name)? {
             Value::String(text) => Some(text.clone()),
@@ -94,7 +94,7 @@ impl Params {
         }
     }
 
-    /// A text that must be there; without it the answer is GitLab's 400.
+    /// A required string; if it is missing, the answer is GitLab's 400.
     pub(super) fn required(&self, name: &str) -> Result<String, Problem> {
         self.text(name)
             .ok_or_else(|| Problem::bad_request(format!("{name} is missing")))
@@ -110,7 +110,7 @@ impl Params {
             .map(|text| matches!(text.as_str(), "true" | "1" | "on"))
     }
 
-    /// A list, or a text with commas.
+    /// A list, or a string with commas.
     pub(super) fn list(&self, name: &str) -> Vec<String> {
         match self.get(name) {
             Some(Value::Array(members)) => members
@@ -136,13 +136,13 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// The caller; its machine's name stands in `info.name`, or after the program in the
-    /// `User-Agent`: `onspot 0.1.0 (i-0123)`.
+    /// The caller; its machine's name is in `info.name`, or after the program in the `User-Agent`:
+    /// `onspot 0.1.0 (i-0123)`.
     pub(super) fn caller(&self, params: &Params) -> Caller {
         let info = params
             .get("info")
             .and_then(|info| info.get("name")?.as_str());
-        // Most programs give their own name there, which says nothing about the machine.
+        // Most programs put their own name there, which does not identify the machine.
         let named = info.filter(|name| !["", "gitlab-runner", "onspot"].contains(name));
         let comment = || {
             let agent = self.user_agent.strip_prefix("onspot ")?;
@@ -172,7 +172,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
     }
 }
 
-/// The token of a person or a tool: `PRIVATE-TOKEN`, a bearer token, or in the query.
+/// The token of a person or a tool: from `PRIVATE-TOKEN`, a bearer token, or the query.
 #[derive(Debug, Clone)]
 pub(super) struct AccessToken(String);
 
@@ -200,7 +200,7 @@ impl FromRequestParts<Arc<Server>> for AccessToken {
 }
 
 impl AccessToken {
-    /// It is the user's own, not one of a project.
+    /// Check that it is the user's own token, not a project's.
     pub(super) fn must_be_users(&self, state: &State) -> Result<(), Problem> {
         if self.0 == state.user_token {
             Ok(())
@@ -226,7 +226,7 @@ impl AccessToken {
     }
 }
 
-/// The token of a runner or a job: the parameter `token`, or this header.
+/// The token of a runner or a job: from the parameter `token`, or this header.
 pub(super) fn token(params: &Params, headers: &HeaderMap, header: &str) -> String {
     let header = headers.get(header).and_then(|value| value.to_str().ok());
     let given = params.text("token").or_else(|| header.map(str::to_owned));

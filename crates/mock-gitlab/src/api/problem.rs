@@ -1,4 +1,4 @@
-//! Refusals, with the bodies that GitLab's API gives them.
+//! Refusals, with the bodies of GitLab's API.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -22,12 +22,12 @@ impl Problem {
         }
     }
 
-    /// 401: no token, or one that nobody has.
+    /// 401: no token, or an unknown one.
     pub(crate) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "401 Unauthorized")
     }
 
-    /// 403, with a reason if there is one to tell.
+    /// 403, with a reason if there is one.
     pub(crate) fn forbidden(reason: &str) -> Self {
         let dash = if reason.is_empty() { "" } else { " - " };
         Self::new(
@@ -42,7 +42,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, format!("404 {what}{gap}Not Found"))
     }
 
-    /// 400 with what is wrong.
+    /// 400 with the problem.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }

@@ -1,4 +1,4 @@
-//! REST for people: jobs, their traces and artifacts; and what tests want to know about them.
+//! REST for people: jobs, their traces and artifacts; and what tests query about them.
 
 use std::sync::Arc;
 
@@ -161,7 +161,7 @@ pub(super) async fn play(
     })
 }
 
-/// `GET /mock/violations`: what runners did that they must not do.
+/// `GET /mock/violations`: the runners' violations of the protocol.
 pub(super) async fn violations(
     Shared(server): Shared<Arc<Server>>,
     token: AccessToken,

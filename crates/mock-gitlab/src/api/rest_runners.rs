@@ -87,7 +87,7 @@ pub(super) async fn show(
     })
 }
 
-/// `PUT /runners/:id`: pause it, or let it go on.
+/// `PUT /runners/:id`: pause or resume it.
 pub(super) async fn change(
     Shared(server): Shared<Arc<Server>>,
     token: AccessToken,

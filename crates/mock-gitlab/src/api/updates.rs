@@ -1,4 +1,4 @@
-//! A job's state and trace, reported by whoever has its token.
+//! A job's state and trace, as reported by the runner with its token.
 
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ pub(super) async fn append_trace(
         return Err(no_range(&server, id, &caller));
     };
     if !range.is_some_and(|range| end_fits(range, start, body.len())) {
-        // GitLab does not look at the end; a runner that gets it wrong is told here.
+        // GitLab ignores the range's end; here a wrong one is a violation.
         let detail = format!("Content-Range {range:?} for {} bytes", body.len());
         malformed(&server, id, &caller, detail);
     }
@@ -113,7 +113,7 @@ pub(super) async fn append_trace(
 }
 
 /// Is the end of `start-end` that of the body? Runners send the last byte's offset; one that sends
-/// nothing can't, and old ones sent the offset after it.
+/// an empty body can't, and old runners sent the offset after it.
 fn end_fits(range: &str, start: u64, length: usize) -> bool {
     let end: Option<u64> = range
         .split('-')
@@ -140,7 +140,7 @@ fn malformed(server: &Server, id: JobId, caller: &Caller, detail: String) {
     });
 }
 
-/// 403 if there is no such job or the token is not its own: GitLab does not say which.
+/// 403 if there is no such job or the token is wrong: GitLab does not say which.
 fn authenticate(server: &Server, id: JobId, token: &str) -> Result<(), Problem> {
     let good = server.read(|state| state.jobs.get(&id).is_some_and(|job| job.token == token));
     good.then_some(()).ok_or_else(|| Problem::forbidden(""))
@@ -152,7 +152,7 @@ fn job_status(server: &Server, id: JobId) -> String {
         .unwrap_or_default()
 }
 
-/// 403 with the state the job is in.
+/// 403 with the job's state.
 pub(super) fn not_running(job_status: &str) -> Problem {
     Problem::forbidden("Job is not running").header(JOB_STATUS, job_status)
 }

@@ -1,9 +1,9 @@
-//! `workflow:auto_cancel`: when a pipeline is cancelled without a person.
+//! `workflow:auto_cancel`: automatic cancellation of pipelines.
 
 use super::error::CiError;
 use super::read::Node;
 
-/// When a pipeline is cancelled without a person.
+/// When a pipeline is cancelled automatically.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct AutoCancel {
     pub(crate) on_new_commit: OnNewCommit,
@@ -14,10 +14,10 @@ pub(crate) struct AutoCancel {
 /// What a newer pipeline of the same ref does to an older one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum OnNewCommit {
-    /// It is cancelled, unless a job that is not interruptible has started.
+    /// Cancels it, unless a job that is not interruptible has started.
     #[default]
     Conservative,
-    /// Its interruptible jobs are cancelled.
+    /// Cancels its interruptible jobs.
     Interruptible,
     /// Nothing.
     None,

@@ -3,7 +3,7 @@
 use super::error::CiError;
 use super::spec::JobSpec;
 
-/// How many others one job may need in GitLab.
+/// How many jobs one job may need in GitLab.
 const MAX_NEEDS: usize = 50;
 
 /// Check the jobs of a configuration against its stages and one another.
@@ -113,7 +113,7 @@ impl<'a> Jobs<'a> {
         Ok(())
     }
 
-    /// Whether a job needs itself, directly or by others.
+    /// Whether a job needs itself, directly or through others.
     fn needs_itself(&self, job: &JobSpec) -> bool {
         let mut seen: Vec<&str> = Vec::new();
         let mut open = vec![job];

@@ -1,8 +1,8 @@
-//! Durations as people write them in a configuration: `1h 30m`, `3 mins 4 sec`, `3600`.
+//! Durations in configurations: `1h 30m`, `3 mins 4 sec`, `3600`.
 
 use std::time::Duration;
 
-/// Seconds in a unit, by any of the names that GitLab takes.
+/// Seconds in a unit, by any of GitLab's names for it.
 fn unit(name: &str) -> Option<f64> {
     Some(match name {
         "" | "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
@@ -16,7 +16,7 @@ fn unit(name: &str) -> Option<f64> {
     })
 }
 
-/// Read a duration; `None` if it is none.
+/// Parse a duration; `None` if it is not one.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let text = text.trim().to_lowercase();
     let mut rest = text.as_str();

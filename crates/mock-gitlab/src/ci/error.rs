@@ -1,6 +1,6 @@
 //! What is wrong with a configuration.
 
-/// Why a `.gitlab-ci.yml` can't be used, in words like GitLab's.
+/// Why a `.gitlab-ci.yml` is invalid, in GitLab's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CiError {
     /// Not YAML, or not a mapping.

@@ -45,7 +45,7 @@ impl Term {
 }
 
 impl Expression {
-    /// Read a condition; `None` if it is none.
+    /// Parse a condition; `None` if it is not one.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let tokens = tokens(text)?;
         let mut at = 0;
@@ -140,7 +140,7 @@ fn term(token: &str) -> Option<Term> {
     ))
 }
 
-/// Split a condition into its words; `None` if a character fits nowhere.
+/// Split a condition into tokens; `None` for an unexpected character.
 fn tokens(text: &str) -> Option<Vec<String>> {
     let pattern = Regex::new(
         r#"^\s*(&&|\|\||==|!=|=~|!~|\(|\)|!|null|\$\{?\w+\}?|"[^"]*"|'[^']*'|/(?:\\/|[^/])+/[a-z]*)"#,

@@ -1,4 +1,4 @@
-//! What all jobs share, and what one of them takes of it: `default`, `variables`, `inherit`.
+//! What jobs inherit: `default`, `variables`, `inherit`.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use super::read::Node;
 use super::spec::Selection;
 use crate::variable::Variable;
 
-/// Keywords a job takes from `default:`.
+/// Keywords that a job inherits from `default:`.
 const DEFAULTS: [&str; 13] = [
     "before_script",
     "image",
@@ -24,7 +24,7 @@ const DEFAULTS: [&str; 13] = [
     "id_tokens",
     "identity",
 ];
-/// Those that may stand at the top level too.
+/// Those that are also allowed at the top level.
 const TOP_LEVEL: [&str; 5] = [
     "before_script",
     "image",
@@ -33,9 +33,9 @@ const TOP_LEVEL: [&str; 5] = [
     "cache",
 ];
 
-/// What all jobs share.
+/// The defaults and variables for all jobs.
 pub(super) struct Globals {
-    /// `default:` joined with the keywords that may also stand at the top level.
+    /// `default:` merged with its keywords at the top level.
     defaults: Map<String, Value>,
     pub(super) variables: Vec<Variable>,
 }
@@ -89,7 +89,7 @@ impl Inherit {
         })
     }
 
-    /// The job with the defaults that it takes and does not set itself.
+    /// The job with the inherited defaults that it does not set itself.
     pub(super) fn defaults(&self, job: &Node<'_>, globals: &Globals) -> Result<Value, CiError> {
         let mut joined = job.mapping()?.clone();
         for (key, value) in &globals.defaults {
@@ -101,7 +101,7 @@ impl Inherit {
         Ok(Value::Object(joined))
     }
 
-    /// The global variables that the job takes.
+    /// The global variables that the job inherits.
     pub(super) fn global_variables(&self, globals: &Globals) -> Vec<Variable> {
         let taken = globals.variables.iter();
         taken
@@ -111,7 +111,7 @@ impl Inherit {
     }
 }
 
-/// Read what a job takes of what all share.
+/// Read which defaults or variables a job inherits.
 fn selection(node: &Node<'_>, known: Option<&[&str]>) -> Result<Selection, CiError> {
     match node.value {
         Value::Bool(true) => return Ok(Selection::All),

@@ -1,7 +1,7 @@
-//! `include:local`: other files of the repository as parts of the configuration.
+//! `include:local`: merges other files of the repository into the configuration.
 //!
-//! What a file says is joined with what the included ones say, key by key, and wins over them;
-//! a later one of them wins over an earlier one. Included files may include others.
+//! A file is merged key by key with the files that it includes. It wins over them; of them, a later
+//! one wins over an earlier one. Included files may include others.
 
 use serde_json::{Map, Value};
 
@@ -12,12 +12,12 @@ use super::tree::{Situation, is_yaml};
 use super::{merge, yaml};
 use crate::expand::{Unknown, in_text};
 
-/// How many files GitLab includes in one configuration.
+/// How many files GitLab allows in one configuration.
 const MAX_INCLUDES: usize = 150;
-/// What GitLab can include and this server can't.
+/// Kinds of includes that GitLab supports and this server does not.
 const ELSEWHERE: [&str; 5] = ["project", "remote", "template", "component", "artifact"];
 
-/// The configuration with everything that it includes, and without `include`.
+/// The configuration with all included files and without `include`.
 pub(super) fn expand(
     root: Map<String, Value>,
     situation: Situation<'_>,
@@ -51,7 +51,7 @@ fn join(
     }
 }
 
-/// The paths that `include` names, in order.
+/// The included paths, in order.
 fn locations(node: &Node<'_>, situation: Situation<'_>) -> Result<Vec<String>, CiError> {
     let entries = match node.value {
         Value::Null => Vec::new(),
@@ -75,7 +75,7 @@ fn locations(node: &Node<'_>, situation: Situation<'_>) -> Result<Vec<String>, C
     Ok(paths)
 }
 
-/// The path of one entry; `None` if its rules leave it out.
+/// The path of one entry; `None` if its rules exclude it.
 fn location(entry: &Node<'_>, situation: Situation<'_>) -> Result<Option<String>, CiError> {
     if let Some(text) = entry.value.as_str() {
         if text.contains("://") {
@@ -119,7 +119,7 @@ fn elsewhere(key: &str) -> CiError {
     )
 }
 
-/// What an included file says.
+/// The content of an included file.
 fn file(path: &str, situation: Situation<'_>) -> Result<Map<String, Value>, CiError> {
     if !is_yaml(path) {
         let place = format!("Included file `{path}`");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_the_file() {
+    fn errors_name_the_file() {
         let wrong = |root: &str| {
             let files = [
                 ("loop.yml", "include: loop.yml"),

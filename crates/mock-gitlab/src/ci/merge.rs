@@ -1,4 +1,4 @@
-//! `extends`: an entry takes over what others say, key by key.
+//! `extends`: an entry inherits from others, key by key.
 
 use serde_json::{Map, Value};
 
@@ -15,7 +15,7 @@ pub(super) fn resolve(root: &Map<String, Value>) -> Result<Map<String, Value>, C
         .collect()
 }
 
-/// `ancestors`: the entries whose `extends` lead here.
+/// `ancestors`: the entries whose `extends` led here.
 fn extended(
     root: &Map<String, Value>,
     name: &str,
@@ -74,7 +74,7 @@ fn those<'a>(names: &[&'a str], are: impl Fn(&str) -> bool) -> Vec<&'a str> {
     names.iter().copied().filter(|name| are(name)).collect()
 }
 
-/// `over` wins; mappings are joined, everything else is replaced. So it is with `include` too.
+/// Merges mappings; otherwise `over` replaces `under`. `include` works the same way.
 pub(super) fn merge(under: &mut Value, over: &Value) {
     let is_reference = yaml::reference(under).is_some() || yaml::reference(over).is_some();
     match (under, over) {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_takes_away_what_was_taken_over() {
+    fn null_replaces_an_inherited_value() {
         let merged = job(".a: {tags: [a], variables: {X: 1}}\njob: {extends: .a, tags: ~}");
         assert_eq!(merged.unwrap()["tags"], Value::Null);
     }
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_the_entry() {
+    fn errors_name_the_entry() {
         let wrong = |text: &str| job(text).unwrap_err();
         assert_eq!(
             wrong("job: {extends: [.a, .b]}"),

@@ -1,4 +1,4 @@
-//! `needs:` and `dependencies:`: which jobs one waits for, or takes artifacts from.
+//! `needs:` and `dependencies:`: the jobs that a job waits for, or takes artifacts from.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use super::matrix::{self, Variant};
 use super::read::Node;
 use super::spec::{JobSpec, Need};
 
-/// Keywords of needs in other pipelines.
+/// Keywords of needs from other pipelines.
 const ELSEWHERE: [&str; 3] = ["pipeline", "project", "ref"];
 
-/// Read the needs of a rule, or of a job that is one.
+/// Read the needs of a rule, or of a job without `parallel`.
 pub(super) fn read(node: &Node<'_>) -> Result<Vec<Need>, CiError> {
     let mut needs = Vec::new();
     collect(node, &mut needs)?;
     Ok(needs)
 }
 
-/// Read the needs of one of several jobs, with the values of its place in the matrix.
+/// Read the needs of one generated job, with its values in the matrix.
 pub(super) fn of_variant(
     name: &str,
     node: &Node<'_>,
@@ -51,7 +51,7 @@ fn interpolate(value: &Value, variant: &Variant) -> Result<Value, String> {
     })
 }
 
-/// References may nest lists in the list.
+/// References may nest lists within the list.
 fn collect(node: &Node<'_>, needs: &mut Vec<Need>) -> Result<(), CiError> {
     let members = match node.value {
         Value::Array(_) => node.list()?,
@@ -106,7 +106,7 @@ fn need(node: &Node<'_>) -> Result<Need, CiError> {
     })
 }
 
-/// A job with `needs` can only depend on artifacts of jobs among them.
+/// A job with `needs` can only depend on artifacts of the needed jobs.
 pub(super) fn holds(job: &Node<'_>, spec: &JobSpec) -> Result<(), CiError> {
     let Some(needs) = spec.needs.as_ref().filter(|needs| !needs.is_empty()) else {
         return Ok(());
@@ -124,7 +124,8 @@ pub(super) fn holds(job: &Node<'_>, spec: &JobSpec) -> Result<(), CiError> {
     )))
 }
 
-/// All jobs; a name that `parallel` has made several is replaced by the names of all of them.
+/// All jobs; in needs, the name of an entry with `parallel` is replaced by the names of all its
+/// jobs.
 pub(super) fn by_name_of_each(jobs: Vec<(&str, Vec<JobSpec>)>) -> Vec<JobSpec> {
     let several: BTreeMap<&str, Vec<String>> = jobs
         .iter()

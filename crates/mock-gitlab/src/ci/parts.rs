@@ -1,4 +1,4 @@
-//! The parts of a job that are more than a word: image, cache, artifacts, retry ….
+//! The structured parts of a job: image, cache, artifacts, retry ….
 
 use serde_json::Value;
 

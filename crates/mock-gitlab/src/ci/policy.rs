@@ -1,4 +1,4 @@
-//! `only:` and `except:`, the older way to say which pipelines a job belongs to.
+//! `only:` and `except:`, the older way to choose the pipelines of a job.
 
 use super::error::CiError;
 use super::expression::{Expression, literal_regex};
@@ -6,16 +6,16 @@ use super::read::Node;
 use super::tree::{Situation, has_changed};
 use crate::expand::{Unknown, in_text};
 
-/// What `only` or `except` says.
+/// The content of `only` or `except`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Policy {
-    /// Names of branches and tags, patterns, and words for kinds of pipelines.
+    /// Names of branches and tags, patterns, and keywords for kinds of pipelines.
     refs: Option<Vec<String>>,
     variables: Option<Vec<Expression>>,
     changes: Option<Vec<String>>,
 }
 
-/// Read `only`, which is for branches and tags if it does not say otherwise.
+/// Read `only`; by default it is limited to branches and tags.
 pub(super) fn only(node: &Node<'_>) -> Result<Policy, CiError> {
     let mut policy = except(node)?;
     let both = || vec!["branches".to_owned(), "tags".to_owned()];
@@ -54,12 +54,12 @@ pub(super) fn except(node: &Node<'_>) -> Result<Policy, CiError> {
 }
 
 impl Policy {
-    /// Whether everything that it says is so.
+    /// Whether all its clauses hold.
     pub(super) fn all_hold(&self, situation: Situation<'_>) -> bool {
         self.clauses(situation).into_iter().flatten().all(|so| so)
     }
 
-    /// Whether anything that it says is so.
+    /// Whether any of its clauses holds.
     pub(super) fn any_holds(&self, situation: Situation<'_>) -> bool {
         self.clauses(situation).into_iter().flatten().any(|so| so)
     }
@@ -83,10 +83,10 @@ impl Policy {
     }
 }
 
-/// Does this name or word mean the pipeline's ref or kind?
+/// Does this name, pattern or keyword match the pipeline's ref or kind?
 fn is_ref(pattern: &str, situation: Situation<'_>) -> bool {
     let variable = |name: &str| situation.variables.get(name).map_or("", String::as_str);
-    // `pattern@project`: only in this project. A regular expression may hold an `@` itself.
+    // `pattern@project` limits it to this project. A regular expression may itself contain an `@`.
     let cut = if pattern.starts_with('/') {
         pattern.rfind("/@").map(|slash| slash + 1)
     } else {
@@ -183,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn what_only_leaves_out_is_branches_and_tags() {
+    fn only_defaults_to_branches_and_tags() {
         let said = json!({"variables": ["$A"]});
         let policy = only(&Node::new(&said, "jobs:job:only")).expect("a policy");
         assert_eq!(policy.refs.expect("refs"), ["branches", "tags"]);
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_the_key() {
+    fn errors_name_the_key() {
         let wrong = |said: Value| {
             let read = except(&Node::new(&said, "jobs:job:except"));
             read.expect_err("no policy").to_string()

@@ -1,13 +1,13 @@
-//! Reading of untyped YAML with messages that say where the problem is.
+//! Reads untyped YAML, with errors that name the place.
 
 use serde_json::{Map, Value};
 
 use super::error::CiError;
 
-/// GitLab allows scripts nested in lists this deep.
+/// GitLab allows scripts nested in lists up to this depth.
 const MAX_NESTING: usize = 10;
 
-/// A value and the place it stands in.
+/// A value and its place.
 #[derive(Debug, Clone)]
 pub(super) struct Node<'a> {
     pub(super) value: &'a Value,
@@ -32,7 +32,7 @@ impl<'a> Node<'a> {
         Some(Node::new(value, format!("{}:{key}", self.place)))
     }
 
-    /// What `read` makes of the value under `key`, if there is one.
+    /// The value under `key` converted by `read`, if it is set.
     pub(super) fn optional<T>(
         &self,
         key: &str,
@@ -41,13 +41,13 @@ impl<'a> Node<'a> {
         self.get(key).map(|value| read(&value)).transpose()
     }
 
-    /// The value under `key`, which must be there.
+    /// The required value under `key`.
     pub(super) fn required(&self, key: &str) -> Result<Node<'a>, CiError> {
         let missing = || self.error(format!("config missing required keys: {key}"));
         self.get(key).ok_or_else(missing)
     }
 
-    /// The value as a message shows it: a string without its quotes.
+    /// The value as shown in errors: a string without quotes.
     pub(super) fn shown(&self) -> String {
         match self.value {
             Value::String(text) => text.clone(),
@@ -62,7 +62,7 @@ impl<'a> Node<'a> {
             .ok_or_else(|| self.error("config should be a hash"))
     }
 
-    /// A string; numbers are taken as they are written.
+    /// A string; numbers as they are written.
     pub(super) fn string(&self) -> Result<String, CiError> {
         match self.value {
             Value::String(text) => Ok(text.clone()),
@@ -71,7 +71,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// `true` or `false`, also by the other words of YAML 1.1.
+    /// `true` or `false`, or another word for it in YAML 1.1.
     pub(super) fn boolean(&self) -> Result<bool, CiError> {
         match self.value {
             Value::Bool(flag) => Ok(*flag),
@@ -116,7 +116,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Lines of a script: a string, or lists of strings nested in one another.
+    /// Lines of a script: a string, or nested lists of strings.
     pub(super) fn script(&self) -> Result<Vec<String>, CiError> {
         let mut lines = Vec::new();
         self.collect_script(&mut lines, 0)?;
@@ -137,7 +137,7 @@ impl<'a> Node<'a> {
         Ok(())
     }
 
-    /// One of a few words.
+    /// One of the given words.
     pub(super) fn one_of(&self, words: &[&str]) -> Result<String, CiError> {
         let word = self.string()?;
         if words.contains(&word.as_str()) {
@@ -146,7 +146,7 @@ impl<'a> Node<'a> {
         Err(self.error(format!("should be one of: {}", words.join(", "))))
     }
 
-    /// Only these keys are there.
+    /// Check that there are no other keys.
     pub(super) fn only_keys(&self, known: &[&str]) -> Result<(), CiError> {
         let unknown: Vec<&str> = self
             .mapping()?

@@ -1,14 +1,14 @@
-//! `!reference [job, key, …]`: a part of the configuration put in another place.
+//! `!reference [job, key, …]`: inserts another part of the configuration.
 //!
-//! References are followed after `include` and `extends`, also through one another. A list in a
-//! list stays one: only scripts and rules are made flat, where they are read.
+//! References are resolved after `include` and `extends`, and may lead to other references. A
+//! nested list stays nested: only scripts and rules are flattened, when they are read.
 
 use serde_json::{Map, Value};
 
 use super::error::CiError;
 use super::yaml;
 
-/// Put everything that is referred to in its place.
+/// Resolve all references.
 pub(super) fn resolve(root: &Map<String, Value>) -> Result<Map<String, Value>, CiError> {
     let mut open = Vec::new();
     root.iter()
@@ -64,7 +64,7 @@ fn refer<'a>(
     resolved
 }
 
-/// The value as the file has it.
+/// The reference as in the file.
 fn shown(target: &Value) -> String {
     let words: Vec<String> = match target {
         Value::Array(path) => path.iter().map(Value::to_string).collect(),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_the_reference() {
+    fn errors_show_the_reference() {
         let job =
             |reference: &str| resolved(&format!(".a: {{x: [y]}}\njob: {{script: {reference}}}"));
         assert_eq!(
@@ -123,7 +123,7 @@ mod tests {
             job("!reference .a").unwrap_err(),
             "!reference \".a\" is not valid"
         );
-        // The same one twice is no circle.
+        // Using the same one twice is no cycle.
         assert!(job("[!reference [.a, x], !reference [.a, x]]").is_ok());
     }
 }

@@ -5,12 +5,12 @@
 pub(crate) struct Report {
     /// Its name in the configuration and on the wire.
     pub(crate) kind: &'static str,
-    /// The file that it is uploaded as.
+    /// The name of the uploaded file.
     pub(crate) file: &'static str,
     pub(crate) format: &'static str,
 }
 
-/// All kinds but `coverage_report`, which is one of them by its format.
+/// All kinds except `coverage_report`, which stands for one of them by its format.
 const KINDS: [(&str, &str, &str); 24] = [
     ("accessibility", "gl-accessibility.json", "raw"),
     ("annotations", "gl-annotations.json", "gzip"),

@@ -1,4 +1,4 @@
-//! `rules:`: does a job belong to a pipeline, and as what?
+//! `rules:`: whether a job belongs to a pipeline, and with what changes.
 
 use super::auto_cancel::{self, AutoCancel};
 use super::error::CiError;
@@ -10,12 +10,12 @@ use super::{needs, parts};
 use crate::expand::{Unknown, in_text};
 use crate::variable::Variable;
 
-/// GitLab takes this many patterns a clause.
+/// GitLab's maximum of patterns per clause.
 const MAX_PATTERNS: usize = 50;
-/// GitLab allows rules nested in lists this deep.
+/// GitLab allows rules nested in lists up to this depth.
 const MAX_NESTING: usize = 10;
 
-/// The place of rules, which decides about the keywords they may have.
+/// Where rules are used, which decides which keywords they may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     Job,
@@ -66,7 +66,7 @@ impl Scope {
     }
 }
 
-/// What the rules of the workflow say about a pipeline.
+/// The outcome of the workflow's rules for a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) variables: Vec<Variable>,
@@ -79,7 +79,7 @@ pub(super) fn read(node: &Node<'_>, scope: Scope) -> Result<Vec<Rule>, CiError> 
     Ok(rules)
 }
 
-/// References may nest lists in the list.
+/// References may nest lists within the list.
 fn collect(
     node: &Node<'_>,
     scope: Scope,
@@ -183,7 +183,7 @@ fn patterns(node: &Node<'_>) -> Result<Vec<String>, CiError> {
     Ok(patterns)
 }
 
-/// A job as its rules, or `only` and `except`, leave it; `None`: it does not belong to the
+/// A job after its rules, or `only` and `except`, are applied; `None` if it does not belong to the
 /// pipeline.
 pub(crate) fn evaluate(
     spec: &JobSpec,
@@ -212,7 +212,7 @@ pub(crate) fn evaluate(
     Ok((!left_out).then_some(spec))
 }
 
-/// The first rule of a workflow that holds; `None`: there is to be no pipeline.
+/// The first rule of a workflow that holds; `None` if no pipeline is wanted.
 pub(crate) fn wanted(
     rules: &[Rule],
     situation: Situation<'_>,
@@ -274,7 +274,7 @@ fn holds(rule: &Rule, situation: Situation<'_>, place: &str) -> Result<bool, CiE
                 Some(since.ok_or_else(wrong)?)
             }
         };
-        // Where there is nothing to compare with, everything counts as changed.
+        // With nothing to compare with, everything counts as changed.
         if changed.is_some_and(|paths| !has_changed(paths, &expanded(&changes.paths))) {
             return Ok(false);
         }

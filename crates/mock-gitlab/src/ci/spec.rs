@@ -1,4 +1,4 @@
-//! A job as configured, with everything that GitLab resolves before a runner sees it.
+//! A job as configured, after everything that GitLab resolves before a runner sees it.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ pub(crate) struct JobSpec {
     pub(crate) services: Vec<ImageSpec>,
     /// Global variables, overridden by the job's own.
     pub(crate) variables: Vec<Variable>,
-    /// The names of its own ones.
+    /// The names of the job's own variables.
     pub(crate) own_variables: Vec<String>,
-    /// Which of the global ones it takes.
+    /// Which of the global variables it inherits.
     pub(crate) inherited_variables: Selection,
     pub(crate) caches: Vec<CacheSpec>,
     pub(crate) artifacts: Option<ArtifactSpec>,
@@ -40,10 +40,10 @@ pub(crate) struct JobSpec {
     pub(crate) environment: Option<Environment>,
     pub(crate) retry: Retry,
     pub(crate) interruptible: bool,
-    /// Only one job of a group runs at a time. Variables in it are expanded when the pipeline is
-    /// made.
+    /// Only one job of a group runs at a time. Its variables are expanded when the pipeline is
+    /// created.
     pub(crate) resource_group: Option<String>,
-    /// Its number and the count of all, for `parallel`.
+    /// Its index and the total number, for `parallel`.
     pub(crate) parallel: Option<(u64, u64)>,
     pub(crate) rules: Option<Vec<Rule>>,
     pub(crate) only: Option<Policy>,
@@ -78,9 +78,9 @@ pub(crate) struct CacheSpec {
 /// A cache's key.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CacheKey {
-    /// As it is: the runner expands the variables in it.
+    /// Used unchanged: the runner expands its variables.
     Plain(String),
-    /// From the last commits that changed some files.
+    /// Derived from the last commits that changed some files.
     Files {
         files: Vec<String>,
         prefix: Option<String>,
@@ -100,13 +100,13 @@ pub(crate) struct ArtifactSpec {
     pub(crate) reports: Vec<(Report, Vec<String>)>,
 }
 
-/// A job that another one waits for.
+/// A job that another one needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Need {
     pub(crate) job: String,
     pub(crate) artifacts: bool,
     pub(crate) optional: bool,
-    /// Those that are meant of several, by `needs:parallel:matrix`; `None`: all.
+    /// Those of the generated jobs that are meant, by `needs:parallel:matrix`; `None`: all.
     pub(crate) variants: Option<Vec<String>>,
 }
 
@@ -119,8 +119,8 @@ pub(crate) enum AllowFailure {
 }
 
 impl JobSpec {
-    /// Add variables that only this pipeline has; they win over the global ones of its
-    /// configuration, and the job's own win over them.
+    /// Add variables of this pipeline only; they win over the configuration's global ones, and the
+    /// job's own win over them.
     pub(crate) fn take_variables(&mut self, more: &[Variable]) {
         for variable in more {
             let key = &variable.key;
@@ -171,7 +171,7 @@ pub(crate) struct Retry {
     pub(crate) exit_codes: Vec<i64>,
 }
 
-/// What a job takes of what all share.
+/// Which shared settings a job inherits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Selection {
     All,
@@ -195,7 +195,7 @@ impl Selection {
 pub(crate) struct Rule {
     pub(super) condition: Option<Expression>,
     pub(super) changes: Option<Changes>,
-    /// Patterns of which one must match a file.
+    /// Patterns, one of which must match a file.
     pub(super) exists: Option<Vec<String>>,
     pub(super) when: Option<When>,
     pub(super) allow_failure: Option<AllowFailure>,
@@ -209,6 +209,6 @@ pub(crate) struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Changes {
     pub(super) paths: Vec<String>,
-    /// What is compared with, instead of what was there before the push.
+    /// The ref to compare with, instead of the state before the push.
     pub(super) compare_to: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! From the text of a configuration to jobs, and what is said about bad ones.
+//! From the text of a configuration to jobs, and the errors for bad ones.
 
 use super::report::Report;
 use super::spec::AllowFailure;
@@ -171,7 +171,7 @@ fn a_manual_job_is_optional_unless_it_says_so() {
 }
 
 #[test]
-fn what_needs_several_needs_each_or_those_that_it_names() {
+fn needs_of_generated_jobs_mean_all_or_the_named_ones() {
     let config = CiConfig::parse(
         "n: {script: x, parallel: 2}\n\
          m: {script: x, variables: {OS: none, K: k}, parallel: {matrix: [{OS: [linux, mac], V: [1, 2]}]}}\n\

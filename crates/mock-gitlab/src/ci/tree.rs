@@ -1,11 +1,12 @@
-//! What a configuration can ask about its pipeline and the repository, gathered before it is read.
+//! Facts about the pipeline and the repository that a configuration can query, gathered in advance.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-/// GitLab compares this many pairs of path and pattern for `changes`, and takes more for a match.
+/// The maximum of pairs of path and pattern that GitLab compares for `changes`; more count as a
+/// match.
 const MAX_CHANGES: usize = 50_000;
 /// The same for `exists`.
 const MAX_EXISTS: usize = 10_000;
@@ -17,14 +18,15 @@ pub(crate) struct Tree {
     pub(crate) paths: Vec<String>,
     /// What is in the YAML files.
     pub(crate) yaml: BTreeMap<String, String>,
-    /// The paths that the push changed; `None` where there is nothing to compare with, as for a
-    /// new branch or a tag.
+    /// The paths that the push changed; `None` if there is nothing to compare with, as for a new
+    /// branch or a tag.
     pub(crate) changed: Option<Vec<String>>,
-    /// The paths changed since the commit that a `compare_to` names; `None`: there is no such.
+    /// The paths changed since the commit named by a `compare_to`; `None` if there is no such
+    /// commit.
     pub(crate) changed_since: BTreeMap<String, Option<Vec<String>>>,
 }
 
-/// A pipeline as rules see it.
+/// The pipeline's facts for rules.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Situation<'a> {
     pub(crate) variables: &'a BTreeMap<String, String>,
@@ -58,7 +60,7 @@ pub(super) fn has_changed(changed: &[String], patterns: &[String]) -> bool {
     any_matches(changed, patterns, MAX_CHANGES)
 }
 
-/// Is this the name of a YAML file, as `include` wants it?
+/// Is this the name of a YAML file, as `include` requires?
 pub(crate) fn is_yaml(path: &str) -> bool {
     let extension = Path::new(path).extension();
     extension.is_some_and(|one| one.eq_ignore_ascii_case("yml") || one.eq_ignore_ascii_case("yaml"))
@@ -78,7 +80,7 @@ fn any_matches(paths: &[String], patterns: &[String], most: usize) -> bool {
 }
 
 /// A pattern of Ruby's `File.fnmatch` with `FNM_PATHNAME`, `FNM_DOTMATCH` and `FNM_EXTGLOB`: only
-/// `**/` crosses folders, `**` at the end is a `*`.
+/// `**/` crosses folders; a final `**` works like `*`.
 fn glob(text: &str) -> Option<GlobMatcher> {
     let text = match text.strip_suffix("**") {
         Some(before) => format!("{before}*"),
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_to_compare_counts_as_a_match() {
+    fn too_many_comparisons_count_as_a_match() {
         let paths: Vec<String> = (0..=MAX_EXISTS).map(|n| n.to_string()).collect();
         let tree = Tree {
             paths,

@@ -8,10 +8,10 @@ use serde_saphyr::Tagged;
 
 use super::error::CiError;
 
-/// The tag that GitLab gives a meaning to. A node with it is kept as a mapping with this one key.
+/// The tag with a meaning in GitLab. A node with it is kept as a mapping with this one key.
 pub(super) const REFERENCE: &str = "!reference";
 
-/// The mapping that a text holds.
+/// The mapping in a text.
 pub(super) fn mapping(text: &str) -> Result<Map<String, Value>, CiError> {
     let node: Node = serde_saphyr::from_str_with_options(text, options())
         .map_err(|error| CiError::Syntax(error.to_string()))?;
@@ -21,7 +21,7 @@ pub(super) fn mapping(text: &str) -> Result<Map<String, Value>, CiError> {
     }
 }
 
-/// What a node with the tag `!reference` holds.
+/// The content of a node with the tag `!reference`.
 pub(super) fn reference(value: &Value) -> Option<&Value> {
     value
         .as_object()
@@ -29,7 +29,8 @@ pub(super) fn reference(value: &Value) -> Option<&Value> {
         .get(REFERENCE)
 }
 
-/// Like Ruby's YAML, which GitLab uses: `y` is no boolean, and a later key replaces an earlier one.
+/// Like Ruby's YAML, which GitLab uses: `y` is not a boolean, and a later key replaces an earlier
+/// one.
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         strict_booleans: true,
@@ -37,7 +38,7 @@ fn options() -> serde_saphyr::Options {
     }
 }
 
-/// A value whose tags are looked at.
+/// A value whose tags are evaluated.
 struct Node(Value);
 
 impl<'de> Deserialize<'de> for Node {
@@ -52,7 +53,7 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-/// The value beneath a tag.
+/// The value below a tag.
 struct Untagged(Value);
 
 impl<'de> Deserialize<'de> for Untagged {

@@ -1,6 +1,6 @@
-//! Jobs and pipelines that are cancelled: by a person, by a newer pipeline, or after a failure.
+//! Cancellation of jobs and pipelines: by a person, by a newer pipeline, or after a failure.
 //!
-//! A cancelled job whose runner can do so still runs its `after_script`, as in GitLab.
+//! A cancelled job still runs its `after_script` if its runner supports it, as in GitLab.
 
 use jiff::Timestamp;
 
@@ -36,13 +36,13 @@ impl State {
     /// Cancel all jobs of a pipeline that are not over.
     pub(crate) fn cancel_pipeline(&mut self, id: PipelineId, now: Timestamp) {
         let jobs: Vec<JobId> = self.latest_jobs(id).iter().map(|job| job.id).collect();
-        // The last ones first, so that no later job begins because an earlier one is gone.
+        // The last ones first, so that the end of an earlier job does not start a later one.
         for job in jobs.into_iter().rev() {
             self.cancel_job(job, false, now);
         }
     }
 
-    /// Cancel the older pipelines of the same ref, as their `workflow:auto_cancel` says.
+    /// Cancel older pipelines of the same ref, according to their `workflow:auto_cancel`.
     pub(crate) fn cancel_redundant(&mut self, new: PipelineId, now: Timestamp) {
         let Some(new) = self.pipelines.get(&new) else {
             return;
@@ -64,7 +64,7 @@ impl State {
         }
     }
 
-    /// Cancel the rest of a failed job's pipeline, if it asks for that.
+    /// Cancel the rest of a failed job's pipeline, if it is configured so.
     pub(crate) fn cancel_after_failure(&mut self, id: JobId, now: Timestamp) {
         let Some(job) = self.jobs.get(&id).filter(|job| !job.failure_is_allowed()) else {
             return;
@@ -76,7 +76,7 @@ impl State {
         }
     }
 
-    /// Whether a job has started that must not be interrupted.
+    /// Whether a job that must not be interrupted has started.
     fn uninterruptible_job_has_started(&self, id: PipelineId) -> bool {
         self.latest_jobs(id).into_iter().any(|job| {
             let started = [Status::Running, Status::Success, Status::Failed];
@@ -96,7 +96,7 @@ impl State {
     }
 }
 
-/// Does the new pipeline make the old one redundant?
+/// Does the new pipeline replace the old one?
 fn is_replaced(old: &Pipeline, new: &Pipeline) -> bool {
     let can_be_cancelled = matches!(
         old.status,

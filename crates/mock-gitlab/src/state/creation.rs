@@ -11,7 +11,7 @@ use crate::model::{Commit, Pipeline};
 use crate::status::Status;
 use crate::variable::Variable;
 
-/// What makes a new pipeline.
+/// A pipeline to create.
 #[derive(Debug)]
 pub(crate) struct NewPipeline {
     /// From [`State::next_id`].
@@ -23,13 +23,13 @@ pub(crate) struct NewPipeline {
     pub(crate) tag: bool,
     pub(crate) source: String,
     pub(crate) variables: Vec<Variable>,
-    /// What it is made of, or why there is nothing.
+    /// Its content, or why the configuration is invalid.
     pub(crate) content: Result<Content, String>,
-    /// The commit asked for no jobs to run.
+    /// The commit message asks to skip the jobs.
     pub(crate) skip: bool,
 }
 
-/// What a pipeline is made of.
+/// The content of a pipeline.
 #[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) stages: Vec<String>,
@@ -48,7 +48,7 @@ impl Content {
 }
 
 impl State {
-    /// Make a pipeline and start what can start.
+    /// Create a pipeline and start the jobs that need not wait.
     pub(crate) fn add_pipeline(&mut self, new: NewPipeline, now: Timestamp) {
         let id = new.id;
         let iid = 1 + self

@@ -1,6 +1,6 @@
-//! How running jobs end: with a result, or because their time is up.
+//! How running jobs end: with a result, or by timeout.
 //!
-//! As in GitLab, `retry` puts a new job in the place of the failed one.
+//! As in GitLab, `retry` replaces the failed job by a new one.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::model::Job;
 use crate::record::ViolationKind;
 use crate::status::Status;
 
-/// Masked values shorter than this are not looked for in traces: GitLab refuses to mask them.
+/// Masked values shorter than this are not searched for in traces: GitLab refuses to mask them.
 const SHORTEST_SECRET: usize = 8;
 
 impl State {
-    /// A running job ends. One that was being cancelled ends as cancelled, whatever the result.
+    /// End a running job. One that was being cancelled ends as cancelled, whatever the result.
     pub(crate) fn finish_job(
         &mut self,
         id: JobId,
@@ -28,7 +28,7 @@ impl State {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        // GitLab keeps the exit code of failed jobs only; tests may look at every job's.
+        // GitLab keeps the exit code of failed jobs only; tests may query every job's.
         job.exit_code = exit_code;
         if job.status == Status::Canceling {
             job.finish(Status::Canceled, now);
@@ -88,12 +88,13 @@ impl State {
         tries < retry.max && (by_reason || by_code)
     }
 
-    /// Is there a job whose time is up?
+    /// Has any job exceeded its timeout?
     pub(crate) fn has_late_jobs(&self, grace: Duration, now: Timestamp) -> bool {
         self.jobs.values().any(|job| is_late(job, grace, now))
     }
 
-    /// Fail the jobs whose time is up. `grace` is what a runner gets to report it itself.
+    /// Fail the jobs that have exceeded their timeout. `grace` is the time for the runner to report
+    /// it itself.
     pub(crate) fn enforce_timeouts(&mut self, grace: Duration, now: Timestamp) {
         let late: Vec<JobId> = self
             .jobs
@@ -113,7 +114,7 @@ impl State {
     }
 }
 
-/// Has a runner had this job for longer than it may?
+/// Has a running job exceeded its timeout?
 fn is_late(job: &Job, grace: Duration, now: Timestamp) -> bool {
     let allowed = SignedDuration::try_from(job.timeout.saturating_add(grace)).ok();
     job.status.is_with_runner()

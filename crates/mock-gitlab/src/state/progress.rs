@@ -1,7 +1,8 @@
-//! Whose turn it is: which jobs begin, which are skipped, and what their pipeline is then.
+//! Progress of pipelines: which jobs start or are skipped, and the resulting state of the pipeline.
 //!
 //! The rules are GitLab's: jobs of a later stage wait for all earlier ones, jobs with `needs` only
-//! for those; a failure skips what wanted success; of a resource group one job runs at a time.
+//! for those; a failure skips jobs that require success; in a resource group one job runs at a
+//! time.
 
 use jiff::Timestamp;
 
@@ -32,7 +33,7 @@ impl State {
         self.give_resources(now);
     }
 
-    /// Put a job into a state that it enters without a runner.
+    /// Put a job into a state that needs no runner.
     pub(crate) fn enter(&mut self, id: JobId, status: Status, now: Timestamp) {
         let status = match status {
             Status::Pending if !self.has_resource_for(id) => Status::WaitingForResource,
@@ -69,10 +70,10 @@ impl State {
         };
         let (failed, canceled) = (ended(Status::Failed), ended(Status::Canceled));
         if canceled && !failed {
-            // Not even `always` runs after what was cancelled.
+            // After a cancelled job nothing runs, not even `always`.
             return Some(Status::Skipped);
         }
-        // A job that never ran is missing for one that needs it, but not for a later stage.
+        // For a job that needs it, a job that never ran is missing; for a later stage it is not.
         let missing = strict
             && before
                 .iter()
@@ -147,7 +148,7 @@ impl State {
         })
     }
 
-    /// Give free resource groups to the jobs that wait for them, the oldest first.
+    /// Give free resource groups to the waiting jobs, the oldest first.
     fn give_resources(&mut self, now: Timestamp) {
         let waiting: Vec<JobId> = self
             .jobs

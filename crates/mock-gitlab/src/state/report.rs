@@ -1,8 +1,9 @@
-//! What runners report about a job: its state and its trace.
+//! The runners' reports about a job: its state and its trace.
 //!
 //! The answers follow `lib/api/ci/runner.rb`, `UpdateBuildStateService` and
 //! `AppendBuildTraceService` of GitLab. One thing is stricter: a result whose size or checksum
-//! differs from the stored trace is refused with 412, which runners know and GitLab only logs.
+//! differs from the stored trace is refused with 412, which runners understand; GitLab only logs
+//! it.
 
 use jiff::Timestamp;
 
@@ -34,7 +35,7 @@ impl Update {
         }
     }
 
-    /// Whether the size and checksum, where given, are those of the trace.
+    /// Whether size and checksum, if given, match the trace.
     fn fits(&self, trace: &[u8]) -> bool {
         let size = self.bytesize.is_none_or(|size| size == trace.len() as u64);
         let checksum = self
@@ -52,9 +53,9 @@ impl Update {
 pub(crate) enum Appended {
     /// 202: stored; the trace has this size now.
     Stored(u64),
-    /// 416: the trace has this size, go on from there.
+    /// 416: the trace has this size; continue from there.
     OutOfRange(u64),
-    /// 403: the job is over, or its trace too large.
+    /// 403: the job is over, or its trace is too large.
     Refused,
 }
 
@@ -200,7 +201,7 @@ impl State {
                 now,
             );
         }
-        // As in GitLab, a piece that ends where the trace ends counts as sent again.
+        // As in GitLab, a piece that ends where the trace ends is taken as a repetition.
         if end == size {
             Appended::Stored(size)
         } else {
@@ -208,7 +209,7 @@ impl State {
         }
     }
 
-    /// Keep a call about a job.
+    /// Record a call about a job.
     pub(crate) fn record_call(
         &mut self,
         id: JobId,
@@ -224,7 +225,7 @@ impl State {
         if wrote && (200..300).contains(&status) {
             job.worker = Some(match (&caller.name, &job.worker) {
                 (Some(name), _) => name.clone(),
-                // A trace does not carry a name: it is still the same machine's.
+                // The call carries no name, but it comes from the same machine.
                 (None, Some(known)) if same_machine(job, caller) => known.clone(),
                 (None, _) => caller.address.clone(),
             });

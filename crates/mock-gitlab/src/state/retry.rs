@@ -1,4 +1,4 @@
-//! Jobs that run once more, and those that a person starts.
+//! Retrying jobs, and starting manual ones.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::ids::{JobId, PipelineId};
 use crate::status::Status;
 
 impl State {
-    /// Put a new job in the place of one that is over; what was skipped because of it waits again.
+    /// Replace a finished job by a new one; jobs skipped because of it wait again.
     pub(crate) fn retry_job(&mut self, id: JobId, now: Timestamp) -> Option<JobId> {
         let old = self.jobs.get_mut(&id)?;
         if old.retried
@@ -49,7 +49,7 @@ impl State {
         true
     }
 
-    /// Let skipped jobs wait again: the job for which they were skipped may succeed now.
+    /// Let skipped jobs wait again: the job because of which they were skipped may succeed now.
     fn unskip(&mut self, pipeline: PipelineId) {
         let skipped: Vec<JobId> = self
             .latest_jobs(pipeline)

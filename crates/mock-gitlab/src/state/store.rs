@@ -1,4 +1,4 @@
-//! Everything the server knows, and finding things in it.
+//! The server's state, with lookups.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,27 +28,27 @@ pub(crate) struct State {
     pub(crate) violations: Vec<Violation>,
     /// The user's personal access token.
     pub(crate) user_token: String,
-    /// Whoever knows it may register a runner the old way.
+    /// The token that allows runners to register the old way.
     pub(crate) registration_token: Option<String>,
     /// How often a final report is answered with 202 first.
     pub(crate) accept_rounds: u32,
-    /// Changes whenever a runner that found nothing might find something now.
+    /// Changes whenever a runner that found no job might find one.
     queue: u64,
-    /// Makes this server's queue values differ from those of another one.
+    /// Makes this server's queue values different from those of other instances.
     instance: String,
     next_id: u64,
 }
 
-/// What makes a new runner.
+/// The properties of a new runner.
 #[derive(Debug, Clone, Default)]
 pub struct NewRunner {
-    /// What people call it.
+    /// Its description.
     pub description: String,
-    /// It takes only jobs all of whose tags are among these.
+    /// It takes only jobs whose tags are all among these.
     pub tags: Vec<String>,
     /// It takes jobs without tags too.
     pub run_untagged: bool,
-    /// The longest time its jobs may run.
+    /// The time limit of its jobs.
     pub maximum_timeout: Option<Duration>,
     /// It takes only jobs of this project.
     pub project: Option<ProjectId>,
@@ -73,7 +73,7 @@ impl State {
         }
     }
 
-    /// A number unique among ids of all kinds: one of the wrong kind then finds nothing.
+    /// A number unique among ids of all kinds, so that an id of the wrong kind finds nothing.
     pub(crate) fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
@@ -110,7 +110,7 @@ impl State {
         }
     }
 
-    /// May this token act for the project? The user's may for all.
+    /// May this token access the project? The user's may access all.
     pub(crate) fn may_access(&self, token: &str, project: ProjectId) -> bool {
         token == self.user_token
             || self
@@ -152,14 +152,14 @@ impl State {
         self.runners.values().find(|runner| runner.token == token)
     }
 
-    /// May this runner be given this job?
+    /// May this runner get this job?
     pub(crate) fn may_take(&self, runner: &Runner, job: &Job) -> bool {
         self.projects
             .get(&job.project)
             .is_some_and(|project| runner.takes(job, project))
     }
 
-    /// Keep when a runner's machine last called, and what it said about itself.
+    /// Record a contact of a runner's machine and its description of itself.
     pub(crate) fn contacted(
         &mut self,
         runner: RunnerId,
@@ -180,7 +180,7 @@ impl State {
         runner.managers.insert(system_id.to_owned(), manager);
     }
 
-    /// The value of `X-GitLab-Last-Update`: unchanged as long as there is nothing new to take.
+    /// The value of `X-GitLab-Last-Update`: unchanged as long as there are no new jobs to take.
     pub(crate) fn queue_value(&self) -> String {
         format!("{}-{}", self.instance, self.queue)
     }
@@ -229,7 +229,7 @@ impl State {
         }
     }
 
-    /// The jobs of a pipeline that count: without those that a retry has replaced.
+    /// The current jobs of a pipeline, without those replaced by a retry.
     pub(crate) fn latest_jobs(&self, pipeline: PipelineId) -> Vec<&Job> {
         self.pipelines
             .get(&pipeline)
@@ -280,7 +280,7 @@ impl State {
     }
 }
 
-/// A secret with the prefix that GitLab gives its kind.
+/// A random secret with GitLab's prefix for its kind.
 pub(crate) fn token(prefix: &str) -> String {
     format!("{prefix}{}", random(20))
 }

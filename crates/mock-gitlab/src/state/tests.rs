@@ -1,4 +1,4 @@
-//! Jobs and pipelines without a server.
+//! Jobs and pipelines, tested without a server.
 
 mod lifecycle;
 mod reports;

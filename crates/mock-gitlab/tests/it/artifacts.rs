@@ -1,4 +1,4 @@
-//! Artifacts, up and down.
+//! Uploading and downloading artifacts.
 
 use onspot_mock_gitlab::Status;
 use reqwest::multipart::{Form, Part};
@@ -37,7 +37,7 @@ async fn download(scene: &Scene, id: u64, token: &str) -> Response {
 }
 
 #[tokio::test]
-async fn a_later_job_gets_what_an_earlier_one_made() {
+async fn a_later_job_gets_an_earlier_ones_artifacts() {
     let scene = Scene::new().await;
     scene.push(TWO_JOBS).await;
     let make = scene.runner.take().await;
@@ -64,7 +64,7 @@ async fn a_later_job_gets_what_an_earlier_one_made() {
 }
 
 #[tokio::test]
-async fn nothing_is_uploaded_to_a_job_that_is_over_or_that_is_too_large() {
+async fn uploads_that_are_too_large_or_for_a_finished_job_are_refused() {
     let scene = Scene::with(|builder| builder.artifact_limit(10)).await;
     scene.push(TWO_JOBS).await;
     let make = scene.runner.take().await;

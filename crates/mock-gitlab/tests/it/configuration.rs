@@ -1,4 +1,4 @@
-//! What a configuration asks of the repository, and what jobs hand to one another.
+//! Configurations that query the repository, and variables passed between jobs.
 
 use std::io::Write;
 
@@ -60,7 +60,7 @@ async fn changes_are_those_of_the_push() {
         ("main.rs", "1"),
         ("image/Dockerfile", ""),
     ];
-    // There is nothing to compare a new branch with.
+    // For a new branch there is nothing to compare with.
     assert_eq!(
         names(&push(&scene, &first).await),
         ["docs", "code", "built"]
@@ -88,7 +88,7 @@ async fn a_ref_to_compare_with_may_be_older_than_the_push() {
         names(&push(&scene, &files("2", "2")).await),
         ["job", "always"]
     );
-    // This push did not change it, but what came since the base did.
+    // This push did not change it, but the commits since the base did.
     assert_eq!(
         names(&push(&scene, &files("2", "3")).await),
         ["job", "always"]
@@ -109,7 +109,7 @@ async fn tags_of_runners_may_come_from_variables() {
 }
 
 #[tokio::test]
-async fn a_ref_to_compare_with_must_be_there() {
+async fn a_ref_to_compare_with_must_exist() {
     let scene = Scene::new().await;
     let yaml = "job: {script: x, rules: [{changes: {paths: [a], compare_to: nowhere}}]}";
     let pipeline = push(&scene, &[(".gitlab-ci.yml", yaml)]).await;
@@ -120,7 +120,7 @@ async fn a_ref_to_compare_with_must_be_there() {
 }
 
 #[tokio::test]
-async fn a_needed_job_that_its_rules_leave_out_is_an_error() {
+async fn a_needed_job_excluded_by_its_rules_is_an_error() {
     let scene = Scene::new().await;
     let job = |optional: &str| {
         format!(
@@ -203,7 +203,7 @@ async fn variables_reported_by_a_job_reach_those_that_get_its_artifacts() {
 }
 
 #[tokio::test]
-async fn a_report_that_is_no_dotenv_is_refused() {
+async fn a_malformed_dotenv_report_is_refused() {
     let scene = Scene::new().await;
     scene
         .push("emit: {script: x, artifacts: {reports: {dotenv: r.env}}}")

@@ -1,4 +1,4 @@
-//! What runners call: jobs/request, the job's state, its trace.
+//! The runners' API: jobs/request, the job's state, its trace.
 
 use std::time::{Duration, Instant};
 
@@ -74,7 +74,7 @@ async fn the_pipeline_of_2017_from_push_to_success() {
 #[tokio::test]
 async fn a_request_is_held_until_there_is_a_job() {
     let scene = Scene::with(|builder| builder.hold(Duration::from_mins(1))).await;
-    // The first one tells the queue's value at once.
+    // The first request returns the queue's value at once.
     let first = scene.runner.poll(None).await;
     assert_eq!(first.status(), 204);
     let last = header(&first, "X-GitLab-Last-Update").to_owned();
@@ -143,7 +143,7 @@ async fn a_trace_is_appended_by_ranges() {
 }
 
 #[tokio::test]
-async fn nothing_is_taken_after_the_end() {
+async fn nothing_is_accepted_after_the_end() {
     let scene = Scene::new().await;
     scene.push(ONE_JOB).await;
     let job = scene.runner.take().await;
@@ -180,7 +180,7 @@ async fn nothing_is_taken_after_the_end() {
 }
 
 #[tokio::test]
-async fn a_result_that_does_not_fit_the_trace_is_refused() {
+async fn a_result_that_differs_from_the_trace_is_refused() {
     let scene = Scene::new().await;
     scene.push(ONE_JOB).await;
     let job = scene.runner.take().await;
@@ -266,7 +266,7 @@ async fn runners_register_verify_and_leave() {
 }
 
 #[tokio::test]
-async fn time_is_up_for_a_job_whose_runner_is_gone() {
+async fn a_job_whose_runner_is_gone_times_out() {
     let scene = Scene::with(|builder| builder.timeout_grace(Duration::ZERO)).await;
     let pipeline = scene.push("job: {script: x, timeout: 1s}").await;
     let job = scene.runner.take().await;
@@ -298,7 +298,7 @@ async fn a_masked_variable_must_stay_out_of_the_trace() {
 }
 
 #[tokio::test]
-async fn calls_fail_when_a_test_wants_it() {
+async fn injected_faults_make_calls_fail() {
     let scene = Scene::new().await;
     scene.push(ONE_JOB).await;
     scene.gitlab.fault(Fault::answer("/jobs/request", 503, 2));

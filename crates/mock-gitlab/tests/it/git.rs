@@ -1,4 +1,4 @@
-//! Real git against the server: who may push, who may fetch, and what a push makes.
+//! Real git against the server: rights to push and fetch, and what a push creates.
 
 use std::path::Path;
 use std::process::Output;
@@ -65,7 +65,7 @@ async fn a_job_fetches_its_commit_and_may_not_push() {
 }
 
 #[tokio::test]
-async fn pushing_to_a_new_path_makes_a_project() {
+async fn pushing_to_a_new_path_creates_a_project() {
     let scene = Scene::new().await;
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(".gitlab-ci.yml"), "job: {script: x}").unwrap();
@@ -96,7 +96,7 @@ async fn pushing_to_a_new_path_makes_a_project() {
 #[tokio::test]
 async fn a_large_push_is_streamed() {
     let scene = Scene::new().await;
-    // Incompressible, and larger than what git sends in one piece.
+    // Incompressible, and larger than a single piece of git's.
     let mut seed = 1_u32;
     let noise: String = std::iter::repeat_with(|| {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -123,7 +123,7 @@ async fn a_large_push_is_streamed() {
 }
 
 #[tokio::test]
-async fn branches_and_tags_make_pipelines_of_their_own() {
+async fn every_branch_and_tag_gets_its_own_pipeline() {
     let scene = Scene::new().await;
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -188,7 +188,7 @@ async fn the_first_branch_is_the_default_one() {
 }
 
 #[tokio::test]
-async fn a_bad_configuration_makes_a_failed_pipeline() {
+async fn a_bad_configuration_creates_a_failed_pipeline() {
     let scene = Scene::new().await;
     let id = scene.push("job: {scripts: x}").await;
     let pipeline = scene.gitlab.pipeline(id).unwrap();

@@ -1,4 +1,4 @@
-//! The mock GitLab as runners, git and people meet it: over HTTP.
+//! The mock GitLab from outside, as used by runners, git and people: over HTTP.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What people use: REST and the pages.
+//! The interfaces for people: REST and the pages.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ async fn a_pipeline_can_be_followed_over_rest() {
 }
 
 #[tokio::test]
-async fn a_token_is_needed_and_reaches_as_far_as_it_may() {
+async fn a_token_is_required_and_limits_access() {
     let scene = Scene::new().await;
     let other = scene.gitlab.create_project("other").await.unwrap();
     let status = |token: &str, path: &str| {
@@ -79,7 +79,7 @@ async fn a_token_is_needed_and_reaches_as_far_as_it_may() {
 }
 
 #[tokio::test]
-async fn projects_variables_and_pipelines_are_made_over_rest() {
+async fn projects_variables_and_pipelines_are_created_over_rest() {
     let scene = Scene::new().await;
     let made = scene
         .rest(Method::POST, "/projects")
@@ -188,7 +188,7 @@ async fn the_pages_show_pipelines_and_traces() {
 }
 
 #[tokio::test]
-async fn the_given_address_is_the_one_that_jobs_are_told() {
+async fn jobs_get_the_configured_address() {
     let scene =
         Scene::with(|builder| builder.external_url("http://gitlab.test:81".parse().unwrap())).await;
     assert_eq!(

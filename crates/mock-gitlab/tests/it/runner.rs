@@ -6,7 +6,7 @@ use onspot_mock_gitlab::{Builder, JobId, MockGitlab, PipelineId, Project};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-/// Nothing in these tests takes longer.
+/// An upper bound for every wait in these tests.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
 
 /// A server, one of its runners, and a project.
@@ -40,7 +40,7 @@ impl Scene {
         self.gitlab.wait_for_commit(&sha, BOUND).await.unwrap().id
     }
 
-    /// A call of a person.
+    /// A request of a person.
     pub(crate) fn rest(&self, method: Method, path: &str) -> RequestBuilder {
         self.runner
             .request(method, path)
@@ -98,7 +98,7 @@ impl From<Value> for Taken {
 }
 
 impl Runner {
-    /// Registered by a person, over the API.
+    /// A runner created by a person over the API.
     pub(crate) async fn create(gitlab: &MockGitlab, tags: &[&str]) -> Self {
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -146,7 +146,7 @@ impl Runner {
             .unwrap()
     }
 
-    /// Ask for a job that must be there.
+    /// Request a job, which must be available.
     pub(crate) async fn take(&self) -> Taken {
         let answer = self.poll(None).await;
         assert_eq!(answer.status(), 201, "no job");
@@ -173,7 +173,7 @@ impl Runner {
             .unwrap()
     }
 
-    /// Run a job: this trace, this result.
+    /// Run a job with this trace and result.
     pub(crate) async fn run(&self, job: &Taken, trace: &str, success: bool) {
         assert_eq!(
             self.update(job, json!({ "state": "running" }))

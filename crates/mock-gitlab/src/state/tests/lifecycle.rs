@@ -39,7 +39,7 @@ fn a_stage_waits_for_the_one_before() {
 }
 
 #[test]
-fn a_failure_skips_what_wants_success() {
+fn a_failure_skips_jobs_that_require_success() {
     let mut scene = Scene::new(
         "stages: [one, two]\na: {stage: one, script: x}\nb: {stage: two, script: x}\n\
          c: {stage: two, script: x, when: on_failure}\nd: {stage: two, script: x, when: always}",
@@ -57,7 +57,7 @@ fn a_failure_skips_what_wants_success() {
 }
 
 #[test]
-fn nothing_runs_after_what_was_cancelled() {
+fn nothing_runs_after_a_cancelled_job() {
     let mut scene = Scene::new(
         "stages: [one, two]\na: {stage: one, script: x}\n\
          c: {stage: two, script: x, when: on_failure}\nd: {stage: two, script: x, when: always}",
@@ -74,7 +74,7 @@ fn nothing_runs_after_what_was_cancelled() {
 }
 
 #[test]
-fn a_manual_job_that_is_played_wakes_what_was_skipped_without_it() {
+fn starting_a_manual_job_revives_the_jobs_skipped_without_it() {
     let mut scene = Scene::new(
         "stages: [one, two]\na: {stage: one, script: x, when: manual, allow_failure: true}\n\
          b: {stage: two, script: x, needs: [a]}",
@@ -94,7 +94,7 @@ fn a_manual_job_that_is_played_wakes_what_was_skipped_without_it() {
 }
 
 #[test]
-fn an_allowed_failure_stops_nobody() {
+fn an_allowed_failure_blocks_nothing() {
     let mut scene = Scene::new(
         "stages: [one, two]\na: {stage: one, script: x, allow_failure: true}\nb: {stage: two, script: x}",
     );
@@ -139,7 +139,7 @@ fn a_skipped_need_skips_too() {
 }
 
 #[test]
-fn retry_makes_a_new_job() {
+fn retry_creates_a_new_job() {
     let mut scene = Scene::new("a: {script: x, retry: {max: 1, when: script_failure}}");
     let first = scene.assign().unwrap();
     scene.end(first, false);
@@ -166,7 +166,7 @@ fn retry_is_for_the_named_reasons() {
 }
 
 #[test]
-fn a_person_retries_and_the_rest_goes_on() {
+fn after_a_manual_retry_the_pipeline_continues() {
     let mut scene = Scene::new(TWO_STAGES);
     let a = scene.assign().unwrap();
     scene.end(a, false);
@@ -238,7 +238,7 @@ fn canceling_is_over_at_once_if_the_runner_cannot() {
     scene.state.cancel_pipeline(scene.pipeline, scene.now);
     let all = [("", "canceled"), ("a", "canceled"), ("b", "canceled")];
     assert_eq!(scene.statuses(), expected(&all));
-    // The runner learns it from its next call; that call is no violation.
+    // The runner learns of it with its next call, which is no violation.
     assert_eq!(scene.append(job, 0, "more", "10.0.0.1"), Appended::Refused);
     assert_eq!(scene.report(job, "success"), 403);
     assert!(scene.kinds().is_empty());
@@ -262,7 +262,7 @@ fn time_runs_out() {
 }
 
 #[test]
-fn artifacts_come_from_the_jobs_waited_for() {
+fn artifacts_come_from_the_predecessors() {
     let scene = Scene::new(
         "stages: [one, two]\na: {stage: one, script: x}\nb: {stage: one, script: x}\n\
          all: {stage: two, script: x}\nsome: {stage: two, script: x, dependencies: [a]}\n\

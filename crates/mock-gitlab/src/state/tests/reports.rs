@@ -1,4 +1,4 @@
-//! Traces and results: what is taken, what is refused, what is noted as wrong.
+//! Traces and results: what is accepted, what is refused, what is recorded as a violation.
 
 use super::scene::Scene;
 use crate::record::ViolationKind;
@@ -12,7 +12,7 @@ fn a_trace_grows_only_at_its_end() {
         scene.append(job, 0, "one ", "10.0.0.1"),
         Appended::Stored(4)
     );
-    // A probe, from too early or too late, is answered with the end and is no violation.
+    // A probe with a wrong offset is answered with the end and is no violation.
     assert_eq!(
         scene.append(job, 0, "", "10.0.0.2"),
         Appended::OutOfRange(4)
@@ -21,7 +21,7 @@ fn a_trace_grows_only_at_its_end() {
         scene.append(job, 9, "x", "10.0.0.2"),
         Appended::OutOfRange(4)
     );
-    // The same bytes again: their answer was lost.
+    // The same bytes again, as after a lost answer.
     assert_eq!(
         scene.append(job, 0, "one ", "10.0.0.1"),
         Appended::Stored(4)

@@ -1,4 +1,4 @@
-//! A state without a server, and what runners do to it.
+//! A state without a server, and the actions of runners.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Resource groups, and pipelines that are cancelled without a person.
+//! Resource groups, and automatic cancellation of pipelines.
 
 use super::scene::Scene;
 
@@ -13,7 +13,7 @@ fn all(scene: &Scene) -> Vec<&'static str> {
 }
 
 #[test]
-fn of_one_resource_group_one_job_runs_at_a_time() {
+fn one_job_of_a_resource_group_runs_at_a_time() {
     let mut scene = Scene::new(
         "a: {script: x, resource_group: r}\nb: {script: x, resource_group: r}\n\
          c: {script: x, resource_group: other}\nd: {script: x}",
@@ -55,7 +55,7 @@ fn a_job_that_waits_for_a_resource_can_be_cancelled() {
 const TWO: &str = "a: {script: x, interruptible: true}\nb: {script: x, needs: []}";
 
 #[test]
-fn a_new_commit_cancels_what_may_be_interrupted() {
+fn a_new_commit_cancels_interruptible_jobs() {
     let mut scene = Scene::new(TWO);
     scene.assign().unwrap();
     scene.push(TWO);
@@ -63,7 +63,7 @@ fn a_new_commit_cancels_what_may_be_interrupted() {
 }
 
 #[test]
-fn a_new_commit_leaves_what_uninterruptible_job_has_started() {
+fn a_new_commit_keeps_a_pipeline_with_a_started_uninterruptible_job() {
     let mut scene = Scene::new(TWO);
     scene.assign().unwrap();
     let b = scene.assign().unwrap();
@@ -73,7 +73,7 @@ fn a_new_commit_leaves_what_uninterruptible_job_has_started() {
 }
 
 #[test]
-fn a_pipeline_says_what_a_new_commit_does_to_it() {
+fn a_pipeline_configures_what_a_new_commit_does_to_it() {
     let with = |word: &str| format!("workflow: {{auto_cancel: {{on_new_commit: {word}}}}}\n{TWO}");
     let mut scene = Scene::new(&with("none"));
     scene.push(TWO);
@@ -86,7 +86,7 @@ fn a_pipeline_says_what_a_new_commit_does_to_it() {
 }
 
 #[test]
-fn a_failure_cancels_the_rest_if_the_pipeline_says_so() {
+fn a_failure_cancels_the_rest_if_configured() {
     let jobs = "a: {script: x}\nb: {script: x}\nc: {script: x, allow_failure: true}";
     let mut scene = Scene::new(&format!(
         "workflow: {{auto_cancel: {{on_job_failure: all}}}}\n{jobs}"
