@@ -134,7 +134,7 @@ pub(crate) struct Uploads {
     /// The onspot binary for the instances; this one if absent
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,
-    /// The helper image as from `docker save`, gzipped or not; made with Docker if absent
+    /// The helper image from `docker save`, gzipped or not; made with Docker if absent
     #[arg(long, value_name = "FILE")]
     pub(crate) helper: Option<PathBuf>,
 }
@@ -161,7 +161,7 @@ pub(crate) struct Up {
     /// Do not check the tokens at GitLab from here
     #[arg(long)]
     pub(crate) no_verify: bool,
-    /// How many seconds to wait until the manager has reached GitLab
+    /// Seconds to wait until the manager has reached GitLab
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) wait: u64,
 }
