@@ -40,11 +40,10 @@ gitlab port="8929" *args: build
 test: lint unit e2e
 
 # Format and lints
-lint:
+lint: deny
     cargo fmt --all --check
     cargo clippy --quiet --workspace --all-targets -- --deny warnings
-    @if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check bans licenses sources; \
-      else echo "lint: cargo-deny is not installed, its checks were left out (cargo install cargo-deny)"; fi
+    PATH={{ quote(CARGO_TARGET_DIR / "tools/bin") }}:"$PATH" cargo deny --log-level error check bans licenses sources
 
 # Unit, property, wire and doc tests, and those against one Docker engine
 unit: engine images
@@ -74,6 +73,13 @@ dist:
     mkdir -p {{ quote(CARGO_TARGET_DIR / "dist") }}
     cp {{ quote(CARGO_TARGET_DIR / "x86_64-unknown-linux-gnu/dist/onspot") }} {{ quote(CARGO_TARGET_DIR / "dist/onspot") }}
     @echo "dist: {{ CARGO_TARGET_DIR }}/dist/onspot"
+
+# cargo-deny, built once into the target folder where this machine has none
+[private]
+deny:
+    @if ! command -v cargo-deny >/dev/null && [ ! -x {{ quote(CARGO_TARGET_DIR / "tools/bin/cargo-deny") }} ]; then \
+      echo "lint: installing cargo-deny into the target folder (some minutes)"; \
+      cargo install --quiet --debug --locked --root {{ quote(CARGO_TARGET_DIR / "tools") }} --version 0.20.2 cargo-deny; fi
 
 [private]
 build:

@@ -21,21 +21,40 @@ const REGION: &str = "eu-west-1";
 const ACCOUNT: &str = "000000000000";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_layer_is_made_kept_changed_and_removed() {
+async fn a_bucket_is_made_kept_changed_and_removed() {
+    alone("bucket", async |aws, events| {
+        bucket_layer(&aws_sdk_s3_client(aws), events).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_is_made_kept_changed_and_removed() {
+    alone("network", async |aws, events| {
+        network_layer(&aws_sdk_ec2::Client::new(aws), events).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_is_made_kept_changed_and_removed() {
+    alone("fleet", async |aws, events| {
+        fleet_layer(aws, &aws_sdk_ec2::Client::new(aws), events).await;
+    })
+    .await;
+}
+
+/// Runs a test of one layer in a LocalStack of its own.
+async fn alone(layer: &str, test: impl AsyncFnOnce(&SdkConfig, &EventSender)) {
     let docker = engine::connect().await.expect("a Docker engine");
     images::ensure(&docker, &[images::LOCALSTACK], &mut drop)
         .await
         .expect("LocalStack's image");
-    let world = format!("layers-{}", std::process::id());
+    let world = format!("{layer}-{}", std::process::id());
     let localstack = LocalStack::start(&world, REGION).await.expect("LocalStack");
     let aws = clients(localstack.address());
     let (events, _nobody_listens) = event_channel();
-
-    bucket_layer(&aws_sdk_s3_client(&aws), &events).await;
-    let ec2 = aws_sdk_ec2::Client::new(&aws);
-    network_layer(&ec2, &events).await;
-    fleet_layer(&aws, &ec2, &events).await;
-
+    test(&aws, &events).await;
     localstack.remove().await.expect("LocalStack goes");
 }
 

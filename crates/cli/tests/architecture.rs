@@ -19,12 +19,12 @@ struct Crate {
 fn the_documented_layers_are_those_of_the_manifests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let path = root.join("docs/architecture.md");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (head, rest) = text.split_once(BEGIN).unwrap();
-    let (documented, tail) = rest.split_once(END).unwrap();
+    let text = std::fs::read_to_string(&path).expect("a readable tree");
+    let (head, rest) = text.split_once(BEGIN).expect("a readable tree");
+    let (documented, tail) = rest.split_once(END).expect("a readable tree");
     let table = table(&crates(&root));
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, format!("{head}{BEGIN}{table}{END}{tail}")).unwrap();
+        std::fs::write(&path, format!("{head}{BEGIN}{table}{END}{tail}")).expect("a readable tree");
     } else {
         assert_eq!(
             documented, table,
@@ -54,14 +54,20 @@ fn arrows_point_down_only() {
 }
 
 fn crates(root: &Path) -> BTreeMap<String, Crate> {
-    let folders = std::fs::read_dir(root.join("crates")).unwrap();
-    let folders = folders.map(|entry| entry.unwrap().path());
+    let folders = std::fs::read_dir(root.join("crates")).expect("a readable tree");
+    let folders = folders.map(|entry| entry.expect("a folder").path());
     folders
         .chain([root.join("e2e")])
         .map(|folder| {
-            let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
-            let manifest: toml::Table = manifest.parse().unwrap();
-            let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+            let manifest =
+                std::fs::read_to_string(folder.join("Cargo.toml")).expect("a readable tree");
+            let manifest: toml::Table = manifest.parse().expect("a readable tree");
+            let name = folder
+                .file_name()
+                .expect("a name")
+                .to_str()
+                .expect("UTF-8")
+                .to_owned();
             let ours = |section: &str| -> Vec<String> {
                 let table = manifest.get(section).and_then(toml::Value::as_table);
                 let names = table.into_iter().flat_map(toml::Table::keys);
@@ -72,7 +78,9 @@ fn crates(root: &Path) -> BTreeMap<String, Crate> {
                 names.sort();
                 names
             };
-            let owns = manifest["package"]["description"].as_str().unwrap();
+            let owns = manifest["package"]["description"]
+                .as_str()
+                .expect("a readable tree");
             let found = Crate {
                 owns: owns.trim_end_matches('.').to_owned(),
                 on: ours("dependencies"),
@@ -105,7 +113,7 @@ fn table(crates: &BTreeMap<String, Crate>) -> String {
         let Crate { owns, on, tests_on } = &crates[name];
         let mut on = on.iter().map(|on| format!("`{on}`")).collect::<Vec<_>>();
         on.extend(tests_on.iter().map(|on| format!("`{on}` (tests)")));
-        writeln!(text, "| `{name}` | {owns} | {} |", on.join(", ")).unwrap();
+        writeln!(text, "| `{name}` | {owns} | {} |", on.join(", ")).expect("a readable tree");
     }
     text.push('\n');
     text

@@ -190,61 +190,25 @@ async fn an_upload_has_a_length_and_is_tried_again() {
     assert_eq!(transfer().upload(&url(&server), &file).await.unwrap(), 5);
 }
 
-/// A server that reads slowly, or not at all, and then answers; returns the number of bytes read.
-async fn slow_server(chunks: usize, pause: Duration) -> (Url, tokio::task::JoinHandle<usize>) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/cache", listener.local_addr().unwrap());
-    let server = tokio::spawn(async move {
-        let (mut socket, _) = listener.accept().await.unwrap();
-        let (mut buffer, mut read) = (vec![0; 1 << 20], 0);
-        for _ in 0..chunks {
-            tokio::time::sleep(pause).await;
-            let length = socket.read(&mut buffer).await.unwrap();
-            read += length;
-        }
-        while let Ok(Ok(length @ 1..)) =
-            tokio::time::timeout(Duration::from_millis(300), socket.read(&mut buffer)).await
-        {
-            read += length;
-        }
-        let _ = socket
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-            .await;
-        read
-    });
-    (Url::parse(&url).unwrap(), server)
-}
-
-fn impatient() -> Transfer {
-    Transfer::new(TransferOptions {
-        tries: 1,
-        idle_timeout: Duration::from_millis(500),
-        ..TransferOptions::default()
-    })
-    .unwrap()
-}
-
-#[tokio::test]
-async fn an_upload_may_take_longer_than_the_idle_timeout() {
-    let (url, server) = slow_server(16, Duration::from_millis(100)).await;
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("archive");
-    fs::write(&file, vec![7; 32 << 20]).unwrap();
-    assert_eq!(impatient().upload(&url, &file).await.unwrap(), 32 << 20);
-    assert!(server.await.unwrap() > 32 << 20);
-}
-
 #[tokio::test]
 async fn an_upload_that_stands_still_is_given_up() {
-    let (url, server) = slow_server(1, Duration::from_mins(1)).await;
+    // Nobody accepts a connection: what the system buffers is taken, and then nothing more.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/cache", listener.local_addr().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("archive");
     fs::write(&file, vec![7; 32 << 20]).unwrap();
-    let error = impatient().upload(&url, &file).await.unwrap_err();
+    let impatient = Transfer::new(TransferOptions {
+        tries: 1,
+        idle_timeout: Duration::from_millis(200),
+        ..TransferOptions::default()
+    });
+    let error = impatient
+        .unwrap()
+        .upload(&Url::parse(&url).unwrap(), &file)
+        .await;
     assert_eq!(
-        error.to_string(),
+        error.unwrap_err().to_string(),
         "upload failed after 1 tries: the upload stands still"
     );
-    server.abort();
 }

@@ -56,13 +56,21 @@ async fn a_stop_while_preparing_leaves_nothing() {
         entrypoint: vec!["sleep".into(), "1000".into()],
         ..Image::default()
     }];
-    for millis in [0, 20, 60, 120, 200, 300, 450, 700] {
+    // In the order in which a preparation makes them; nothing is there yet at first.
+    let made: [fn(&Bench) -> bool; 5] = [
+        |_| true,
+        |bench| bench.networks() > 0,
+        |bench| bench.volumes() > 0,
+        |bench| bench.containers("service") > 0,
+        |bench| bench.containers("job") > 0,
+    ];
+    for (step, made) in made.into_iter().enumerate() {
         let running = bench.start(payload.clone(), CacheAccess::None, LONG);
-        tokio::time::sleep(Duration::from_millis(millis)).await;
+        bench.until(made).await;
         running.stop.send_replace(Some(Stop::Abort));
         assert_eq!(running.end(true).await.outcome, Outcome::Aborted);
         let left = bench.containers("job") + bench.containers("service");
-        assert_eq!(left + bench.networks() + bench.volumes(), 0, "{millis} ms");
+        assert_eq!(left + bench.networks() + bench.volumes(), 0, "step {step}");
     }
     bench.executor.close().await;
     assert_eq!(bench.containers("helper"), 0);

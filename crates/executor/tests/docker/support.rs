@@ -167,6 +167,16 @@ impl Bench {
         self.listed("volume")
     }
 
+    /// Waits until this holds on the engine.
+    pub(crate) async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        let reached = async {
+            while !holds(self) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(crate::LONG, reached).await.unwrap();
+    }
+
     fn listed(&self, what: &str) -> usize {
         let output = Command::new("docker")
             .args([what, "ls", "--quiet"])

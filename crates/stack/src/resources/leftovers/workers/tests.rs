@@ -55,7 +55,7 @@ fn workers_of_the_files_runners_are_no_strays() {
     assert_eq!(ids, ["i-old"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stray_is_busy_until_its_job_is_over_or_it_falls_silent() {
     let stray = worker("i-old", "b", InstanceState::Running);
     let mut watch = Watch::new(Duration::from_mins(3));
