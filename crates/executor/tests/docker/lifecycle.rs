@@ -1,6 +1,5 @@
 //! What is there before, between and after jobs.
 
-
 use onspot_cache::CacheAccess;
 use onspot_executor::{DockerExecutor, Executor, Stop};
 
