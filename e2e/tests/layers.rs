@@ -23,7 +23,7 @@ const ACCOUNT: &str = "000000000000";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_is_made_kept_changed_and_removed() {
     alone("bucket", async |aws, events| {
-        bucket_layer(&aws_sdk_s3_client(aws), events).await
+        bucket_layer(&aws_sdk_s3_client(aws), events).await;
     })
     .await;
 }
