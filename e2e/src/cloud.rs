@@ -1,9 +1,8 @@
-//! The faulty cloud: a reverse proxy before LocalStack.
+//! The faulty cloud: a reverse proxy in front of LocalStack.
 //!
-//! It checks every signature as AWS does ([`sigv4`]), with the secrets of the credentials that
-//! the world handed out ([`credentials`]), and records every call by principal ([`record`]).
-//! Bodies stream through. Faults (dry pools, throttling, outages) have their place here; so
-//! far there is one: a refused signature.
+//! It checks every signature as AWS does ([`sigv4`]), against the credentials issued in the world
+//! ([`credentials`]), and records every call by principal ([`record`]). Bodies are streamed. Faults
+//! (empty pools, throttling, outages) belong here; so far there is one: a refused signature.
 
 pub mod credentials;
 mod operation;
@@ -33,7 +32,7 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Serves on `bind` (port 0: any) what `upstream` (`host:port` of LocalStack) answers.
+    /// Serves on `bind` (port 0: any), forwarding to `upstream` (`host:port` of LocalStack).
     pub async fn serve(
         bind: SocketAddr,
         upstream: String,

@@ -1,4 +1,4 @@
-//! Programs of this machine that the world runs.
+//! Runs programs of this machine.
 
 use std::process::Stdio;
 
@@ -6,10 +6,10 @@ use tokio::process::Command;
 
 use crate::{Error, Result};
 
-/// How much of a failed program's output the error shows, in bytes.
+/// How many bytes of a failed program's output the error shows.
 const LAST: usize = 4_000;
 
-/// Runs a program to its end, without a terminal; what it printed on stdout.
+/// Runs a program to its end, without a terminal; returns its stdout.
 pub async fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(program);
     command
@@ -18,7 +18,7 @@ pub async fn run(program: &str, arguments: &[&str]) -> Result<String> {
     output(command).await
 }
 
-/// Runs a prepared command to its end, without a terminal; what it printed on stdout.
+/// Runs a prepared command to its end, without a terminal; returns its stdout.
 pub async fn output(mut command: Command) -> Result<String> {
     let shown = shown(&command);
     let done = command
@@ -50,7 +50,7 @@ pub fn shown(command: &Command) -> String {
         .join(" ")
 }
 
-/// The last lines of what a program printed, for a message.
+/// The last lines of a program's output, for a message.
 pub fn tail(text: &str) -> &str {
     let from = text.len().saturating_sub(LAST);
     let from = (from..text.len())
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_failure_shows_what_was_printed() {
+    async fn a_failure_shows_the_output() {
         let error = run("sh", &["-c", "echo out; echo err >&2; exit 3"])
             .await
             .unwrap_err();

@@ -1,7 +1,7 @@
-//! The cowsay pipeline: what its last trace must hold.
+//! The cowsay pipeline: the expected content of its last trace.
 
-/// The lines of a trace that `cat ghosts.txt` printed: from the balloon's upper edge to the
-/// last line that is not the runner's own.
+/// The lines of a trace printed by `cat ghosts.txt`: from the balloon's upper edge to the last line
+/// that is not the runner's.
 pub fn ghost(trace: &str) -> String {
     let lines: Vec<&str> = trace
         .lines()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// As a person would say it: `850 ms`, `12.3 s`, `2 min 5 s`.
+/// A readable duration: `850 ms`, `12.3 s`, `2 min 5 s`.
 pub fn rough(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if duration < Duration::from_secs(1) {

@@ -1,4 +1,4 @@
-//! What the world asks of the Docker engine.
+//! Calls to the Docker engine.
 
 pub mod labels;
 
@@ -16,7 +16,7 @@ use futures::StreamExt;
 
 use crate::{Error, Result};
 
-/// Connects to the engine that the environment names (`DOCKER_HOST`), else to the local one.
+/// Connects to the engine in `DOCKER_HOST`, otherwise to the local one.
 pub async fn connect() -> Result<Docker> {
     let docker = Docker::connect_with_defaults().map_err(Error::docker("connect to the engine"))?;
     docker
@@ -33,13 +33,13 @@ pub struct Found {
     pub id: String,
     /// Its labels.
     pub labels: HashMap<String, String>,
-    /// Whether its first process lives.
+    /// Whether its first process is alive.
     pub running: bool,
 }
 
 impl From<ContainerSummary> for Found {
     fn from(summary: ContainerSummary) -> Self {
-        // A container that is being made counts as running: it has not ended.
+        // A container being created counts as running, because it has not ended.
         let ended = matches!(
             summary.state,
             Some(ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::DEAD)
@@ -52,7 +52,7 @@ impl From<ContainerSummary> for Found {
     }
 }
 
-/// All containers, dead ones too, that carry `label` (`key` or `key=value`).
+/// All containers, including dead ones, with `label` (`key` or `key=value`).
 pub async fn containers(docker: &Docker, label: &str) -> Result<Vec<Found>> {
     let filters = HashMap::from([("label", vec![label])]);
     let options = ListContainersOptionsBuilder::new()
@@ -66,7 +66,7 @@ pub async fn containers(docker: &Docker, label: &str) -> Result<Vec<Found>> {
     Ok(found.into_iter().map(Found::from).collect())
 }
 
-/// Removes a container with its anonymous volumes, running or not; one that is gone is fine.
+/// Removes a container with its anonymous volumes, running or not; a missing one is fine.
 pub async fn remove(docker: &Docker, id: &str) -> Result<()> {
     let options = RemoveContainerOptionsBuilder::new()
         .force(true)
@@ -76,7 +76,7 @@ pub async fn remove(docker: &Docker, id: &str) -> Result<()> {
         .map_err(Error::docker(format!("remove the container {id}")))
 }
 
-/// Stops a container by its stop signal, then by force.
+/// Stops a container with its stop signal, then by force.
 pub async fn stop(docker: &Docker, id: &str, patience: Duration) -> Result<()> {
     let seconds = i32::try_from(patience.as_secs()).unwrap_or(i32::MAX);
     let options = StopContainerOptionsBuilder::new().t(seconds).build();
@@ -84,15 +84,15 @@ pub async fn stop(docker: &Docker, id: &str, patience: Duration) -> Result<()> {
         .map_err(Error::docker(format!("stop the container {id}")))
 }
 
-/// Kills a container: no signal that it could catch.
+/// Kills a container with SIGKILL.
 pub async fn kill(docker: &Docker, id: &str) -> Result<()> {
     let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
     gone_is_fine(docker.kill_container(id, Some(options)).await)
         .map_err(Error::docker(format!("kill the container {id}")))
 }
 
-/// 404: there is none. 409: it is being removed already, or does not run any more.
-/// 304: it is stopped already.
+/// 404: it does not exist. 409: it is already being removed, or not running. 304: it is already
+/// stopped.
 fn gone_is_fine(result: Result<(), bollard::errors::Error>) -> Result<(), bollard::errors::Error> {
     match result {
         Err(bollard::errors::Error::DockerResponseServerError {
@@ -103,7 +103,7 @@ fn gone_is_fine(result: Result<(), bollard::errors::Error>) -> Result<(), bollar
     }
 }
 
-/// What a container printed so far.
+/// The output of a container so far.
 pub async fn logs(docker: &Docker, id: &str) -> String {
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).build();
     let mut stream = docker.logs(id, Some(options));
@@ -114,8 +114,8 @@ pub async fn logs(docker: &Docker, id: &str) -> String {
     text
 }
 
-/// Runs a program in a new container of `world` from `image`, and removes it; what the program
-/// printed.
+/// Runs a program in a new container of `world` from `image`, and removes it; returns the program's
+/// output.
 pub async fn run(docker: &Docker, world: &str, image: &str, command: &[&str]) -> Result<String> {
     let what = || format!("run {} in {image}", command.join(" "));
     let words = command.iter().map(|&word| word.to_owned()).collect();
@@ -143,7 +143,7 @@ pub async fn run(docker: &Docker, world: &str, image: &str, command: &[&str]) ->
     printed
 }
 
-/// Runs a program in a container; its exit code and what it printed.
+/// Runs a program in a container; returns its exit code and output.
 pub async fn exec(docker: &Docker, id: &str, command: &[&str]) -> Result<(i64, String)> {
     let what = || format!("run {} in the container {id}", command.join(" "));
     let options = CreateExecOptions {

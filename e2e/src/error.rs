@@ -1,4 +1,4 @@
-//! What can go wrong in the local world.
+//! Errors of the local world.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,25 +7,25 @@ use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
 use crate::duration::rough;
 
-/// The result of everything that the world does.
+/// The result type of the local world.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of the local world.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The Docker engine refused something, or does not answer.
+    /// The Docker engine refused a call, or does not answer.
     #[error("docker: cannot {what}")]
     Docker {
-        /// What was tried, as in "cannot …".
+        /// The attempted action, as in "cannot …".
         what: String,
         /// The engine's answer.
         #[source]
         source: bollard::errors::Error,
     },
-    /// A container that testcontainers should have started is not there.
+    /// A container was not started by testcontainers.
     #[error("cannot start the container of {what}")]
     Container {
-        /// What the container is for.
+        /// The container's purpose.
         what: String,
         /// The reason.
         #[source]
@@ -39,37 +39,37 @@ pub enum Error {
         /// The engine's message and the last lines of the build.
         message: String,
     },
-    /// The base image is neither there nor can it be pulled or made.
+    /// The base image is missing, and can be neither pulled nor built.
     #[error("the image {image} is missing and can't be pulled ({pull}), nor made here: {reason}")]
     BaseImage {
         /// The image's name.
         image: String,
         /// Why it can't be pulled.
         pull: String,
-        /// Why it can't be made.
+        /// Why it can't be built.
         reason: String,
     },
-    /// A file, a socket or a process of this machine.
+    /// An operation on a file, a socket or a process failed.
     #[error("cannot {what}")]
     Io {
-        /// What was tried, as in "cannot …".
+        /// The attempted action, as in "cannot …".
         what: String,
-        /// The system's answer.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
     /// A call to the AWS look-alike failed.
     #[error("aws: cannot {what}: {message}")]
     Aws {
-        /// What was tried, as in "cannot …".
+        /// The attempted action, as in "cannot …".
         what: String,
-        /// Code and message of the answer, or what broke on the way.
+        /// Code and message of the answer, or the connection's error.
         message: String,
     },
     /// An HTTP request of the world itself failed.
     #[error("cannot {what}")]
     Http {
-        /// What was tried, as in "cannot …".
+        /// The attempted action, as in "cannot …".
         what: String,
         /// The reason.
         #[source]
@@ -82,53 +82,53 @@ pub enum Error {
         command: String,
         /// How it ended.
         status: String,
-        /// The last lines of what it printed.
+        /// The last lines of its output.
         output: String,
     },
-    /// Something awaited did not come about.
+    /// A condition did not become true in time.
     #[error("{what}: not after {}; last seen: {seen}", rough(*after))]
     TimedOut {
-        /// What was awaited.
+        /// The condition.
         what: String,
         /// How long.
         after: Duration,
-        /// What there was instead, at the last look.
+        /// The last observation.
         seen: String,
     },
-    /// The mock GitLab did not start, or not do what was asked of it.
+    /// The mock GitLab did not start, or refused a request.
     #[error("mock GitLab: cannot {what}")]
     GitLab {
-        /// What was tried, as in "cannot …".
+        /// The attempted action, as in "cannot …".
         what: &'static str,
         /// The reason.
         #[source]
         source: onspot_mock_gitlab::Error,
     },
-    /// A file that should hold JSON does not.
+    /// A file does not contain the expected JSON.
     #[error("{} is not what it should be", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// Where it deviates.
+        /// The parse error.
         #[source]
         source: serde_json::Error,
     },
     /// There is no running world.
     #[error("no world is running here ({})", .0.display())]
     NoWorld(PathBuf),
-    /// Something that has no better kind.
+    /// Any other error.
     #[error("{0}")]
     Other(String),
 }
 
 impl Error {
-    /// For `map_err` after a call of the Docker engine.
+    /// For `map_err` after a call to the Docker engine.
     pub fn docker(what: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
         let what = what.into();
         move |source| Self::Docker { what, source }
     }
 
-    /// For `map_err` after a file, socket or process operation.
+    /// For `map_err` after an operation on files, sockets or processes.
     pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
@@ -140,12 +140,12 @@ impl Error {
         move |source| Self::Http { what, source }
     }
 
-    /// For `map_err` after something asked of the mock GitLab.
+    /// For `map_err` after a request to the mock GitLab.
     pub fn gitlab(what: &'static str) -> impl FnOnce(onspot_mock_gitlab::Error) -> Self {
         move |source| Self::GitLab { what, source }
     }
 
-    /// For `map_err` after a call of an AWS SDK.
+    /// For `map_err` after a call with an AWS SDK.
     pub fn aws<E, R>(what: impl Into<String>) -> impl FnOnce(SdkError<E, R>) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
@@ -158,7 +158,7 @@ impl Error {
         }
     }
 
-    /// What to do about it, where that can be said.
+    /// What a person can do about it, if known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Docker { .. } | Self::Container { .. } => {
@@ -174,7 +174,7 @@ impl Error {
     }
 }
 
-/// Code and message of a refused call, else the chain of what broke.
+/// Code and message of a refused call, otherwise the chain of causes.
 fn aws_message<E, R>(error: &SdkError<E, R>) -> String
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,

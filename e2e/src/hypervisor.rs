@@ -1,9 +1,9 @@
-//! The hypervisor: makes every instance that EC2 calls running a guest, and every guest that
-//! went off an instance that is terminated.
+//! The hypervisor: starts a guest for every instance that EC2 lists as running, and terminates the
+//! instance of every guest that has powered off.
 //!
-//! A guest boots by cloud-init from its own metadata service ([`imds`]), like an instance: the
-//! user data, the role's credentials, the tags. What happens to instances in the wild happens
-//! here on request: [`Hypervisor::kill`] without notice, [`Hypervisor::interrupt`] with one.
+//! Like an instance, a guest boots by cloud-init from its own metadata service ([`imds`]), which
+//! provides user data, the role's credentials and tags. A test can end an instance as in reality:
+//! [`Hypervisor::kill`] without notice, [`Hypervisor::interrupt`] with one.
 
 pub mod ec2;
 mod guest;
@@ -28,16 +28,16 @@ use imds::{Documents, Imds, Notice};
 use crate::cloud::Credentials;
 use crate::{Error, Result, engine};
 
-/// How often EC2 and the engine are looked at.
+/// How often EC2 and the engine are polled.
 const EVERY: Duration = Duration::from_millis(300);
 
-/// An instance that has no profile for this long has none.
+/// An instance without a profile after this time is assumed to have none.
 const PROFILE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long a guest has to shut down when its instance is terminated.
+/// How long a guest may take to shut down when its instance is terminated.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
-/// What a hypervisor needs to know.
+/// The hypervisor's settings.
 #[derive(Debug)]
 pub struct Options {
     /// The world's id.
@@ -46,22 +46,22 @@ pub struct Options {
     pub network: String,
     /// That network's gateway, where the metadata services listen.
     pub gateway: IpAddr,
-    /// The region that the world plays.
+    /// The world's AWS region.
     pub region: String,
     /// LocalStack itself, without the proxy.
     pub endpoint: String,
     /// Where the roles' credentials are registered.
     pub credentials: Credentials,
-    /// Where the consoles of dead guests are kept, one file an instance.
+    /// Where the consoles of dead guests are kept, one file per instance.
     pub consoles: PathBuf,
 }
 
-/// A guest, seen from outside.
+/// A guest as seen from outside.
 #[derive(Debug, Clone)]
 pub struct Guest {
-    /// Its instance as it was at launch.
+    /// Its instance as launched.
     pub instance: Instance,
-    /// Its container's id; empty while it is being made.
+    /// Its container's id; empty while it is being created.
     pub container: String,
     /// When its container was started.
     pub started_at: Timestamp,
@@ -78,9 +78,9 @@ struct Inner {
     ec2: Ec2,
     maker: GuestMaker,
     guests: Mutex<HashMap<String, Slot>>,
-    /// Instances whose guest is over: never to be made again.
+    /// Instances whose guest has ended: it is never started again.
     over: Mutex<HashSet<String>>,
-    /// Instances without a profile, and since when they are known.
+    /// Instances without a profile, and when they were first seen.
     incomplete: Mutex<HashMap<String, Instant>>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -94,7 +94,7 @@ struct Slot {
 }
 
 impl Hypervisor {
-    /// Starts watching.
+    /// Starts polling.
     pub async fn start(docker: Docker, options: Options) -> Result<Self> {
         std::fs::create_dir_all(&options.consoles).map_err(Error::io(format!(
             "make the folder {}",
@@ -122,7 +122,7 @@ impl Hypervisor {
         &self.0.ec2
     }
 
-    /// The guests that live, oldest first.
+    /// The live guests, oldest first.
     pub fn guests(&self) -> Vec<Guest> {
         let guests = self.0.guests.lock();
         let mut live: Vec<Guest> = guests
@@ -134,14 +134,14 @@ impl Hypervisor {
         live
     }
 
-    /// Those whose instance carries the tag `onspot:role` with this value.
+    /// The guests whose instance has the tag `onspot:role` with this value.
     pub fn guests_with_role(&self, role: &str) -> Vec<Guest> {
         let mut guests = self.guests();
         guests.retain(|guest| guest.instance.tag("onspot:role") == role);
         guests
     }
 
-    /// Kills a guest without notice, as a failing machine would be; EC2 says so afterwards.
+    /// Kills a guest without notice, like a failing machine; EC2 lists it as terminated afterwards.
     pub async fn kill(&self, instance: &str) -> Result<()> {
         let container = self.container(instance)?;
         tracing::info!(instance, "killing a guest without notice");
@@ -149,7 +149,7 @@ impl Hypervisor {
         self.0.ec2.terminate(instance).await
     }
 
-    /// Announces a spot interruption now and takes the instance away `after` a while.
+    /// Announces a spot interruption now and terminates the instance `after` a while.
     pub fn interrupt(&self, instance: &str, after: Duration) -> Result<()> {
         self.container(instance)?;
         let wait = SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
@@ -179,7 +179,7 @@ impl Hypervisor {
         Ok(())
     }
 
-    /// Runs a program in a guest; its exit code and what it printed.
+    /// Runs a program in a guest; returns its exit code and output.
     pub async fn exec(&self, instance: &str, command: &[&str]) -> Result<(i64, String)> {
         engine::exec(&self.0.docker, &self.container(instance)?, command).await
     }
@@ -192,12 +192,12 @@ impl Hypervisor {
         }
     }
 
-    /// Makes no more guests from now on.
+    /// Starts no more guests from now on.
     pub fn cancel(&self) {
         self.0.stop.cancel();
     }
 
-    /// Stops watching and removes all guests.
+    /// Stops polling and removes all guests.
     pub async fn stop(&self) {
         self.0.stop.cancel();
         self.0.tasks.close();
@@ -246,7 +246,7 @@ impl Inner {
         }
     }
 
-    /// Compares EC2, the engine and our own list once; what must happen runs beside.
+    /// Compares EC2, the engine and our own list once; the resulting actions run in the background.
     async fn round(self: &Arc<Self>) -> Result<()> {
         let instances = self.ec2.instances().await?;
         let running = guest::running(&self.docker, &self.options.world).await?;
@@ -273,8 +273,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether EC2 says all about a new instance. LocalStack lists one a moment before it has
-    /// its profile; a guest made in that moment would never get credentials.
+    /// Whether EC2 lists all properties of a new instance. LocalStack lists an instance a moment
+    /// before it has its profile; a guest started in that moment would never get credentials.
     fn is_complete(&self, instance: &Instance) -> bool {
         if instance.profile.is_some() {
             return true;
@@ -286,7 +286,7 @@ impl Inner {
         since.elapsed() > PROFILE_PATIENCE
     }
 
-    /// Takes a place for a new instance's guest; no for one that has or had one.
+    /// Reserves a place for a new instance's guest; false if the instance has or had one.
     fn reserve(&self, instance: &Instance) -> bool {
         let mut guests = self.guests.lock();
         if guests.contains_key(&instance.id) || self.over.lock().contains(&instance.id) {
@@ -308,7 +308,7 @@ impl Inner {
         true
     }
 
-    /// The guests that have a container and are not ending yet.
+    /// The guests that have a container and are not being stopped.
     fn made(&self) -> Vec<(String, String)> {
         self.guests
             .lock()
@@ -367,7 +367,7 @@ impl Inner {
         Ok(())
     }
 
-    /// The end of a guest: either EC2 does not want it any more, or it went off by itself.
+    /// Ends a guest: either EC2 no longer wants it, or it has powered off.
     async fn end(&self, instance: &str, container: &str, wanted: bool) {
         let outcome = async {
             if wanted {

@@ -1,8 +1,8 @@
-//! The world's container images, built from `docker/`, one folder an image.
+//! The world's container images, built from `docker/`, one folder per image.
 //!
-//! An image is built again only when its folder changed: the label `onspot.context` holds a
-//! hash of it. The Dockerfiles start from `debian:bookworm-slim`; where that can neither be
-//! found nor pulled it is made by debootstrap (`base`).
+//! An image is rebuilt only when its folder has changed: the label `onspot.context` holds the
+//! folder's hash. The Dockerfiles start from `debian:bookworm-slim`; if that is missing and can't
+//! be pulled, debootstrap creates it (`base`).
 
 mod base;
 mod build;
@@ -20,10 +20,10 @@ pub use context::Context;
 
 use crate::Result;
 
-/// The label that holds the hash of the folder that an image was built from.
+/// The label with the hash of the folder from which an image was built.
 pub const CONTEXT_LABEL: &str = "onspot.context";
 
-/// How many images are built at once.
+/// How many images are built concurrently.
 const AT_ONCE: usize = 3;
 
 /// An image that the world needs.
@@ -33,7 +33,7 @@ pub struct Image {
     pub name: &'static str,
     /// Its folder beneath `docker/`.
     pub folder: &'static str,
-    /// Whether a registry may have it: then it is built only where it can't be pulled.
+    /// Whether a registry may have it: then it is only built if it can't be pulled.
     pub public: bool,
 }
 
@@ -49,13 +49,13 @@ pub const GUEST: Image = Image {
     folder: "guest",
     public: false,
 };
-/// The registry that the guests pull from.
+/// The registry for the guests.
 pub const REGISTRY: Image = Image {
     name: "onspot/registry:0.1.0",
     folder: "registry",
     public: false,
 };
-/// The helper container's image, of which the stack uploads a copy to its bucket.
+/// The helper container's image, which the stack uploads to its bucket.
 pub const HELPER: Image = Image {
     name: "onspot-helper:0.1.0",
     folder: "helper",
@@ -74,11 +74,11 @@ pub const NONROOT: Image = Image {
     public: false,
 };
 
-/// All of them, in the order of building: the longest builds first.
+/// All images in the order of building: the longest builds first.
 pub const ALL: [Image; 6] = [LOCALSTACK, GUEST, HELPER, REGISTRY, COWSAY, NONROOT];
 
-/// Makes sure that all images are there and up to date, a few at a time: most of a build is
-/// waiting for packages.
+/// Makes sure that all images exist and are up to date, a few at a time: a build mostly waits for
+/// packages.
 pub async fn ensure(docker: &Docker, images: &[Image], tell: &mut dyn FnMut(Step)) -> Result<()> {
     let mut missing = Vec::new();
     for image in images {
@@ -95,7 +95,7 @@ pub async fn ensure(docker: &Docker, images: &[Image], tell: &mut dyn FnMut(Step
     if missing.is_empty() {
         return Ok(());
     }
-    // The parent of all that is built, so that no two builds make it at once.
+    // The parent of all images, built first so that no two builds create it concurrently.
     base::ensure(docker, tell).await?;
     let tell = &RefCell::new(tell);
     stream::iter(missing)
@@ -126,7 +126,7 @@ async fn make(
     Ok(())
 }
 
-/// Whether the engine has the image, made from the very same folder (or pulled).
+/// Whether the engine has the image, built from exactly this folder (or pulled).
 async fn is_current(docker: &Docker, image: Image, hash: &str) -> Result<bool> {
     let Some(found) = base::inspect(docker, image.name).await? else {
         return Ok(false);
@@ -141,7 +141,7 @@ async fn is_current(docker: &Docker, image: Image, hash: &str) -> Result<bool> {
     })
 }
 
-/// The repository: where `docker/` and `fixtures/` are.
+/// The root of the repository, with `docker/` and `fixtures/`.
 pub fn repository() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent()

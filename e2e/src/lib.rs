@@ -1,10 +1,10 @@
 //! The local world and the end-to-end tests.
 //!
-//! The world is everything that onspot meets outside itself, on one machine and without an
-//! account anywhere: AWS (LocalStack behind a proxy that checks signatures and records every
-//! call), instances (containers with systemd, their own Docker and their own metadata
-//! service), and GitLab (a mock). One address, the gateway of the world's Docker network,
-//! reaches all of it from this host, from the guests and from the jobs' containers.
+//! The world is onspot's whole environment on one machine, without any account: AWS (LocalStack
+//! behind a proxy that checks signatures and records every call), instances (containers with
+//! systemd, their own Docker and their own metadata service), and GitLab (a mock). All of it is
+//! reachable at one address, the gateway of the world's Docker network: from this host, from the
+//! guests and from the jobs' containers.
 
 pub mod cloud;
 pub mod command;

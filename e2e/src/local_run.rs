@@ -1,4 +1,4 @@
-//! `onspot run` on this host: a `config.toml`, a folder for its data, and no AWS at all.
+//! `onspot run` on this host with a `config.toml` and a data folder, without AWS.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// How long it may take to end after SIGTERM.
 const END: Duration = Duration::from_secs(30);
 
-/// AWS settings of this machine that must not reach it: it needs none.
+/// AWS settings of this machine that are removed from its environment: it needs none.
 const FOREIGN: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"];
 
 /// A running `onspot run`. It is killed when this is dropped.
@@ -24,7 +24,7 @@ pub struct LocalRun {
 }
 
 impl LocalRun {
-    /// Starts it with this `config.toml`. What it keeps and what it logs is beneath `folder`.
+    /// Starts it with this `config.toml`. Its data and its log are beneath `folder`.
     pub fn start(folder: &Path, config: &str) -> Result<Self> {
         let path = folder.join("config.toml");
         std::fs::write(&path, config).map_err(Error::io("write config.toml"))?;
@@ -47,7 +47,7 @@ impl LocalRun {
         Ok(Self { child, log })
     }
 
-    /// Ends it as systemd would; how it ended.
+    /// Ends it like systemd; returns its exit status.
     pub async fn end(&mut self) -> Result<ExitStatus> {
         let pid = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = pid.and_then(Pid::from_raw) {
@@ -64,7 +64,7 @@ impl LocalRun {
         }
     }
 
-    /// Waits until it ends by itself, which it never should; how it ended.
+    /// Waits until it ends by itself, which it never should; returns its exit status.
     pub async fn died(&mut self) -> Result<ExitStatus> {
         self.child
             .wait()
@@ -72,7 +72,7 @@ impl LocalRun {
             .map_err(Error::io("wait for onspot run"))
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

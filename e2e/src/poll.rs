@@ -1,24 +1,24 @@
-//! Waiting: every wait is a poll of a condition with a bound, and says what it saw.
+//! Waiting: every wait polls a condition with a time limit, and reports the last observation.
 
 use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
 
-/// How often a condition is looked at.
+/// How often a condition is polled.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// What one look at a condition found.
+/// The result of polling a condition once.
 #[derive(Debug)]
 pub enum Look<T> {
     /// It holds.
     There(T),
-    /// It does not hold yet; this is what there is instead.
+    /// It does not hold yet; this is the observation.
     NotYet(String),
 }
 
-/// Looks at a condition until it holds, for `bound` at most.
+/// Polls a condition until it holds, for `bound` at most.
 ///
-/// A failing look counts as "not yet": the last one is what the error tells.
+/// An error while polling counts as "not yet"; the final error reports the last one.
 pub async fn until<T, F>(what: &str, bound: Duration, mut look: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<Look<T>>>,
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_ends_with_what_was_seen() {
+    async fn a_failed_wait_reports_the_last_observation() {
         let mut looks = 0;
         let error = until::<(), _>("the ghost appears", Duration::from_millis(500), || {
             looks += 1;

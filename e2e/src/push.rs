@@ -24,7 +24,7 @@ pub use follow::OutputFormat;
 pub struct PushArgs {
     /// The folder; it need not be a git repository.
     pub dir: PathBuf,
-    /// How jobs are shown.
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub output: OutputFormat,
     /// The GitLab to push to, instead of the running world's.
@@ -43,13 +43,13 @@ pub struct PushArgs {
     pub project: Option<String>,
 }
 
-/// Push, follow, and say how it ended: 0 success, 1 failure, 2 wrong use.
+/// Push, follow, and return the exit code: 0 success, 1 failure, 2 wrong usage.
 pub async fn run(args: PushArgs) -> u8 {
     match follow(&args).await {
         Ok(success) => u8::from(!success),
         Err(error) => {
             let mut stderr = anstream::stderr().lock();
-            // Nobody is left to tell if writing fails.
+            // If writing fails, nobody can be told.
             let mut text = format!("error: {error}");
             let mut source = std::error::Error::source(&error);
             while let Some(cause) = source {
@@ -84,7 +84,7 @@ async fn follow(args: &PushArgs) -> Result<bool, PushError> {
         .await
 }
 
-/// The folder's name, as GitLab would have it in a path.
+/// The folder's name in the form that GitLab allows in a path.
 fn project_name(args: &PushArgs) -> String {
     let named = args.project.clone();
     let folder = || {
@@ -111,7 +111,7 @@ struct World {
     gitlab_token: String,
 }
 
-/// Address and token of the world that runs here, or in a folder above.
+/// Address and token of the world that was started in this folder or one above.
 fn running_world() -> Result<(Url, String), PushError> {
     let here = std::env::current_dir().map_err(PushError::CurrentFolder)?;
     let path = here
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_names_its_project() {
+    fn a_project_is_named_after_its_folder() {
         let name = |dir: &str, project: Option<&str>| {
             project_name(&PushArgs {
                 dir: dir.into(),

@@ -1,4 +1,4 @@
-//! What `onspot-world` can do, one module a verb.
+//! The verbs of `onspot-world`, one module per verb.
 
 mod bench;
 mod down;
@@ -35,12 +35,12 @@ enum Verb {
     Status,
     /// Push a folder with a .gitlab-ci.yml into the running world and follow its jobs
     Push(PushArgs),
-    /// Start the mock GitLab alone
+    /// Start only the mock GitLab
     #[command(name = "gitlab")]
     GitLab(gitlab::GitLabArgs),
     /// Build the container images of the world (only what changed)
     Images,
-    /// Measure how long a job takes to start, in a world of its own
+    /// Measure how long a job takes to start, in a separate world
     Bench,
     /// Serve a world until the end of this process
     #[command(hide = true)]
@@ -82,7 +82,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
     }
 }
 
-/// The folder whose world it is about.
+/// The current folder, whose world the verbs act on.
 fn here() -> Result<PathBuf> {
     std::env::current_dir().map_err(Error::io("find the current folder"))
 }

@@ -1,4 +1,4 @@
-//! The world: all that onspot meets outside itself, on this machine.
+//! The world: onspot's whole environment on this machine.
 
 mod cleanup;
 mod client;

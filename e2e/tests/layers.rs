@@ -1,5 +1,5 @@
-//! Each layer of a stack against LocalStack alone: made, left alone when it is as wanted,
-//! changed, and removed without a trace.
+//! Each layer of a stack against LocalStack: created, kept when unchanged, changed, and removed
+//! completely.
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
@@ -109,7 +109,7 @@ async fn bucket_layer(s3: &aws_sdk_s3::Client, events: &EventSender) {
     );
 }
 
-/// Makes the network so and sees that it is as wanted then.
+/// Creates the network with these zones and checks that nothing is left to do.
 async fn make_network(
     ec2: &aws_sdk_ec2::Client,
     spec: &NetworkSpec,
@@ -137,7 +137,7 @@ async fn make_network(
 async fn network_layer(ec2: &aws_sdk_ec2::Client, events: &EventSender) {
     let zones = |zones: &[&str]| NetworkSpec::new(STACK, REGION, zones.iter().copied());
     make_network(ec2, &zones(&["eu-west-1c"]), events).await;
-    // The NAT gateway moves with its address.
+    // The NAT gateway moves with its zone and address.
     make_network(ec2, &zones(&["eu-west-1b"]), events).await;
     make_network(ec2, &zones(&["eu-west-1b", "eu-west-1a"]), events).await;
     let without = NetworkSpec {
@@ -339,7 +339,7 @@ fn living(instances: &[Instance]) -> Vec<InstanceId> {
     living.map(|instance| instance.id.clone()).collect()
 }
 
-/// The look-alike insists that a template's instance profile exists.
+/// LocalStack requires that a template's instance profile exists.
 async fn instance_profile(aws: &SdkConfig) {
     let iam = aws_sdk_iam::Client::new(aws);
     let profile = iam.create_instance_profile().instance_profile_name(STACK);

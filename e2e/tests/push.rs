@@ -13,7 +13,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-/// A GitLab, and a runner that does as it is told.
+/// A GitLab, and a runner controlled by the test.
 struct Scene {
     gitlab: MockGitlab,
     token: String,
@@ -55,7 +55,7 @@ impl Scene {
         }
     }
 
-    /// Run a job: this trace, this result.
+    /// Run a job with this trace and result.
     async fn run(&self, job: &Value, trace: &str, success: bool) {
         let token = job["token"].as_str().unwrap();
         let path = format!("jobs/{}", job["id"]);
@@ -98,7 +98,7 @@ fn folder(yaml: &str) -> tempfile::TempDir {
     dir
 }
 
-/// Push and meanwhile run so many jobs.
+/// Push, and run this many jobs meanwhile.
 async fn push_and_run(scene: &Scene, dir: &Path, more: &[&str], jobs: &[(&str, bool)]) -> Output {
     let runner = async {
         for (trace, success) in jobs {
@@ -129,7 +129,7 @@ async fn traces_are_shown_as_they_grow() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_by_json_and_exit_code() {
+async fn a_failure_is_reported_by_json_and_exit_code() {
     let scene = Scene::new().await;
     let dir = folder(TWO_STAGES);
     let output = push_and_run(
@@ -158,7 +158,7 @@ async fn a_failure_is_told_by_json_and_exit_code() {
 }
 
 #[tokio::test]
-async fn wrong_use_is_told() {
+async fn wrong_usage_is_reported() {
     let scene = Scene::new().await;
     let empty = tempfile::tempdir().unwrap();
     let output = push(&scene, empty.path(), &[]).output().await.unwrap();

@@ -1,4 +1,4 @@
-//! `onspot-world`: the local world by hand.
+//! `onspot-world`: controls the local world.
 
 fn main() -> std::process::ExitCode {
     onspot_e2e::verbs::main()

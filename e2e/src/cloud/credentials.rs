@@ -1,4 +1,4 @@
-//! The credentials that exist in the world, and whose they are.
+//! The credentials issued in the world, and their owners.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -7,20 +7,20 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-/// Who makes a call.
+/// The caller of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Principal {
     /// The person who runs `onspot up`.
     Operator,
-    /// An instance by its role.
+    /// An instance with its role.
     Instance {
         /// The role's name.
         role: String,
         /// The instance's id.
         instance: String,
     },
-    /// Somebody whom the world gave no credentials.
+    /// A caller without credentials of the world.
     Unknown,
 }
 
@@ -41,11 +41,11 @@ pub struct Credential {
     pub access_key: String,
     /// The secret half.
     pub secret_key: String,
-    /// The session token that temporary credentials carry.
+    /// The session token of temporary credentials.
     pub session_token: Option<String>,
-    /// Until when temporary credentials hold.
+    /// When temporary credentials expire.
     pub expires: Option<Timestamp>,
-    /// Whose they are.
+    /// Their owner.
     pub principal: Principal,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// Fresh static credentials of the operator.
+    /// New static credentials of the operator.
     pub fn operator() -> Self {
         Self {
             access_key: format!(
@@ -86,7 +86,7 @@ fn random_text(length: usize, alphabet: &[u8]) -> String {
         .collect()
 }
 
-/// All credentials that were handed out, by access key.
+/// All issued credentials, by access key.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials(Arc<Mutex<HashMap<String, Credential>>>);
 

@@ -1,4 +1,4 @@
-//! What a call is: service and operation, as AWS names them.
+//! A call's service and operation, as AWS names them.
 
 use http::{HeaderMap, Method};
 
@@ -7,14 +7,14 @@ use http::{HeaderMap, Method};
 pub(super) struct Operation {
     /// As in the signature's scope.
     pub(super) service: String,
-    /// `CreateFleet`, `PutObject`, …; `?` if it can't be told.
+    /// `CreateFleet`, `PutObject`, …; `?` if unknown.
     pub(super) action: String,
     /// S3's path; empty elsewhere.
     pub(super) resource: String,
 }
 
 impl Operation {
-    /// Reads it off a request. `form` is the body of a query-protocol call, else empty.
+    /// Determines it from a request. `form` is the body of a query-protocol call, otherwise empty.
     pub(super) fn of(
         service: &str,
         method: &Method,
@@ -49,20 +49,20 @@ fn target(headers: &HeaderMap) -> Option<String> {
     value.rsplit('.').next().map(str::to_owned)
 }
 
-/// RPC v2 has it in the path: `/service/<service>/operation/<operation>`.
+/// RPC v2 names it in the path: `/service/<service>/operation/<operation>`.
 fn rpc(path: &str) -> Option<String> {
     path.rsplit_once("/operation/")
         .map(|(_, name)| name.to_owned())
 }
 
-/// The query protocols have it in the body.
+/// The query protocols name it in the body.
 fn form_field(form: &[u8], name: &str) -> Option<String> {
     url::form_urlencoded::parse(form)
         .find(|(key, _)| key == name)
         .map(|(_, value)| value.into_owned())
 }
 
-/// S3's operations are told by method, path and the names in the query.
+/// S3's operations are determined by method, path and the names in the query.
 fn s3_action(method: &Method, path: &str, query: &str, headers: &HeaderMap) -> &'static str {
     let has = |name: &str| {
         query

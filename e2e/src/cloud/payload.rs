@@ -1,4 +1,4 @@
-//! A body on its way through, hashed as it passes.
+//! Hashes a body while it is streamed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use sha2::{Digest, Sha256};
 
-/// A body that must have a given SHA-256. If it has another one its stream ends in an error,
-/// so that whoever reads it drops the request, and [`Hashed::mismatch`] is set.
+/// A body that must have a given SHA-256. If it differs, the stream ends in an error, so that the
+/// reader drops the request, and [`Hashed::mismatch`] is set.
 pub(super) struct Hashed {
     inner: Pin<Box<Body>>,
     hash: Sha256,
@@ -22,8 +22,8 @@ pub(super) struct Hashed {
 }
 
 impl Hashed {
-    /// Wraps `body`, whose SHA-256 is said to be `expected` (hex). The second part tells
-    /// afterwards whether it was another one.
+    /// Wraps `body`, whose SHA-256 should be `expected` (hex). The second value tells afterwards
+    /// whether it differed.
     pub(super) fn wrap(body: Body, expected: &str) -> (Body, Arc<AtomicBool>) {
         let mismatch = Arc::new(AtomicBool::new(false));
         let hashed = Self {
@@ -36,7 +36,7 @@ impl Hashed {
         (Body::new(hashed), mismatch)
     }
 
-    /// At the end of the body: whether it is the one that was announced.
+    /// At the end of the body: whether its hash is the expected one.
     fn verdict(&mut self) -> Option<Result<Frame<Bytes>, axum::Error>> {
         self.done = true;
         let hash = hex::encode(std::mem::take(&mut self.hash).finalize());
@@ -66,8 +66,8 @@ impl HttpBody for Hashed {
                 if let Some(data) = frame.data_ref() {
                     self.hash.update(data);
                 }
-                // The receiver counts the bytes and may never ask for the end: the verdict
-                // must come with the last of them.
+                // The receiver counts the bytes and may never ask for the end, so the verdict must
+                // come with the last bytes.
                 if self.inner.is_end_stream()
                     && let Some(error) = self.verdict()
                 {
@@ -89,7 +89,7 @@ impl HttpBody for Hashed {
     }
 }
 
-/// Reads a small body whole, up to `limit` bytes.
+/// Reads a whole small body of up to `limit` bytes.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, String> {
     let limited = http_body_util::Limited::new(body, limit);
     let read = limited.collect().await.map_err(|error| error.to_string())?;
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_announced_body_gets_through() {
+    async fn only_the_signed_body_gets_through() {
         let hash = hex::encode(Sha256::digest("body"));
         assert_eq!(through("body", &hash).await, (true, false));
         assert_eq!(through("bodx", &hash).await, (false, true));

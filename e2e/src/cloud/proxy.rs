@@ -1,4 +1,4 @@
-//! The proxy's one handler: check, pass on, record.
+//! The proxy's handler: checks, forwards and records a call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +21,10 @@ use super::record::{Call, Calls};
 use super::sigv4::{self, Refusal, Signed, UNSIGNED_PAYLOAD};
 use super::{Credentials, Principal};
 
-/// The largest body of a call that is not S3's: those are small, and must be read to be
-/// checked.
+/// The largest body of a call that is not S3's: these are small, and must be read to be checked.
 const SMALL_BODY: usize = 16 << 20;
 
-/// What belongs to one connection and is not passed on.
+/// Headers of a single connection, which are not forwarded.
 const HOP_BY_HOP: [HeaderName; 5] = [
     header::CONNECTION,
     header::EXPECT,
@@ -34,7 +33,7 @@ const HOP_BY_HOP: [HeaderName; 5] = [
     header::UPGRADE,
 ];
 
-/// What the handler needs.
+/// The handler's state.
 pub(super) struct Proxy {
     upstream: String,
     client: Client<HttpConnector, Body>,
@@ -54,7 +53,7 @@ impl Proxy {
     }
 }
 
-/// The application: everything goes to the one handler.
+/// The application: the handler gets every request.
 pub(super) fn app(proxy: Arc<Proxy>) -> Router {
     Router::new().fallback(handle).with_state(proxy)
 }
@@ -88,8 +87,8 @@ async fn handle(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
 }
 
 impl Proxy {
-    /// Checks the signature and says what the call is. The body comes back, to be passed on;
-    /// the flag tells afterwards that it was not the signed one.
+    /// Checks the signature and identifies the call. The body is returned for forwarding; the flag
+    /// tells afterwards whether it differed from the signed one.
     async fn checked(
         &self,
         head: &Parts,
@@ -175,7 +174,7 @@ impl Proxy {
         }
     }
 
-    /// The same request, with LocalStack as its target; the `Host` header stays what it was.
+    /// The same request to LocalStack; the `Host` header is kept.
     fn upstream_request(
         &self,
         head: &Parts,

@@ -9,27 +9,27 @@ use jiff::Timestamp;
 
 use super::credentials::Principal;
 
-/// Older calls are forgotten beyond this many.
+/// How many calls are kept; the oldest are dropped.
 const KEPT: usize = 200_000;
 
 /// One call.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Call {
-    /// When the request's head had arrived.
+    /// When the request's head arrived.
     pub at: Timestamp,
-    /// Who made it.
+    /// The caller.
     pub principal: Principal,
     /// The service, as in the signature's scope: `ec2`, `s3`, `logs`, …
     pub service: String,
     /// The operation: `CreateFleet`, `PutObject`, …
     pub action: String,
-    /// S3: the path. Empty elsewhere.
+    /// For S3 the path; otherwise empty.
     pub resource: String,
     /// The answer's HTTP status.
     pub status: u16,
-    /// Why the proxy itself refused it, as AWS's error code.
+    /// AWS's error code, if the proxy itself refused it.
     pub refused: Option<String>,
-    /// From the request's head to the answer's.
+    /// The time from the request's head to the answer's.
     pub took: Duration,
 }
 
@@ -61,23 +61,23 @@ impl Calls {
         calls.push(call);
     }
 
-    /// Those that `wanted` says yes to.
+    /// The calls for which `wanted` is true.
     pub fn matching(&self, wanted: impl Fn(&Call) -> bool) -> Vec<Call> {
         let calls = self.0.lock();
         calls.iter().filter(|call| wanted(call)).cloned().collect()
     }
 
-    /// How many there are: a mark for [`Calls::since`].
+    /// The number of calls: a mark for [`Calls::since`].
     pub fn len(&self) -> usize {
         self.0.lock().len()
     }
 
-    /// Whether nobody has called yet.
+    /// Whether there was no call yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Those after the first `mark`.
+    /// The calls after the first `mark`.
     pub fn since(&self, mark: usize) -> Vec<Call> {
         let calls = self.0.lock();
         calls.iter().skip(mark).cloned().collect()

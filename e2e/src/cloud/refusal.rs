@@ -1,4 +1,4 @@
-//! Refused calls, answered in the form that the service's own clients understand.
+//! Refused calls, answered in the format of the service.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use super::sigv4::Refusal;
 
 impl Refusal {
-    /// The error code that `service` answers with.
+    /// The error code of `service`.
     pub(super) fn code(self, service: &str) -> &'static str {
         let s3 = service == "s3";
         match self {

@@ -1,7 +1,7 @@
-//! AWS Signature Version 4, from the receiving side: header authorization and presigned URLs.
+//! AWS Signature Version 4, as checked by the receiver: header authorization and presigned URLs.
 //!
-//! The rules are those of the AWS reference ("Create a signed AWS API request"); the tests
-//! hold them against the signer of the AWS SDK.
+//! The rules are those of the AWS reference ("Create a signed AWS API request"); the tests compare
+//! with the signer of the AWS SDK.
 
 use std::fmt::Write as _;
 
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Credential, Credentials};
 
-/// How far the signer's clock may be off.
+/// How far the signer's clock may deviate.
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
-/// The payload hash of a request whose body nobody hashed.
+/// The payload hash of a request with an unsigned body.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
 /// Why a signature is refused; the names are AWS's error codes.
@@ -23,23 +23,23 @@ pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 pub enum Refusal {
     /// There is no signature at all.
     MissingAuthenticationToken,
-    /// There is one, but it can't be read.
+    /// There is one, but it is malformed.
     IncompleteSignature,
-    /// Nobody has this access key.
+    /// The access key is unknown.
     InvalidAccessKeyId,
-    /// The session token is missing or another one.
+    /// The session token is missing or wrong.
     InvalidToken,
-    /// The credentials' time is over.
+    /// The credentials have expired.
     ExpiredToken,
-    /// The signer's clock is off, or a presigned URL is too old.
+    /// The signer's clock deviates, or a presigned URL has expired.
     RequestExpired,
-    /// The signature is not what the secret gives.
+    /// The signature differs from the computed one.
     SignatureDoesNotMatch,
-    /// The body is not what was signed.
+    /// The body differs from the signed one.
     PayloadHashMismatch,
 }
 
-/// Where the parts of a signature stand in a request.
+/// The parts of a request's signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed {
     /// The access key.
@@ -56,13 +56,13 @@ pub struct Signed {
     pub signature: String,
     /// `YYYYMMDDTHHMMSSZ`.
     pub timestamp: String,
-    /// The session token that came with it.
+    /// The request's session token.
     pub session_token: Option<String>,
-    /// Presigned URLs: for how many seconds they hold.
+    /// Presigned URLs: how many seconds they are valid.
     pub expires: Option<i64>,
 }
 
-/// A request as far as it is signed.
+/// The signed parts of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The method.
@@ -158,9 +158,9 @@ impl Signed {
         })
     }
 
-    /// Checks it against the credentials that exist; whose it is.
+    /// Checks the signature against the issued credentials; returns their owner.
     ///
-    /// `payload_hash` is the hash of the body in hex, or what `x-amz-content-sha256` says.
+    /// `payload_hash` is the hash of the body in hex, or the value of `x-amz-content-sha256`.
     pub fn check(
         &self,
         request: &Request<'_>,
@@ -181,7 +181,7 @@ impl Signed {
         self.check_headers(request.headers)?;
         let canonical = self.canonical_request(request, payload_hash)?;
         let expected = self.signature_of(&canonical, &known.secret_key);
-        // Hex of equal length, compared in full: no early end for a wrong guess.
+        // Hex of equal length, compared completely, so that the time does not depend on the guess.
         let differs = expected.len() != self.signature.len()
             || expected
                 .bytes()
@@ -195,7 +195,7 @@ impl Signed {
         Ok(known)
     }
 
-    /// AWS wants `host` and every `x-amz-*` header signed; S3 wants to know the payload's hash.
+    /// AWS requires `host` and every `x-amz-*` header to be signed; S3 requires the payload's hash.
     fn check_headers(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let is_signed = |name: &str| self.signed_headers.iter().any(|signed| signed == name);
         let mut ours = headers
@@ -241,7 +241,7 @@ impl Signed {
             if values.is_empty() {
                 return Err(Refusal::SignatureDoesNotMatch);
             }
-            // Writing to a string does not fail; so below.
+            // Writing to a string does not fail; the same below.
             let _ = writeln!(headers, "{name}:{}", values.join(","));
         }
         Ok(format!(
@@ -253,7 +253,7 @@ impl Signed {
         ))
     }
 
-    /// S3 signs the path as it is sent, everybody else encodes it once more.
+    /// S3 signs the path as it is sent, all other services encode it once more.
     fn canonical_path(&self, path: &str) -> String {
         let path = if path.is_empty() { "/" } else { path };
         if self.service == "s3" {
@@ -283,7 +283,7 @@ impl Signed {
 }
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
-    // HMAC takes a key of any length.
+    // HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
         return Vec::new();
     };
@@ -295,7 +295,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Spaces at the ends go, those inside become one.
+/// Removes spaces at the ends and merges inner ones.
 fn squeeze(value: &str) -> String {
     value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -310,7 +310,7 @@ fn query_pairs(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Sorted and encoded anew, without the signature itself.
+/// Sorted and encoded again, without the signature itself.
 fn canonical_query(query: &str) -> String {
     let mut pairs: Vec<(String, String)> = query_pairs(query)
         .into_iter()
@@ -349,7 +349,7 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&plain).into_owned()
 }
 
-/// RFC 3986's unreserved characters stay, all else becomes `%XX`.
+/// Keeps RFC 3986's unreserved characters and encodes all others as `%XX`.
 fn encode(text: &str, keep_slash: bool) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

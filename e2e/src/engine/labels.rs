@@ -1,4 +1,4 @@
-//! The labels by which everything of a world is found again, and told from a dead world's.
+//! The labels that identify the parts of a world, and distinguish them from a dead world's.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 pub const WORLD: &str = "onspot.world";
 /// The process that owns the world.
 pub const OWNER: &str = "onspot.world.owner";
-/// What a container is in the world: `localstack`, `registry`, `guest`.
+/// The container's part in the world: `localstack`, `registry`, `guest`.
 pub const PART: &str = "onspot.world.part";
 /// A guest's instance id.
 pub const INSTANCE: &str = "onspot.world.instance";
@@ -20,16 +20,16 @@ pub fn of(id: &str, part: &str) -> HashMap<String, String> {
     ])
 }
 
-/// This process, so that no other one is taken for it: its id, the time of its start in the
-/// kernel's ticks, the name space that its id is from, and the kernel's start.
+/// Identifies this process uniquely: its id, its start time in the kernel's ticks, its PID
+/// namespace, and the kernel's boot id.
 pub fn owner() -> String {
     let pid = std::process::id();
     let start = started(pid).unwrap_or_default();
     format!("{pid}.{start}.{}.{}", name_space(), boot())
 }
 
-/// Whether the process of an [`OWNER`] label may still live. Of processes in another name space
-/// (a container that shares this Docker engine) nothing can be seen: they count as alive.
+/// Whether the process of an [`OWNER`] label may still be alive. Processes in another namespace (a
+/// container that shares this Docker engine) are invisible and count as alive.
 pub fn is_alive(owner: &str) -> bool {
     let mut parts = owner.split('.');
     let mut part = || parts.next().unwrap_or_default();
@@ -44,20 +44,20 @@ pub fn is_alive(owner: &str) -> bool {
     started(pid).is_some_and(|now| now == start)
 }
 
-/// The process name space of this process, by its number.
+/// The PID namespace of this process, by its number.
 fn name_space() -> String {
     let link = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     let digits = |c: &char| c.is_ascii_digit();
     link.to_string_lossy().chars().filter(digits).collect()
 }
 
-/// Which start of the kernel this is.
+/// The kernel's boot id.
 fn boot() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }
 
-/// Field 22 of `/proc/<pid>/stat`; the command's name, in brackets, may hold spaces. A zombie
+/// Field 22 of `/proc/<pid>/stat`; the command's name, in parentheses, may contain spaces. A zombie
 /// counts as dead.
 fn started(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_lives_and_others_do_not() {
+    fn this_process_is_alive_and_others_are_not() {
         assert!(is_alive(&owner()));
         let (space, boot) = (name_space(), boot());
         assert!(!is_alive(&format!(

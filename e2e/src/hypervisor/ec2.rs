@@ -1,4 +1,4 @@
-//! The hypervisor's own view of AWS: straight to LocalStack, so that its calls are in no record.
+//! The hypervisor's access to AWS: directly to LocalStack, so that its calls are not recorded.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ impl Instance {
     }
 }
 
-/// A role that instances have.
+/// The role of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     /// Its name.
@@ -99,7 +99,8 @@ impl Ec2 {
         }
     }
 
-    /// Makes a machine image known to EC2; its id. What boots is always the guest's image.
+    /// Registers a machine image with EC2 and returns its id. What boots is always the guest's
+    /// image.
     pub async fn register_image(&self, name: &str) -> Result<String> {
         let root = aws_sdk_ec2::types::BlockDeviceMapping::builder()
             .device_name("/dev/xvda")
@@ -125,7 +126,7 @@ impl Ec2 {
             .ok_or_else(|| Error::Other(format!("the machine image {name} got no id")))
     }
 
-    /// All instances, terminated ones too while EC2 lists them.
+    /// All instances, including terminated ones while EC2 lists them.
     pub async fn instances(&self) -> Result<Vec<Instance>> {
         let pages = self
             .instances
@@ -162,7 +163,7 @@ impl Ec2 {
             .map_err(|error| Error::Other(format!("the user data of {instance}: {error}")))
     }
 
-    /// Terminates an instance; one that EC2 does not know is fine.
+    /// Terminates an instance; an unknown one is fine.
     pub async fn terminate(&self, instance: &str) -> Result<()> {
         let done = self
             .instances
@@ -213,7 +214,7 @@ impl Ec2 {
         })
     }
 
-    /// Credentials of a role for an instance: the session's name is the instance's id, so that
+    /// Credentials of a role for an instance. The session's name is the instance's id, so that
     /// `aws:userid` is `<role id>:<instance id>` as on EC2.
     pub async fn assume(&self, role: &Role, instance: &str) -> Result<Credential> {
         let answer = self

@@ -1,4 +1,4 @@
-//! A guest: a container with systemd, its own Docker and its own network name space.
+//! A guest: a container with systemd, its own Docker and its own network namespace.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,18 +13,18 @@ use bollard::query_parameters::CreateContainerOptionsBuilder;
 use crate::engine::{self, labels};
 use crate::{Error, Result, images};
 
-/// What a guest may use of the host, in bytes of memory and in processes.
+/// Limits of a guest: bytes of memory and number of processes.
 const MEMORY: i64 = 4 << 30;
 const PROCESSES: i64 = 4_096;
 
-/// Makes guests of one world.
+/// Starts guests of one world.
 #[derive(Debug)]
 pub(super) struct GuestMaker {
     docker: Docker,
     world: String,
     network: String,
-    /// Machines that lack a capability themselves refuse `--privileged`; then guests get all
-    /// capabilities but that one. Found out by the first guest.
+    /// Whether `--privileged` works. On machines that lack a capability themselves it is refused;
+    /// then guests get all other capabilities. The first guest finds out.
     privileged: AtomicBool,
     cgroup_v1: bool,
 }
@@ -44,7 +44,8 @@ impl GuestMaker {
         })
     }
 
-    /// Starts a guest for `instance` whose metadata service listens at `imds`; the container's id.
+    /// Starts a guest for `instance` whose metadata service listens at `imds`; returns the
+    /// container's id.
     pub(super) async fn start(&self, instance: &str, imds: SocketAddr) -> Result<String> {
         let privileged = self.privileged.load(Ordering::Relaxed);
         match self.try_start(instance, imds, privileged).await {
@@ -71,7 +72,7 @@ impl GuestMaker {
             hostname: Some(instance.to_owned()),
             env: Some(vec![format!("ONSPOT_IMDS={imds}")]),
             labels: Some(guest_labels),
-            // The console: what systemd and the journal write there is what `docker logs` shows.
+            // `docker logs` shows the console, with the output of systemd and the journal.
             tty: Some(true),
             host_config: Some(self.host_config(privileged)),
             ..ContainerCreateBody::default()
@@ -135,7 +136,7 @@ impl GuestMaker {
     }
 }
 
-/// Whether each guest of a world runs, by container id.
+/// Whether each guest of a world is running, by container id.
 pub(super) async fn running(docker: &Docker, world: &str) -> Result<HashMap<String, bool>> {
     let found = engine::containers(docker, &format!("{}={world}", labels::WORLD)).await?;
     let guests = found.into_iter().filter(|found| {

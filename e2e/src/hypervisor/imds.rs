@@ -1,4 +1,4 @@
-//! A guest's own instance metadata service, version 2: nothing without a token.
+//! A guest's own instance metadata service, version 2: every request needs a token.
 
 mod documents;
 
@@ -21,7 +21,7 @@ use super::ec2::{Ec2, Role};
 use crate::cloud::{Credential, Credentials};
 use crate::{Error, Result};
 
-/// Credentials are renewed when less than this is left of them.
+/// Credentials are renewed when less than this time is left.
 const RENEW_BEFORE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The service of one guest; it ends when this is dropped.
@@ -44,8 +44,8 @@ struct Service {
 }
 
 impl Imds {
-    /// Serves on a free port of `gateway`. The role's credentials are registered in
-    /// `credentials` when the guest asks for them.
+    /// Serves on a free port of `gateway`. The role's credentials are registered in `credentials`
+    /// when the guest requests them.
     pub async fn serve(
         gateway: IpAddr,
         documents: Documents,
@@ -85,12 +85,12 @@ impl Imds {
         })
     }
 
-    /// Where it listens: the target of the guest's DNAT rule.
+    /// The address it listens on: the target of the guest's DNAT rule.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on `spot/instance-action` says that the instance will be taken away.
+    /// From now on `spot/instance-action` announces the interruption.
     pub fn announce(&self, notice: Notice) {
         *self.service.notice.lock() = Some(notice);
     }

@@ -1,4 +1,4 @@
-//! The base image, also where no registry can be reached: debootstrap makes it there.
+//! The base image; if no registry can be reached, debootstrap creates it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,17 +10,17 @@ use tokio_util::io::ReaderStream;
 
 use crate::{Error, Result, command};
 
-/// What every Dockerfile of ours starts from.
+/// The base of every Dockerfile.
 pub const BASE: &str = "debian:bookworm-slim";
 
-/// A pull that has not ended by then counts as impossible.
+/// Time limit for a pull.
 const PULL_BOUND: Duration = Duration::from_mins(3);
 
-/// Names a Debian mirror for debootstrap, which otherwise takes its own default.
+/// The environment variable with a Debian mirror for debootstrap, instead of its default.
 const MIRROR: &str = "ONSPOT_DEBIAN_MIRROR";
 
-/// What the official slim image has beyond a minimal Debian: fast, small package installs
-/// that start no service.
+/// Additions of the official slim image to a minimal Debian: fast, small package installs that
+/// start no service.
 const SLIM: &str = r#"
 cd "$1"
 echo force-unsafe-io >etc/dpkg/dpkg.cfg.d/docker-apt-speedup
@@ -37,24 +37,24 @@ rm -rf usr/share/doc/* usr/share/info/* usr/share/locale/* usr/share/man/* \
   var/cache/apt/archives/*.deb var/cache/apt/*.bin var/lib/apt/lists/* var/log/bootstrap.log
 "#;
 
-/// What happened to an image.
+/// Progress of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// It is missing or out of date and is being made.
+    /// It is missing or outdated and is being built.
     Building {
         /// The image's name.
         image: String,
     },
-    /// It is there now.
+    /// It is available.
     Ready {
         /// The image's name.
         image: String,
-        /// How long making it took; `None` if it was there.
+        /// How long it took to build; `None` if it was available.
         took: Option<Duration>,
     },
 }
 
-/// Makes sure that the base image is there: found, pulled, or made.
+/// Makes sure that the base image exists: finds, pulls, or creates it.
 pub async fn ensure(docker: &Docker, tell: &mut dyn FnMut(Step)) -> Result<()> {
     if inspect(docker, BASE).await?.is_some() {
         return Ok(());
@@ -91,7 +91,7 @@ pub(super) async fn pull(docker: &Docker, image: &str) -> Result<()> {
     }
 }
 
-/// debootstrap, then an import of what it made.
+/// Runs debootstrap and imports the result.
 async fn make(docker: &Docker) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::Other("debootstrap needs root".to_owned()));

@@ -9,11 +9,11 @@ use futures::StreamExt;
 use super::{CONTEXT_LABEL, Context};
 use crate::{Error, Result};
 
-/// How many of a failed build's last lines the error shows.
+/// How many of the last lines of a failed build the error shows.
 const LAST_LINES: usize = 25;
 
-/// What the host's environment tells about its way to the package registries. None of it
-/// stays in the image.
+/// The host's environment variables for the way to the package registries. None of them stays in
+/// the image.
 const BUILD_ARGUMENTS: [&str; 7] = [
     "http_proxy",
     "https_proxy",

@@ -1,4 +1,4 @@
-//! A folder as the context of an image build: its files, their hash, a tar of them.
+//! A folder as the context of an image build: its files, their hash, and a tar of them.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// The name under which the host's CA bundle lies in every context (see [`ca_bundle`]).
+/// The name of the host's CA bundle in every context (see [`ca_bundle`]).
 const CA_BUNDLE: &str = "ca-certificates.crt";
 
-/// The files of an image's folder, by their path in it.
+/// The files of an image's folder, by relative path.
 #[derive(Debug, Clone)]
 pub struct Context {
     files: BTreeMap<PathBuf, File>,
@@ -46,7 +46,7 @@ impl Context {
         Ok(Self { files })
     }
 
-    /// A hash of names, modes and contents. The host's CA bundle is no part of it.
+    /// A hash of names, modes and contents, without the host's CA bundle.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         for (name, file) in &self.files {
@@ -61,7 +61,7 @@ impl Context {
         hex::encode(hash.finalize())
     }
 
-    /// The tar that the engine builds from: the files, and the host's CA bundle beside them.
+    /// The tar for the engine: the files and the host's CA bundle.
     pub fn tar(mut self) -> Result<Vec<u8>> {
         if let Some(content) = ca_bundle() {
             self.files.insert(
@@ -101,8 +101,8 @@ impl File {
     }
 }
 
-/// The CA bundle of this machine: in a network whose TLS goes through a proxy with a CA of its
-/// own, downloads in a container build need it as much as those of the host.
+/// The CA bundle of this machine: if TLS goes through a proxy with its own CA, downloads in a
+/// container build need it as much as those of the host.
 fn ca_bundle() -> Option<Vec<u8>> {
     std::env::var_os("SSL_CERT_FILE")
         .map(PathBuf::from)

@@ -1,4 +1,4 @@
-//! The few calls of GitLab's REST API that following a pipeline takes.
+//! The few calls of GitLab's REST API that are needed to follow a pipeline.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use url::Url;
 
 use super::error::PushError;
 
-/// How often the jobs are looked at.
+/// How often the jobs are polled.
 pub(super) const POLL: Duration = Duration::from_millis(300);
-/// A pipeline is made before `git push` ends, so this is for slow servers only.
+/// A pipeline is created before `git push` ends, so this only matters for slow servers.
 const PIPELINE_APPEARS: Duration = Duration::from_secs(10);
-/// So long an unreachable GitLab is asked again.
+/// How long an unreachable GitLab is retried.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The REST API of a GitLab.

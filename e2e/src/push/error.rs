@@ -1,21 +1,21 @@
-//! What can go wrong with a push.
+//! Errors of a push.
 
 use std::path::PathBuf;
 
-/// Where the world says how it is reached, beneath the folder where it was started.
+/// The file with the world's addresses, beneath the folder where it was started.
 pub(super) const WORLD: &str = ".onspot/world.json";
 
-/// Why a folder could not be pushed or its pipeline not be followed.
+/// Why a folder could not be pushed or its pipeline could not be followed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
-    /// The folder has nothing to run.
+    /// The folder has no `.gitlab-ci.yml`.
     #[error("{0:?} has no .gitlab-ci.yml")]
     NoConfiguration(PathBuf),
     /// No world is running here.
     #[error("no running world: there is no {WORLD} here or above")]
     NoWorld,
-    /// The world's description can't be used.
+    /// The world's description is unusable.
     #[error("{path:?} can't be read")]
     World {
         /// The file.
@@ -30,28 +30,28 @@ pub enum PushError {
     /// `git` could not push.
     #[error(transparent)]
     Git(#[from] onspot_mock_gitlab::Error),
-    /// GitLab can't be reached or does not answer as it should.
+    /// GitLab can't be reached or answers with an error.
     #[error("GitLab did not answer to {what}")]
     Api {
-        /// The path asked for.
+        /// The requested path.
         what: String,
         /// What went wrong.
         #[source]
         source: reqwest::Error,
     },
-    /// GitLab's answer is not what it should be.
+    /// GitLab's answer has an unexpected format.
     #[error("GitLab's answer to {what} makes no sense")]
     Answer {
-        /// The path asked for.
+        /// The requested path.
         what: String,
     },
-    /// The push made no pipeline.
+    /// The push created no pipeline.
     #[error("no pipeline was made for commit {0}")]
     NoPipeline(String),
 }
 
 impl PushError {
-    /// What to do about it.
+    /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoWorld => "start one with `just up`, or give --url and --token".to_owned(),
@@ -65,7 +65,7 @@ impl PushError {
         })
     }
 
-    /// 2 for wrong use, else 1.
+    /// 2 for wrong usage, else 1.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::NoConfiguration(_) | Self::NoWorld => 2,

@@ -1,4 +1,4 @@
-//! Following a pipeline: its jobs, and their traces as they grow.
+//! Follows a pipeline: its jobs, and their traces as they grow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -11,12 +11,12 @@ use serde_json::Value;
 use super::api::{Api, POLL};
 use super::error::PushError;
 
-/// How jobs are shown.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
     /// Traces as they grow.
     Text,
-    /// One object a line and job, when it is over.
+    /// One JSON object per finished job, one per line.
     Json,
 }
 
@@ -65,11 +65,11 @@ pub(super) struct Follower {
     project: String,
     pipeline: u64,
     format: OutputFormat,
-    /// How much of a job's trace was printed, in bytes.
+    /// How many bytes of each job's trace were printed.
     jobs: BTreeMap<u64, usize>,
     /// The job whose trace was printed last.
     shown: Option<u64>,
-    /// The jobs of which was said that no runner takes them.
+    /// The jobs already reported as stuck.
     stuck: BTreeSet<u64>,
 }
 
@@ -86,13 +86,14 @@ impl Follower {
         }
     }
 
-    /// Show the jobs until the pipeline is over; did it succeed?
+    /// Show the jobs until the pipeline is over; returns whether it succeeded.
     pub(super) async fn run(mut self) -> Result<bool, PushError> {
         let pipeline_path = format!("projects/{}/pipelines/{}", self.project, self.pipeline);
         let jobs_path = format!("{pipeline_path}/jobs?include_retried=true");
         let mut done = BTreeSet::new();
         loop {
-            // The pipeline first: once it is over, so are all jobs that are read afterwards.
+            // The pipeline is read first: once it is over, so are all jobs that are read
+            // afterwards.
             let pipeline = self.api.json(&pipeline_path).await?;
             let mut jobs: Vec<Job> = serde_json::from_value(self.api.json(&jobs_path).await?)
                 .map_err(|_| PushError::Answer {
@@ -129,7 +130,7 @@ impl Follower {
     async fn show(&mut self, job: &Job) -> Result<(), PushError> {
         if job.stuck && self.stuck.insert(job.id) {
             let tags = job.tag_list.join(", ");
-            // Beside the lines of JSON; a closed pipe ends the program by itself.
+            // On stderr, next to the JSON lines; a closed pipe ends the program by itself.
             let _ = writeln!(
                 anstream::stderr(),
                 "job {} is stuck: no runner takes jobs tagged {tags} (Ctrl-C stops waiting)",
@@ -157,7 +158,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Print what is new of a trace: whole lines only, until the job is over.
+    /// Print the new part of a trace; only whole lines until the job is over.
     fn print_trace(&mut self, job: &Job, trace: &[u8]) {
         let printed = self.jobs.entry(job.id).or_default();
         let fresh = trace.get(*printed..).unwrap_or_default();
@@ -175,7 +176,7 @@ impl Follower {
         let bold = anstyle::Style::new().bold();
         if !fresh.is_empty() {
             if self.shown != Some(job.id) {
-                // A closed pipe ends the program by itself soon enough; so below.
+                // A closed pipe soon ends the program by itself; the same below.
                 let _ = writeln!(
                     out,
                     "{bold}── {} · stage {} ──{bold:#}",
@@ -213,7 +214,7 @@ impl Follower {
             Some(error) => format!("pipeline {} {status}: {error}", self.pipeline),
             None => format!("pipeline {} {status}", self.pipeline),
         };
-        // Beside the lines of JSON, for people.
+        // On stderr for people, next to the JSON lines.
         let _ = match self.format {
             OutputFormat::Text => writeln!(anstream::stdout(), "{text}"),
             OutputFormat::Json => writeln!(anstream::stderr(), "{text}"),
@@ -237,7 +238,7 @@ fn print_line(job: &Job, trace: &str) {
     }
 }
 
-/// A trace without the markers of its sections, which only GitLab's page makes use of.
+/// A trace without section markers, which only GitLab's page uses.
 fn without_sections(trace: &[u8]) -> Vec<u8> {
     Regex::new(r"section_(?:start|end):\d+:[^\r\n]*\r(?:\x1b\[0?K)?").map_or_else(
         |_| trace.to_vec(),

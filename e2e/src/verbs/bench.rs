@@ -1,8 +1,9 @@
-//! `onspot-world bench`: how long a job takes to start, and what it costs beyond its script.
+//! `onspot-world bench`: measures how long a job takes to start, and its overhead beyond the
+//! script.
 //!
-//! Everything is measured in one run, in a world of its own: cold starts (a worker is bought and
-//! boots), warm ones (a worker is idle), whole pipelines, and beside them what Docker alone takes
-//! for the same container on the same worker.
+//! Everything is measured in one run in a separate world: cold starts (a worker is bought and
+//! boots), warm starts (a worker is idle), whole pipelines, and, for comparison, Docker alone with
+//! the same container on the same worker.
 
 mod course;
 mod figures;
@@ -19,14 +20,14 @@ use crate::poll::{self, Look};
 use crate::world::{JOB_IMAGE, StackOptions, World, WorldOptions, program};
 use crate::{Error, Result, command, images};
 
-/// How often a cold start is measured.
+/// How many cold starts are measured.
 const COLD: usize = 3;
-/// How often everything else is measured.
+/// How many measurements of everything else are taken.
 const WARM: usize = 5;
-/// How long a pipeline or an instance's end may take.
+/// Time limit for a pipeline or an instance's termination.
 const BOUND: Duration = Duration::from_mins(5);
 
-/// One job with a cache that later runs find.
+/// One job with a cache for later runs.
 const PIPELINE: &str = "work:
   tags: [docker.m3]
   cache: {key: bench, paths: [kept/]}
@@ -99,7 +100,7 @@ async fn project(
     Ok((create(world, name).await?, folder))
 }
 
-/// The stack that is measured: one worker that is kept.
+/// The measured stack, which keeps one worker.
 struct Stack<'w> {
     world: &'w World,
     config: String,
@@ -130,7 +131,7 @@ impl<'w> Stack<'w> {
         self.world.run_onspot(&arguments).await
     }
 
-    /// Pushes, waits for the pipeline and says what its job `name` reached when.
+    /// Pushes, waits for the pipeline and returns the course of its job `name`.
     async fn push(&self, pushed: &Pushed, name: &str) -> Result<Course> {
         let mark = self.world.cloud().calls().len();
         let begin = jiff::Timestamp::now();
@@ -141,7 +142,7 @@ impl<'w> Stack<'w> {
         let job_calls = self.world.gitlab().calls(job.id);
         let aws_calls = self.world.cloud().calls().since(mark);
         let id = job.id.to_string();
-        // What the ledger keeps of a job is complete a moment after GitLab was told.
+        // The ledger's record of a job is complete a moment after GitLab was told.
         let status = poll::until("the ledger is done with the job", BOUND, || async {
             let status = self.status().await?;
             Ok(if course::past(&status, &id).is_some() {
@@ -185,7 +186,8 @@ impl<'w> Stack<'w> {
         })
     }
 
-    /// Takes the worker away and waits until nobody remembers it: the next start is a cold one.
+    /// Terminates the worker and waits until the stack has forgotten it, so that the next start is
+    /// a cold one.
     async fn lose_worker(&self) -> Result<()> {
         let hypervisor = self.world.hypervisor();
         for worker in hypervisor.guests_with_role("worker") {
@@ -206,7 +208,7 @@ impl<'w> Stack<'w> {
         .await
     }
 
-    /// The job's container by Docker alone, on the same worker: made, run to its end, removed.
+    /// The job's container with Docker alone, on the same worker: created, run to its end, removed.
     async fn docker_alone(&self) -> Result<Duration> {
         let workers = self.world.hypervisor().guests_with_role("worker");
         let [worker] = &workers[..] else {
@@ -231,7 +233,7 @@ impl<'w> Stack<'w> {
     }
 }
 
-/// Progress, apart from the figures.
+/// Prints progress on stderr, apart from the figures.
 fn say(what: &str) {
     anstream::eprintln!("  {what} …");
 }

@@ -1,4 +1,4 @@
-//! `onspot-world down`: the stack first, as a user would, then the world.
+//! `onspot-world down`: removes the stack, as a user would, then the world.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use crate::world::{Which, sweep};
 /// How long the world's process may take to end.
 const END_BOUND: Duration = Duration::from_mins(1);
 
-/// Removes everything; fine if there is nothing.
+/// Removes everything; it is fine if there is nothing.
 pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     if let Ok(state) = WorldState::running(folder) {
@@ -24,7 +24,7 @@ pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
             .arg("--config")
             .arg(&state.onspot_toml);
         if let Err(error) = run_shown(down).await {
-            // The world goes all the same, and everything of the stack with it.
+            // The world is removed all the same, and with it everything of the stack.
             anstream::eprintln!("error: {}", crate::chain(&error));
             code = ExitCode::FAILURE;
         }

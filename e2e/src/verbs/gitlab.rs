@@ -1,4 +1,4 @@
-//! `gitlab [PORT]`: the mock GitLab alone, for any runner to register with.
+//! `gitlab [PORT]`: only the mock GitLab, for any runner to register with.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::{Error, Result};
 
-/// Start the mock GitLab alone.
+/// Start only the mock GitLab.
 #[derive(Debug, Args)]
 pub(super) struct GitLabArgs {
     /// The port it listens on; 0 takes a free one.
@@ -22,22 +22,22 @@ pub(super) struct GitLabArgs {
     /// The address it listens on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     pub(super) bind: IpAddr,
-    /// The address given to runners and jobs; one that job containers reach, too.
+    /// The address given to runners and jobs, which job containers must reach too
     #[arg(long)]
     pub(super) external_url: Option<Url>,
     /// Keep repositories and artifacts here instead of in a temporary folder.
     #[arg(long)]
     pub(super) dir: Option<PathBuf>,
-    /// Tags of the runner that is made.
+    /// Tags of the created runner
     #[arg(long, value_delimiter = ',', default_value = "docker.m3")]
     pub(super) tags: Vec<String>,
     /// Use this access token instead of a random one.
     #[arg(long, env = "ONSPOT_GITLAB_TOKEN", hide_env_values = true)]
     pub(super) token: Option<String>,
-    /// The token by which runners register the old way, instead of a random one.
+    /// The token with which runners register the old way, instead of a random one
     #[arg(long)]
     pub(super) registration_token: Option<String>,
-    /// Seconds a request for a job is held open when there is none.
+    /// How many seconds a request for a job is held open if there is none
     #[arg(long, default_value_t = 50)]
     pub(super) hold: u64,
 }
@@ -70,13 +70,13 @@ pub(super) async fn run(args: GitLabArgs) -> Result<ExitCode> {
     let url = gitlab.url().as_str().trim_end_matches('/');
     let tags = args.tags.join(", ");
     let text = greeting(url, &gitlab.token(), &runner, &registration, &tags);
-    // Without it somebody may still know the tokens.
+    // If writing fails, the caller may still know the tokens.
     let _ = writeln!(anstream::stdout(), "{text}");
     told_to_end().await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ctrl-C or SIGTERM. One that can't be waited for never comes: then a kill is the end.
+/// Waits for Ctrl-C or SIGTERM. If a signal can't be watched, only a kill ends the process.
 async fn told_to_end() {
     let terminated = async {
         match signal(SignalKind::terminate()) {

@@ -1,18 +1,18 @@
-//! `onspot-world images`: builds what is missing or changed.
+//! `onspot-world images`: builds missing or changed images.
 
 use std::process::ExitCode;
 
 use crate::images::{self, Step};
 use crate::{Result, duration, engine};
 
-/// Builds all images and says how long each took.
+/// Builds all images and reports how long each took.
 pub(super) async fn run() -> Result<ExitCode> {
     let docker = engine::connect().await?;
     images::ensure(&docker, &images::ALL, &mut tell).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// One line for what happened to an image; nothing for one that was there.
+/// Prints one line for a built image; nothing for an available one.
 pub(super) fn tell(step: Step) {
     match step {
         Step::Building { image } => anstream::println!("  image {image} …"),

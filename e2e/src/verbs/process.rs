@@ -7,7 +7,7 @@ use crate::world::program;
 use crate::world::state::WorldState;
 use crate::{Error, Result, command};
 
-/// The `onspot` binary with the environment of a person in the world.
+/// The `onspot` binary with the environment of the world's user.
 pub(super) fn onspot(state: &WorldState) -> Result<Command> {
     let mut command = Command::new(program::find()?);
     command.envs(program::environment(&state.user));
@@ -17,7 +17,7 @@ pub(super) fn onspot(state: &WorldState) -> Result<Command> {
     Ok(command)
 }
 
-/// Runs a command that shows what it does on our terminal.
+/// Runs a command with its output on our terminal.
 pub(super) async fn run_shown(mut command: Command) -> Result<()> {
     let shown = command::shown(&command);
     let status = command
@@ -34,7 +34,7 @@ pub(super) async fn run_shown(mut command: Command) -> Result<()> {
     })
 }
 
-/// Tells the world's process to remove its world and end. It reacts as soon as it can.
+/// Tells the world's process to remove its world and end, which takes a while.
 pub(super) fn terminate(pid: Option<u32>) -> Result<()> {
     let pid = pid.and_then(|pid| i32::try_from(pid).ok());
     match pid.and_then(Pid::from_raw) {

@@ -1,4 +1,4 @@
-//! `onspot-world serve`: the process that a world lives in.
+//! `onspot-world serve`: the process of a world.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,13 +10,13 @@ use crate::world::state::{FOLDER, WorldState};
 use crate::world::{Signals, StackOptions, World, WorldOptions};
 use crate::{Error, Result};
 
-/// GitLab's port in the world, if it is free.
+/// The preferred port of the world's GitLab.
 const GITLAB_PORT: u16 = 8929;
 
-/// Serves the world of `folder` until a signal comes, then removes it.
+/// Serves the world of `folder` until a signal arrives, then removes it.
 pub(super) async fn run(folder: &Path) -> Result<ExitCode> {
-    // Away from the terminal, whose Ctrl-C is not for us. It fails for a process that leads a
-    // group already, which is away from it then.
+    // Leaves the terminal's session, so that its Ctrl-C does not reach this process. This only
+    // fails for a process that already leads a group, and is apart from the terminal anyway.
     let _ = rustix::process::setsid();
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,onspot_e2e=info"));

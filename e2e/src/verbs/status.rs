@@ -1,4 +1,4 @@
-//! `onspot-world status`: the running world, then what `onspot status` says.
+//! `onspot-world status`: the running world, then the output of `onspot status`.
 
 use std::path::Path;
 use std::process::ExitCode;

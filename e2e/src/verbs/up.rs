@@ -1,4 +1,4 @@
-//! `onspot-world up`: the main job, from nothing to the ghost.
+//! `onspot-world up`: from nothing to the cowsay pipeline's ghost.
 
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -15,7 +15,7 @@ use crate::world::state::{FOLDER, WorldState};
 use crate::world::{Which, sweep};
 use crate::{Error, Result, cowsay, duration, engine, images};
 
-/// How long the world's process may take to have a world.
+/// How long the world's process may take to start the world.
 const WORLD_BOUND: Duration = Duration::from_mins(5);
 
 /// Starts what is missing, in this order: images, world, stack; then pushes cowsay.
@@ -108,7 +108,7 @@ async fn world(folder: &Path) -> Result<WorldState> {
     Ok(state)
 }
 
-/// The world's process, which stays when we end.
+/// Starts the world's process, which outlives this one.
 fn serve(folder: &Path) -> Result<Child> {
     let ours = folder.join(FOLDER);
     std::fs::create_dir_all(&ours).map_err(Error::io(format!("make {}", ours.display())))?;
@@ -127,7 +127,7 @@ fn serve(folder: &Path) -> Result<Child> {
         .map_err(Error::io("start the world's process"))
 }
 
-/// `onspot up`, as a user would call it.
+/// Runs `onspot up` like a user.
 async fn stack(state: &WorldState, folder: &Path) -> Result<()> {
     let guests = program::for_guests(&folder.join(FOLDER)).await?;
     let mut up = onspot(state)?;

@@ -1,4 +1,4 @@
-//! A world is removed however its process ends, short of a SIGKILL.
+//! Removes a world however its process ends, except by SIGKILL.
 
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -12,28 +12,28 @@ use super::sweep::{Which, sweep};
 use crate::hypervisor::Hypervisor;
 use crate::{Error, Result, chain, engine};
 
-/// How long a world may take to be removed when it is dropped.
+/// Time limit for removing a dropped world.
 const DROP_BOUND: Duration = Duration::from_mins(1);
-/// Between two sweeps: what was being made during the first is there at the second.
+/// The pause between two sweeps: parts being created during the first exist by the second.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Who removes the world when the process gets SIGINT or SIGTERM.
+/// Who removes the world on SIGINT or SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signals {
     /// The world itself, which then ends the process: for tests.
     EndProcess,
-    /// Its owner, who stops it.
+    /// Its owner, who calls `stop`.
     LeftToOwner,
 }
 
-/// A signal has come: no world begins any more.
+/// A signal has arrived: no more worlds are started.
 static ENDING: AtomicBool = AtomicBool::new(false);
-/// What makes guests in the worlds of this process, and so must be stopped first.
+/// The hypervisors of this process's worlds, which must be stopped first because they start guests.
 static MAKERS: Mutex<Vec<Hypervisor>> = Mutex::new(Vec::new());
-/// The folders that go with this process.
+/// The folders to remove with this process.
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Removes the world `id` when dropped, unless that was done already.
+/// Removes the world `id` when dropped, unless it was removed already.
 #[derive(Debug)]
 pub(super) struct Cleanup {
     id: String,
@@ -43,7 +43,7 @@ pub(super) struct Cleanup {
 }
 
 impl Cleanup {
-    /// `temporary` is a folder that goes as well when a signal ends the process.
+    /// `temporary` is a folder to remove when a signal ends the process.
     pub(super) fn of(id: &str, signals: Signals, temporary: Option<PathBuf>) -> Result<Self> {
         if signals == Signals::EndProcess {
             watch_signals();
@@ -60,7 +60,7 @@ impl Cleanup {
         })
     }
 
-    /// Says what makes guests in this world.
+    /// Registers the hypervisor of this world.
     pub(super) fn watches(&mut self, hypervisor: Hypervisor) {
         if self.signals == Signals::EndProcess {
             MAKERS.lock().push(hypervisor.clone());
@@ -68,7 +68,7 @@ impl Cleanup {
         self.hypervisor = Some(hypervisor);
     }
 
-    /// The world is gone: nothing is left to do.
+    /// The world is removed: nothing is left to do.
     pub(super) fn disarm(&mut self) {
         self.armed = false;
     }
@@ -83,7 +83,7 @@ impl Drop for Cleanup {
             hypervisor.cancel();
         }
         let id = self.id.clone();
-        // A runtime of its own: the one around us may be ending, and must not be blocked.
+        // A separate runtime: the current one may be ending, and must not be blocked.
         let removed = std::thread::spawn(move || on_a_runtime(remove(Which::World(&id))));
         if removed.join().is_err() {
             tracing::error!(world = self.id, "could not be removed");
@@ -91,14 +91,14 @@ impl Drop for Cleanup {
     }
 }
 
-/// Lets a thread of its own wait for signals: a test's runtime ends with the test, which may be
-/// the first thing that a signal brings about. Returns when it listens.
+/// Waits for signals in a separate thread, because a test's runtime ends with the test, possibly
+/// before a signal arrives. Returns once the thread is listening.
 fn watch_signals() {
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {
         let (tell, listening) = mpsc::channel();
         std::thread::spawn(move || on_a_runtime(end_on_signal(tell)));
-        // An error is that of a thread that has ended, and said why.
+        // An error means that the thread has ended and reported why.
         let _ = listening.recv();
     });
 }
@@ -126,7 +126,7 @@ async fn end_on_signal(listening: mpsc::Sender<()>) {
     }
     remove(Which::OfThisProcess).await;
     for folder in FOLDERS.lock().iter() {
-        // Best effort: this process ends here.
+        // Best effort, because this process is ending.
         let _ = std::fs::remove_dir_all(folder);
     }
     end_process(code);
@@ -150,8 +150,8 @@ async fn remove(which: Which<'_>) {
     }
 }
 
-/// Sweeps until nothing is left: a guest that was being made keeps its network from going, and the
-/// next sweep gets both.
+/// Sweeps until nothing is left: a guest being created keeps its network in use; the next sweep
+/// removes both.
 async fn sweep_all(which: Which<'_>) -> Result<()> {
     let docker = engine::connect().await?;
     loop {

@@ -1,8 +1,8 @@
-//! The HTTP client for the world's own parts.
+//! The HTTP client for the world's parts.
 
 use crate::{Error, Result};
 
-/// For the world's own parts, to which no HTTP proxy leads.
+/// A client that uses no HTTP proxy, because none leads to the world's parts.
 pub(super) fn http_client() -> Result<reqwest::Client> {
     reqwest::Client::builder()
         .no_proxy()

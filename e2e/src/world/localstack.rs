@@ -15,7 +15,7 @@ use crate::{Error, Result, images};
 /// LocalStack's port, for all services.
 const PORT: u16 = 4566;
 
-/// How long it may take to answer.
+/// Time limit for its start.
 const BOOT: Duration = Duration::from_mins(2);
 
 /// A running LocalStack; removed when dropped.
@@ -42,7 +42,7 @@ impl LocalStack {
             .with_labels(labels::of(world, "localstack"))
             .with_env_var("DEFAULT_REGION", region)
             .with_host_config_modifier(|config| {
-                // For this host only: it believes everybody; the proxy before it does not.
+                // For this host only: it accepts any credentials, unlike the proxy in front of it.
                 let binding = PortBinding {
                     host_ip: Some("127.0.0.1".to_owned()),
                     host_port: Some(String::new()),

@@ -1,4 +1,4 @@
-//! The world's Docker network: its gateway is the one address that reaches everything.
+//! The world's Docker network, whose gateway is the address of all parts.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Makes the network `onspot-<id>`.
+    /// Creates the network `onspot-<id>`.
     pub(super) async fn create(docker: &Docker, world: &str) -> Result<Self> {
         let name = format!("onspot-{world}");
         let request = NetworkCreateRequest {
@@ -43,7 +43,7 @@ async fn gateway(docker: &Docker, name: &str) -> Result<IpAddr> {
     configs
         .into_iter()
         .filter_map(|config| config.gateway)
-        // Some engines give the gateway with its prefix length.
+        // Some engines return the gateway with its prefix length.
         .filter_map(|gateway| gateway.split('/').next()?.parse::<IpAddr>().ok())
         .find(IpAddr::is_ipv4)
         .ok_or_else(|| Error::Other(format!("the network {name} has no gateway")))

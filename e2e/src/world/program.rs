@@ -1,4 +1,4 @@
-//! The `onspot` binary: where it is, and how a person in this world runs it.
+//! The `onspot` binary: where it is, and how the world's user runs it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,17 @@ use tokio::process::Command;
 use super::running::World;
 use crate::{Error, Result, command};
 
-/// Names the `onspot` binary, where it is not beside this program.
+/// The environment variable with the path of the `onspot` binary, if it is not next to this
+/// program.
 pub const PROGRAM: &str = "ONSPOT_BIN";
 
-/// Names the binary for the guests, where it is another one (see `just dist`).
+/// The environment variable with the guests' binary, if it is a different one (see `just dist`).
 pub const GUEST_PROGRAM: &str = "ONSPOT_GUEST_BIN";
 
-/// The variable of `onspot.toml` that holds the runner's token.
+/// The environment variable to which `onspot.toml` refers for the runner's token.
 pub const TOKEN: &str = "ONSPOT_RUNNER_TOKEN";
 
-/// The `onspot` binary: named by the environment, else beside this program (tests are one
+/// The `onspot` binary: from the environment variable, else next to this program (tests are one
 /// folder deeper).
 pub fn find() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os(PROGRAM) {
@@ -40,7 +41,7 @@ pub fn find() -> Result<PathBuf> {
         })
 }
 
-/// What is sent to the guests: the binary without its symbols, as every guest downloads it.
+/// The binary for the guests, without its symbols, because every guest downloads it.
 pub async fn for_guests(dir: &Path) -> Result<PathBuf> {
     let named = std::env::var_os(GUEST_PROGRAM).filter(|named| !named.is_empty());
     let whole = named.map_or_else(find, |named| Ok(named.into()))?;
@@ -60,14 +61,14 @@ pub async fn for_guests(dir: &Path) -> Result<PathBuf> {
     ];
     match command::run("strip", &arguments).await {
         Ok(_) => Ok(small),
-        // No binutils here: then the whole.
+        // Without binutils, with its symbols.
         Err(_) => Ok(whole),
     }
 }
 
 impl World {
-    /// `onspot <arguments>` as its user would run it: with the operator's AWS credentials and
-    /// the runner's token in the environment, and nothing else of this machine's AWS settings.
+    /// `onspot <arguments>` as its user would run it: with the operator's AWS credentials and the
+    /// runner's token in the environment, but without this machine's own AWS settings.
     pub fn onspot<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Command> {
         let mut command = Command::new(find()?);
         command.args(arguments).current_dir(self.dir());
@@ -80,7 +81,7 @@ impl World {
         Ok(command)
     }
 
-    /// Runs `onspot <arguments>` to its end; what it printed on stdout.
+    /// Runs `onspot <arguments>` to its end; returns its stdout.
     pub async fn run_onspot(&self, arguments: &[&str]) -> Result<String> {
         command::output(self.onspot(arguments)?).await
     }
@@ -96,7 +97,7 @@ impl World {
     }
 }
 
-/// Settings of this machine that must not reach into the world.
+/// Settings of this machine that are removed from the environment.
 pub const FOREIGN: [&str; 4] = [
     "AWS_ENDPOINT_URL",
     "AWS_PROFILE",
@@ -104,7 +105,7 @@ pub const FOREIGN: [&str; 4] = [
     "ONSPOT_CONFIG",
 ];
 
-/// What a person in the world has in their environment.
+/// The environment of the world's user.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct User {
     /// The operator's access key.
@@ -115,7 +116,7 @@ pub struct User {
     pub region: String,
     /// The runner's token.
     pub runner_token: String,
-    /// The address that no HTTP proxy is needed for.
+    /// The address to reach without an HTTP proxy.
     pub gateway: String,
 }
 
@@ -127,7 +128,7 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// The environment variables of a person in the world.
+/// The environment variables of the world's user.
 pub fn environment(user: &User) -> [(&'static str, String); 6] {
     [
         ("AWS_ACCESS_KEY_ID", user.access_key.clone()),

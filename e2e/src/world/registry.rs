@@ -1,4 +1,4 @@
-//! The registry that guests pull job images from, as a mirror of Docker Hub.
+//! The registry from which guests pull job images, a mirror of Docker Hub.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use crate::{Error, Result, images};
 
 const PORT: &str = "5000/tcp";
 
-/// Where the registry listens.
+/// The registry's addresses.
 #[derive(Debug, Clone)]
 pub(super) struct Registry {
     /// For guests: `http://<gateway>:<port>`.
@@ -93,7 +93,7 @@ impl Registry {
         .await
     }
 
-    /// Pushes an image of this host's engine under the name that it has on Docker Hub.
+    /// Pushes an image of this host's engine under its name on Docker Hub.
     pub(super) async fn push(&self, docker: &Docker, image: &str, name: &str) -> Result<()> {
         let (name, tag) = name.split_once(':').unwrap_or((name, "latest"));
         let there = format!("{}/{name}", self.local);
@@ -107,7 +107,7 @@ impl Registry {
             .push_image(&there, Some(options), None)
             .try_collect::<Vec<_>>()
             .await;
-        // The tag was for the push alone.
+        // The tag was only needed for the push.
         let untagged = docker
             .remove_image(&format!("{there}:{tag}"), None::<RemoveImageOptions>, None)
             .await;

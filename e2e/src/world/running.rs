@@ -1,4 +1,4 @@
-//! A running world: its parts started, joined, and removed again.
+//! A running world: starts, connects and removes its parts.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::hypervisor::{self, Hypervisor};
 use crate::images::{self, Step};
 use crate::{Error, Result, engine};
 
-/// The tag of the cowsay pipeline's jobs, and the name of the runner that takes them.
+/// The tag of the cowsay pipeline's jobs, which is also the runner's name.
 pub const RUNNER: &str = "docker.m3";
 
 /// The image of the cowsay pipeline's jobs.
@@ -32,16 +32,16 @@ const MIRRORED: [(&str, &str); 3] = [
     (images::BASE, "library/debian:bookworm-slim"),
 ];
 
-/// How a world is set up.
+/// A world's options.
 #[derive(Debug, Clone)]
 pub struct WorldOptions {
-    /// The region that it plays.
+    /// Its AWS region.
     pub region: String,
     /// Where it keeps its files: repositories, consoles, `onspot.toml`.
     pub dir: PathBuf,
     /// The mock GitLab's port on the gateway; 0 takes a free one.
     pub gitlab_port: u16,
-    /// Whether `dir` goes with the world when a signal ends the process.
+    /// Whether `dir` is removed with the world when a signal ends the process.
     pub temporary: bool,
     /// Who removes the world when the process gets a signal.
     pub signals: Signals,
@@ -59,7 +59,7 @@ impl WorldOptions {
         }
     }
 
-    /// The same with files in a temporary folder.
+    /// The defaults, with a temporary folder for its files.
     pub fn temporary(dir: impl Into<PathBuf>) -> Self {
         Self {
             temporary: true,
@@ -68,7 +68,7 @@ impl WorldOptions {
     }
 }
 
-/// A running world. It is removed by [`World::stop`], else when it is dropped.
+/// A running world. It is removed by [`World::stop`], otherwise when it is dropped.
 #[derive(Debug)]
 pub struct World {
     id: String,
@@ -88,13 +88,12 @@ pub struct World {
 }
 
 impl World {
-    /// Starts a world, its images built if they are missing. What dead worlds left is removed
-    /// first.
+    /// Starts a world, building missing images. Leftovers of dead worlds are removed first.
     pub async fn start(options: WorldOptions) -> Result<Self> {
         Self::start_telling(options, &mut |_| {}).await
     }
 
-    /// The same, telling what happens to the images.
+    /// Like [`World::start`], reporting progress of the images.
     pub async fn start_telling(options: WorldOptions, tell: &mut dyn FnMut(Step)) -> Result<Self> {
         let docker = engine::connect().await?;
         sweep::sweep(&docker, Which::Dead).await?;
@@ -161,7 +160,7 @@ impl World {
         })
     }
 
-    /// The world's id: part of the name of all that it makes.
+    /// The world's id, which is part of all its names.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -171,17 +170,17 @@ impl World {
         &self.options.dir
     }
 
-    /// When it was complete.
+    /// When its start was complete.
     pub fn started_at(&self) -> Timestamp {
         self.started_at
     }
 
-    /// The address of everything.
+    /// The address of all parts.
     pub fn gateway(&self) -> IpAddr {
         self.gateway
     }
 
-    /// The region that it plays.
+    /// Its AWS region.
     pub fn region(&self) -> &str {
         &self.options.region
     }
@@ -216,12 +215,12 @@ impl World {
         &self.runner_token
     }
 
-    /// The id of the machine image (AMI) that guests are said to have.
+    /// The id of the guests' machine image (AMI).
     pub fn machine_image(&self) -> &str {
         &self.machine_image
     }
 
-    /// The registry that guests pull from.
+    /// The registry for the guests.
     pub fn registry_mirror(&self) -> &str {
         &self.registry.mirror
     }
@@ -231,13 +230,14 @@ impl World {
         hypervisor::ec2::sdk_config(&self.cloud.url(), self.region(), &self.operator)
     }
 
-    /// The same straight to LocalStack, for looking at things without a trace in the record.
+    /// The operator's SDK configuration directly to LocalStack, for calls that should not be
+    /// recorded.
     pub fn aws_behind_the_proxy(&self) -> SdkConfig {
         let endpoint = format!("http://{}", self.localstack.address());
         hypervisor::ec2::sdk_config(&endpoint, self.region(), &self.operator)
     }
 
-    /// Removes everything of the world.
+    /// Removes all parts of the world.
     pub async fn stop(mut self) -> Result<()> {
         let begin = Instant::now();
         self.hypervisor.stop().await;
@@ -260,7 +260,7 @@ async fn started_registry(docker: &Docker, world: &str, gateway: IpAddr) -> Resu
 async fn serve_gitlab(options: &WorldOptions, gateway: IpAddr) -> Result<MockGitlab> {
     let bind = SocketAddr::new(gateway, options.gitlab_port);
     let dir = options.dir.join("gitlab");
-    // Numbers begin anew with every server: an earlier one's repositories are not its own.
+    // Every server numbers from 1 again, so repositories of an earlier one must be removed.
     match std::fs::remove_dir_all(&dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(Error::io(format!("empty {}", dir.display()))(error));

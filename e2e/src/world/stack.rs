@@ -6,20 +6,20 @@ use super::program::TOKEN;
 use super::running::{JOB_IMAGE, RUNNER, World};
 use crate::{Error, Result, images};
 
-/// What tests vary.
+/// A stack's options in tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackOptions {
     /// The stack's name.
     pub name: String,
-    /// How many jobs the manager takes at once.
+    /// How many jobs run at once.
     pub concurrent: u32,
-    /// How many workers there may be.
+    /// The maximum of workers.
     pub limit: u32,
-    /// How many workers wait for jobs.
+    /// How many idle workers are kept.
     pub idle_count: u32,
-    /// How long a worker may be idle before it is given back.
+    /// How long a worker may be idle before it is terminated.
     pub idle_time: String,
-    /// How many jobs a worker runs before it is replaced; 0 for any number.
+    /// How many jobs a worker runs before it is replaced; 0 means no limit.
     pub max_builds: u32,
     /// How many managers there are.
     pub managers: u32,
@@ -34,7 +34,7 @@ pub struct StackOptions {
 }
 
 impl Default for StackOptions {
-    /// One job a worker, workers given back soon, and timings that suit an impatient person.
+    /// One job per worker, a short idle time, and short timings.
     fn default() -> Self {
         let timing = [
             ("heartbeat", "1s"),

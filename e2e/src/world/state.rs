@@ -1,4 +1,4 @@
-//! `.onspot/world.json`: how the running world is reached from other processes.
+//! `.onspot/world.json`: the running world's addresses for other processes.
 
 use std::path::{Path, PathBuf};
 
@@ -7,19 +7,19 @@ use super::program::User;
 use crate::engine::labels;
 use crate::{Error, Result};
 
-/// The folder of the world's files, in the folder where `up` was called.
+/// The folder for the world's files, in the folder where `up` was called.
 pub const FOLDER: &str = ".onspot";
 
-/// What other processes need to know.
+/// The world's description for other processes.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct WorldState {
     /// The world's id.
     pub id: String,
     /// The process that serves it.
     pub pid: u32,
-    /// The same process, told from later ones with its number.
+    /// The same process, identified uniquely.
     pub owner: String,
-    /// The address of everything.
+    /// The address of all parts.
     pub gateway: String,
     /// The mock GitLab.
     pub gitlab_url: String,
@@ -27,7 +27,7 @@ pub struct WorldState {
     pub gitlab_token: String,
     /// The AWS look-alike.
     pub aws_url: String,
-    /// Credentials and environment of a person in the world.
+    /// Credentials and environment of the world's user.
     pub user: User,
     /// The stack's description.
     pub onspot_toml: PathBuf,
@@ -49,12 +49,12 @@ impl WorldState {
         }
     }
 
-    /// Where the state of the world of `folder` stands.
+    /// The path of the description of `folder`'s world.
     pub fn path(folder: &Path) -> PathBuf {
         folder.join(FOLDER).join("world.json")
     }
 
-    /// The world of `folder`, if its process lives.
+    /// The world of `folder`, if its process is alive.
     pub fn running(folder: &Path) -> Result<Self> {
         let path = Self::path(folder);
         let Ok(text) = std::fs::read(&path) else {
@@ -71,7 +71,7 @@ impl WorldState {
         }
     }
 
-    /// Writes it, whole or not at all; only its owner can read the credentials in it.
+    /// Writes it atomically; only its owner can read the credentials in it.
     pub fn write(&self, folder: &Path) -> Result<()> {
         use std::os::unix::fs::OpenOptionsExt;
         let path = Self::path(folder);

@@ -1,4 +1,4 @@
-//! Removing what worlds leave behind: theirs at their end, dead ones' at any time.
+//! Removes leftovers: a world's at its end, dead worlds' at any time.
 
 use std::collections::HashMap;
 
@@ -8,12 +8,12 @@ use bollard::query_parameters::ListNetworksOptionsBuilder;
 use crate::engine::{self, labels};
 use crate::{Error, Result};
 
-/// What is swept.
+/// What to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which<'a> {
     /// Everything of this world.
     World(&'a str),
-    /// Everything of worlds whose process is gone.
+    /// Everything of worlds whose process is dead.
     Dead,
     /// Everything of the worlds of this process.
     OfThisProcess,
@@ -34,7 +34,7 @@ impl Which<'_> {
     }
 }
 
-/// Removes containers, their volumes and networks; how many things that were.
+/// Removes containers with their volumes, and networks; returns how many.
 pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<usize> {
     let mut removed = 0;
     let found = engine::containers(docker, labels::WORLD).await?;
@@ -69,7 +69,7 @@ pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<usize> {
     Ok(removed)
 }
 
-/// The containers of a world, for people.
+/// The containers of a world, for display.
 pub async fn parts(docker: &Docker, world: &str) -> Result<Vec<String>> {
     let found = engine::containers(docker, &format!("{}={world}", labels::WORLD)).await?;
     let part = |of: &HashMap<String, String>| {

@@ -1,4 +1,4 @@
-//! A fixture: a repository, how its project is set up, and what its pipeline must come to.
+//! A fixture: a repository, its project's setup, and the expected results of its pipeline.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use onspot_mock_gitlab::{Status, Variable};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// What the pipeline must come to.
+/// The expected results.
 const EXPECT: &str = "expect.json";
-/// How its project is set up.
+/// The project's setup.
 const SETUP: &str = "setup.json";
 
 /// A folder of `fixtures/pipelines`.
@@ -20,21 +20,21 @@ pub(crate) struct Fixture {
     folder: PathBuf,
 }
 
-/// How a fixture's project is set up.
+/// The setup of a fixture's project.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Setup {
-    /// How many commits there are; all hold the same files.
+    /// How many commits there are; all contain the same files.
     pub(crate) history: Option<usize>,
     /// The project's own variables.
     variables: BTreeMap<String, Given>,
-    /// Files as an earlier push had them, which made no jobs; null: it did not have the file.
+    /// Files of an earlier push, which created no jobs; null: the file did not exist.
     pub(crate) earlier: Option<BTreeMap<String, Option<String>>>,
-    /// Its jobs follow one another in one slot, which no other project's job uses.
+    /// Its jobs run one after the other in one slot that no other project uses.
     pub(crate) one_slot: bool,
 }
 
-/// A variable, as short as it can be said.
+/// A variable in short or full form.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Given {
@@ -54,19 +54,19 @@ struct Flagged {
     raw: bool,
 }
 
-/// What a pipeline must come to.
+/// The expected results of a pipeline.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expected {
     pub(crate) pipeline: Status,
-    /// Part of what GitLab says about a configuration that it refuses.
+    /// Part of GitLab's error for a refused configuration.
     pub(crate) yaml_error: Option<String>,
     /// All its jobs, and no others.
     #[serde(default)]
     pub(crate) jobs: BTreeMap<String, ExpectedJob>,
 }
 
-/// What a job must come to.
+/// The expected results of a job.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExpectedJob {
@@ -80,7 +80,7 @@ pub(crate) struct ExpectedJob {
 }
 
 impl Fixture {
-    /// All of them, by name.
+    /// All fixtures, by name.
     pub(crate) fn all(folder: &Path) -> Vec<Self> {
         let listed = std::fs::read_dir(folder).expect("the fixtures");
         let mut all: Vec<Self> = listed
@@ -123,7 +123,7 @@ impl Fixture {
         }
     }
 
-    /// Writes the files as the earlier push had them; false if there was none.
+    /// Writes the files of the earlier push; false if there was none.
     pub(crate) fn write_earlier(&self, target: &Path) -> bool {
         let Some(earlier) = &self.setup.earlier else {
             return false;
@@ -144,7 +144,7 @@ impl Fixture {
     }
 }
 
-/// What a JSON file says; `None` if it is not there.
+/// The content of a JSON file; `None` if it does not exist.
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let text = std::fs::read_to_string(path).ok()?;
     let read = serde_json::from_str(&text);

@@ -17,9 +17,9 @@ use crate::verdict::{Ended, EndedJob};
 
 /// How many jobs run at once.
 const AT_ONCE: u32 = 4;
-/// How long all pipelines together may take.
+/// Time limit for all pipelines together.
 const ALL: Duration = Duration::from_mins(10);
-/// How long after a push its pipeline may be made.
+/// How long after a push its pipeline must be created.
 const MADE: Duration = Duration::from_secs(10);
 
 /// A GitLab and a runner.
@@ -31,7 +31,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Makes a project a fixture, and starts the runner.
+    /// Creates a project for each fixture, and starts the runner.
     pub(crate) async fn start(fixtures: &[Fixture]) -> Self {
         let docker = engine::connect().await.expect("a Docker engine");
         images::ensure_base(&docker, &mut drop)
@@ -67,7 +67,7 @@ impl Host {
         }
     }
 
-    /// Pushes all fixtures and waits for their pipelines; what each came to.
+    /// Pushes all fixtures and waits for their pipelines; returns the results.
     pub(crate) async fn run(&mut self, fixtures: &[Fixture]) -> Vec<Ended> {
         let mut pipelines = Vec::new();
         for (fixture, project) in fixtures.iter().zip(&self.projects) {
@@ -93,7 +93,7 @@ impl Host {
         panic!("onspot run has ended: {died:?}\n{}", self.log());
     }
 
-    /// Ends the runner; what it did that a runner must not do.
+    /// Stops the runner; returns its violations of the protocol.
     pub(crate) async fn end(&mut self) -> Vec<Violation> {
         let status = self.onspot.end().await;
         let status = status.unwrap_or_else(|error| panic!("{}", chain(&error)));
@@ -101,7 +101,7 @@ impl Host {
         self.gitlab.violations()
     }
 
-    /// The last of what the runner logged.
+    /// The end of the runner's log.
     pub(crate) fn log(&self) -> String {
         command::tail(&self.onspot.log()).to_owned()
     }
@@ -120,7 +120,7 @@ impl Host {
     }
 }
 
-/// What a pipeline came to.
+/// The results of a pipeline.
 fn ended_of(gitlab: &MockGitlab, pipeline: PipelineView, unfinished: Option<String>) -> Ended {
     let job = |job: &JobView| EndedJob {
         name: job.name.clone(),
@@ -149,7 +149,7 @@ async fn project(gitlab: &MockGitlab, fixture: &Fixture) -> Project {
     project
 }
 
-/// A runner for this project's jobs, which no other one takes then.
+/// Creates a runner that is the only one for this project's jobs.
 fn runner_of(gitlab: &MockGitlab, project: &Project) -> String {
     gitlab
         .set_instance_runners(project.id, false)
@@ -167,7 +167,7 @@ async fn publish(folder: &Path, project: &Project, messages: &[&str]) -> String 
         .unwrap_or_else(|error| panic!("{}: {}", project.path, chain(&error)))
 }
 
-/// Jobs' containers reach this host at an address of its own, not at its loopback.
+/// Job containers reach this host at its own address, not at its loopback.
 pub(crate) fn everywhere() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)
 }

@@ -1,7 +1,7 @@
 //! The pipelines of `fixtures/pipelines`, run by `onspot run` against one mock GitLab.
 //!
-//! Each folder is a repository with its `.gitlab-ci.yml`; `expect.json` says what its pipeline
-//! must come to. `ONSPOT_PIPELINES=name,name` runs only some of them.
+//! Each folder is a repository with its `.gitlab-ci.yml`; `expect.json` holds the expected results.
+//! `ONSPOT_PIPELINES=name,name` runs only some of them.
 
 mod fixture;
 mod host;
@@ -14,11 +14,11 @@ use std::path::PathBuf;
 use fixture::Fixture;
 use host::Host;
 
-/// Names the fixtures to run, separated by commas; by default all.
+/// The environment variable with the fixtures to run, separated by commas; by default all.
 const CHOSEN: &str = "ONSPOT_PIPELINES";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pipelines_come_to_what_they_must() {
+async fn pipelines_have_the_expected_results() {
     let fixtures = chosen(Fixture::all(&folder()));
     assert!(!fixtures.is_empty(), "there are fixtures");
     let mut host = Host::start(&fixtures).await;

@@ -1,4 +1,4 @@
-//! What an `onspot run` that is stopped leaves on this host: nothing.
+//! A stopped `onspot run` leaves nothing on this host.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use onspot_mock_gitlab::{MockGitlab, NewRunner};
 
 use crate::host::{add_runner, everywhere};
 
-/// How long its first container may take.
+/// Time limit for its first container.
 const FIRST: Duration = Duration::from_mins(1);
-/// More slots than the host has processors, so that a start has much to begin.
+/// More slots than the host has processors, so that the start takes a while.
 const SLOTS: u32 = 12;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_stopped_while_it_starts_leaves_no_container() {
+async fn a_run_stopped_during_its_start_leaves_no_container() {
     let docker = engine::connect().await.expect("a Docker engine");
     images::ensure_base(&docker, &mut drop)
         .await

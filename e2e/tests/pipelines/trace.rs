@@ -1,4 +1,4 @@
-//! A trace as a person reads it: without colours, section marks and line headers.
+//! A trace for comparison: without colours, section marks and line headers.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use regex::Regex;
 static MARKS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"section_(?:start|end):\d+:[^\r\n]*\r|\x1b\[[0-9;?]*[A-Za-z]").expect("a pattern")
 });
-/// When and by which stream a line was written; `+`: it goes on with the line before.
+/// Time and stream of a line; `+` means that it continues the previous line.
 static HEADER: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z [0-9a-f]{2}[OE]([ +])")
         .expect("a pattern")
@@ -33,7 +33,7 @@ pub(crate) fn plain(trace: &str) -> String {
 }
 
 #[test]
-fn a_trace_without_its_marks_is_what_was_printed() {
+fn a_plain_trace_is_the_printed_text() {
     let trace = "\x1b[0KRunning\x1b[0;m\r\n\
                  section_start:1700000000:step_script[collapsed=true]\r\x1b[0K\x1b[36;1mScript\x1b[0;m\n\
                  2024-07-01T12:00:00.000000Z 00O one \n\

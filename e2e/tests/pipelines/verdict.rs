@@ -1,4 +1,4 @@
-//! What a pipeline came to, against what it must come to.
+//! Compares the results of a pipeline with the expected ones.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use onspot_mock_gitlab::Status;
 
 use crate::fixture::{Expected, ExpectedJob};
 
-/// What a pipeline came to.
+/// The results of a pipeline.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub(crate) status: Status,
     pub(crate) yaml_error: Option<String>,
     pub(crate) jobs: Vec<EndedJob>,
-    /// Why it was not waited for any longer.
+    /// Why waiting for it was given up.
     pub(crate) unfinished: Option<String>,
 }
 
-/// What a job came to.
+/// The results of a job.
 #[derive(Debug, Clone)]
 pub(crate) struct EndedJob {
     pub(crate) name: String,
     pub(crate) status: Status,
     pub(crate) exit_code: Option<i64>,
     pub(crate) failure_reason: Option<String>,
-    /// Its trace, as a person reads it.
+    /// Its trace as plain text.
     pub(crate) trace: String,
     pub(crate) took: Duration,
 }
@@ -39,7 +39,7 @@ impl Ended {
     }
 }
 
-/// Everything in which it differs; empty: it came to what it must.
+/// All differences; empty if the results are the expected ones.
 pub(crate) fn differences(expected: &Expected, seen: &Ended) -> Vec<String> {
     let mut all = Vec::new();
     all.extend(seen.unfinished.clone());

@@ -1,11 +1,11 @@
-//! What there is in the AWS look-alike, looked at behind the proxy's back.
+//! The contents of LocalStack, read without going through the proxy.
 
 use std::collections::BTreeSet;
 
 use aws_config::SdkConfig;
 use onspot_e2e::world::World;
 
-/// Everything in the account that a stack could have made, a line each.
+/// Everything in the account that a stack could have created, one line each.
 pub(crate) async fn inventory(world: &World) -> BTreeSet<String> {
     let aws = world.aws_behind_the_proxy();
     let mut found = BTreeSet::new();
@@ -143,7 +143,7 @@ async fn roles(aws: &SdkConfig) -> Vec<String> {
     let iam = aws_sdk_iam::Client::new(aws);
     let mut found = Vec::new();
     for role in iam.list_roles().send().await.expect("roles").roles() {
-        // AWS's own, which a first `up` in an account makes and `down` leaves.
+        // AWS's own role, which the first `up` in an account creates and `down` leaves.
         if !role.path().starts_with("/aws-service-role/") {
             found.push(format!("role {}", role.role_name()));
         }

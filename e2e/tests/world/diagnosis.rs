@@ -1,4 +1,4 @@
-//! What there is to see when a proof has failed.
+//! Information printed when a proof has failed.
 
 #![expect(
     clippy::print_stderr,
@@ -40,7 +40,7 @@ pub(crate) async fn print(world: &World) {
     }
 }
 
-/// Prints the jobs with their traces and all that was said about them.
+/// Prints the jobs with their traces and all calls about them.
 pub(crate) fn jobs(gitlab: &MockGitlab) {
     for job in gitlab.jobs() {
         eprintln!("── job {} {} {}", job.id, job.name, job.status);
@@ -54,7 +54,7 @@ pub(crate) fn jobs(gitlab: &MockGitlab) {
     }
 }
 
-/// Prints what a program logged.
+/// Prints a program's log.
 pub(crate) fn log(text: &str) {
     eprintln!("── log\n{text}");
 }

@@ -1,6 +1,6 @@
-//! The proofs: each starts a world of its own and fails when what it proves is broken.
+//! The end-to-end proofs: each starts its own world and fails if what it proves is broken.
 //!
-//! Only what nothing smaller can prove stands here. Run one alone with
+//! Only for what no smaller test can prove. Run a single one with
 //! `cargo test --workspace --test world -- --nocapture proof_ghost`.
 
 mod aws;

@@ -1,5 +1,5 @@
 //! *Cancel* of a waiting and of a running job: both end as canceled, the running one after its
-//! after_script; nothing is launched for them any more.
+//! after_script; no more workers are launched for them.
 
 use onspot_e2e::world::StackOptions;
 use onspot_mock_gitlab::{JobView, Status};
@@ -25,7 +25,7 @@ waiting:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proof_cancel() {
-    // At its end a worker is given back, whether it has run a job or not.
+    // A worker is terminated after its job, and also if it got none.
     let options = StackOptions {
         idle_time: "5s".to_owned(),
         ..StackOptions::default()

@@ -1,4 +1,4 @@
-//! *Ghost*: build and verify run on two different spot workers, so that what verify shows can
+//! *Ghost*: build and verify run on two different spot workers, so that the output of verify can
 //! only have come through the S3 cache.
 
 use onspot_e2e::world::{JOB_IMAGE, StackOptions};
@@ -32,7 +32,7 @@ fn worker_of(job: &JobView) -> String {
     job.worker.clone().expect("the worker of a job")
 }
 
-/// What verify shows is, line by line, what the same program prints here.
+/// The output of verify equals, line by line, the output of the same program here.
 async fn the_ghost_is_whole(scene: &Scene, pipeline: &PipelineView) {
     let verify = pipeline.job("verify").expect("verify");
     let script = "cowsay -f ghostbusters building build @ stage build";
@@ -68,8 +68,7 @@ async fn two_spot_workers_ran_it(scene: &Scene, pipeline: &PipelineView) {
     );
 }
 
-/// GitLab Runner's key for a shared cache, below the part of the bucket that this runner's role
-/// opens.
+/// GitLab Runner's key for a shared cache, below the prefix that this runner's role may access.
 async fn the_cache_lies_under_its_key(scene: &Scene, project: &Project, pipeline: &PipelineView) {
     let expected = format!("cache/docker-m3/project/{}/{}", project.id, pipeline.sha);
     assert_eq!(aws::objects(&scene.world, "cache/").await, [expected]);
@@ -100,8 +99,8 @@ async fn the_logs_are_in_cloudwatch(scene: &Scene, pipeline: &PipelineView) {
     .await;
 }
 
-/// What a job would have to find to become its worker: the metadata service, credentials in its
-/// environment, the runner's token, the engine's socket, the worker's own files.
+/// Looks for everything that would let a job act as its worker: the metadata service, credentials
+/// in the environment, the runner's token, the engine's socket, the worker's own files.
 const SPY: &str = r#"
 spy:
   image: debian:bookworm-slim
@@ -120,7 +119,7 @@ async fn a_job_finds_no_credentials(scene: &Scene) {
     assert!(trace.contains("\nnothing found"), "{trace}");
 }
 
-/// Of jobs and workers that are over, nothing is left but what is kept for a day.
+/// Nothing is left of finished jobs and terminated workers except the records kept for a day.
 async fn the_ledger_is_empty(scene: &Scene) {
     wait("the ledger forgets what is over", STEP, async || {
         let mut left = Vec::new();

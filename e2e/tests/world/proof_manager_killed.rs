@@ -24,7 +24,7 @@ waiting:
 #[tokio::test(flavor = "multi_thread")]
 async fn proof_manager_killed() {
     prove(StackOptions::default(), async |scene| {
-        // Its worker takes one job: the next one waits for another worker.
+        // Its worker takes one job, so the next one waits for another worker.
         let (running, waiting) = scene.one_running_one_waiting(LONG, SHORT).await;
         let [manager] = &scene.managers()[..] else {
             panic!("not one manager: {:?}", scene.managers());
@@ -71,7 +71,7 @@ fn job(scene: &Scene, job: &JobView) -> JobView {
     scene.gitlab().job(job.id).expect("a job")
 }
 
-/// Given out once, begun once, reported once.
+/// Assigned once, started once, reported once.
 fn ran_once(scene: &Scene, job: &JobView) {
     let calls = scene.gitlab().calls(job.id);
     let given = calls

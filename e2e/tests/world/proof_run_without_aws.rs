@@ -1,4 +1,4 @@
-//! The cowsay pipeline by `onspot run`: this host is the only worker, and there is no AWS.
+//! The cowsay pipeline with `onspot run`: this host is the only worker, and there is no AWS.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -10,7 +10,7 @@ use onspot_mock_gitlab::{MockGitlab, NewRunner};
 use crate::diagnosis;
 use crate::scene::{green, push_folder};
 
-/// The label of everything that the executor makes.
+/// The label of everything that the executor creates.
 const KIND: &str = "onspot.kind";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,7 +20,7 @@ async fn proof_run_without_aws() {
         .await
         .expect("images");
     let folder = tempfile::tempdir().expect("a folder");
-    // Jobs' containers reach this host at an address of its own, not at its loopback.
+    // Job containers reach this host at its own address, not at its loopback.
     let everywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
     let gitlab = MockGitlab::builder().bind(everywhere).start().await;
     let gitlab = gitlab.expect("GitLab");

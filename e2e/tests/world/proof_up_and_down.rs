@@ -1,5 +1,5 @@
-//! *Twice up, then down*: an `up` that was cut off is gone on with, the next one changes
-//! nothing, and `down` leaves nothing, neither in AWS nor among the containers.
+//! *Twice up, then down*: a killed `up` can be repeated, the next one changes nothing, and `down`
+//! leaves nothing, neither in AWS nor as containers.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ async fn proof_twice_up_then_down() {
     .await;
 }
 
-/// Kills `up` when it has made a part of the network.
+/// Kills `up` when it has created a part of the network.
 async fn up_is_cut_off(scene: &Scene) {
     let config = scene.config.display().to_string();
     let arguments = [&scene.up_arguments()[..], &["--config".to_owned(), config]].concat();
@@ -87,7 +87,7 @@ async fn up_is_cut_off(scene: &Scene) {
     up.kill().await.expect("a kill");
 }
 
-/// What an `up` says that it changed.
+/// The changes reported by an `up`.
 fn changes(up: &serde_json::Value) -> Vec<String> {
     let changes = up["outputs"]["changes"]["changes"].as_array();
     let changes = changes.unwrap_or_else(|| panic!("no changes in {up}"));
@@ -95,14 +95,14 @@ fn changes(up: &serde_json::Value) -> Vec<String> {
     acting.map(ToString::to_string).collect()
 }
 
-/// The operator's calls that change something.
+/// The operator's modifying calls.
 fn writes_since(scene: &Scene, mark: usize) -> Vec<Call> {
     const READS: [&str; 6] = ["Describe", "Get", "List", "Head", "Simulate", "AssumeRole"];
     let calls = scene.world.cloud().calls().since(mark).into_iter();
     calls
         .filter(|call| call.principal == Principal::Operator)
         .filter(|call| !READS.iter().any(|read| call.action.starts_with(read)))
-        // The lock is taken, renewed and given back; that changes nothing of the stack.
+        // Taking, renewing and releasing the lock changes nothing of the stack.
         .filter(|call| !call.resource.ends_with("/lock"))
         .collect()
 }

@@ -1,6 +1,6 @@
-//! *Worker killed*, in the middle of build and without notice: the pipeline ends green on
-//! another worker, in one trace that says what happened. Both get the job's image through the
-//! manager's cache of images.
+//! *Worker killed*, during build and without notice: the pipeline succeeds on another worker, with
+//! one trace that tells what happened. Both get the job's image through the manager's cache of
+//! images.
 
 use onspot_e2e::world::{JOB_IMAGE, StackOptions};
 
@@ -71,7 +71,7 @@ async fn proof_worker_killed() {
         assert_eq!(trace.matches("\nthe script has begun").count(), 2);
         assert_eq!(trace.matches("\nthe script has ended").count(), 1);
 
-        // A second attempt is not left to the spot market.
+        // A second attempt does not depend on the spot market.
         let instances = scene.world.hypervisor().ec2().instances().await;
         let instances = instances.expect("instances");
         let spot = |id: &str| {

@@ -1,4 +1,4 @@
-//! A world with a stack in it, and what every proof does with it.
+//! A world with a stack, and the common steps of the proofs.
 
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use onspot_mock_gitlab::{
 
 use crate::diagnosis;
 
-/// How long a pipeline may take: two cold workers one after the other, and a lost one between.
+/// Time limit of a pipeline: two cold workers one after the other, and a lost one in between.
 pub(crate) const PIPELINE: Duration = Duration::from_mins(4);
-/// How long one step of a job may be awaited, a cold worker's start included.
+/// Time limit of one step of a job, including a cold worker's start.
 pub(crate) const STEP: Duration = Duration::from_mins(2);
 
 /// A world with a stack in it.
@@ -25,12 +25,12 @@ pub(crate) struct Scene {
     pub(crate) world: World,
     pub(crate) config: PathBuf,
     binary: PathBuf,
-    /// The world's files; they go with it.
+    /// The world's files, removed with it.
     _folder: tempfile::TempDir,
 }
 
-/// Starts a world, makes a stack in it as a person would, and runs the proof. Whatever comes of
-/// it, the world is removed; if the proof fails, it is said what there was to see.
+/// Starts a world, creates a stack in it like a user, and runs the proof. The world is removed in
+/// any case; if the proof fails, diagnosis is printed.
 pub(crate) async fn prove(options: StackOptions, proof: impl AsyncFnOnce(&Scene)) {
     let scene = Scene::empty(&options).await;
     judge(scene, async |scene| {
@@ -40,7 +40,7 @@ pub(crate) async fn prove(options: StackOptions, proof: impl AsyncFnOnce(&Scene)
     .await;
 }
 
-/// The same without a stack: the proof makes it.
+/// Like [`prove`] without a stack: the proof creates it.
 pub(crate) async fn prove_from_nothing(options: StackOptions, proof: impl AsyncFnOnce(&Scene)) {
     judge(Scene::empty(&options).await, proof).await;
 }
@@ -73,7 +73,7 @@ impl Scene {
         }
     }
 
-    /// `onspot <verb> --config …`, its output as JSON: the lines that it printed.
+    /// Runs `onspot <verb> --config …` and returns its lines of JSON.
     pub(crate) async fn onspot(&self, verb: &[&str]) -> Vec<serde_json::Value> {
         let config = self.config.display().to_string();
         let arguments = [verb, &["--config", &config, "--output", "json"]].concat();
@@ -92,7 +92,7 @@ impl Scene {
         ["up".into(), "--yes".into(), "--binary".into(), binary]
     }
 
-    /// `onspot up`; the last line that it printed.
+    /// Runs `onspot up` and returns its last line.
     pub(crate) async fn up(&self) -> serde_json::Value {
         let arguments = self.up_arguments();
         let lines = self.onspot(&arguments.each_ref().map(String::as_str)).await;
@@ -104,12 +104,12 @@ impl Scene {
         self.world.gitlab()
     }
 
-    /// Makes a project of these files and waits for its pipeline.
+    /// Creates a project with these files and waits for its pipeline.
     pub(crate) async fn push_files(&self, name: &str, files: &[(&str, &str)]) -> PipelineView {
         push_files(self.gitlab(), name, files).await
     }
 
-    /// The job of this name, once it is as wanted.
+    /// The job of this name, once `wanted` is true.
     pub(crate) async fn job_when(
         &self,
         pipeline: PipelineId,
@@ -122,7 +122,7 @@ impl Scene {
         job.unwrap_or_else(|error| panic!("{name}: {}", chain(&error)))
     }
 
-    /// The job of this name, once its trace shows `text`.
+    /// The job of this name, once its trace contains `text`.
     pub(crate) async fn job_that_shows(
         &self,
         pipeline: PipelineId,
@@ -143,8 +143,8 @@ impl Scene {
         self.gitlab().job(id).expect("a job")
     }
 
-    /// Two jobs: `running`, whose script has begun, and `waiting`, for which a worker is yet to
-    /// boot. Both are named so in their pipelines.
+    /// Two jobs: `running`, whose script has started, and `waiting`, whose worker has yet to boot.
+    /// These are also their names in the pipelines.
     pub(crate) async fn one_running_one_waiting(
         &self,
         running: &str,
@@ -165,7 +165,7 @@ impl Scene {
         (running, waiting)
     }
 
-    /// How often GitLab was told how a job ended.
+    /// How many results of a job were reported to GitLab.
     pub(crate) fn results(&self, job: JobId) -> usize {
         let calls = self.gitlab().calls(job).into_iter();
         calls
@@ -200,7 +200,7 @@ impl Scene {
         .await;
     }
 
-    /// No runner broke GitLab's protocol, and AWS took every signature.
+    /// No runner violated GitLab's protocol, and no signature was refused.
     pub(crate) fn nothing_was_wrong(&self) {
         let violations = self.gitlab().violations();
         assert!(violations.is_empty(), "{violations:?}");
@@ -213,7 +213,7 @@ impl Scene {
     }
 }
 
-/// Makes a project of these files and waits for its pipeline.
+/// Creates a project with these files and waits for its pipeline.
 pub(crate) async fn push_files(
     gitlab: &MockGitlab,
     name: &str,
@@ -224,7 +224,7 @@ pub(crate) async fn push_files(
     pipeline_of(gitlab, &sha).await
 }
 
-/// Makes a project of a folder and waits for its pipeline.
+/// Creates a project from a folder and waits for its pipeline.
 pub(crate) async fn push_folder(
     gitlab: &MockGitlab,
     name: &str,
@@ -243,7 +243,7 @@ async fn pipeline_of(gitlab: &MockGitlab, sha: &str) -> PipelineView {
     pipeline
 }
 
-/// Waits until a pipeline is green.
+/// Waits until a pipeline has succeeded.
 pub(crate) async fn green(gitlab: &MockGitlab, pipeline: PipelineId) -> PipelineView {
     let view = gitlab.wait_pipeline(pipeline, PIPELINE).await;
     let view = view.unwrap_or_else(|error| panic!("{}", chain(&error)));
@@ -251,7 +251,7 @@ pub(crate) async fn green(gitlab: &MockGitlab, pipeline: PipelineId) -> Pipeline
     view
 }
 
-/// Looks until the answer is `Ok`, for `bound` at most; `Err` is what there was instead.
+/// Polls until the result is `Ok`, for `bound` at most; `Err` is the last observation.
 pub(crate) async fn wait<T>(
     what: &str,
     bound: Duration,
@@ -267,7 +267,7 @@ pub(crate) async fn wait<T>(
         .unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
-/// `Ok` if there is nothing, else what there is.
+/// `Ok` if it is empty, else the rest.
 pub(crate) fn none_of(left: &[String]) -> Result<(), String> {
     if left.is_empty() {
         Ok(())

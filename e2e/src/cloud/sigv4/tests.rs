@@ -1,4 +1,4 @@
-//! The checker against the AWS SDK's own signer.
+//! The signature check against the AWS SDK's own signer.
 
 use std::time::{Duration, SystemTime};
 
@@ -108,7 +108,7 @@ fn hash(body: &[u8]) -> String {
 }
 
 #[test]
-fn what_the_sdk_signs_is_accepted() {
+fn requests_signed_by_the_sdk_are_accepted() {
     let uri = "http://10.0.0.1:4566/bucket/cache/project/1/a%20key%2B%C3%A9.zip?list-type=2&prefix=run%2Forder";
     for token in [None, Some("a/session+token==")] {
         let request = signed("s3", uri, b"body", token, false);
@@ -182,7 +182,7 @@ fn time_runs_out() {
 }
 
 #[test]
-fn no_signature_is_no_signature() {
+fn a_missing_signature_is_refused() {
     let request = http::Request::builder()
         .uri("http://a/b?c=d")
         .body(())

@@ -1,4 +1,4 @@
-//! What the metadata service answers, as a function of the path.
+//! The documents of the metadata service, by path.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +7,17 @@ use jiff::Timestamp;
 use crate::cloud::Credential;
 use crate::hypervisor::ec2::{Instance, Role};
 
-/// The account that LocalStack plays.
+/// LocalStack's account.
 const ACCOUNT: &str = "000000000000";
 
-/// A spot interruption that was announced.
+/// An announced spot interruption.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// When the instance will be gone.
+    /// When the instance will be terminated.
     pub at: Timestamp,
 }
 
-/// All that does not change while the instance lives.
+/// Everything that does not change while the instance lives.
 #[derive(Debug, Clone)]
 pub struct Documents {
     instance: Instance,
@@ -35,7 +35,7 @@ impl Documents {
         }
     }
 
-    /// The instance they are about.
+    /// The instance's id.
     pub fn instance_id(&self) -> &str {
         &self.instance.id
     }
@@ -109,7 +109,7 @@ impl Documents {
                 "InstanceProfileId": role.profile_id,
             });
             tree.insert("iam/info".to_owned(), info.to_string());
-            // Its content comes from the service, which alone can ask for credentials.
+            // The service adds its content, because only the service can request credentials.
             tree.insert(
                 format!("iam/security-credentials/{}", role.name),
                 String::new(),
@@ -143,7 +143,7 @@ impl Documents {
     }
 }
 
-/// The names beneath `folder`, those of folders with a slash; `None` if there are none.
+/// The names beneath `folder`, with a slash after those of folders; `None` if there are none.
 fn listing(tree: &BTreeMap<String, String>, folder: &str) -> Option<String> {
     let prefix = if folder.is_empty() {
         String::new()
@@ -154,7 +154,7 @@ fn listing(tree: &BTreeMap<String, String>, folder: &str) -> Option<String> {
         .keys()
         .filter_map(|name| name.strip_prefix(&prefix))
         .map(|rest| match rest.split_once('/') {
-            // A tag's key may hold anything; beneath `tags/instance/` there are no folders.
+            // A tag's key may contain anything; beneath `tags/instance/` there are no folders.
             Some((first, _)) if folder != "tags/instance" => format!("{first}/"),
             _ => rest.to_owned(),
         })

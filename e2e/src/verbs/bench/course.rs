@@ -1,4 +1,4 @@
-//! What one job reached when, from everything that was written down about it.
+//! The timeline of one job, from all records about it.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use serde_json::Value;
 use crate::cloud::Call;
 use crate::{Error, Result};
 
-/// The course of one job: its steps up to the script, and its cost beyond it.
+/// The timeline of one job: its steps up to the script, and its overhead beyond it.
 #[derive(Debug, Clone)]
 pub(super) struct Course {
     /// Each step and how long it took, in order.
     pub(super) steps: Vec<(&'static str, Duration)>,
-    /// From `git push` to the beginning of the script.
+    /// The time from `git push` to the start of the script.
     pub(super) to_script: Duration,
-    /// From GitLab's handing out the job to its end, without the script.
+    /// The time from GitLab's assignment of the job to its end, without the script.
     pub(super) overhead: Duration,
 }
 
-/// What the worker noted, and how it is called in the figures.
+/// The steps recorded by the worker, and their names in the figures.
 const WORKER_STEPS: [(&str, &str); 5] = [
     ("accepted", "order"),
     ("prepare_executor", "prepare"),
@@ -30,7 +30,7 @@ const WORKER_STEPS: [(&str, &str); 5] = [
 ];
 
 impl Course {
-    /// The course of `job`, pushed at `begin`.
+    /// The timeline of `job`, pushed at `begin`.
     pub(super) fn of(
         begin: Timestamp,
         job: &JobView,
@@ -73,7 +73,7 @@ impl Course {
     }
 }
 
-/// Steps, each from the end of the one before.
+/// Steps, each from the end of the previous one.
 struct Line {
     steps: Vec<(&'static str, Duration)>,
     last: Timestamp,
@@ -101,7 +101,7 @@ fn after(at: Timestamp, took: Duration) -> Timestamp {
     at.checked_add(took).unwrap_or(at)
 }
 
-/// The history of a job that is over, as `onspot status` shows it.
+/// The history of a finished job in the output of `onspot status`.
 pub(super) fn past<'v>(status: &'v Value, id: &str) -> Option<&'v [Value]> {
     let jobs = status["ledger"]["past"].as_object()?;
     let (_, record) = jobs

@@ -1,4 +1,4 @@
-//! The figures, and how they are shown.
+//! The figures and their display.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use super::course::Course;
 use crate::duration::rough;
 
-/// Everything that was measured.
+/// All measurements.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
     /// `onspot up` from nothing.
     pub(super) up: Duration,
-    /// Starts for which a worker had to be bought.
+    /// Starts with a newly bought worker.
     pub(super) cold: Vec<Course>,
     /// Starts on an idle worker.
     pub(super) warm: Vec<Course>,
-    /// Whole cowsay pipelines that began without a worker.
+    /// Whole cowsay pipelines that started without a worker.
     pub(super) cold_pipelines: Vec<Duration>,
-    /// The same with an idle worker.
+    /// Whole cowsay pipelines that started with an idle worker.
     pub(super) warm_pipelines: Vec<Duration>,
-    /// A container of the same image, by Docker alone.
+    /// A container of the same image, with Docker alone.
     pub(super) bare: Vec<Duration>,
 }
 
@@ -78,7 +78,7 @@ fn took(course: &Course, name: &str) -> Option<Duration> {
     step.map(|(_, took)| *took)
 }
 
-/// Minimum, median and maximum; of a single value only that.
+/// Minimum, median and maximum; a single value alone.
 fn spread(values: impl Iterator<Item = Duration>) -> String {
     let mut values: Vec<Duration> = values.collect();
     values.sort_unstable();
