@@ -21,7 +21,7 @@ const REGION: &str = "eu-west-1";
 const ACCOUNT: &str = "000000000000";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_is_made_kept_changed_and_removed() {
+async fn a_bucket_is_created_kept_changed_and_removed() {
     alone("bucket", async |aws, events| {
         bucket_layer(&aws_sdk_s3_client(aws), events).await;
     })
@@ -29,7 +29,7 @@ async fn a_bucket_is_made_kept_changed_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_is_made_kept_changed_and_removed() {
+async fn a_network_is_created_kept_changed_and_removed() {
     alone("network", async |aws, events| {
         network_layer(&aws_sdk_ec2::Client::new(aws), events).await;
     })
@@ -37,14 +37,14 @@ async fn a_network_is_made_kept_changed_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fleet_is_made_kept_changed_and_removed() {
+async fn a_fleet_is_created_kept_changed_and_removed() {
     alone("fleet", async |aws, events| {
         fleet_layer(aws, &aws_sdk_ec2::Client::new(aws), events).await;
     })
     .await;
 }
 
-/// Runs a test of one layer in a LocalStack of its own.
+/// Runs a test of one layer in its own LocalStack.
 async fn alone(layer: &str, test: impl AsyncFnOnce(&SdkConfig, &EventSender)) {
     let docker = engine::connect().await.expect("a Docker engine");
     images::ensure(&docker, &[images::LOCALSTACK], &mut drop)
