@@ -72,7 +72,7 @@ pub(crate) enum Verb {
     Logs(Logs),
     /// Remove the stack and everything in it
     Down(Down),
-    /// Print the config.toml that the manager reads
+    /// Print the stack as a config.toml of GitLab Runner
     Render(Render),
     /// Run jobs on this host, without AWS
     Run(Run),
@@ -226,14 +226,9 @@ pub(crate) struct Run {
 /// `onspot manager`
 #[derive(Debug, Args)]
 pub(crate) struct Manager {
-    /// GitLab Runner's config.toml
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "/etc/onspot/config.toml"
-    )]
-    pub(crate) config: PathBuf,
+    /// A config.toml of GitLab Runner that replaces what the stack says of its runners
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// The manager's settings from its stack
     #[arg(long, value_name = "FILE", default_value = "/etc/onspot/manager.toml")]
     pub(crate) stack: PathBuf,

@@ -5,34 +5,31 @@ use std::collections::BTreeMap;
 use aws_sdk_ssm::Client;
 use onspot_gitlab::RunnerToken;
 use onspot_reconcile::ServiceResultExt;
-use onspot_runnerconf::{Config, TokenRef};
+use onspot_settings::TokenRef;
 
 use crate::failure::Failure;
 
-/// The tokens of all runners, by the runners' names. Without `ssm`, a token in SSM cannot be
+/// The tokens of these runners, by the runners' names. Without `ssm`, a token in SSM cannot be
 /// resolved.
 pub(crate) async fn of(
-    config: &Config,
+    runners: impl Iterator<Item = (&str, &TokenRef)>,
     ssm: Option<&Client>,
 ) -> Result<BTreeMap<String, RunnerToken>, Failure> {
     let mut tokens = BTreeMap::new();
-    for runner in &config.runners {
-        let token = match (&runner.token, ssm) {
+    for (runner, token) in runners {
+        let token = match (token, ssm) {
             (TokenRef::Ssm(parameter), Some(ssm)) => from_ssm(ssm, parameter).await?,
             (reference, _) => reference
                 .read()
                 .map_err(|error| {
                     let hint = error.hint().unwrap_or_default();
-                    Failure::caused(
-                        format!("there is no token for runner {}", runner.name),
-                        error,
-                    )
-                    .hint(hint)
+                    Failure::caused(format!("there is no token for runner {runner}"), error)
+                        .hint(hint)
                 })?
                 .expose()
                 .to_owned(),
         };
-        tokens.insert(runner.name.clone(), RunnerToken::new(token));
+        tokens.insert(runner.to_owned(), RunnerToken::new(token));
     }
     Ok(tokens)
 }

@@ -11,6 +11,7 @@ use onspot_executor::{
     DockerExecutor, DockerSettings, ExecutorError, HELPER_IMAGE, RunnerSettings,
 };
 use onspot_reconcile::{EventSender, Step};
+use onspot_settings::Runner;
 
 use crate::cli::Uploads;
 use crate::failure::Failure;
@@ -36,7 +37,9 @@ pub(crate) async fn helper(
     if let Some(path) = &uploads.helper {
         return Ok(Some(path.clone()));
     }
-    let settings = DockerSettings::new(RunnerSettings::new("up", ""), binary.to_owned());
+    let runner = RunnerSettings::new(Runner::without_gitlab("up"));
+    let docker = onspot_settings::Docker::default();
+    let settings = DockerSettings::new(runner, docker, binary.to_owned());
     let executor = match DockerExecutor::connect(settings).await {
         Ok(executor) => executor,
         Err(error @ ExecutorError::NoEngine { .. }) => {

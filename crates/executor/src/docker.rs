@@ -40,7 +40,7 @@ use crate::error::ExecutorError;
 use crate::gate::Gates;
 use crate::plan::{JobPlan, Site};
 use crate::run::{Executor, JobRun, Outcome, Swept};
-use crate::settings::{DockerSettings, folder_name};
+use crate::settings::{AFTER_SCRIPT_TIMEOUT, DockerSettings, folder_name};
 
 use self::grants::Grants;
 use self::job::DockerJob;
@@ -118,12 +118,13 @@ impl DockerExecutor {
     /// # Errors
     /// [`ExecutorError::NoEngine`] if none answers.
     pub async fn connect(settings: DockerSettings) -> Result<Self, ExecutorError> {
-        let docker = engine(settings.host.as_deref()).await?;
+        let docker = engine(settings.docker.host.as_deref()).await?;
         Ok(Self::with_engine(docker, settings))
     }
 
     /// Runs jobs on a Docker engine that is connected already.
-    pub fn with_engine(docker: Docker, settings: DockerSettings) -> Self {
+    pub fn with_engine(docker: Docker, mut settings: DockerSettings) -> Self {
+        settings.docker = settings.docker.with_slot_cgroups(&settings.common.runner);
         Self {
             inner: Arc::new(Inner {
                 docker,
@@ -171,21 +172,21 @@ impl Executor for DockerExecutor {
     fn run(&self, run: JobRun) -> BoxFuture<'_, Outcome> {
         async move {
             let inner = &self.inner;
-            greet(&run, &inner.settings.runner);
+            greet(&run, &inner.settings.common);
             let site = Site {
                 executor: "docker",
                 builds_dir: BUILDS_DIR,
                 slot: run.slot,
                 world_writable: true,
             };
-            let runner = &inner.settings.runner;
+            let runner = &inner.settings.common;
             let plan = match JobPlan::new(&run.payload, runner, &site) {
                 Ok(plan) => plan,
                 Err(error) => return refuse(&run, &error),
             };
             let busy = inner.busy();
             let mut job = DockerJob::new(Arc::clone(inner), &run, &plan);
-            let limit = runner.after_script_timeout;
+            let limit = AFTER_SCRIPT_TIMEOUT;
             let outcome = drive(&mut job, &run, &plan, limit).await;
             drop(busy);
             inner.gates.open(run.slot);
@@ -199,7 +200,11 @@ impl Executor for DockerExecutor {
     fn sweep(&self) -> BoxFuture<'_, Result<Swept, ExecutorError>> {
         async move {
             self.inner.forget_helpers();
-            sweep::sweep(&self.inner.docker, Some(&self.inner.settings.runner.name)).await
+            sweep::sweep(
+                &self.inner.docker,
+                Some(&self.inner.settings.common.runner.name),
+            )
+            .await
         }
         .boxed()
     }
@@ -235,9 +240,12 @@ impl Executor for DockerExecutor {
 impl Inner {
     /// The labels of a container or network.
     fn labels(&self, kind: &str, slot: usize, job: Option<u64>) -> HashMap<String, String> {
-        let mut labels: BTreeMap<String, String> = self.settings.labels.clone();
+        let mut labels: BTreeMap<String, String> = self.settings.docker.labels.clone();
         labels.insert(KIND_LABEL.into(), kind.into());
-        labels.insert(RUNNER_LABEL.into(), self.settings.runner.name.clone());
+        labels.insert(
+            RUNNER_LABEL.into(),
+            self.settings.common.runner.name.clone(),
+        );
         labels.insert(SLOT_LABEL.into(), slot.to_string());
         if let Some(job) = job {
             labels.insert(JOB_LABEL.into(), job.to_string());
@@ -266,7 +274,7 @@ impl Inner {
     /// The engine resolves the path at each start of a container. Only what is below the folder
     /// is ever mounted, never what is above: nobody who sees it can put anything in its place.
     fn builds_mount(&self, slot: usize) -> String {
-        let runner = folder_name(&self.settings.runner.name);
+        let runner = folder_name(&self.settings.common.runner.name);
         let root = self.settings.builds_root.display();
         format!("{root}/{runner}/slot-{slot}/build:{BUILDS_DIR}")
     }

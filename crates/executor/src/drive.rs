@@ -101,8 +101,10 @@ pub(crate) fn greet(run: &JobRun, runner: &RunnerSettings) {
         "" => String::new(),
         short => format!(" ({short})"),
     };
-    run.trace
-        .info(&format!("Runner {}{short}, slot {}", runner.name, run.slot));
+    run.trace.info(&format!(
+        "Runner {}{short}, slot {}",
+        runner.runner.name, run.slot
+    ));
 }
 
 /// Fails a job that could not even be planned.

@@ -18,7 +18,5 @@ pub use docker::{
 };
 pub use error::ExecutorError;
 pub use run::{Event, Executor, JobRun, Outcome, Stop, Swept};
-pub use settings::{
-    ContainerService, DockerSettings, PullPolicy, Resources, RunnerSettings, ShellSettings,
-};
+pub use settings::{DockerSettings, RunnerSettings, ShellSettings};
 pub use shell::ShellExecutor;

@@ -179,8 +179,10 @@ fn steps(
     place: &Place,
 ) -> Vec<StepPlan> {
     let plan = |name: &str, script: &[String]| {
-        let before = settings.pre_build_script.iter();
-        let lines = before.chain(script).chain(&settings.post_build_script);
+        let before = settings.runner.pre_build_script.iter();
+        let lines = before
+            .chain(script)
+            .chain(&settings.runner.post_build_script);
         let lines: Vec<String> = lines.cloned().collect();
         StepPlan {
             section: format!("step_{name}"),

@@ -1,93 +1,75 @@
-//! What an executor is told once, for all jobs of a runner.
+//! What an executor is told once, for all jobs of a runner: the runner's settings, and what is so
+//! of this host.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-mod docker;
+use onspot_settings::{Docker, Runner};
 
-pub use docker::{ContainerService, DockerSettings, Resources};
+/// How long `after_script` may take where the job does not say it, as with GitLab Runner.
+pub(crate) const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What both executors need to know about their runner.
 #[derive(Debug, Clone)]
 pub struct RunnerSettings {
-    /// The runner's name (`[[runners]] name`), shown in the trace.
-    pub name: String,
+    /// What holds for all its jobs.
+    pub runner: Runner,
     /// The runner token's public beginning (`RunnerToken::short`); becomes
     /// `CI_RUNNER_SHORT_TOKEN`.
     pub short_token: String,
-    /// GitLab's base URL, for `CI_SERVER_URL` when the payload has none.
-    pub url: String,
-    /// Replaces scheme, host and port of the repository's URL (`clone_url`).
-    pub clone_url: Option<String>,
-    /// `NAME=value` lines that every job gets, below its own variables.
-    pub environment: Vec<String>,
-    /// Shell lines before the sources are fetched (`pre_get_sources_script`), run by the helper.
-    pub pre_get_sources_script: Option<String>,
-    /// Shell lines after the sources are fetched and after the job's own hook
-    /// (`post_get_sources_script`), run by the helper.
-    pub post_get_sources_script: Option<String>,
-    /// Shell lines before the job's `before_script` (`pre_build_script`).
-    pub pre_build_script: Option<String>,
-    /// Shell lines after the job's `script` (`post_build_script`).
-    pub post_build_script: Option<String>,
-    /// A PEM file with the certificate authorities that GitLab's certificate is checked against,
-    /// besides the usual ones.
+    /// What [`Runner::tls_ca_file`] holds.
     pub tls_ca_pem: Option<String>,
-    /// How long `after_script` may take.
-    pub after_script_timeout: Duration,
-    /// Jobs get no `CI_DEBUG_TRACE` and no `CI_DEBUG_SERVICES`: what they print may be secret.
-    pub debug_trace_disabled: bool,
 }
 
 impl RunnerSettings {
-    /// Settings with nothing set but the runner's name and GitLab's URL.
-    pub fn new(name: impl Into<String>, url: impl Into<String>) -> Self {
+    /// No short token, and no certificates but the usual ones.
+    pub fn new(runner: Runner) -> Self {
         Self {
-            name: name.into(),
+            runner,
             short_token: String::new(),
-            url: url.into(),
-            clone_url: None,
-            environment: Vec::new(),
-            pre_get_sources_script: None,
-            post_get_sources_script: None,
-            pre_build_script: None,
-            post_build_script: None,
             tls_ca_pem: None,
-            after_script_timeout: Duration::from_mins(5),
-            debug_trace_disabled: false,
         }
     }
 }
 
-/// When an image is pulled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PullPolicy {
-    /// Before every job.
-    Always,
-    /// When the host does not have it.
-    IfNotPresent,
-    /// Never: the host has it or the job fails.
-    Never,
+/// How jobs run in Docker on this host.
+#[derive(Debug, Clone)]
+pub struct DockerSettings {
+    /// What every executor knows.
+    pub common: RunnerSettings,
+    /// What holds for the containers of jobs.
+    pub docker: Docker,
+    /// The slots that share this host's memory where `docker.job.memory` says nothing; no limit
+    /// then if absent.
+    pub memory_shared_by: Option<usize>,
+    /// What the embedded image of the helper is called on this host; built here when it is
+    /// missing.
+    pub embedded_helper: String,
+    /// The `onspot` binary to run in the helper: this process's own, usually.
+    pub helper_binary: PathBuf,
+    /// Where slots have their build folders, on the Docker engine's host.
+    pub builds_root: PathBuf,
+    /// The file that says who pulled which private image, for all runners of this host.
+    pub private_images: PathBuf,
 }
 
-impl PullPolicy {
-    /// Reads GitLab's spelling: `always`, `if-not-present`, `never`.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "always" => Some(Self::Always),
-            "if-not-present" => Some(Self::IfNotPresent),
-            "never" => Some(Self::Never),
-            _ => None,
+impl DockerSettings {
+    /// The usual places of this host.
+    pub fn new(common: RunnerSettings, docker: Docker, helper_binary: PathBuf) -> Self {
+        Self {
+            common,
+            docker,
+            memory_shared_by: None,
+            embedded_helper: crate::HELPER_IMAGE.to_owned(),
+            helper_binary,
+            builds_root: PathBuf::from("/var/lib/onspot/builds"),
+            private_images: PathBuf::from("/var/lib/onspot/private-images.json"),
         }
     }
 
-    /// GitLab's spelling.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "always",
-            Self::IfNotPresent => "if-not-present",
-            Self::Never => "never",
-        }
+    /// `DOCKER_AUTH_CONFIG` of the runner: registries' credentials as in `~/.docker/config.json`.
+    pub(crate) fn docker_auth_config(&self) -> Option<&str> {
+        self.common.runner.variable("DOCKER_AUTH_CONFIG")
     }
 }
 
@@ -95,9 +77,7 @@ impl PullPolicy {
 #[derive(Debug, Clone)]
 pub struct ShellSettings {
     /// What every executor knows.
-    pub runner: RunnerSettings,
-    /// The shell: `bash` where nothing else is set.
-    pub shell: String,
+    pub common: RunnerSettings,
     /// The `onspot` binary to run as the helper: this process's own, usually.
     pub helper_binary: PathBuf,
     /// Where slots have their build folders: an absolute path.
@@ -105,14 +85,9 @@ pub struct ShellSettings {
 }
 
 impl ShellSettings {
-    /// bash, and build folders below `builds_root`.
-    pub fn new(runner: RunnerSettings, helper_binary: PathBuf, builds_root: PathBuf) -> Self {
-        Self {
-            runner,
-            shell: "bash".into(),
-            helper_binary,
-            builds_root,
-        }
+    /// The shell that the runner names, or bash.
+    pub(crate) fn shell(&self) -> &str {
+        self.common.runner.shell.as_deref().unwrap_or("bash")
     }
 }
 

@@ -28,7 +28,7 @@ use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
 use crate::host::Host;
 use crate::plan::{JobPlan, Site};
 use crate::run::{Executor, JobRun, Outcome, Swept};
-use crate::settings::{ShellSettings, folder_name};
+use crate::settings::{AFTER_SCRIPT_TIMEOUT, ShellSettings, folder_name};
 
 use self::exchange::exchange;
 use self::folders::{folder_of, remove_others};
@@ -114,7 +114,7 @@ impl ShellExecutor {
     }
 
     fn runner_folder(&self) -> PathBuf {
-        let name = folder_name(&self.settings.runner.name);
+        let name = folder_name(&self.settings.common.runner.name);
         self.settings.builds_root.join(name)
     }
 
@@ -148,7 +148,7 @@ impl Executor for ShellExecutor {
 
     fn run(&self, run: JobRun) -> BoxFuture<'_, Outcome> {
         async move {
-            let runner = &self.settings.runner;
+            let runner = &self.settings.common;
             greet(&run, runner);
             let folder = self.slot_folder(run.slot).join(folder_of(&run.payload));
             let site = Site {
@@ -169,7 +169,7 @@ impl Executor for ShellExecutor {
                 group: self.slots.new_group(run.slot),
                 gate: self.slots.gates.of(run.slot),
             };
-            let outcome = drive(&mut job, &run, &plan, runner.after_script_timeout).await;
+            let outcome = drive(&mut job, &run, &plan, AFTER_SCRIPT_TIMEOUT).await;
             self.slots.gates.open(run.slot);
             outcome
         }
@@ -290,7 +290,7 @@ impl Host for ShellJob<'_> {
     }
 
     async fn script(&self, script: &str, trace: &TraceWriter) -> Result<i32, ExecutorError> {
-        let shell = &self.executor.settings.shell;
+        let shell = self.executor.settings.shell();
         let failed = ExecutorError::io(format!("run {shell}"));
         let pass = self.gate.pass().await;
         let spawned = self

@@ -15,6 +15,7 @@ use onspot_executor::{
 };
 use onspot_gitlab::job::{CacheSpec, JobPayload, Step};
 use onspot_gitlab::{FailureReason, JobId, JobToken, TraceWriter, Variable};
+use onspot_settings::Runner;
 use tokio::sync::{mpsc, watch};
 
 /// Longer than any job here takes on a slow machine.
@@ -28,11 +29,12 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = ShellSettings::new(
-            RunnerSettings::new("shell runner", "http://127.0.0.1:9"),
-            PathBuf::from(env!("CARGO_BIN_EXE_onspot-helper")),
-            dir.path().join("builds"),
-        );
+        let runner = Runner::new("shell runner", "http://127.0.0.1:9".parse().unwrap());
+        let settings = ShellSettings {
+            common: RunnerSettings::new(runner),
+            helper_binary: PathBuf::from(env!("CARGO_BIN_EXE_onspot-helper")),
+            builds_root: dir.path().join("builds"),
+        };
         Self {
             executor: ShellExecutor::new(settings),
             dir,

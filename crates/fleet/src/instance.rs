@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use onspot_settings::Lifecycle;
 use serde::{Deserialize, Serialize};
 
 /// EC2's id of an instance, for example `i-0a1b2c3d4e5f60718`.
@@ -31,25 +32,6 @@ impl fmt::Display for InstanceId {
 impl From<&str> for InstanceId {
     fn from(id: &str) -> Self {
         Self::new(id)
-    }
-}
-
-/// How an instance is paid for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Lifecycle {
-    /// Spare capacity: cheap, and taken back with two minutes' notice.
-    Spot,
-    /// Full price, and ours until we give it back.
-    OnDemand,
-}
-
-impl fmt::Display for Lifecycle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Spot => "spot",
-            Self::OnDemand => "on-demand",
-        })
     }
 }
 

@@ -18,10 +18,11 @@ pub use console::{console, tail};
 pub use error::FleetError;
 pub use everything::{instances, terminate, terminate_all, termination_plan};
 pub use image::{Image, image, newest_image};
-pub use instance::{Instance, InstanceId, InstanceState, Lifecycle, Pool};
+pub use instance::{Instance, InstanceId, InstanceState, Pool};
+pub use onspot_settings::{Lifecycle, Policy};
 pub use policy::{
-    BootHalt, Boots, DRY_FOR, Demand, Extent, FailedBoot, IdlePeriod, Policy, Pools, Reason,
-    Refused, Scale, Stage, View, Worker, decide,
+    BootHalt, Boots, DRY_FOR, Demand, Extent, FailedBoot, Pools, Reason, Refused, Scale, Stage,
+    View, Worker, decide,
 };
 pub use refusal::{LaunchFailure, Refusal, prices_in, quota_name};
 pub use strays::strays;

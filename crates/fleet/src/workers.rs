@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Filter;
 use onspot_reconcile::{ROLE, RUNNER, STACK, ServiceResultExt, Tags};
+use onspot_settings::{ManagedRunner, ManagerSettings, WorkerPool};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -38,6 +39,29 @@ pub struct FleetSpec {
     pub instance_types: Vec<String>,
     /// Most to pay for a spot instance, in dollars an hour; `None` for the on-demand price.
     pub spot_max_price: Option<String>,
+}
+
+impl FleetSpec {
+    /// The fleet of a manager's runner.
+    pub fn of(manager: &ManagerSettings, managed: &ManagedRunner) -> Self {
+        let WorkerPool {
+            launch_template,
+            subnets,
+            instance_types,
+            spot_max_price,
+            // It tells workers apart in the ledger.
+            role_id: _,
+        } = managed.pool.clone();
+        Self {
+            stack: manager.stack.clone(),
+            runner: managed.runner.name.clone(),
+            tags: manager.tags.iter().collect(),
+            launch_template,
+            subnets,
+            instance_types,
+            spot_max_price,
+        }
+    }
 }
 
 /// The workers of one runner on EC2.

@@ -2,6 +2,7 @@
 //! match.
 
 use std::fmt;
+use std::str::FromStr;
 
 use jiff::civil::DateTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -73,6 +74,15 @@ impl Cron {
         })
     }
 
+    /// The same in seven fields: at any second, in any year, where it has five.
+    #[must_use]
+    pub fn in_seven_fields(mut self) -> Self {
+        if self.text.split_whitespace().count() == 5 {
+            self.text = format!("* {} *", self.text.trim());
+        }
+        self
+    }
+
     /// Whether it holds at this moment in its time zone.
     pub fn holds(&self, at: DateTime) -> bool {
         let number = |value: i8| u16::try_from(value).unwrap_or(0);
@@ -108,6 +118,18 @@ impl fmt::Display for Cron {
     }
 }
 
+/// Five fields or seven.
+impl FromStr for Cron {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        match text.split_whitespace().count() {
+            7 => Self::seven(text),
+            _ => Self::five(text),
+        }
+    }
+}
+
 impl Serialize for Cron {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.text)
@@ -117,11 +139,7 @@ impl Serialize for Cron {
 impl<'de> Deserialize<'de> for Cron {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let read = match text.split_whitespace().count() {
-            5 => Self::five(&text),
-            _ => Self::seven(&text),
-        };
-        read.map_err(serde::de::Error::custom)
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -22,6 +22,11 @@ impl Periods {
         Self { expressions, zone }
     }
 
+    /// The expressions and their time zone; `None` for the host's own.
+    pub fn into_parts(self) -> (Vec<Cron>, Option<TimeZone>) {
+        (self.expressions, self.zone)
+    }
+
     /// Whether this moment is one of them.
     pub fn hold(&self, at: Timestamp) -> bool {
         let zone = self.zone.clone().unwrap_or_else(TimeZone::system);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::Malformed;
 
 /// A size in Docker's notation: `512m`, `1.5g`, `2GiB`, or bytes without a unit. The units are
@@ -45,6 +47,19 @@ impl FromStr for Size {
     }
 }
 
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// The number times the unit, rounded down to whole bytes.
 fn bytes(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
@@ -84,6 +99,7 @@ mod tests {
             ("1024", 1024),
             ("512m", 512 << 20),
             ("1.5g", 3 << 29),
+            ("1.5 gib", 3 << 29),
             ("0.5G", 1 << 29),
             ("2GB", 2 << 30),
             ("1Gi", 1 << 30),
@@ -99,7 +115,8 @@ mod tests {
     #[test]
     fn malformed_sizes_are_named() {
         for text in [
-            "lots", "", "g", "1.g", ".5g", "1..5g", "1.5x", "-1", "1,5g", "1  g", "9999999t",
+            "lots", "", "g", "1.g", ".5g", "1..5g", "1.5x", "-1", "1,5g", "1  g", "1.5.0g",
+            "9999999t",
         ] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use onspot_executor::{DockerExecutor, Executor};
 use onspot_ledger::{Ledger, Step, WorkerId};
-use onspot_runnerconf::{Config, Runner};
+use onspot_settings::{Docker, Runner, WorkerSettings};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,8 +15,7 @@ use crate::clock::Clock;
 use crate::coordinator::GitLabJobs;
 use crate::imds::Imds;
 use crate::liveness::Liveness;
-use crate::settings::WorkerSettings;
-use crate::setup::{SetupError, client_on, docker_settings, log_limit};
+use crate::setup::{SetupError, client_on, docker_settings};
 use crate::worker::{CachePlace, WorkEnd, WorkerContext, registry, watch_for_interruption, work};
 
 /// Between two tries to reach what a booting instance may not have yet.
@@ -48,10 +47,25 @@ pub async fn run_worker(
     context: InstanceContext,
     shutdown: CancellationToken,
 ) -> Result<WorkEnd, SetupError> {
-    let settings = context.settings;
-    let runner = runner_of(&settings)?;
+    let WorkerSettings {
+        runner,
+        docker,
+        cache,
+        slots,
+        max_builds,
+        role_id,
+        lease_file,
+        registry_port,
+        timing,
+        // How AWS is reached, and what the logs are called: whoever made `ledger` and `s3`.
+        stack: _,
+        region: _,
+        endpoint_url: _,
+        bucket: _,
+        log_group: _,
+    } = context.settings;
     // The engine may ask for images before it answers here.
-    let _registry = settings.registry_port.map(|port| {
+    let _registry = registry_port.map(|port| {
         let ledger = Arc::clone(&context.ledger);
         AbortOnDropHandle::new(tokio::spawn(registry::serve(port, ledger)))
     });
@@ -61,43 +75,33 @@ pub async fn run_worker(
         () = shutdown.cancelled() => return Ok(WorkEnd::Stopped),
     };
     let executor = tokio::select! {
-        executor = docker(&runner, settings.slots, &context.helper_binary) => executor?,
+        executor = executor(&runner, &docker, slots, &context.helper_binary) => executor?,
         () = shutdown.cancelled() => return Ok(WorkEnd::Stopped),
     };
-    let cache = cache_of(&settings, &runner, context.s3);
+    let cache = cache.map(|cache| CachePlace::in_bucket(&cache, context.s3));
     let (tell, interruption) = watch::channel(None);
-    let interval = settings.timing.interruption_poll;
+    let interval = timing.interruption_poll;
     tokio::spawn(watch_for_interruption(context.imds, interval, tell));
     let milestones = vec![booted_at(&clock)];
     let gitlab = client_on(&runner, Some(instance.as_str()))?;
     let worker = WorkerContext {
         ledger: context.ledger,
         clock,
-        id: WorkerId::of(&settings.role_id, &instance),
+        id: WorkerId::of(&role_id, &instance),
         version: onspot_gitlab::VERSION.to_owned(),
-        slots: settings.slots.max(1),
-        max_builds: settings.max_builds,
+        slots: slots.max(1),
+        max_builds,
         executor: Arc::new(executor),
-        coordinator: Arc::new(GitLabJobs::new(gitlab, log_limit(&runner))),
-        cache,
-        lease_file: Some(settings.lease_file),
+        coordinator: Arc::new(GitLabJobs::new(gitlab, runner.log_limit())),
+        cache: cache.unwrap_or(CachePlace::None),
+        lease_file: Some(lease_file),
         interruption,
         liveness: context.liveness,
         milestones,
         ends_itself: true,
-        timing: settings.timing,
+        timing,
     };
     Ok(work(Arc::new(worker), shutdown).await?)
-}
-
-fn runner_of(settings: &WorkerSettings) -> Result<Runner, SetupError> {
-    let config = Config::parse_without_tokens(&settings.config, "worker.toml: config")
-        .map_err(|error| SetupError::Config(Box::new(error)))?;
-    config
-        .runners
-        .into_iter()
-        .next()
-        .ok_or(SetupError::NoRunners)
 }
 
 async fn instance_id(imds: &Imds) -> String {
@@ -111,13 +115,14 @@ async fn instance_id(imds: &Imds) -> String {
 }
 
 /// Docker may come up after this service does.
-async fn docker(
+async fn executor(
     runner: &Runner,
+    docker: &Docker,
     slots: u32,
     binary: &std::path::Path,
 ) -> Result<impl Executor, SetupError> {
     // The payloads carry what depends on the runner's token.
-    let mut settings = docker_settings(runner, "", binary.to_owned())?;
+    let mut settings = docker_settings(runner, docker, "", binary.to_owned())?;
     // The machine is there for jobs alone, and one of them must not take it down with it.
     settings.memory_shared_by = Some(usize::try_from(slots).unwrap_or(usize::MAX));
     let begun = tokio::time::Instant::now();
@@ -128,20 +133,6 @@ async fn docker(
             Err(error) => tracing::warn!(%error, "Docker is not there yet"),
         }
         tokio::time::sleep(TRY_AGAIN).await;
-    }
-}
-
-/// The cache lies in the stack's bucket, whatever `[runners.cache]` says of other places.
-fn cache_of(settings: &WorkerSettings, runner: &Runner, client: aws_sdk_s3::Client) -> CachePlace {
-    match &runner.cache {
-        None => CachePlace::None,
-        Some(cache) => CachePlace::S3 {
-            client,
-            bucket: settings.bucket.clone(),
-            prefix: Some(settings.cache_prefix.clone()),
-            shared: cache.shared,
-            upload_limit: Some(cache.max_uploaded_archive_size).filter(|bytes| *bytes > 0),
-        },
     }
 }
 

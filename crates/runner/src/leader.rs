@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use onspot_fleet::Policy;
 use onspot_ledger::{Greeting, Ledger, ManagerId, RunnerName};
+use onspot_settings::Timing;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -17,7 +18,6 @@ use crate::capacity::Capacity;
 use crate::clock::Clock;
 use crate::coordinator::{Coordinator, JobSource};
 use crate::liveness::{Beat, Liveness};
-use crate::settings::Timing;
 
 mod actions;
 mod cleanup;

@@ -10,7 +10,6 @@ mod liveness;
 mod local;
 mod manager;
 pub mod schedule;
-pub mod settings;
 mod setup;
 pub mod worker;
 
@@ -19,5 +18,5 @@ pub use instance::{InstanceContext, run_worker};
 pub use liveness::{Beat, Liveness};
 pub use local::{LocalOptions, run_local};
 pub use manager::{ManagerContext, run_manager};
-pub use setup::{SetupError, fleet_spec};
+pub use setup::SetupError;
 pub use worker::{Retirement, WorkEnd, watchdog};

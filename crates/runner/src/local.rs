@@ -13,7 +13,7 @@ use onspot_ledger::{
     AttemptPhase, JobKey, Key, Ledger, ManagerId, MemoryLedger, Phase, Record, RunnerName, Verdict,
     WorkerId, key::JOBS, read,
 };
-use onspot_runnerconf::{Config, ExecutorKind, Runner};
+use onspot_settings::{JobsIn, LocalRunner, LocalSettings, Timing};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,11 +23,7 @@ use crate::clock::Clock;
 use crate::coordinator::{Coordinator, GitLab, GitLabJobs};
 use crate::leader::{LeaderContext, RunnerContext, chain, lead};
 use crate::liveness::Liveness;
-use crate::settings::Timing;
-use crate::setup::{
-    SetupError, check_executor, check_interval, client_of, docker_settings, log_limit,
-    runner_settings,
-};
+use crate::setup::{SetupError, client_of, docker_settings, runner_settings};
 use crate::worker::{CachePlace, WorkerContext, work};
 
 /// How long GitLab may still answer a request for a job. A person waits for the end, and a job
@@ -51,26 +47,31 @@ pub struct LocalOptions {
     pub helper_binary: PathBuf,
 }
 
-/// Runs the jobs of all runners in `config` on this host until `shutdown`. Jobs that run then are
+/// Runs the jobs of all runners in `settings` on this host until `shutdown`. Jobs that run then are
 /// ended as failed: there is nobody to go on with them.
 ///
 /// # Errors
 /// If jobs can't be run on this host.
 pub async fn run_local(
-    config: &Config,
+    settings: &LocalSettings,
     options: LocalOptions,
     shutdown: CancellationToken,
 ) -> Result<(), SetupError> {
-    if config.runners.is_empty() {
+    let LocalSettings {
+        concurrent,
+        check_interval,
+        runners,
+    } = settings;
+    if runners.is_empty() {
         return Err(SetupError::NoRunners);
     }
     let ledger: Arc<dyn Ledger> = Arc::new(MemoryLedger::new());
     let (clock, timing) = (Clock::system(), timing());
-    own_folders(&config.runners)?;
-    let mut runners = BTreeMap::new();
+    own_folders(runners)?;
+    let mut contexts = BTreeMap::new();
     let mut workers = Vec::new();
-    for runner in &config.runners {
-        check_executor(runner)?;
+    for local in runners {
+        let runner = &local.runner;
         let token = options.tokens.get(&runner.name);
         let missing = || SetupError::Token {
             runner: runner.name.clone(),
@@ -81,14 +82,14 @@ pub async fn run_local(
         let host = host_name();
         let id = WorkerId::of(&runner.name, &host);
         let coordinator: Arc<dyn Coordinator> =
-            Arc::new(GitLabJobs::new(client.clone(), log_limit(runner)));
+            Arc::new(GitLabJobs::new(client.clone(), runner.log_limit()));
         let short_token = token.short();
-        let info = match runner.executor {
-            ExecutorKind::Shell => Info::shell(),
-            _ => Info::docker(),
+        let info = match local.jobs {
+            JobsIn::Shell => Info::shell(),
+            JobsIn::Docker => Info::docker(),
         };
         let identity = RunnerIdentity::new(token, SystemId::of_this_host(), info);
-        let executor = executor_of(runner, &short_token, &options).await?;
+        let executor = executor_of(local, &short_token, &options).await?;
         let served = RunnerContext {
             source: Arc::new(GitLab::new(client, identity)),
             coordinator: Arc::clone(&coordinator),
@@ -99,18 +100,18 @@ pub async fn run_local(
             request_concurrency: runner.request_concurrency.max(1),
             short_token,
         };
-        runners.insert(name, served);
+        contexts.insert(name, served);
         workers.push(WorkerContext {
             ledger: Arc::clone(&ledger),
             clock: clock.clone(),
             timing: timing.clone(),
             id,
             version: onspot_gitlab::VERSION.to_owned(),
-            slots: slots_of(runner, config.concurrent),
+            slots: slots_of(runner.limit, *concurrent),
             max_builds: 0,
             executor,
             coordinator,
-            cache: cache_of(runner, &options),
+            cache: cache_of(local, &options),
             lease_file: None,
             interruption: watch::channel(None).1,
             liveness: options.liveness.clone(),
@@ -125,11 +126,11 @@ pub async fn run_local(
         me: ManagerId::random(&host_name()),
         version: onspot_gitlab::VERSION.to_owned(),
         registry: None,
-        concurrent: config.concurrent,
-        check_interval: check_interval(config.check_interval),
+        concurrent: *concurrent,
+        check_interval: *check_interval,
         liveness: options.liveness,
         last_answer: LAST_ANSWER,
-        runners,
+        runners: contexts,
     });
     run_all(leader, workers, shutdown).await
 }
@@ -236,58 +237,55 @@ async fn phase_of(
 }
 
 async fn executor_of(
-    runner: &Runner,
+    local: &LocalRunner,
     short_token: &str,
     options: &LocalOptions,
 ) -> Result<Arc<dyn Executor>, SetupError> {
-    if runner.executor.autoscales() {
-        tracing::warn!(runner = runner.name, executor = %runner.executor,
-            "jobs run on this host, as with the executor docker");
-    }
+    let runner = &local.runner;
     let mut builds_root = match &runner.builds_dir {
         Some(folder) => PathBuf::from(folder),
         None => options.data.join("builds"),
     };
     builds_root.push(folder_of(&runner.name));
-    if runner.executor == ExecutorKind::Shell {
-        let settings = runner_settings(runner, short_token)?;
-        let helper = options.helper_binary.clone();
-        let mut settings = ShellSettings::new(settings, helper, builds_root);
-        if let Some(shell) = &runner.shell {
-            settings.shell.clone_from(shell);
+    let helper_binary = options.helper_binary.clone();
+    match local.jobs {
+        JobsIn::Shell => Ok(Arc::new(ShellExecutor::new(ShellSettings {
+            common: runner_settings(runner, short_token)?,
+            helper_binary,
+            builds_root,
+        }))),
+        JobsIn::Docker => {
+            let mut settings = docker_settings(runner, &local.docker, short_token, helper_binary)?;
+            settings.builds_root = builds_root;
+            settings.private_images = options.data.join("private-images.json");
+            let executor = DockerExecutor::connect(settings).await;
+            Ok(Arc::new(executor.map_err(SetupError::Host)?))
         }
-        return Ok(Arc::new(ShellExecutor::new(settings)));
     }
-    let mut settings = docker_settings(runner, short_token, options.helper_binary.clone())?;
-    settings.builds_root = builds_root;
-    settings.private_images = options.data.join("private-images.json");
-    let executor = DockerExecutor::connect(settings)
-        .await
-        .map_err(SetupError::Host)?;
-    Ok(Arc::new(executor))
 }
 
-/// The bucket that the configuration names, or else a folder of this host.
-fn cache_of(runner: &Runner, options: &LocalOptions) -> CachePlace {
-    let bucket = options.buckets.get(&runner.name);
-    if let Some(place) = CachePlace::configured(runner, bucket) {
-        return place;
+/// The bucket that the settings name, or else a folder of this host.
+fn cache_of(local: &LocalRunner, options: &LocalOptions) -> CachePlace {
+    let name = &local.runner.name;
+    if let (Some(cache), Some(client)) = (&local.cache, options.buckets.get(name)) {
+        return CachePlace::in_bucket(cache, client.clone());
     }
-    let folder = match &runner.cache_dir {
+    let folder = match &local.runner.cache_dir {
         Some(folder) => PathBuf::from(folder),
         None => options.data.join("cache"),
     };
-    CachePlace::Local(folder.join(folder_of(&runner.name)))
+    CachePlace::Local(folder.join(folder_of(name)))
 }
 
 /// Checks that no two runners have one folder: their jobs would be in each other's way.
-fn own_folders(runners: &[Runner]) -> Result<(), SetupError> {
+fn own_folders(runners: &[LocalRunner]) -> Result<(), SetupError> {
     let mut folders = BTreeMap::new();
-    for runner in runners {
-        if let Some(other) = folders.insert(folder_of(&runner.name), &runner.name) {
+    for local in runners {
+        let name = &local.runner.name;
+        if let Some(other) = folders.insert(folder_of(name), name) {
             return Err(SetupError::OneFolder {
                 one: other.clone(),
-                other: runner.name.clone(),
+                other: name.clone(),
             });
         }
     }
@@ -307,8 +305,8 @@ fn folder_of(name: &str) -> String {
         .collect()
 }
 
-fn slots_of(runner: &Runner, concurrent: u32) -> u32 {
-    match runner.limit {
+fn slots_of(limit: u32, concurrent: u32) -> u32 {
+    match limit {
         0 => concurrent.max(1),
         limit => limit.min(concurrent.max(1)),
     }
@@ -333,6 +331,7 @@ fn timing() -> Timing {
 #[cfg(test)]
 mod tests {
     use onspot_ledger::{BootId, JobLabel, Restart, State, create};
+    use onspot_settings::{Cache, Docker, Runner};
 
     use super::*;
 
@@ -355,25 +354,24 @@ mod tests {
         assert_eq!(phase_of(&ledger, &worker, &job, &second).await, None);
     }
 
-    fn runners(names: [&str; 2], lines: &str) -> Vec<Runner> {
-        let section = |name| {
-            format!(
-                "[[runners]]\nname = '{name}'\nurl = 'https://gitlab.example'\ntoken = 't'\n\
-                 executor = 'docker'\n{lines}"
-            )
+    fn runners(names: [&str; 2], cache: Option<&Cache>) -> Vec<LocalRunner> {
+        let runner = |name: &str| LocalRunner {
+            runner: Runner::new(name, "https://gitlab.example".parse().unwrap()),
+            jobs: JobsIn::Docker,
+            docker: Docker::default(),
+            cache: cache.cloned(),
         };
-        let text = names.map(section).concat();
-        Config::parse(&text, "config.toml").unwrap().runners
+        names.map(runner).to_vec()
     }
 
     #[test]
     fn runners_that_would_share_a_folder_are_refused() {
-        let error = own_folders(&runners(["a b", "a_b"], "")).unwrap_err();
+        let error = own_folders(&runners(["a b", "a_b"], None)).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the runners a b and a_b would have one folder"
         );
-        own_folders(&runners(["a b", "a.b"], "")).unwrap();
+        own_folders(&runners(["a b", "a.b"], None)).unwrap();
     }
 
     fn options(bucket_of: &str) -> LocalOptions {
@@ -393,10 +391,13 @@ mod tests {
 
     #[test]
     fn the_cache_is_in_the_bucket_that_the_configuration_names() {
-        let lines = "[runners.docker]\ndisable_cache = true\n\
-                     [runners.cache]\nType = 's3'\nPath = 'ci'\nShared = true\n\
-                     MaxUploadedArchiveSize = 4096\n[runners.cache.s3]\nBucketName = 'b'\n";
-        let runner = runners(["a", "b"], lines).remove(0);
+        let cache = Cache {
+            bucket: "b".into(),
+            prefix: Some("ci".into()),
+            shared: true,
+            upload_limit: 4096,
+        };
+        let runner = runners(["a", "b"], Some(&cache)).remove(0);
         match cache_of(&runner, &options("a")) {
             CachePlace::S3 {
                 bucket,
@@ -413,9 +414,8 @@ mod tests {
     }
 
     #[test]
-    fn without_a_bucket_it_is_on_the_host_whatever_docker_does_with_its_volumes() {
-        let lines = "[runners.docker]\ndisable_cache = true\n";
-        let runner = runners(["a", "b"], lines).remove(0);
+    fn without_a_bucket_it_is_on_the_host() {
+        let runner = runners(["a", "b"], None).remove(0);
         match cache_of(&runner, &options("none")) {
             CachePlace::Local(folder) => assert_eq!(folder, PathBuf::from("/data/cache/a")),
             other => panic!("{other:?}"),

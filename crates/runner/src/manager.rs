@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use onspot_gitlab::{Info, RunnerIdentity, RunnerToken, SystemId};
 use onspot_ledger::{Ledger, ManagerId, RunnerName};
-use onspot_runnerconf::Config;
+use onspot_settings::{ManagedRunner, ManagerSettings};
 use tokio_util::sync::CancellationToken;
 
 use crate::capacity::Capacity;
@@ -15,19 +15,14 @@ use crate::clock::Clock;
 use crate::coordinator::{GitLab, GitLabJobs};
 use crate::leader::{LeaderContext, RunnerContext, lead};
 use crate::liveness::Liveness;
-use crate::settings::ManagerSettings;
-use crate::setup::{
-    SetupError, check_executor, check_interval, client_of, log_limit, policy_of, strange_options,
-};
+use crate::setup::{SetupError, client_of};
 
 /// GitLab holds a request for a job for 50 s, if its owner did not say otherwise.
 const LAST_ANSWER: Duration = Duration::from_secs(55);
 
 /// What a manager is given.
 pub struct ManagerContext {
-    /// The `config.toml`.
-    pub config: Config,
-    /// The `manager.toml`.
+    /// What it goes by.
     pub settings: ManagerSettings,
     /// The runners' tokens, by the runners' names: references are followed by now.
     pub tokens: BTreeMap<String, RunnerToken>,
@@ -53,69 +48,77 @@ pub async fn run_manager(
     context: ManagerContext,
     shutdown: CancellationToken,
 ) -> Result<(), SetupError> {
-    if context.config.runners.is_empty() {
+    let ManagerSettings {
+        concurrent,
+        check_interval,
+        timing,
+        runners,
+        registry_port,
+        // How AWS is reached: whoever made `ledger` and `capacity`.
+        stack: _,
+        region: _,
+        endpoint_url: _,
+        bucket: _,
+        log_group: _,
+        tags: _,
+    } = &context.settings;
+    if runners.is_empty() {
         return Err(SetupError::NoRunners);
     }
-    let mut runners = BTreeMap::new();
-    for runner in &context.config.runners {
-        check_executor(runner)?;
-        let name = &runner.name;
-        let missing = || SetupError::Pool {
-            runner: name.clone(),
-        };
-        let pool = context.settings.runners.get(name).ok_or_else(missing)?;
-        let capacity = context.capacity.get(name).ok_or_else(missing)?;
-        for (option, holds) in strange_options(runner, pool, &context.settings.region) {
-            tracing::warn!(
-                runner = name,
-                option,
-                holds,
-                "MachineOptions: the stack's own holds"
-            );
-        }
-        let token = context.tokens.get(name);
-        let token = token
-            .ok_or_else(|| SetupError::Token {
-                runner: name.clone(),
-            })?
-            .clone();
-        let client = client_of(runner)?;
-        let concurrent = context.config.concurrent;
-        let short_token = token.short();
-        let identity = RunnerIdentity::new(token, context.system_id.clone(), Info::docker());
-        let served = RunnerContext {
-            source: Arc::new(GitLab::new(client.clone(), identity)),
-            coordinator: Arc::new(GitLabJobs::new(client, log_limit(runner))),
-            capacity: Arc::clone(capacity),
-            role_id: pool.role_id.clone(),
-            policy: Some(policy_of(
-                runner,
-                pool,
-                concurrent,
-                &context.settings.timing,
-            )),
-            limit: runner.limit,
-            request_concurrency: runner.request_concurrency.max(1),
-            short_token,
-        };
-        runners.insert(RunnerName::new(name), served);
+    let mut contexts = BTreeMap::new();
+    for runner in runners {
+        let served = context_of(runner, &context)?;
+        contexts.insert(RunnerName::new(&runner.runner.name), served);
     }
     let leader = LeaderContext {
         ledger: context.ledger,
         clock: Clock::system(),
-        timing: context.settings.timing,
+        timing: timing.clone(),
         me: ManagerId::random(&context.name),
         version: onspot_gitlab::VERSION.to_owned(),
-        registry: context.settings.registry_port.and_then(own_address),
-        concurrent: context.config.concurrent,
-        check_interval: check_interval(context.config.check_interval),
+        registry: registry_port.and_then(own_address),
+        concurrent: *concurrent,
+        check_interval: *check_interval,
         liveness: context.liveness,
         last_answer: LAST_ANSWER,
-        runners,
+        runners: contexts,
     };
     tracing::info!(manager = %leader.me, runners = leader.runners.len(), "the manager starts");
     lead(Arc::new(leader), shutdown).await;
     Ok(())
+}
+
+fn context_of(
+    managed: &ManagedRunner,
+    context: &ManagerContext,
+) -> Result<RunnerContext, SetupError> {
+    let ManagedRunner {
+        runner,
+        policy,
+        // Followed by now: `ManagerContext::tokens`.
+        token: _,
+        // The rest of it made `ManagerContext::capacity`.
+        pool,
+    } = managed;
+    let name = &runner.name;
+    let capacity = context.capacity.get(name).ok_or_else(|| SetupError::Pool {
+        runner: name.clone(),
+    })?;
+    let token = context.tokens.get(name).ok_or_else(|| SetupError::Token {
+        runner: name.clone(),
+    })?;
+    let client = client_of(runner)?;
+    let identity = RunnerIdentity::new(token.clone(), context.system_id.clone(), Info::docker());
+    Ok(RunnerContext {
+        source: Arc::new(GitLab::new(client.clone(), identity)),
+        coordinator: Arc::new(GitLabJobs::new(client, runner.log_limit())),
+        capacity: Arc::clone(capacity),
+        role_id: pool.role_id.clone(),
+        policy: Some(policy.clone()),
+        limit: runner.limit,
+        request_concurrency: runner.request_concurrency.max(1),
+        short_token: token.short(),
+    })
 }
 
 /// Where others of this network reach a port of this instance: at the address that it has on its

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A wrong value is an error that shows its place.
     let config = Config::parse(&text, &name)?;
     for runner in &config.runners {
-        println!("{} runs jobs by {}", runner.name, runner.executor);
+        println!("{} runs jobs by {}", runner.name(), runner.executor);
     }
     for warning in lint(&config) {
         println!("{warning}: {}", warning.hint);

@@ -1,7 +1,7 @@
 //! The options of docker-machine's EC2 driver, as they stand in `MachineOptions`.
 
 use crate::error::typo_of;
-use crate::token::Secret;
+use onspot_settings::Secret;
 
 /// What `MachineOptions` says about instances, typed.
 ///

@@ -3,20 +3,21 @@
 mod blank;
 mod ec2_options;
 mod error;
+mod keys;
 mod lint;
 mod model;
 mod reference;
 mod render;
 mod section;
-mod token;
+mod settings;
 
 pub use ec2_options::{Ec2Options, OptionError};
 pub use error::{ConfigError, ConfigErrorKind, Excerpt, nearest};
 pub use lint::{Warning, lint};
 pub use model::{
-    Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Containers, Docker, ExecutorKind,
-    Machine, MachinePeriod, OffPeak, PullPolicy, Resources, Runner, S3, S3Authentication, Service,
+    Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Docker, ExecutorKind, Machine,
+    MachinePeriod, OffPeak, Runner, S3, S3Authentication,
 };
 pub use reference::{Fate, reference};
 pub use render::render;
-pub use token::{Secret, TokenError, TokenRef};
+pub use settings::{Unusable, strange_options};

@@ -46,7 +46,7 @@ pub fn lint(config: &Config) -> Vec<Warning> {
     found.unused("", &config.other);
     found.unused_if(config.log_format.is_some(), "", "log_format");
     for runner in &config.runners {
-        found.runner = Some(runner.name.clone());
+        found.runner = Some(runner.name().to_owned());
         lint_runner(runner, &mut found);
     }
     found.warnings
@@ -189,14 +189,15 @@ fn lint_autoscaler(autoscaler: &Autoscaler, found: &mut Findings) {
 fn lint_docker(runner: &Runner, found: &mut Findings) {
     let Some(docker) = &runner.docker else { return };
     found.unused("runners.docker", &docker.other);
-    for service in &docker.containers.services {
-        found.unused("runners.docker.services", &service.other);
+    for other in &docker.other_of_services {
+        found.unused("runners.docker.services", other);
     }
+    let docker = &docker.settings;
     let socket = docker
         .volumes
         .iter()
         .any(|volume| volume.contains("docker.sock"));
-    let services = docker.containers.services_privileged == Some(true);
+    let services = docker.services_privileged == Some(true);
     if docker.privileged || services || socket {
         let how = if services && !docker.privileged {
             "services are privileged"

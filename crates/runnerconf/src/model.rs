@@ -3,25 +3,48 @@
 use std::path::Path;
 
 use crate::error::{ConfigError, ConfigErrorKind};
+use crate::reference::{Key, NO_METRICS, NO_SESSIONS, OWN_LOOPS};
 use crate::render::Entries;
 use crate::section::{Complaint, Source};
 
-mod autoscaler;
-mod cache;
-mod docker;
+pub(crate) mod autoscaler;
+pub(crate) mod cache;
+pub(crate) mod docker;
 mod executor;
-mod machine;
+pub(crate) mod machine;
 mod periods;
-mod runner;
+pub(crate) mod runner;
 
 pub use autoscaler::{Autoscaler, AutoscalerPolicy};
 pub use cache::{Cache, CacheType, S3, S3Authentication};
-pub use docker::{Containers, Docker, PullPolicy, Resources, Service};
+pub use docker::Docker;
 pub use executor::ExecutorKind;
 pub use machine::{Machine, MachinePeriod, OffPeak};
 pub use runner::Runner;
 
 use runner::Names;
+
+/// What becomes of the keys outside of any table.
+pub(crate) const KEYS: &[Key] = &[
+    Key::honoured("check_interval"),
+    Key::honoured("concurrent"),
+    Key::warned("connection_max_age", OWN_LOOPS),
+    Key::warned("experimental", "onspot writes no usage log"),
+    Key::warned("labels", "labels are for GitLab Runner's metrics and logs"),
+    Key::warned("listen_address", NO_METRICS),
+    Key::warned("log_format", "use --output json, or leave it out"),
+    Key::honoured("log_level"),
+    Key::warned(
+        "machine",
+        "workers are drained, not removed, when onspot ends",
+    ),
+    Key::warned("metrics_server", NO_METRICS), // until 11
+    Key::honoured("runners"),
+    Key::warned("sentry_dsn", "onspot reports to no Sentry"),
+    Key::warned("session_server", NO_SESSIONS),
+    Key::warned("shutdown_timeout", OWN_LOOPS),
+    Key::warned("user", "run onspot as that user instead"),
+];
 
 /// A whole `config.toml`.
 ///
@@ -61,17 +84,7 @@ impl Config {
             text,
             variable,
         };
-        Self::read(source, true)
-    }
-
-    /// Reads a `config.toml` whose runners may lack a token, as a worker gets it.
-    pub fn parse_without_tokens(text: &str, file: &str) -> Result<Self, ConfigError> {
-        let source = Source {
-            file,
-            text,
-            variable: |_| None,
-        };
-        Self::read(source, false)
+        Self::read(source)
     }
 
     /// Reads a `config.toml` from the disk.
@@ -88,13 +101,13 @@ impl Config {
         Self::parse(&text, &path.display().to_string())
     }
 
-    fn read(source: Source<'_>, tokens: bool) -> Result<Self, ConfigError> {
+    fn read(source: Source<'_>) -> Result<Self, ConfigError> {
         let mut file = source.root()?;
         let mut runners = Vec::new();
         let mut names = Names::default();
         for mut section in file.sections("runners")? {
             let name = names.read(&mut section)?;
-            runners.push(Runner::read(section, name, tokens)?);
+            runners.push(Runner::read(section, name)?);
         }
         let concurrent = file.whole(
             "concurrent",
@@ -114,16 +127,21 @@ impl Config {
 
     /// What [`crate::render()`] writes.
     pub(crate) fn entries(&self) -> Entries {
+        let Self {
+            concurrent,
+            check_interval,
+            log_level,
+            log_format,
+            runners,
+            other,
+        } = self;
         let mut entries = Entries::default();
-        entries.put_number("concurrent", self.concurrent);
-        entries.put_number("check_interval", self.check_interval);
-        entries.put_some("log_level", self.log_level.clone());
-        entries.put_some("log_format", self.log_format.clone());
-        entries.put_others(&self.other);
-        entries.put_sections(
-            "runners",
-            self.runners.iter().map(Runner::entries).collect(),
-        );
+        entries.put_number("concurrent", *concurrent);
+        entries.put_number("check_interval", *check_interval);
+        entries.put_some("log_level", log_level.clone());
+        entries.put_some("log_format", log_format.clone());
+        entries.put_others(other);
+        entries.put_sections("runners", runners.iter().map(Runner::entries).collect());
         entries
     }
 }

@@ -6,10 +6,18 @@
 //! marked. A key that limits what a job may do is never only warned of: a job would run with more
 //! authority than its owner wrote.
 
+use std::sync::LazyLock;
+
 use toml::Value;
 
-mod docker;
-mod tables;
+use crate::model::{self, autoscaler, cache, docker, machine, runner};
+
+pub(crate) const NO_METRICS: &str = "onspot serves no metrics";
+pub(crate) const NO_SESSIONS: &str = "onspot has no session server for interactive terminals";
+pub(crate) const OTHER_EXECUTOR: &str = "it is for an executor that onspot does not have";
+pub(crate) const OWN_LOOPS: &str = "onspot has its own timing for this";
+pub(crate) const NO_SSH: &str = "workers are not reached by SSH: they fetch their orders";
+pub(crate) const BOOKKEEPING: &str = "onspot does not need it";
 
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,21 +38,21 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    const fn honoured(name: &'static str) -> Self {
+    pub(crate) const fn honoured(name: &'static str) -> Self {
         Self {
             name,
             fate: Fate::Honoured,
         }
     }
 
-    const fn warned(name: &'static str, why: &'static str) -> Self {
+    pub(crate) const fn warned(name: &'static str, why: &'static str) -> Self {
         Self {
             name,
             fate: Fate::Warned(why),
         }
     }
 
-    const fn refused(name: &'static str, why: &'static str) -> Self {
+    pub(crate) const fn refused(name: &'static str, why: &'static str) -> Self {
         Self {
             name,
             fate: Fate::Refused(why),
@@ -52,21 +60,35 @@ impl Key {
     }
 }
 
-/// A table whose keys are known: its path (`runners.docker`, empty for the file itself) and keys.
-type Table = (&'static str, &'static [Key]);
-
-const TABLES: [Table; 10] = [
-    ("", tables::FILE),
-    ("runners", tables::RUNNERS),
-    ("runners.docker", docker::DOCKER),
-    ("runners.docker.services", docker::SERVICES),
-    ("runners.cache", tables::CACHE),
-    ("runners.cache.s3", tables::CACHE_S3),
-    ("runners.machine", tables::MACHINE),
-    ("runners.machine.autoscaling", tables::MACHINE_AUTOSCALING),
-    ("runners.autoscaler", tables::AUTOSCALER),
-    ("runners.autoscaler.policy", tables::AUTOSCALER_POLICY),
-];
+/// The tables whose keys are known: path (`runners.docker`, empty for the file itself) and keys.
+/// Each table's keys stand beside what reads them.
+static TABLES: LazyLock<[(&str, Vec<Key>); 10]> = LazyLock::new(|| {
+    let with = |honoured: Vec<&'static str>, others: &[Key]| {
+        let honoured = honoured.into_iter().map(Key::honoured);
+        honoured.chain(others.iter().copied()).collect()
+    };
+    [
+        ("", model::KEYS.to_vec()),
+        ("runners", with(runner::honoured(), runner::OTHERS)),
+        ("runners.docker", with(docker::honoured(), docker::OTHERS)),
+        (
+            "runners.docker.services",
+            with(docker::honoured_of_services(), docker::OTHERS_OF_SERVICES),
+        ),
+        ("runners.cache", cache::KEYS.to_vec()),
+        ("runners.cache.s3", cache::KEYS_OF_S3.to_vec()),
+        ("runners.machine", machine::KEYS.to_vec()),
+        (
+            "runners.machine.autoscaling",
+            machine::KEYS_OF_PERIODS.to_vec(),
+        ),
+        ("runners.autoscaler", autoscaler::KEYS.to_vec()),
+        (
+            "runners.autoscaler.policy",
+            autoscaler::KEYS_OF_POLICIES.to_vec(),
+        ),
+    ]
+});
 
 /// The keys of a table; none for a table that is not looked into.
 pub(crate) fn keys(table: &str) -> &'static [Key] {

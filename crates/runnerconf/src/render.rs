@@ -42,6 +42,13 @@ impl Entries {
         }
     }
 
+    /// Writes a factor unless it is 0, which turns it off.
+    pub(crate) fn put_factor(&mut self, key: &str, factor: f64) {
+        if factor != 0.0 {
+            self.put(key, factor);
+        }
+    }
+
     /// Writes a value if there is one.
     pub(crate) fn put_some(&mut self, key: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
-use onspot_runnerconf::{CacheType, Config, ConfigErrorKind, ExecutorKind, TokenRef, lint, render};
+use onspot_runnerconf::{CacheType, Config, ConfigErrorKind, ExecutorKind, lint, render};
 
 /// The article's file of 2017, its variables filled in.
 const OF_2017: &str = include_str!("files/2017.toml");
@@ -19,8 +19,8 @@ fn the_file_of_2017_is_read_to_the_last_value() {
     assert_eq!((config.concurrent, config.check_interval), (10, 0));
     let runner = &config.runners[0];
     assert_eq!(runner.executor, ExecutorKind::DockerMachine);
-    assert_eq!(runner.limit, 10);
-    let docker = runner.docker.as_ref().unwrap();
+    assert_eq!(runner.settings.limit, 10);
+    let docker = &runner.docker.as_ref().unwrap().settings;
     assert_eq!(docker.image.as_deref(), Some("docker:17.11.0-ce"));
     assert!(docker.privileged);
     let cache = runner.cache.as_ref().unwrap();
@@ -67,14 +67,8 @@ fn both_places_of_the_cache_mean_the_same() {
 }
 
 #[test]
-fn a_workers_section_needs_no_token() {
+fn a_runner_without_a_token_is_refused() {
     let text = "[[runners]]\nname = \"a\"\nurl = \"https://gitlab.com/sub/\"\nexecutor = \"shell\"";
-    let config = Config::parse_without_tokens(text, "worker.toml").unwrap();
-    assert_eq!(config.runners[0].token, TokenRef::Absent);
-    assert_eq!(
-        Config::parse_without_tokens(&render(&config), "x").unwrap(),
-        config
-    );
     let error = Config::parse(text, "config.toml").unwrap_err();
     assert!(matches!(
         error.kind(),

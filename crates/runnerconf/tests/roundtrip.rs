@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use onspot_notation::Cron;
 use onspot_runnerconf::{
-    Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Containers, Docker, Ec2Options,
-    ExecutorKind, Machine, MachinePeriod, OffPeak, PullPolicy, Resources, Runner, S3,
-    S3Authentication, Secret, Service, TokenRef, render,
+    Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Docker, Ec2Options, ExecutorKind,
+    Machine, MachinePeriod, OffPeak, Runner, S3, S3Authentication, render,
 };
+use onspot_settings::{ContainerService, PullPolicy, Resources, Secret, TokenRef};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -82,8 +82,9 @@ prop_compose! {
         alias in option::of(text()),
         (entrypoint, command) in (texts(), texts()),
         environment in vec("[A-Z]{1,4}=[a-z]{0,4}", 0..3),
-    ) -> Service {
-        Service { name, alias, entrypoint, command, environment, ..Service::default() }
+    ) -> ContainerService {
+        let alias = alias.unwrap_or_default();
+        ContainerService { name, alias, entrypoint, command, environment }
     }
 }
 
@@ -94,18 +95,18 @@ prop_compose! {
         services_privileged in option::of(any::<bool>()),
         disable_entrypoint_overwrite: bool,
         (runtime, userns_mode) in (option::of(text()), option::of(text())),
-        (sysctls, ulimit, tmpfs) in (map().boxed(), map().boxed(), map().boxed()),
+        (sysctls, ulimits, tmpfs) in (map().boxed(), map().boxed(), map().boxed()),
         services_devices in btree_map(text(), texts(), 0..3).boxed(),
         oom_score_adjust in -1000..=1000_i32,
         services_limit in option::of(any::<u32>()),
         services in vec(service(), 0..3).boxed(),
         (job, service) in (resources().boxed(), resources().boxed()),
-    ) -> Containers {
-        Containers {
+    ) -> onspot_settings::Docker {
+        onspot_settings::Docker {
             allowed_privileged_images, allowed_users, devices, services_privileged,
-            disable_entrypoint_overwrite, runtime, userns_mode, sysctls, ulimit, tmpfs,
+            disable_entrypoint_overwrite, runtime, userns_mode, sysctls, ulimits, tmpfs,
             services_devices, oom_score_adjust, services_limit, services, job, service,
-            ..Containers::default()
+            ..onspot_settings::Docker::default()
         }
     }
 }
@@ -133,12 +134,19 @@ prop_compose! {
         let extra_hosts = extra_hosts.into_iter().map(str::to_owned).collect();
         let memory = memory.map(|text| text.parse().unwrap());
         let cpus = cpus.map(|text| text.parse().unwrap());
-        Docker {
-            memory, cpus,
-            image, privileged, disable_cache, volumes, extra_hosts, dns, cap_add, shm_size,
-            pull_policy, allowed_pull_policies, network_mode, wait_for_services_timeout, other,
-            containers, ..Docker::default()
-        }
+        let wait_for_services = match wait_for_services_timeout {
+            0 => None,
+            seconds => Some(Duration::from_secs(seconds.try_into().unwrap_or(0))),
+        };
+        let mut settings = onspot_settings::Docker {
+            image, privileged, volumes, extra_hosts, dns, cap_add, shm_size, pull_policy,
+            allowed_pull_policies, network_mode, wait_for_services,
+            ..containers
+        };
+        settings.job.memory = memory;
+        settings.job.cpus = cpus;
+        let other_of_services = settings.services.iter().map(|_| toml::Table::new()).collect();
+        Docker { settings, disable_cache, other, other_of_services }
     }
 }
 
@@ -305,11 +313,15 @@ prop_compose! {
         autoscaler in option::of(autoscaler().boxed()),
         other in other(&["kubernetes", "feature_flags", "new_in_gitlab_runner"]),
     ) -> Runner {
-        Runner {
-            limit, environment, clone_url, pre_build_script, docker, cache, machine, autoscaler,
-            other,
+        let mut runner = Runner {
+            docker, cache, machine, autoscaler, other,
             ..Runner::new(name, url.parse().unwrap(), token, executor)
-        }
+        };
+        runner.settings.limit = limit;
+        runner.settings.environment = environment;
+        runner.settings.clone_url = clone_url;
+        runner.settings.pre_build_script = pre_build_script;
+        runner
     }
 }
 
@@ -322,9 +334,9 @@ prop_compose! {
         other in other(&["session_server", "sentry_dsn"]),
     ) -> Config {
         // No two runners have one name.
-        let named = runners.into_iter().enumerate().map(|(index, runner): (usize, Runner)| Runner {
-            name: format!("{}{index}", runner.name),
-            ..runner
+        let named = runners.into_iter().enumerate().map(|(index, mut runner): (usize, Runner)| {
+            runner.settings.name = format!("{}{index}", runner.name());
+            runner
         });
         let runners = named.collect();
         Config { concurrent, check_interval, log_level, runners, other, ..Config::default() }

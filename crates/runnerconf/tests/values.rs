@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use onspot_runnerconf::{Config, ConfigError, TokenRef, lint};
+use onspot_runnerconf::{Config, ConfigError, lint};
+use onspot_settings::TokenRef;
 
 /// Empty strings as in the examples of GitLab Runner's reference.
 const EMPTY_STRINGS: &str = include_str!("files/empty-strings.toml");
@@ -90,8 +91,14 @@ fn a_size_with_decimals_is_a_limit() {
     ))
     .unwrap();
     let docker = config.runners[0].docker.as_ref().unwrap();
-    assert_eq!(docker.memory.as_ref().unwrap().bytes(), 3 << 29);
-    assert_eq!(docker.cpus.as_ref().unwrap().billionths(), 500_000_000);
+    assert_eq!(
+        docker.settings.job.memory.as_ref().unwrap().bytes(),
+        3 << 29
+    );
+    assert_eq!(
+        docker.settings.job.cpus.as_ref().unwrap().billionths(),
+        500_000_000
+    );
 }
 
 #[test]
@@ -116,9 +123,12 @@ fn two_runners_of_one_name_are_refused_with_both_their_lines() {
 fn an_empty_string_is_an_unset_key() {
     let config = parse(EMPTY_STRINGS).unwrap();
     let runner = &config.runners[0];
-    assert_eq!((&runner.builds_dir, &runner.cache_dir), (&None, &None));
-    assert_eq!(runner.shell, None);
-    assert_eq!(runner.docker.as_ref().unwrap().host, None);
+    assert_eq!(
+        (&runner.settings.builds_dir, &runner.settings.cache_dir),
+        (&None, &None)
+    );
+    assert_eq!(runner.settings.shell, None);
+    assert_eq!(runner.docker.as_ref().unwrap().settings.host, None);
     let effects = lint(&config)
         .into_iter()
         .filter(|w| w.code != "plain-token");
@@ -130,13 +140,13 @@ fn an_empty_string_is_an_unset_key() {
 fn a_list_that_allows_only_an_empty_name_allows_nobody() {
     let docker = |line: &str| {
         let config = parse(&with(&format!("[runners.docker]\n{line}\n"))).unwrap();
-        config.runners[0].docker.clone().unwrap()
+        config.runners[0].docker.clone().unwrap().settings
     };
     let nobody = [String::new()];
     assert_eq!(docker("allowed_images = ['']").allowed_images, nobody);
     assert_eq!(docker("allowed_services = ['']").allowed_services, nobody);
     assert_eq!(docker("allowed_images = ''").allowed_images, [""; 0]);
-    let containers = |line: &str| docker(line).containers;
+    let containers = |line: &str| docker(line);
     let privileged = containers("allowed_privileged_services = ['']");
     assert_eq!(privileged.allowed_privileged_services, nobody);
     let privileged = containers("allowed_privileged_images = ['']");
@@ -185,7 +195,7 @@ fn variable(name: &str) -> Option<String> {
 fn url_and_token_come_from_the_environment() {
     let config = Config::parse_with(FROM_ENVIRONMENT, "config.toml", variable).unwrap();
     let runner = &config.runners[0];
-    assert_eq!(runner.url.as_str(), "https://gitlab.example/");
+    assert_eq!(runner.settings.url.as_str(), "https://gitlab.example/");
     assert_eq!(runner.token, TokenRef::Env("SHOP_TOKEN".into()));
     let text = FROM_ENVIRONMENT.replace("${SHOP_TOKEN}", "$SHOP_TOKEN-x");
     let config = Config::parse_with(&text, "config.toml", variable).unwrap();

@@ -7,7 +7,8 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::types::BucketLocationConstraint;
 use onspot_reconcile::ServiceResultExt as _;
-use onspot_runnerconf::{S3, S3Authentication, Secret};
+use onspot_runnerconf::{S3, S3Authentication};
+use onspot_settings::Secret;
 
 use crate::clients::sdk_config;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use onspot_reconcile::CallError;
-use onspot_runnerconf::TokenError;
+use onspot_settings::TokenError;
 
 use crate::names::BadName;
 use crate::program::BinaryError;

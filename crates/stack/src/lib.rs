@@ -17,7 +17,7 @@ pub use clients::{Clients, partition, s3, sdk_config};
 pub use error::Error;
 pub use spec::{Spec, SpecError};
 pub use verbs::Outputs;
-pub use verbs::down::{DownOptions, Removed, down, plan_down};
+pub use verbs::down::{JobsEnd, JobsEnded, Removed, down, plan_down};
 pub use verbs::logs::{LogLine, LogOptions, follow, read_logs};
 pub use verbs::plan::{StackPlan, UpOptions, plan};
 pub use verbs::render::render;

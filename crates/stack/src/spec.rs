@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use onspot_reconcile::Tags;
-use onspot_runner::settings::Timing;
-use onspot_runnerconf::TokenRef;
+use onspot_settings::{Policy, Timing, TokenRef};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
@@ -144,6 +143,10 @@ pub struct Runner {
     /// How many of its jobs run at once, at least 1.
     #[serde(default = "defaults::limit")]
     pub limit: u32,
+    /// How many questions for a job may be open at GitLab at once, at least 1. More take a burst of
+    /// jobs sooner.
+    #[serde(default = "defaults::request_concurrency")]
+    pub request_concurrency: u32,
     /// The image of jobs that name none.
     #[serde(default = "defaults::image")]
     pub image: String,
@@ -181,12 +184,26 @@ pub struct Workers {
     /// The most to pay for a spot instance, in dollars an hour, for example `"0.05"`; the price
     /// on demand if absent.
     pub spot_price: Option<String>,
-    /// How many idle workers are kept ready.
+    /// How many idle workers are kept ready; with a `scale_factor` the most.
     pub idle_count: u32,
+    /// The fewest idle workers while a `scale_factor` is used, at most `idle_count`.
+    pub idle_count_min: u32,
+    /// Idle workers as a multiple of the busy ones, between `idle_count_min` and `idle_count`; 0
+    /// keeps `idle_count` always.
+    pub scale_factor: f64,
     /// How long a worker may be idle before it is given back, for example `"10m"`.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    #[serde(with = "onspot_settings::duration")]
     #[schemars(with = "String")]
     pub idle_time: Duration,
+    /// Other idle numbers at certain times. The last one whose time it is holds.
+    pub periods: Vec<IdlePeriod>,
+    /// How many workers may be starting at once; 0 means no bound but `limit`.
+    pub growth: u32,
+    /// How long a job waits while there is no spot capacity before a worker on demand is bought for
+    /// it, for example `"2m"`; `"never"` waits for spot.
+    #[serde(with = "onspot_settings::duration::or_never")]
+    #[schemars(with = "String")]
+    pub on_demand_after: Option<Duration>,
     /// After how many jobs a worker is given back; 0 means never. 1 if absent and `privileged`,
     /// else 0.
     pub max_builds: Option<u32>,
@@ -201,6 +218,30 @@ pub struct Workers {
     /// Mirrors of Docker Hub, asked before it, and after the managers' `registry_cache`.
     #[schemars(with = "Vec<String>")]
     pub registry_mirrors: Vec<Url>,
+}
+
+/// `[[runners.workers.periods]]`: what is kept idle at certain times.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IdlePeriod {
+    /// When it holds: cron expressions of five fields, minute hour day month weekday, for example
+    /// `"* 8-18 * * mon-fri"`.
+    pub when: Vec<String>,
+    /// Their time zone, for example `"Europe/Berlin"`.
+    #[serde(default = "defaults::timezone")]
+    pub timezone: String,
+    /// As in `[runners.workers]`.
+    pub idle_count: u32,
+    /// As in `[runners.workers]`.
+    #[serde(default = "defaults::idle_count_min")]
+    pub idle_count_min: u32,
+    /// As in `[runners.workers]`.
+    #[serde(default)]
+    pub scale_factor: f64,
+    /// As in `[runners.workers]`.
+    #[serde(default = "defaults::idle_time", with = "onspot_settings::duration")]
+    #[schemars(with = "String")]
+    pub idle_time: Duration,
 }
 
 impl Spec {
@@ -363,7 +404,12 @@ impl Default for Workers {
             spot: true,
             spot_price: None,
             idle_count: 0,
-            idle_time: Duration::from_mins(10),
+            idle_count_min: defaults::idle_count_min(),
+            scale_factor: 0.0,
+            idle_time: defaults::idle_time(),
+            periods: Vec::new(),
+            growth: 0,
+            on_demand_after: Policy::default().on_demand_after,
             max_builds: None,
             slots: 1,
             os: Os::default(),
@@ -377,6 +423,7 @@ impl Default for Workers {
 /// What serde takes where nothing is said.
 mod defaults {
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     use ipnet::Ipv4Net;
 
@@ -390,6 +437,22 @@ mod defaults {
 
     pub(super) fn limit() -> u32 {
         10
+    }
+
+    pub(super) fn request_concurrency() -> u32 {
+        1
+    }
+
+    pub(super) fn idle_count_min() -> u32 {
+        1
+    }
+
+    pub(super) fn idle_time() -> Duration {
+        Duration::from_mins(10)
+    }
+
+    pub(super) fn timezone() -> String {
+        "UTC".to_owned()
     }
 
     pub(super) fn image() -> String {

@@ -1,15 +1,24 @@
 //! `onspot down`: removes the stack and everything in it.
 
+mod jobs;
+
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use onspot_reconcile::Plan;
-use onspot_stack::{Clients, DownOptions, Spec};
+use onspot_stack::{Clients, Spec};
 use serde::Serialize;
 
+use self::jobs::Jobs;
 use crate::cli::{Down, Global};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{confirm, progress};
+
+/// How long GitLab may take to be told about all jobs together.
+const TELLING: Duration = Duration::from_mins(1);
+/// How long to wait for somebody else who is changing the stack.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// What will be or was removed, for programs.
 #[derive(Debug, Serialize)]
@@ -53,13 +62,14 @@ pub(crate) async fn down(args: &Down, global: Global) -> Result<(), Failure> {
     }
     let (events, shown) = progress::show(global);
     let runners = spec.runners.iter();
-    let options = DownOptions {
+    let jobs = Jobs {
         gitlabs: runners
             .map(|runner| (runner.name.clone(), runner.url.clone()))
             .collect(),
-        ..DownOptions::default()
+        limit: TELLING,
     };
-    let removed = Box::pin(onspot_stack::down(stack, &clients, &options, &events)).await;
+    let down = onspot_stack::down(stack, &clients, &jobs, PATIENCE, &events);
+    let removed = Box::pin(down).await;
     drop(events);
     shown.finished().await;
     let removed = removed?;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use onspot_runnerconf::TokenRef;
+use onspot_settings::TokenRef;
 use onspot_stack::Spec;
 use serde::Serialize;
 
@@ -94,7 +94,14 @@ mod tests {
             })
             // These have no fixed default, or none at all.
             .filter(|line| {
-                let without = ["region", "zones", "spot_price", "memory", "registry_cache"];
+                let without = [
+                    "region",
+                    "zones",
+                    "spot_price",
+                    "memory",
+                    "registry_cache",
+                    "CostCenter",
+                ];
                 !without.iter().any(|key| line.starts_with(key))
             })
             .flat_map(|line| [line, "\n"])

@@ -1,4 +1,4 @@
-//! `onspot render`: the config.toml that the manager reads.
+//! `onspot render`: the stack as a config.toml of GitLab Runner.
 
 use onspot_stack::{Clients, Spec};
 use serde::Serialize;

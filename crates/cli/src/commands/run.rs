@@ -13,7 +13,15 @@ use crate::{logging, signals, systemd, tokens};
 /// Runs jobs until it is told to stop.
 pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
     let config = usable(Config::load(&args.config)?);
-    let tokens = tokens::of(&config, None).await?;
+    for runner in &config.runners {
+        if runner.executor.autoscales() {
+            tracing::warn!(runner = runner.name(), executor = %runner.executor,
+                "jobs run on this host, as with the executor docker");
+        }
+    }
+    let settings = config.local()?;
+    let runners = config.runners.iter();
+    let tokens = tokens::of(runners.map(|runner| (runner.name(), &runner.token)), None).await?;
     let loops = Liveness::new();
     let options = LocalOptions {
         tokens,
@@ -26,7 +34,7 @@ pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
     let notifier = systemd::Notifier::from_env();
     notifier.ready();
     let ran = tokio::select! {
-        ran = onspot_runner::run_local(&config, options, shutdown.clone()) => ran,
+        ran = onspot_runner::run_local(&settings, options, shutdown.clone()) => ran,
         never = notifier.keep_alive(&loops) => match never {},
     };
     notifier.stopping();
@@ -40,7 +48,7 @@ async fn buckets(config: &Config) -> BTreeMap<String, aws_sdk_s3::Client> {
         let cache = runner.cache.as_ref().filter(|cache| cache.kind.is_some());
         if let Some(s3) = cache.and_then(|cache| cache.s3.as_ref()) {
             let client = onspot_stack::cache_client(s3).await;
-            buckets.insert(runner.name.clone(), client);
+            buckets.insert(runner.name().to_owned(), client);
         }
     }
     buckets

@@ -1,8 +1,8 @@
 //! `onspot watchdog`: freezes or kills a worker's jobs when its lease has ended, even if the agent
 //! is gone.
 
-use onspot_runner::settings::WorkerSettings;
 use onspot_runner::{Clock, Liveness};
+use onspot_settings::WorkerSettings;
 
 use crate::cli::Watchdog;
 use crate::failure::Failure;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use onspot_ledger::{DEFAULT_PREFIX, S3Ledger};
-use onspot_runner::settings::WorkerSettings;
 use onspot_runner::{InstanceContext, Liveness, Retirement, WorkEnd, run_worker};
+use onspot_settings::WorkerSettings;
 use tokio_util::sync::CancellationToken;
 
 use super::run::this_binary;

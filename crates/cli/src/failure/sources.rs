@@ -21,8 +21,8 @@ impl From<onspot_stack::Error> for Failure {
     }
 }
 
-impl From<onspot_runner::settings::SettingsError> for Failure {
-    fn from(error: onspot_runner::settings::SettingsError) -> Self {
+impl From<onspot_settings::SettingsError> for Failure {
+    fn from(error: onspot_settings::SettingsError) -> Self {
         let hint = "`onspot up` writes it on the stack's instances; to run jobs on this host, use \
                     `onspot run`";
         Self::hinted(error, Some(hint.to_owned()))
@@ -40,6 +40,13 @@ impl From<onspot_executor::ExecutorError> for Failure {
     fn from(error: onspot_executor::ExecutorError) -> Self {
         let hint = error.hint();
         Self::hinted(error, hint)
+    }
+}
+
+impl From<onspot_runnerconf::Unusable> for Failure {
+    fn from(error: onspot_runnerconf::Unusable) -> Self {
+        let hint = error.hint();
+        Self::hinted(error, Some(hint.to_owned()))
     }
 }
 

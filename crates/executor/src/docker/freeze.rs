@@ -40,7 +40,7 @@ impl Inner {
 
     fn labels_of(&self, slot: usize) -> [String; 2] {
         [
-            format!("{RUNNER_LABEL}={}", self.settings.runner.name),
+            format!("{RUNNER_LABEL}={}", self.settings.common.runner.name),
             format!("{SLOT_LABEL}={slot}"),
         ]
     }

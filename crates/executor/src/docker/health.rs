@@ -31,7 +31,7 @@ impl DockerJob<'_> {
     /// One that does not come up gets a warning, with its log: the job will notice by itself if it
     /// needs it.
     pub(super) async fn wait_for_services(&self, trace: &TraceWriter) -> Result<(), ExecutorError> {
-        let limit = self.inner.settings.wait_for_services;
+        let limit = self.inner.settings.docker.patience_with_services();
         let expected: Vec<&Service> = self
             .services
             .iter()
@@ -77,7 +77,7 @@ impl DockerJob<'_> {
         helper: &Helper,
         trace: &TraceWriter,
     ) -> Result<Came, ExecutorError> {
-        let limit = self.inner.settings.wait_for_services;
+        let limit = self.inner.settings.docker.patience_with_services();
         let up = async {
             // Without an address it is dead already, or in a network where it can't be looked for.
             let Some(address) = service.address.clone() else {

@@ -91,7 +91,7 @@ impl Inner {
             labels: Some(self.labels("helper", slot.unwrap_or_default(), None)),
             healthcheck: Some(container::no_health_check()),
             working_dir: Some("/".into()),
-            host_config: Some(host_config::of_helper(settings, slot, binds)),
+            host_config: Some(host_config::of_helper(&settings.docker, slot, binds)),
             ..ContainerCreateBody::default()
         };
         let name = format!("onspot-helper-{}", short_id());
@@ -152,7 +152,7 @@ impl Inner {
     /// Gets the helper's image: the one that is configured as those of jobs are had, or the
     /// embedded one, which is built where it is missing, and only ever under its own name.
     async fn ensure_helper_image(&self) -> Result<String, ExecutorError> {
-        if let Some(name) = &self.settings.helper_image {
+        if let Some(name) = &self.settings.docker.helper_image {
             return self.configured_helper_image(name).await;
         }
         let image = &self.settings.embedded_helper;
@@ -168,11 +168,11 @@ impl Inner {
 
     async fn configured_helper_image(&self, name: &str) -> Result<String, ExecutorError> {
         tracing::info!(image = name, "the helper's image is a configured one");
-        let of_runner = self.settings.docker_auth_config.as_deref();
+        let of_runner = self.settings.docker_auth_config();
         let logins = Logins::of_runner(of_runner, |text| tracing::warn!("{text}"));
         let plan = ImagePlan {
             name: name.to_owned(),
-            pull: self.settings.pull_policy.clone(),
+            pull: self.settings.docker.pull_policies().to_vec(),
             ..ImagePlan::default()
         };
         let asker = Asker {

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, HashMap};
 use bollard::models::{
     DeviceMapping, DeviceRequest, HostConfig, HostConfigLogConfig, ResourcesUlimits,
 };
+use onspot_notation::{Cpus, Size};
+use onspot_settings::{Docker, Resources};
 
-use super::size;
 use crate::error::ExecutorError;
-use crate::settings::{DockerSettings, Resources};
 
 /// How many bytes of the log of a service are kept, for the trace if it dies.
 const SERVICE_LOG: &str = "1m";
@@ -33,7 +33,7 @@ pub(super) struct Limits {
 
 /// What all containers of a slot have in common. Whoever limits jobs by a runtime or a user
 /// namespace limits the helper too: it runs hooks and git for them.
-fn common(settings: &DockerSettings) -> HostConfig {
+fn common(settings: &Docker) -> HostConfig {
     HostConfig {
         network_mode: text(settings.network_mode.as_deref()),
         extra_hosts: list(&settings.extra_hosts),
@@ -51,11 +51,7 @@ fn common(settings: &DockerSettings) -> HostConfig {
 }
 
 /// Of a helper, for a slot or only to see that it starts.
-pub(super) fn of_helper(
-    settings: &DockerSettings,
-    slot: Option<usize>,
-    binds: Vec<String>,
-) -> HostConfig {
+pub(super) fn of_helper(settings: &Docker, slot: Option<usize>, binds: Vec<String>) -> HostConfig {
     let parent = settings.job.cgroup_parent.as_deref();
     HostConfig {
         binds: Some(binds),
@@ -67,7 +63,7 @@ pub(super) fn of_helper(
 
 /// Of a job's own container.
 pub(super) fn of_job(
-    settings: &DockerSettings,
+    settings: &Docker,
     limits: Limits,
     binds: Vec<String>,
 ) -> Result<HostConfig, ExecutorError> {
@@ -100,7 +96,7 @@ pub(super) fn of_job(
 
 /// Of a service from this image.
 pub(super) fn of_service(
-    settings: &DockerSettings,
+    settings: &Docker,
     limits: Limits,
     binds: Vec<String>,
     image: &str,
@@ -132,21 +128,29 @@ pub(super) fn of_service(
 
 fn with_resources(
     config: HostConfig,
-    settings: &DockerSettings,
+    settings: &Docker,
     resources: &Resources,
     limits: Limits,
 ) -> Result<HostConfig, ExecutorError> {
-    let parent = text(resources.cgroup_parent.as_deref());
-    let reservation = bytes(
-        "memory_reservation",
-        resources.memory_reservation.as_deref(),
-    )?;
+    // No `..`: a limit that nobody sets is to be noticed here.
+    let Resources {
+        memory,
+        memory_swap,
+        memory_reservation,
+        cpus,
+        cpu_shares,
+        cpuset_cpus,
+        cpuset_mems,
+        cgroup_parent,
+        gpus,
+    } = resources;
+    let reservation = memory_reservation.as_ref().map(bytes);
     Ok(HostConfig {
         shm_size: i64::try_from(settings.shm_size)
             .ok()
             .filter(|&size| size > 0),
         // A limit of 0 is Docker's way to say that there is none.
-        memory: match bytes("memory", resources.memory.as_deref())? {
+        memory: match memory.as_ref().map(bytes) {
             // The engine refuses a limit below what is reserved.
             None => limits
                 .memory
@@ -154,14 +158,16 @@ fn with_resources(
                 .map(|share| share.max(reservation.unwrap_or_default())),
             configured => configured,
         },
-        memory_swap: bytes("memory_swap", resources.memory_swap.as_deref())?,
+        memory_swap: memory_swap.as_ref().map(bytes),
         memory_reservation: reservation,
-        nano_cpus: read("cpus", resources.cpus.as_deref(), size::nano_cpus)?,
-        cpu_shares: Some(resources.cpu_shares).filter(|&shares| shares > 0),
-        cpuset_cpus: text(resources.cpuset_cpus.as_deref()),
-        cpuset_mems: text(resources.cpuset_mems.as_deref()),
-        cgroup_parent: parent.map(|parent| in_slot(&parent, limits.slot)),
-        device_requests: read("gpus", resources.gpus.as_deref(), gpus)?,
+        nano_cpus: cpus.as_ref().map(Cpus::billionths),
+        cpu_shares: Some(*cpu_shares).filter(|&shares| shares > 0),
+        cpuset_cpus: text(cpuset_cpus.as_deref()),
+        cpuset_mems: text(cpuset_mems.as_deref()),
+        cgroup_parent: text(cgroup_parent.as_deref()).map(|parent| in_slot(&parent, limits.slot)),
+        device_requests: text(gpus.as_deref())
+            .map(|text| requests(text.trim()))
+            .transpose()?,
         ..config
     })
 }
@@ -172,21 +178,13 @@ fn in_slot(template: &str, slot: usize) -> String {
     template.replace("${slot}", &slot).replace("$slot", &slot)
 }
 
-fn bytes(key: &str, text: Option<&str>) -> Result<Option<i64>, ExecutorError> {
-    read(key, text, size::bytes)
+/// Docker counts in signed numbers; no size is larger than they are.
+fn bytes(size: &Size) -> i64 {
+    i64::try_from(size.bytes()).unwrap_or(i64::MAX)
 }
 
-fn read<T>(
-    key: &str,
-    text: Option<&str>,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>, ExecutorError> {
-    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    parse(text)
-        .map(Some)
-        .ok_or_else(|| wrong(format!("{key} = {text:?}")))
+fn requests(text: &str) -> Result<Vec<DeviceRequest>, ExecutorError> {
+    gpus(text).ok_or_else(|| wrong(format!("gpus = {text:?}")))
 }
 
 fn wrong(what: impl std::fmt::Display) -> ExecutorError {

@@ -9,7 +9,7 @@ use super::Inner;
 use super::auth::Logins;
 use crate::error::ExecutorError;
 use crate::plan::image::{ImagePlan, matches};
-use crate::settings::PullPolicy;
+use onspot_settings::PullPolicy;
 
 /// Who asks for an image.
 pub(super) struct Asker<'a> {
@@ -89,7 +89,7 @@ impl Inner {
     fn may_use(&self, image: &ImageInspect, plan: &ImagePlan, asker: &Asker<'_>) -> bool {
         let login = asker.logins.for_image(&plan.name);
         let login = login.as_ref().map(|(login, _)| login);
-        let shared = &self.settings.shared_images;
+        let shared = &self.settings.docker.shared_images;
         let id = image.id.as_deref().unwrap_or_default();
         shared.iter().any(|pattern| matches(pattern, &plan.name))
             || self.grants.allow(id, asker.project, login)

@@ -96,7 +96,7 @@ impl<'a> DockerJob<'a> {
         let own = self
             .inner
             .labels(kind, self.run.slot, Some(self.run.payload.id.0));
-        let of_runner = &self.inner.settings.labels;
+        let of_runner = &self.inner.settings.docker.labels;
         let expanded = of_runner
             .iter()
             .map(|(key, value)| (key.clone(), self.plan.variables.expand(value)));
@@ -127,7 +127,7 @@ impl<'a> DockerJob<'a> {
     pub(super) fn binds(&self) -> Vec<String> {
         let mut binds = vec![self.inner.builds_mount(self.run.slot)];
         binds.extend(self.volumes.iter().cloned());
-        let mounts = self.inner.settings.volumes.iter();
+        let mounts = self.inner.settings.docker.volumes.iter();
         binds.extend(mounts.filter(|volume| volume.contains(':')).cloned());
         binds
     }
@@ -157,7 +157,7 @@ impl<'a> DockerJob<'a> {
         plan: &ImagePlan,
         image: Option<&String>,
     ) -> Result<ContainerCreateBody, ExecutorError> {
-        let settings = &self.inner.settings;
+        let settings = &self.inner.settings.docker;
         let limits = self.limits(plan.privileged);
         let config = host_config::of_job(settings, limits, self.binds())?;
         Ok(ContainerCreateBody {
@@ -185,7 +185,7 @@ impl<'a> DockerJob<'a> {
 
     fn hostname(&self) -> String {
         let project = self.run.payload.job_info.project_id;
-        let runner = &self.inner.settings.runner.short_token;
+        let runner = &self.inner.settings.common.short_token;
         let name = format!(
             "runner-{runner}-project-{project}-concurrent-{}",
             self.run.slot
@@ -241,7 +241,7 @@ impl Host for DockerJob<'_> {
 
     async fn prepare(&mut self, trace: &TraceWriter) -> Result<(), ExecutorError> {
         let (job, variables) = (&self.run.payload, &self.plan.variables);
-        let settings = &self.inner.settings;
+        let settings = &self.inner.settings.docker;
         let image = of_job(job, settings, variables)?;
         let (services, warnings) = of_services(job, settings, variables)?;
         for warning in image.warnings.iter().chain(&warnings) {
@@ -251,7 +251,7 @@ impl Host for DockerJob<'_> {
             "Using Docker executor with image {} ...",
             image.name
         ));
-        let of_runner = settings.docker_auth_config.as_deref();
+        let of_runner = self.inner.settings.docker_auth_config();
         let logins = Logins::of(job, variables, of_runner, |text| trace.warning(text));
         let (inner, slot) = (Arc::clone(&self.inner), self.run.slot);
         let made = async move { inner.take_helper(slot).await };
@@ -393,7 +393,7 @@ impl Host for DockerJob<'_> {
 impl DockerJob<'_> {
     /// What everything of this attempt is labelled with, and nothing else.
     fn own_labels(&self) -> Vec<String> {
-        let (runner, slot) = (&self.inner.settings.runner.name, self.run.slot);
+        let (runner, slot) = (&self.inner.settings.common.runner.name, self.run.slot);
         vec![
             format!("{RUNNER_LABEL}={runner}"),
             format!("{SLOT_LABEL}={slot}"),

@@ -23,7 +23,7 @@ impl DockerJob<'_> {
     /// Makes the network that the job shares with its services. Settings that name one of their
     /// own keep it.
     pub(super) async fn make_network(&mut self) -> Result<(), ExecutorError> {
-        let settings = &self.inner.settings;
+        let settings = &self.inner.settings.docker;
         let own = settings.network_mode.as_deref().unwrap_or_default();
         if !matches!(own, "" | "default" | "bridge") {
             return Ok(());
@@ -98,7 +98,7 @@ impl DockerJob<'_> {
                 .map(|(key, value)| format!("{key}={value}")),
         );
         let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-        let (settings, limits) = (&self.inner.settings, self.limits(plan.privileged));
+        let (settings, limits) = (&self.inner.settings.docker, self.limits(plan.privileged));
         let config = host_config::of_service(settings, limits, self.binds(), &plan.name)?;
         Ok(ContainerCreateBody {
             image: Some(image.to_owned()),
@@ -124,13 +124,20 @@ impl DockerJob<'_> {
         let of_job = |given: &Variable| given.key == variable.key;
         (variable.public && !variable.masked)
             || (variable.key != "DOCKER_AUTH_CONFIG"
-                && self.inner.settings.runner.environment.iter().any(of_runner)
+                && self
+                    .inner
+                    .settings
+                    .common
+                    .runner
+                    .environment
+                    .iter()
+                    .any(of_runner)
                 && !self.run.payload.variables.iter().any(of_job))
     }
 
     fn aliases(&self, aliases: &[String]) -> Option<NetworkingConfig> {
         // Docker answers for names only in networks that somebody has made.
-        let of_runner = self.inner.settings.network_mode.clone();
+        let of_runner = self.inner.settings.docker.network_mode.clone();
         let network = self.network.clone().or_else(|| {
             of_runner.filter(|mode| {
                 !matches!(mode.as_str(), "" | "default" | "bridge" | "host" | "none")

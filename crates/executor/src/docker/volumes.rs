@@ -10,7 +10,7 @@ use crate::error::ExecutorError;
 impl DockerJob<'_> {
     /// Makes a volume for each bare path. They are found again, and removed, by their labels.
     pub(super) async fn make_volumes(&mut self) -> Result<(), ExecutorError> {
-        let settings = &self.inner.settings;
+        let settings = &self.inner.settings.docker;
         let (volumes, options) = (settings.volumes.clone(), &settings.volume_driver_ops);
         let driver = settings
             .volume_driver

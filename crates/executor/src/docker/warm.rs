@@ -134,7 +134,7 @@ impl Inner {
             tracing::warn!("the engine is still making something: the next start removes it");
         }
         self.forget_helpers();
-        let runner = &self.settings.runner.name;
+        let runner = &self.settings.common.runner.name;
         if let Err(error) = sweep::sweep(&self.docker, Some(runner)).await {
             tracing::warn!(%error, "not everything could be removed");
         }

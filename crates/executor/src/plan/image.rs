@@ -3,9 +3,9 @@
 use globset::GlobBuilder;
 use onspot_gitlab::job::{Image, JobPayload};
 use onspot_gitlab::{Variable, Variables};
+use onspot_settings::{ContainerService, Docker, PullPolicy};
 
 use crate::error::ExecutorError;
-use crate::settings::{ContainerService, DockerSettings, PullPolicy};
 
 /// One container to start.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,7 +35,7 @@ pub(crate) struct ImagePlan {
 /// The image of the job itself.
 pub(crate) fn of_job(
     job: &JobPayload,
-    settings: &DockerSettings,
+    settings: &Docker,
     variables: &Variables,
 ) -> Result<ImagePlan, ExecutorError> {
     let own = settings.image.as_deref().map(|name| variables.expand(name));
@@ -67,7 +67,7 @@ pub(crate) fn of_job(
 /// one that has no name left is not started, as in GitLab Runner.
 pub(crate) fn of_services(
     job: &JobPayload,
-    settings: &DockerSettings,
+    settings: &Docker,
     variables: &Variables,
 ) -> Result<(Vec<ImagePlan>, Vec<String>), ExecutorError> {
     let of_runner: Vec<Image> = settings.services.iter().map(service_of_runner).collect();
@@ -84,7 +84,8 @@ pub(crate) fn of_services(
         .map(|service| (service, true))
         .chain(of_job.map(|service| (service, false)))
         .collect();
-    if let Some(limit) = settings.services_limit.filter(|&limit| all.len() > limit) {
+    let exceeded = |limit: &u32| usize::try_from(*limit).is_ok_and(|limit| all.len() > limit);
+    if let Some(limit) = settings.services_limit.filter(exceeded) {
         return Err(ExecutorError::NotAllowed(format!(
             "the job has {} services, this runner allows {limit}",
             all.len()
@@ -155,7 +156,7 @@ fn service_of_runner(service: &ContainerService) -> Image {
 fn plan(
     image: &Image,
     name: String,
-    settings: &DockerSettings,
+    settings: &Docker,
     variables: &Variables,
 ) -> Result<ImagePlan, ExecutorError> {
     let mut warnings = Vec::new();
@@ -200,7 +201,7 @@ fn plan(
 
 /// The user of a job's container: the runner's own before the job's, and only one that the runner
 /// allows. Nobody has to allow the image's own user.
-fn user(wanted: String, settings: &DockerSettings) -> Result<String, ExecutorError> {
+fn user(wanted: String, settings: &Docker) -> Result<String, ExecutorError> {
     let own = settings.user.as_deref().filter(|user| !user.is_empty());
     let user = own.map_or(wanted, str::to_owned);
     let allowed: Vec<&str> = if settings.allowed_users.is_empty() {
@@ -243,12 +244,12 @@ pub(crate) fn matches(pattern: &str, image: &str) -> bool {
 }
 
 /// The job's own policies if the runner allows them, otherwise the runner's.
-fn policies(image: &Image, settings: &DockerSettings) -> Result<Vec<PullPolicy>, ExecutorError> {
+fn policies(image: &Image, settings: &Docker) -> Result<Vec<PullPolicy>, ExecutorError> {
     if image.pull_policy.is_empty() {
-        return Ok(settings.pull_policy.clone());
+        return Ok(settings.pull_policies().to_vec());
     }
     let allowed = if settings.allowed_pull_policies.is_empty() {
-        &settings.pull_policy
+        settings.pull_policies()
     } else {
         &settings.allowed_pull_policies
     };

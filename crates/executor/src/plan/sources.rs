@@ -87,7 +87,7 @@ fn repository(
     let (user, password) = (user.to_owned(), password.to_owned());
     url.set_username("").map_err(|()| broken())?;
     url.set_password(None).map_err(|()| broken())?;
-    if let Some(base) = &settings.clone_url {
+    if let Some(base) = &settings.runner.clone_url {
         let base = Url::parse(base).map_err(|_| {
             ExecutorError::Payload(format!("the runner's clone_url {base:?} is no URL"))
         })?;
@@ -198,7 +198,7 @@ fn before(
     variables: &Variables,
     place: &Place,
 ) -> Option<String> {
-    let of_runner = settings.pre_get_sources_script.iter();
+    let of_runner = settings.runner.pre_get_sources_script.iter();
     let lines: Vec<String> = of_runner
         .chain(of_job(job, Hook::PRE_GET_SOURCES))
         .cloned()
@@ -214,7 +214,7 @@ fn after(
     variables: &Variables,
     place: &Place,
 ) -> Option<String> {
-    let of_runner = &settings.post_get_sources_script;
+    let of_runner = &settings.runner.post_get_sources_script;
     let lines: Vec<String> = of_job(job, Hook::POST_GET_SOURCES)
         .iter()
         .chain(of_runner)

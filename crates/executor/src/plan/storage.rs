@@ -115,7 +115,7 @@ pub(super) fn downloads(
             .is_some_and(|file| !file.filename.is_empty())
     });
     DownloadArtifacts {
-        gitlab: settings.url.clone(),
+        gitlab: settings.runner.url.to_string(),
         ca_pem: settings.tls_ca_pem.clone(),
         attempts: attempts(variables, "ARTIFACT_DOWNLOAD_ATTEMPTS"),
         direct: !variables
@@ -148,7 +148,7 @@ pub(super) fn uploads(
             &spec.artifact_type
         };
         let request = UploadArtifacts {
-            gitlab: settings.url.clone(),
+            gitlab: settings.runner.url.to_string(),
             ca_pem: settings.tls_ca_pem.clone(),
             job: job.id,
             token: job.token.clone(),

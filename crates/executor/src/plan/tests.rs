@@ -2,10 +2,10 @@
 
 use onspot_gitlab::AssignedJob;
 use onspot_gitlab::job::When;
+use onspot_settings::{Docker, Runner};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::settings::DockerSettings;
 
 mod demands;
 
@@ -17,10 +17,17 @@ const SITE: Site<'_> = Site {
 };
 
 fn settings() -> RunnerSettings {
+    with(|_| ())
+}
+
+/// The settings, and what a test changes about the runner's.
+fn with(change: impl FnOnce(&mut Runner)) -> RunnerSettings {
+    let mut runner = Runner::new("docker.m3", "https://gitlab.example/".parse().unwrap());
+    runner.environment = vec!["TZ=UTC".into(), "GREETING=from the runner".into()];
+    change(&mut runner);
     RunnerSettings {
         short_token: "abcdefghi".into(),
-        environment: vec!["TZ=UTC".into(), "GREETING=from the runner".into()],
-        ..RunnerSettings::new("docker.m3", "https://gitlab.example/")
+        ..RunnerSettings::new(runner)
     }
 }
 
@@ -107,12 +114,11 @@ fn the_sources_of_the_cowsay_job() {
 
 #[test]
 fn the_scripts_of_the_runner_surround_the_jobs() {
-    let settings = RunnerSettings {
-        pre_get_sources_script: Some("echo before the sources".into()),
-        pre_build_script: Some("echo before the build".into()),
-        post_build_script: Some("echo after the build".into()),
-        ..settings()
-    };
+    let settings = with(|runner| {
+        runner.pre_get_sources_script = Some("echo before the sources".into());
+        runner.pre_build_script = Some("echo before the build".into());
+        runner.post_build_script = Some("echo after the build".into());
+    });
     let plan = JobPlan::new(&payload(json!({})), &settings, &SITE).unwrap();
     let [before, cowsay, after] = ["before the build", "cowsay -f", "after the build"]
         .map(|text| plan.steps[0].script.rfind(text).unwrap());
@@ -127,11 +133,10 @@ fn the_scripts_of_the_runner_surround_the_jobs() {
 
 #[test]
 fn the_runner_has_the_first_word_before_the_sources_and_the_last_after_them() {
-    let settings = RunnerSettings {
-        pre_get_sources_script: Some("echo runner".into()),
-        post_get_sources_script: Some("echo runner".into()),
-        ..settings()
-    };
+    let settings = with(|runner| {
+        runner.pre_get_sources_script = Some("echo runner".into());
+        runner.post_get_sources_script = Some("echo runner".into());
+    });
     let hook = |name| json!({ "name": name, "script": ["echo job"] });
     let hooks = json!([
         hook("pre_get_sources_script"),
@@ -281,10 +286,9 @@ fn git_variables_change_the_sources() {
 
 #[test]
 fn the_runners_clone_url_replaces_the_host() {
-    let settings = RunnerSettings {
-        clone_url: Some("http://10.0.0.1:8080/sub".into()),
-        ..settings()
-    };
+    let settings = with(|runner| {
+        runner.clone_url = Some("http://10.0.0.1:8080/sub".into());
+    });
     let sources = JobPlan::new(&payload(json!({})), &settings, &SITE)
         .unwrap()
         .sources;
@@ -394,17 +398,17 @@ fn only_dependencies_with_an_archive_are_downloaded() {
 
 #[test]
 fn images_are_expanded_and_checked() {
-    let settings = DockerSettings {
+    let docker = Docker {
         allowed_images: vec!["registry.example/*".into(), "npalm/cowsay".into()],
         allowed_services: vec!["postgres:*".into()],
-        ..DockerSettings::new(settings(), "/onspot".into())
+        ..Docker::default()
     };
     let resolve = |change: Value| {
         let payload = payload(change);
-        let variables = JobPlan::new(&payload, &settings.runner, &SITE)
+        let variables = JobPlan::new(&payload, &settings(), &SITE)
             .unwrap()
             .variables;
-        image::of_job(&payload, &settings, &variables)
+        image::of_job(&payload, &docker, &variables)
     };
     assert_eq!(resolve(json!({})).unwrap().name, "npalm/cowsay");
     let expanded = resolve(json!({ "image": { "name": "registry.example/$CI_BUILD_NAME" } }));
@@ -429,10 +433,9 @@ fn no_job_is_traced_where_the_runner_disables_it() {
     let debug = with_variables(&[("CI_DEBUG_TRACE", "true")]);
     let allowed = plan(debug.clone());
     assert!(allowed.steps[0].script.contains("set -x"));
-    let settings = RunnerSettings {
-        debug_trace_disabled: true,
-        ..settings()
-    };
+    let settings = with(|runner| {
+        runner.debug_trace_disabled = true;
+    });
     let refused = JobPlan::new(&payload(debug), &settings, &SITE).unwrap();
     assert!(!refused.steps[0].script.contains("set -x"));
     let after = refused.after_script("success").unwrap();
@@ -445,14 +448,13 @@ fn no_job_is_traced_where_the_runner_disables_it() {
 
 #[test]
 fn proxies_of_the_runner_and_of_the_job_are_those_of_the_transfers() {
-    let settings = RunnerSettings {
-        environment: vec![
+    let settings = with(|runner| {
+        runner.environment = vec![
             "http_proxy=http://proxy:1".into(),
             "NO_PROXY=gitlab.example".into(),
             "TZ=UTC".into(),
-        ],
-        ..settings()
-    };
+        ];
+    });
     let job = payload(with_variables(&[("HTTPS_PROXY", "http://of-the-job:2")]));
     let mut proxies = JobPlan::new(&job, &settings, &SITE).unwrap().proxies();
     proxies.sort();

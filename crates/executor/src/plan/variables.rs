@@ -29,7 +29,7 @@ pub(super) fn without_debugging(
     settings: &RunnerSettings,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    if !settings.debug_trace_disabled {
+    if !settings.runner.debug_trace_disabled {
         return warnings;
     }
     for key in ["CI_DEBUG_TRACE", "CI_DEBUG_SERVICES"] {
@@ -56,28 +56,28 @@ fn defaults(settings: &RunnerSettings, job: &JobPayload) -> Vec<Variable> {
         Variable::public("GITLAB_CI", "true"),
         Variable::public("CI_SERVER", "yes"),
         Variable::public("CI_SERVER_NAME", "GitLab"),
-        Variable::public("CI_SERVER_URL", settings.url.trim_end_matches('/')),
+        Variable::public(
+            "CI_SERVER_URL",
+            settings.runner.url.as_str().trim_end_matches('/'),
+        ),
         Variable::public("CI_JOB_STATUS", "running"),
         Variable::public("CI_JOB_TIMEOUT", job.runner_info.timeout.to_string()),
         Variable::public("CI_RUNNER_VERSION", env!("CARGO_PKG_VERSION")),
         Variable::public("CI_RUNNER_EXECUTABLE_ARCH", executable_arch()),
     ];
-    if let Ok(url) = Url::parse(&settings.url) {
-        list.push(Variable::public(
-            "CI_SERVER_HOST",
-            url.host_str().unwrap_or_default(),
-        ));
-        list.push(Variable::public("CI_SERVER_PROTOCOL", url.scheme()));
-        if let Some(port) = url.port_or_known_default() {
-            list.push(Variable::public("CI_SERVER_PORT", port.to_string()));
-        }
+    let url = &settings.runner.url;
+    let host = url.host_str().unwrap_or_default();
+    list.push(Variable::public("CI_SERVER_HOST", host));
+    list.push(Variable::public("CI_SERVER_PROTOCOL", url.scheme()));
+    if let Some(port) = url.port_or_known_default() {
+        list.push(Variable::public("CI_SERVER_PORT", port.to_string()));
     }
     list
 }
 
 /// The runner's own `environment = ["NAME=value"]`.
 fn environment(settings: &RunnerSettings) -> impl Iterator<Item = Variable> + '_ {
-    settings.environment.iter().filter_map(|line| {
+    settings.runner.environment.iter().filter_map(|line| {
         let (key, value) = line.split_once('=')?;
         let public = Variable::public(key.trim(), value);
         Some(Variable {

@@ -1,8 +1,9 @@
 //! Who gets which image, and how often a registry is asked for it.
 
-use onspot_executor::{DockerExecutor, Outcome, PullPolicy};
+use onspot_executor::{DockerExecutor, Outcome};
 use onspot_gitlab::Variable;
 use onspot_gitlab::job::{Image, JobPayload};
+use onspot_settings::PullPolicy;
 
 use crate::support::registry::Registry;
 use crate::support::{Bench, job};
@@ -46,7 +47,7 @@ async fn a_private_image_on_a_warm_worker_is_no_permission_to_use_it() {
     assert!(message.contains("could not be had"), "{message}");
     assert!(!stranger.trace.contains("it-runs"), "{}", stranger.trace);
 
-    bench.settings.pull_policy = vec![PullPolicy::Never];
+    bench.settings.docker.pull_policy = vec![PullPolicy::Never];
     let executor = DockerExecutor::connect(bench.settings.clone()).await;
     let mut bench = bench.with_executor(executor.unwrap()).await;
     let stranger = run(&bench, of_project(2, image, None)).await;
@@ -54,7 +55,7 @@ async fn a_private_image_on_a_warm_worker_is_no_permission_to_use_it() {
     assert!(stranger.trace.contains(told), "{}", stranger.trace);
 
     // As the runner's owner says.
-    bench.settings.shared_images = vec!["127.0.0.1:*/team/*".into()];
+    bench.settings.docker.shared_images = vec!["127.0.0.1:*/team/*".into()];
     let executor = DockerExecutor::connect(bench.settings.clone()).await;
     let bench = bench.with_executor(executor.unwrap()).await;
     let stranger = run(&bench, of_project(2, image, None)).await;
@@ -93,7 +94,7 @@ async fn what_a_registry_gives_to_anybody_is_anybodys() {
 #[tokio::test]
 async fn a_pinned_image_is_pulled_once_whatever_the_policy() {
     let bench = Bench::with("pinned", "http://127.0.0.1:9", |settings| {
-        settings.pull_policy = vec![PullPolicy::Always];
+        settings.docker.pull_policy = vec![PullPolicy::Always];
     })
     .await;
     let registry = Registry::start(bench.dir.path()).await;

@@ -16,7 +16,7 @@ use crate::support::{Bench, IMAGE, job};
 #[tokio::test]
 async fn a_bare_path_is_shared_by_the_job_and_its_services() {
     let bench = Bench::with("volumes", "http://127.0.0.1:9", |settings| {
-        settings.volumes = vec!["/certs/client".into()];
+        settings.docker.volumes = vec!["/certs/client".into()];
     })
     .await;
     let mut payload = job(&[
@@ -47,7 +47,7 @@ async fn a_bare_path_is_shared_by_the_job_and_its_services() {
 #[tokio::test]
 async fn a_stop_while_preparing_leaves_nothing() {
     let bench = Bench::with("prepare-stop", "http://127.0.0.1:9", |settings| {
-        settings.volumes = vec!["/certs/client".into()];
+        settings.docker.volumes = vec!["/certs/client".into()];
     })
     .await;
     let mut payload = job(&["sleep 1000"]);

@@ -218,8 +218,8 @@ async fn a_refused_start_starts_nothing() {
 #[tokio::test]
 async fn an_image_that_cannot_be_had_fails_the_job() {
     let bench = Bench::with("image", "http://127.0.0.1:9", |settings| {
-        settings.pull_policy = vec![onspot_executor::PullPolicy::Never];
-        settings.allowed_images = vec!["debian:*".into(), "missing/*".into()];
+        settings.docker.pull_policy = vec![onspot_settings::PullPolicy::Never];
+        settings.docker.allowed_images = vec!["debian:*".into(), "missing/*".into()];
     })
     .await;
     // GitLab Runner says so of an image that may not be pulled and of one that is not allowed.
@@ -303,7 +303,7 @@ async fn a_ghost_passes_from_job_to_job_by_cache_and_artifact() {
 #[tokio::test]
 async fn a_service_is_reached_by_its_alias() {
     let bench = Bench::with("service", "http://127.0.0.1:9", |settings| {
-        settings.runner.environment = vec!["MARK=!".into(), "SECRET=overruled".into()];
+        settings.common.runner.environment = vec!["MARK=!".into(), "SECRET=overruled".into()];
     })
     .await;
     // bash can talk TCP by itself, and perl is in every Debian.
@@ -371,14 +371,14 @@ async fn a_missing_helper_image_is_built() {
 async fn a_configured_helper_image_is_had_by_its_policy_and_never_built() {
     let bench = Bench::new("own-helper").await;
     let mut settings = bench.settings.clone();
-    settings.helper_image = Some(onspot_executor::HELPER_IMAGE.to_owned());
-    settings.pull_policy = vec![onspot_executor::PullPolicy::Never];
+    settings.docker.helper_image = Some(onspot_executor::HELPER_IMAGE.to_owned());
+    settings.docker.pull_policy = vec![onspot_settings::PullPolicy::Never];
     let executor = DockerExecutor::connect(settings.clone()).await.unwrap();
     executor.prepare().await.unwrap();
 
     let missing = format!("127.0.0.1:9/own-helper:{}", std::process::id());
-    settings.helper_image = Some(missing.clone());
-    settings.pull_policy = vec![onspot_executor::PullPolicy::IfNotPresent];
+    settings.docker.helper_image = Some(missing.clone());
+    settings.docker.pull_policy = vec![onspot_settings::PullPolicy::IfNotPresent];
     let executor = DockerExecutor::connect(settings).await.unwrap();
     let error = executor.prepare().await.unwrap_err();
     assert!(matches!(error, ExecutorError::Image { .. }), "{error}");

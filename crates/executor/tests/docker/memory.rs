@@ -10,9 +10,9 @@ const EATER: &str = "tail /dev/zero";
 #[tokio::test]
 async fn a_job_that_runs_out_of_memory_is_told_so_and_the_next_one_runs() {
     let bench = Bench::with("memory", "http://127.0.0.1:9", |settings| {
-        settings.job.memory = Some("32m".into());
+        settings.docker.job.memory = "32m".parse().ok();
         // Where there is swap, the job would go on there.
-        settings.job.memory_swap = Some("32m".into());
+        settings.docker.job.memory_swap = "32m".parse().ok();
     })
     .await;
     let ended = bench.run(job(&[EATER, "echo never"])).await;

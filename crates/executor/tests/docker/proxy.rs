@@ -52,7 +52,7 @@ async fn transfers_of_the_helper_go_through_the_proxy_of_the_runner_and_of_the_j
     ] {
         // A host that nobody but the proxy can know.
         let bench = Bench::with(name, "http://gitlab.invalid", |settings| {
-            settings.runner.environment = of_runner;
+            settings.common.runner.environment = of_runner;
         })
         .await;
         let mut payload = job(&["echo result >out.txt"]);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use onspot_executor::{ContainerService, Outcome};
+use onspot_executor::Outcome;
 use onspot_gitlab::Variable;
 use onspot_gitlab::job::{Image, JobPayload};
+use onspot_settings::ContainerService;
 
 use crate::support::{Bench, IMAGE, job};
 
@@ -65,7 +66,7 @@ async fn a_service_without_ports_that_dies_meanwhile_shows_its_log_too() {
 #[tokio::test]
 async fn a_service_that_is_not_ready_in_time_shows_its_log() {
     let bench = Bench::with("service-late", "http://127.0.0.1:9", |settings| {
-        settings.wait_for_services = Duration::from_secs(2);
+        settings.docker.wait_for_services = Some(Duration::from_secs(2));
     })
     .await;
     let mut slow = service("db", "echo still-recovering; sleep 1000");
@@ -98,7 +99,7 @@ async fn the_port_that_a_healthcheck_names_is_waited_for() {
 #[tokio::test]
 async fn a_service_of_the_runner_runs_with_every_job() {
     let bench = Bench::with("own-service", "http://127.0.0.1:9", |settings| {
-        settings.services = vec![ContainerService {
+        settings.docker.services = vec![ContainerService {
             name: IMAGE.into(),
             alias: "of-runner".into(),
             entrypoint: vec!["sleep".into()],

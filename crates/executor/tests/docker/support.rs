@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use onspot_cache::CacheAccess;
 use onspot_executor::{
-    DockerExecutor, DockerSettings, Event, Executor, JobRun, Outcome, PullPolicy, RunnerSettings,
-    Stop,
+    DockerExecutor, DockerSettings, Event, Executor, JobRun, Outcome, RunnerSettings, Stop,
 };
 use onspot_gitlab::job::{Image, JobPayload, Step};
 use onspot_gitlab::{JobId, JobToken, TraceWriter, Variable};
+use onspot_settings::{Docker, PullPolicy, Runner};
 use tokio::sync::{OnceCell, mpsc, watch};
 
 /// The image that jobs run in: all that is needed is a shell.
@@ -72,9 +72,11 @@ impl Bench {
             .unwrap();
         let runner = format!("test-{test}-{}", std::process::id());
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_onspot-helper"));
-        let mut settings = DockerSettings::new(RunnerSettings::new(&runner, url), binary);
-        settings.runner.short_token = "abcdefghi".into();
-        settings.pull_policy = vec![PullPolicy::IfNotPresent];
+        let of_runner = Runner::new(&runner, url.parse().unwrap());
+        let mut settings =
+            DockerSettings::new(RunnerSettings::new(of_runner), Docker::default(), binary);
+        settings.common.short_token = "abcdefghi".into();
+        settings.docker.pull_policy = vec![PullPolicy::IfNotPresent];
         settings.builds_root = dir.path().join("builds");
         settings.private_images = dir.path().join("private-images.json");
         adjust(&mut settings);

@@ -11,9 +11,9 @@ use onspot_ledger::{
     Error, Greeting, Key, Leader, Ledger, ManagerId, RunnerName, Stored, Watched, create, read,
     replace,
 };
+use onspot_settings::Timing;
 
 use crate::clock::Clock;
-use crate::settings::Timing;
 
 /// One manager's part in the election.
 #[derive(Debug)]

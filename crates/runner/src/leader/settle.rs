@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::SignedDuration;
 use onspot_gitlab::{AssignedJob, Error as GitLabError, JobPayload};
 use onspot_ledger::key::JOBS;
@@ -107,11 +107,15 @@ impl Settling<'_> {
             ends.extend(self.judge(&job).await?);
         }
         let until = tokio::time::Instant::now() + self.limit;
-        let telling = ends.iter().map(|end| async move {
-            let told = self.tell(end, coordinators, until).await;
-            (end, told)
+        let telling = ends.iter().map(|end| {
+            async move {
+                let told = self.tell(end, coordinators, until).await;
+                (end, told)
+            }
+            .boxed()
         });
-        let told: Vec<_> = futures::stream::iter(telling)
+        // Collected, for a stream that holds the closure can't be sent to another thread.
+        let told: Vec<_> = futures::stream::iter(telling.collect::<Vec<_>>())
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;

@@ -6,8 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use onspot_ledger::{
     Ask, Attempt, AttemptPhase, Intake, Order, Phase, Record, Restart, State, Step, Verdict,
 };
-
-use crate::settings::Timing;
+use onspot_settings::Timing;
 
 /// How often a job is tried before it fails.
 const MAX_ATTEMPTS: u32 = 5;

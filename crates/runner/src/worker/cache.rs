@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use onspot_cache::{CacheAccess, CacheScope, S3Cache};
 use onspot_gitlab::JobPayload;
-use onspot_runnerconf::{Cache, Runner};
+use onspot_settings::Cache;
 
 /// Where the jobs' cache is, before it is known which job.
 #[derive(Debug, Clone)]
@@ -29,27 +29,22 @@ pub enum CachePlace {
 }
 
 impl CachePlace {
-    /// The bucket that a runner's configuration names, if it names one.
-    pub(crate) fn configured(runner: &Runner, client: Option<&aws_sdk_s3::Client>) -> Option<Self> {
+    /// In the bucket that the settings name.
+    pub(crate) fn in_bucket(cache: &Cache, client: aws_sdk_s3::Client) -> Self {
         // No `..`: a key that nobody uses is to be noticed here.
         let Cache {
-            kind,
-            path,
+            bucket,
+            prefix,
             shared,
-            max_uploaded_archive_size,
-            s3,
-            // Named in a warning by `onspot_runnerconf::lint`.
-            other: _,
-        } = runner.cache.as_ref()?;
-        kind.as_ref()?;
-        Some(Self::S3 {
-            client: client?.clone(),
-            // All its other keys made the client.
-            bucket: s3.as_ref()?.bucket_name.clone()?,
-            prefix: path.clone(),
-            shared: *shared,
-            upload_limit: Some(*max_uploaded_archive_size).filter(|bytes| *bytes > 0),
-        })
+            upload_limit,
+        } = cache.clone();
+        Self::S3 {
+            client,
+            bucket,
+            prefix,
+            shared,
+            upload_limit: Some(upload_limit).filter(|bytes| *bytes > 0),
+        }
     }
 
     /// The cache of one job; `short_token` is the public part of its runner's token.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use onspot_executor::Executor;
 use onspot_ledger::{Interruption, Ledger, Step, WorkerId};
+use onspot_settings::Timing;
 use tokio::sync::watch;
 
 use super::{CachePlace, Retirement};
 use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 use crate::liveness::Liveness;
-use crate::settings::Timing;
 
 /// What a worker works with.
 pub struct WorkerContext {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use onspot_ledger::{Error, Key, Ledger, Object, State, Stored, WorkerId, create, read, replace};
+use onspot_settings::Timing;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::WorkerContext;
@@ -11,7 +12,6 @@ use super::lease::{Lease, Term};
 use super::notes::LeaseFile;
 use crate::clock::Clock;
 use crate::liveness::Beat;
-use crate::settings::Timing;
 
 /// Between two tries to write.
 const TRY_AGAIN: Duration = Duration::from_secs(1);

@@ -7,8 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use onspot_ledger::{ETag, Key, Ledger};
-
-use crate::settings::Timing;
+use onspot_settings::Timing;
 
 /// The longest pause between two looks at the leader.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);

@@ -19,9 +19,9 @@ use onspot_ledger::{
     Record, Restart, RunnerName, State, Stored, WorkPayload, WorkerId, create, read, replace,
 };
 use onspot_runner::leader::{LeaderContext, RunnerContext, lead};
-use onspot_runner::settings::Timing;
 use onspot_runner::worker::{CachePlace, WorkerContext, work};
 use onspot_runner::{Clock, Liveness};
+use onspot_settings::Timing;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -3,12 +3,69 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use onspot_notation::{Cron, duration};
+use onspot_notation::{Cron, Periods, duration};
+use onspot_settings::{IdlePeriod, Policy};
 
 use super::periods;
 use crate::error::ConfigError;
+use crate::reference::{Key, NO_METRICS, NO_SSH, OWN_LOOPS};
 use crate::render::Entries;
 use crate::section::Section;
+
+/// What becomes of the keys of `[runners.autoscaler]`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::warned(
+        "capacity_per_instance",
+        "the stack's own number of slots holds",
+    ),
+    Key::warned("connector_config", NO_SSH),
+    Key::warned(
+        "delete_instances_on_shutdown",
+        "workers outlive the manager: their jobs go on",
+    ),
+    Key::warned("deletion_retry_interval", OWN_LOOPS),
+    Key::warned("failure_threshold", OWN_LOOPS),
+    Key::warned("instance_acquire_timeout", OWN_LOOPS),
+    Key::warned("instance_creation_time_buckets", NO_METRICS),
+    Key::warned("instance_deletion_time_buckets", NO_METRICS),
+    Key::warned("instance_is_running_time_buckets", NO_METRICS),
+    Key::warned("instance_life_duration_buckets", NO_METRICS),
+    Key::warned("instance_operation_time_buckets", NO_METRICS),
+    Key::warned("instance_readiness_time_buckets", NO_METRICS),
+    Key::warned("instance_ready_command", NO_SSH),
+    Key::warned("log_external_ip", "the addresses stand in EC2"),
+    Key::warned("log_internal_ip", "the addresses stand in EC2"),
+    Key::honoured("max_instances"),
+    Key::honoured("max_use_count"),
+    Key::honoured("plugin"),
+    Key::warned("plugin_config", "the stack has its own fleet"),
+    Key::honoured("policy"),
+    Key::warned("reservation_throttling", OWN_LOOPS),
+    Key::warned("scale_throttle", OWN_LOOPS),
+    Key::warned("shutdown_deletion_interval", OWN_LOOPS),
+    Key::warned("shutdown_deletion_retries", OWN_LOOPS),
+    Key::warned("state_storage", "the stack's bucket holds the state"),
+    Key::warned("update_interval", OWN_LOOPS),
+    Key::warned("update_interval_when_expecting", OWN_LOOPS),
+    Key::refused(
+        "vm_isolation",
+        "onspot has no virtual machines within workers",
+    ),
+];
+
+/// What becomes of the keys of `[[runners.autoscaler.policy]]`.
+pub(crate) const KEYS_OF_POLICIES: &[Key] = &[
+    Key::honoured("idle_count"),
+    Key::honoured("idle_time"),
+    Key::honoured("periods"),
+    Key::warned(
+        "preemptive_mode",
+        "a job is taken as soon as a worker for it can be had",
+    ),
+    Key::honoured("scale_factor"),
+    Key::honoured("scale_factor_limit"),
+    Key::honoured("timezone"),
+];
 
 /// How many instances there are, for `docker-autoscaler`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,6 +108,33 @@ pub struct AutoscalerPolicy {
 }
 
 impl Autoscaler {
+    /// The scaling that it asks for, over `base`, which says the rest.
+    pub(crate) fn policy(&self, base: Policy) -> Policy {
+        // No `..`: a key that nobody uses is to be noticed here.
+        let Self {
+            max_use_count,
+            max_instances,
+            policy,
+            // Named in a warning by `lint`.
+            capacity_per_instance: _,
+            plugin: _,
+            plugin_config: _,
+            other: _,
+        } = self;
+        let limit = match max_instances {
+            0 => base.limit,
+            max => *max,
+        };
+        let slots = base.capacity_per_instance;
+        let periods = policy.iter().map(|policy| policy.period(slots, limit));
+        Policy {
+            limit,
+            max_uses: *max_use_count,
+            periods: periods.collect(),
+            ..base
+        }
+    }
+
     pub(super) fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
         let mut policy = Vec::new();
         for section in section.sections("policy")? {
@@ -86,6 +170,39 @@ impl Autoscaler {
 }
 
 impl AutoscalerPolicy {
+    /// Idle places are counted in jobs here. With a factor `idle_count` is the least and
+    /// `scale_factor_limit` the most.
+    fn period(&self, slots: u32, limit: u32) -> IdlePeriod {
+        let Self {
+            periods,
+            timezone,
+            idle_count,
+            idle_time,
+            scale_factor,
+            scale_factor_limit,
+            // Named in a warning by `lint`.
+            preemptive_mode: _,
+            other: _,
+        } = self;
+        let mut periods = periods.clone();
+        if periods.is_empty() {
+            periods.extend(Cron::five("* * * * *"));
+        }
+        let least = idle_count.div_ceil(slots);
+        let most = match scale_factor_limit {
+            _ if *scale_factor <= 0.0 => least,
+            0 => limit.max(least),
+            most => most.div_ceil(slots).max(least),
+        };
+        IdlePeriod {
+            when: Periods::new(periods, timezone.clone()),
+            idle_count: most,
+            idle_count_min: least,
+            idle_scale_factor: *scale_factor,
+            idle_time: *idle_time,
+        }
+    }
+
     fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             periods: section.each_parsed("periods", |text| Ok(Cron::five(text)?))?,
@@ -111,9 +228,7 @@ impl AutoscalerPolicy {
         );
         entries.put_number("idle_count", self.idle_count);
         entries.put("idle_time", duration::format(self.idle_time));
-        if self.scale_factor != 0.0 {
-            entries.put("scale_factor", self.scale_factor);
-        }
+        entries.put_factor("scale_factor", self.scale_factor);
         entries.put_nonzero("scale_factor_limit", self.scale_factor_limit.into());
         entries.put_some("preemptive_mode", self.preemptive_mode);
         entries.put_others(&self.other);

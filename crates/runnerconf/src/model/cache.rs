@@ -3,9 +3,52 @@
 use url::Url;
 
 use crate::error::ConfigError;
+use crate::reference::Key;
 use crate::render::Entries;
 use crate::section::{Complaint, Section};
-use crate::token::Secret;
+use onspot_settings::Secret;
+
+const ONLY_S3: &str = "onspot keeps caches in S3 or on the host";
+const NO_ROLE: &str = "onspot assumes no role for the cache: give its own role the rights";
+const NO_ENCRYPTION: &str = "set the bucket's default encryption instead";
+
+/// What becomes of the keys of `[runners.cache]`. The keys of S3 stand here, too, as in 2017.
+pub(crate) const KEYS: &[Key] = &[
+    Key::honoured("AccessKey"),
+    Key::refused("azure", ONLY_S3),
+    Key::honoured("BucketLocation"),
+    Key::honoured("BucketName"),
+    Key::refused("gcs", ONLY_S3),
+    Key::honoured("Insecure"),
+    Key::honoured("MaxUploadedArchiveSize"),
+    Key::honoured("Path"),
+    Key::honoured("s3"),
+    Key::honoured("SecretKey"),
+    Key::honoured("ServerAddress"),
+    Key::honoured("Shared"),
+    Key::honoured("Type"),
+];
+
+/// What becomes of the keys of `[runners.cache.s3]`.
+pub(crate) const KEYS_OF_S3: &[Key] = &[
+    Key::honoured("Accelerate"),
+    Key::honoured("AccessKey"),
+    Key::warned("AssumeRoleMaxConcurrency", NO_ROLE),
+    Key::honoured("AuthenticationType"),
+    Key::honoured("BucketLocation"),
+    Key::honoured("BucketName"),
+    Key::warned("DisableAssumeRoleCredentialsCaching", NO_ROLE),
+    Key::honoured("DualStack"),
+    Key::honoured("Insecure"),
+    Key::honoured("PathStyle"),
+    Key::refused("RoleARN", NO_ROLE),
+    Key::honoured("SecretKey"),
+    Key::honoured("ServerAddress"),
+    Key::refused("ServerSideEncryption", NO_ENCRYPTION),
+    Key::refused("ServerSideEncryptionKeyID", NO_ENCRYPTION),
+    Key::honoured("SessionToken"),
+    Key::refused("UploadRoleARN", NO_ROLE),
+];
 
 /// Where jobs keep their cache.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -117,6 +160,28 @@ impl S3Authentication {
 }
 
 impl Cache {
+    /// The bucket that it names, if it names one.
+    pub(crate) fn place(&self) -> Option<onspot_settings::Cache> {
+        // No `..`: a key that nobody uses is to be noticed here.
+        let Self {
+            kind,
+            path,
+            shared,
+            max_uploaded_archive_size,
+            s3,
+            // Named in a warning by `lint`.
+            other: _,
+        } = self;
+        kind.as_ref()?;
+        Some(onspot_settings::Cache {
+            // All its other keys make the connection.
+            bucket: s3.as_ref()?.bucket_name.clone()?,
+            prefix: path.clone(),
+            shared: *shared,
+            upload_limit: *max_uploaded_archive_size,
+        })
+    }
+
     pub(super) fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
         let kind = section.parsed("Type", CacheType::parse)?;
         let flat = S3::read_keys(&mut section)?;

@@ -1,177 +1,235 @@
 //! `[runners.docker]`.
 
-mod containers;
-
-pub use containers::{Containers, Resources, Service};
-
 use globset::GlobBuilder;
-use onspot_notation::{Cpus, Size, volume};
+use onspot_notation::volume;
+use onspot_settings::{ContainerService, Resources};
 
+use super::runner::variable;
 use crate::error::ConfigError;
+use crate::keys::{self, Keys, Slot, keys};
+use crate::reference::Key;
 use crate::render::Entries;
 use crate::section::{Complaint, Section};
 
-/// How jobs run in containers.
+/// `[runners.docker]`: what has an effect, and what is kept besides.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Docker {
-    /// The Docker engine, for example `unix:///run/docker.sock`; the usual one if absent.
-    pub host: Option<String>,
-    /// Whether the engine's certificate is checked.
-    pub tls_verify: bool,
-    /// The image of jobs that name none.
-    pub image: Option<String>,
-    /// Whether job containers get the host's full authority.
-    pub privileged: bool,
-    /// Whether the volumes of jobs are not kept on the host.
+    /// How jobs run in containers.
+    pub settings: onspot_settings::Docker,
+    /// Whether the volumes of jobs are not kept on the host: they never are.
     pub disable_cache: bool,
-    /// Mounts of job containers: `source:target[:mode]`, or a bare path.
-    pub volumes: Vec<String>,
-    /// Size of `/dev/shm` in bytes; 0 means Docker's default.
-    pub shm_size: u64,
-    /// When images are pulled, tried in this order; empty means always.
-    pub pull_policy: Vec<PullPolicy>,
-    /// What a job's own `pull_policy` may be; empty means: what `pull_policy` holds.
-    pub allowed_pull_policies: Vec<PullPolicy>,
-    /// Patterns of the images that jobs may name; empty means all.
-    pub allowed_images: Vec<String>,
-    /// Patterns of the services that jobs may name; empty means all.
-    pub allowed_services: Vec<String>,
-    /// `bridge`, `host`, `none` or a network's name.
-    pub network_mode: Option<String>,
-    /// `name:address` lines for the containers' `/etc/hosts`.
-    pub extra_hosts: Vec<String>,
-    /// DNS servers.
-    pub dns: Vec<String>,
-    /// DNS search domains.
-    pub dns_search: Vec<String>,
-    /// Limit of memory, for example `512m`.
-    pub memory: Option<Size>,
-    /// Limit of processors, for example `1.5`.
-    pub cpus: Option<Cpus>,
-    /// Capabilities to add.
-    pub cap_add: Vec<String>,
-    /// Capabilities to drop.
-    pub cap_drop: Vec<String>,
-    /// Docker `--security-opt` values.
-    pub security_opt: Vec<String>,
-    /// The user that job containers run as instead of the image's.
-    pub user: Option<String>,
-    /// The image of the container that does git, cache and artifacts.
-    pub helper_image: Option<String>,
-    /// Seconds that services get to open their ports; 0 means the default of 30, -1 not to wait.
-    pub wait_for_services_timeout: i64,
-    /// What containers may do and use besides.
-    pub containers: Containers,
     /// Kept, not used.
     pub other: toml::Table,
+    /// What is kept, not used, of `[[runners.docker.services]]`, one for each.
+    pub other_of_services: Vec<toml::Table>,
 }
 
-/// When an image is pulled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PullPolicy {
-    /// Before every job.
-    Always,
-    /// When the host does not have it.
-    IfNotPresent,
-    /// Never: the host has it or the job fails.
-    Never,
+/// What becomes of the keys of `[runners.docker]` that are not honoured.
+pub(crate) const OTHERS: &[Key] = &[
+    Key::warned("cache_dir", "volumes without a source end with their job"),
+    Key::warned("helper_image_flavor", "onspot has one helper image"),
+    Key::warned("log_options", "a job's log goes to GitLab alone"),
+    Key::warned("mac_address", "containers have Docker's addresses"),
+    Key::refused(
+        "tls_cert_path",
+        "onspot reaches Docker by a socket or by plain TCP",
+    ),
+    Key::refused(
+        "tls_verify",
+        "onspot reaches Docker by a socket or by plain TCP",
+    ),
+    Key::warned("volume_keep", "volumes without a source end with their job"),
+];
+
+/// What becomes of the keys of `[[runners.docker.services]]` that are not honoured.
+pub(crate) const OTHERS_OF_SERVICES: &[Key] =
+    &[Key::warned("suspend_data_path", "it is for Kubernetes")];
+
+/// All keys but `services`, in the order of 2017.
+fn all<'a>(
+    docker: &'a mut onspot_settings::Docker,
+    tls_verify: &'a mut bool,
+    disable_cache: &'a mut bool,
+) -> Keys<'a> {
+    let mut all = of_settings(docker);
+    for (before, key, flag) in [
+        ("image", "tls_verify", tls_verify),
+        ("volumes", "disable_cache", disable_cache),
+    ] {
+        let at = all.iter().position(|(key, _)| *key == before);
+        all.insert(at.unwrap_or(0), (key, Slot::ShownFlag(flag)));
+    }
+    all
 }
 
-impl PullPolicy {
-    const ALL: [Self; 3] = [Self::Always, Self::IfNotPresent, Self::Never];
+/// The keys with an effect, apart from `services`.
+fn of_settings(docker: &mut onspot_settings::Docker) -> Keys<'_> {
+    use onspot_settings::Docker;
+    let mut all: Keys<'_> = keys!(docker => Docker {
+        host: "host" as String,
+        image: "image" as String,
+        privileged: "privileged" as ShownFlag,
+        volumes: "volumes" as Texts(volume),
+        shm_size: "shm_size" as ShownNumber,
+        pull_policy: "pull_policy" as Policies,
+        allowed_pull_policies: "allowed_pull_policies" as Policies,
+        allowed_images: "allowed_images" as Patterns(pattern),
+        allowed_services: "allowed_services" as Patterns(pattern),
+        network_mode: "network_mode" as String,
+        extra_hosts: "extra_hosts" as Texts(extra_host),
+        dns: "dns" as Strings,
+        dns_search: "dns_search" as Strings,
+        cap_add: "cap_add" as Strings,
+        cap_drop: "cap_drop" as Strings,
+        security_opt: "security_opt" as Strings,
+        user: "user" as String,
+        helper_image: "helper_image" as String,
+        wait_for_services: "wait_for_services_timeout" as Patience,
+        allowed_privileged_images: "allowed_privileged_images" as Patterns(pattern),
+        allowed_privileged_services: "allowed_privileged_services" as Patterns(pattern),
+        services_privileged: "services_privileged" as Choice,
+        services_security_opt: "services_security_opt" as Strings,
+        allowed_users: "allowed_users" as Words,
+        shared_images: "shared_images" as Strings,
+        disable_entrypoint_overwrite: "disable_entrypoint_overwrite" as Flag,
+        runtime: "runtime" as String,
+        userns_mode: "userns_mode" as String,
+        pid_mode: "pid_mode" as String,
+        ipc_mode: "ipcmode" as String,
+        group_add: "group_add" as Strings,
+        devices: "devices" as Strings,
+        device_cgroup_rules: "device_cgroup_rules" as Strings,
+        oom_kill_disable: "oom_kill_disable" as Flag,
+        oom_score_adjust: "oom_score_adjust" as Number,
+        volume_driver: "volume_driver" as String,
+        volumes_from: "volumes_from" as Strings,
+        links: "links" as Strings,
+        hostname: "hostname" as String,
+        enable_ipv6: "enable_ipv6" as Flag,
+        network_mtu: "network_mtu" as Number,
+        services_limit: "services_limit" as Bound,
+        service_slot_cgroup_template: "service_slot_cgroup_template" as String,
+        sysctls: "sysctls" as Map,
+        ulimits: "ulimit" as Map,
+        tmpfs: "tmpfs" as Map,
+        services_tmpfs: "services_tmpfs" as Map,
+        volume_driver_ops: "volume_driver_ops" as Map,
+        labels: "container_labels" as Map,
+        services_devices: "services_devices" as Lists,
+    } and [job, service, services]);
+    all.extend(of_jobs(&mut docker.job));
+    all.extend(of_services(&mut docker.service));
+    all
+}
 
-    /// The name in the file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "always",
-            Self::IfNotPresent => "if-not-present",
-            Self::Never => "never",
-        }
-    }
+fn of_jobs(resources: &mut Resources) -> Keys<'_> {
+    keys!(resources => Resources {
+        memory: "memory" as Size,
+        memory_swap: "memory_swap" as Size,
+        memory_reservation: "memory_reservation" as Size,
+        cpus: "cpus" as Cpus,
+        cpu_shares: "cpu_shares" as Number,
+        cpuset_cpus: "cpuset_cpus" as String,
+        cpuset_mems: "cpuset_mems" as String,
+        cgroup_parent: "cgroup_parent" as String,
+        gpus: "gpus" as String,
+    } and [])
+}
 
-    fn parse(text: &str) -> Result<Self, Complaint> {
-        let found = Self::ALL.into_iter().find(|policy| policy.as_str() == text);
-        found.ok_or_else(|| Complaint::none_of(text, &Self::ALL.map(Self::as_str)))
-    }
+/// GitLab Runner has no key for the memory nodes of services.
+fn of_services(resources: &mut Resources) -> Keys<'_> {
+    keys!(resources => Resources {
+        memory: "service_memory" as Size,
+        memory_swap: "service_memory_swap" as Size,
+        memory_reservation: "service_memory_reservation" as Size,
+        cpus: "service_cpus" as Cpus,
+        cpu_shares: "service_cpu_shares" as Number,
+        cpuset_cpus: "service_cpuset_cpus" as String,
+        cgroup_parent: "service_cgroup_parent" as String,
+        gpus: "service_gpus" as String,
+    } and [cpuset_mems])
+}
+
+/// `entrypoint` and the like; `name` has no default.
+fn of_service(service: &mut ContainerService) -> Keys<'_> {
+    keys!(service => ContainerService {
+        entrypoint: "entrypoint" as Words,
+        command: "command" as Words,
+        environment: "environment" as Texts(variable),
+    } and [name, alias])
+}
+
+/// The keys of `[runners.docker]` that are honoured.
+pub(crate) fn honoured() -> Vec<&'static str> {
+    let mut names = keys::names(&of_settings(&mut onspot_settings::Docker::default()));
+    names.extend(["disable_cache", "isolation", "services"]);
+    names
+}
+
+/// The keys of `[[runners.docker.services]]` that are honoured.
+pub(crate) fn honoured_of_services() -> Vec<&'static str> {
+    let mut names = keys::names(&of_service(&mut ContainerService::default()));
+    names.extend(["name", "alias"]);
+    names
 }
 
 impl Docker {
     pub(super) fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
-        Ok(Self {
-            host: section.string("host")?,
-            tls_verify: section.boolean("tls_verify")?.unwrap_or(false),
-            image: section.string("image")?,
-            privileged: section.boolean("privileged")?.unwrap_or(false),
-            disable_cache: section.boolean("disable_cache")?.unwrap_or(false),
-            volumes: section.each_parsed("volumes", volume)?,
-            shm_size: section.number("shm_size")?.unwrap_or(0),
-            pull_policy: policies(&mut section, "pull_policy")?,
-            allowed_pull_policies: policies(&mut section, "allowed_pull_policies")?,
-            allowed_images: section.patterns("allowed_images", pattern)?,
-            allowed_services: section.patterns("allowed_services", pattern)?,
-            network_mode: section.string("network_mode")?,
-            extra_hosts: section.each_parsed("extra_hosts", extra_host)?,
-            dns: section.strings("dns")?,
-            dns_search: section.strings("dns_search")?,
-            memory: section.parsed("memory", |text| Ok(text.parse()?))?,
-            cpus: section.parsed("cpus", |text| Ok(text.parse()?))?,
-            cap_add: section.strings("cap_add")?,
-            cap_drop: section.strings("cap_drop")?,
-            security_opt: section.strings("security_opt")?,
-            user: section.string("user")?,
-            helper_image: section.string("helper_image")?,
-            wait_for_services_timeout: section
-                .whole(
-                    "wait_for_services_timeout",
-                    -1..=i64::MAX,
-                    Complaint::new("must be a number of seconds")
-                        .with_hint("write -1 not to wait at all"),
-                )?
-                .unwrap_or(0),
-            containers: Containers::read(&mut section)?,
-            other: section.finish()?,
-        })
+        isolation(&mut section)?;
+        let mut docker = Self::default();
+        for service in section.sections("services")? {
+            let (service, other) = read_service(service)?;
+            docker.settings.services.push(service);
+            docker.other_of_services.push(other);
+        }
+        // `tls_verify` is refused where it is set.
+        let (settings, no_cache) = (&mut docker.settings, &mut docker.disable_cache);
+        keys::read(all(settings, &mut false, no_cache), &mut section)?;
+        docker.other = section.finish()?;
+        Ok(docker)
     }
 
     pub(super) fn entries(&self) -> Entries {
+        let Self {
+            mut settings,
+            mut disable_cache,
+            other,
+            other_of_services,
+        } = self.clone();
         let mut entries = Entries::default();
-        entries.put_some("host", self.host.clone());
-        entries.put("tls_verify", self.tls_verify);
-        entries.put_some("image", self.image.clone());
-        entries.put("privileged", self.privileged);
-        entries.put("disable_cache", self.disable_cache);
-        entries.put_strings("volumes", &self.volumes);
-        entries.put_number("shm_size", self.shm_size);
-        put_policies(&mut entries, "pull_policy", &self.pull_policy);
-        put_policies(
+        keys::write(
+            all(&mut settings, &mut false, &mut disable_cache),
             &mut entries,
-            "allowed_pull_policies",
-            &self.allowed_pull_policies,
         );
-        entries.put_strings("allowed_images", &self.allowed_images);
-        entries.put_strings("allowed_services", &self.allowed_services);
-        entries.put_some("network_mode", self.network_mode.clone());
-        entries.put_strings("extra_hosts", &self.extra_hosts);
-        entries.put_strings("dns", &self.dns);
-        entries.put_strings("dns_search", &self.dns_search);
-        entries.put_some("memory", self.memory.as_ref().map(Size::as_str));
-        entries.put_some("cpus", self.cpus.as_ref().map(Cpus::as_str));
-        entries.put_strings("cap_add", &self.cap_add);
-        entries.put_strings("cap_drop", &self.cap_drop);
-        entries.put_strings("security_opt", &self.security_opt);
-        entries.put_some("user", self.user.clone());
-        entries.put_some("helper_image", self.helper_image.clone());
-        if self.wait_for_services_timeout != 0 {
-            entries.put("wait_for_services_timeout", self.wait_for_services_timeout);
-        }
-        self.containers.put(&mut entries);
-        entries.put_others(&self.other);
+        entries.put_others(&other);
+        let mut others = other_of_services.into_iter();
+        let services = settings.services.into_iter();
+        let services =
+            services.map(|service| write_service(service, &others.next().unwrap_or_default()));
+        entries.put_sections("services", services.collect());
         entries
     }
 }
 
-fn policies(section: &mut Section<'_>, key: &'static str) -> Result<Vec<PullPolicy>, ConfigError> {
-    section.each_parsed(key, PullPolicy::parse)
+fn read_service(mut section: Section<'_>) -> Result<(ContainerService, toml::Table), ConfigError> {
+    let name = section.string("name")?;
+    let mut service = ContainerService {
+        name: section.required("name", name)?,
+        alias: section.string("alias")?.unwrap_or_default(),
+        ..ContainerService::default()
+    };
+    keys::read(of_service(&mut service), &mut section)?;
+    Ok((service, section.finish()?))
+}
+
+fn write_service(mut service: ContainerService, other: &toml::Table) -> Entries {
+    let mut entries = Entries::default();
+    entries.put("name", service.name.clone());
+    let alias = Some(service.alias.clone()).filter(|alias| !alias.is_empty());
+    entries.put_some("alias", alias);
+    keys::write(of_service(&mut service), &mut entries);
+    entries.put_others(other);
+    entries
 }
 
 fn volume(text: &str) -> Result<String, Complaint> {
@@ -202,19 +260,41 @@ fn extra_host(text: &str) -> Result<String, Complaint> {
     }
 }
 
-/// One policy is written as a string, several as a list.
-fn put_policies(entries: &mut Entries, key: &str, policies: &[PullPolicy]) {
-    match policies {
-        [] => {}
-        [policy] if key == "pull_policy" => entries.put(key, policy.as_str()),
-        policies => {
-            entries.put(
-                key,
-                policies
-                    .iter()
-                    .map(|policy| policy.as_str())
-                    .collect::<Vec<_>>(),
-            );
-        }
+/// Only containers of Windows can be isolated otherwise than by default, and onspot has none.
+fn isolation(section: &mut Section<'_>) -> Result<(), ConfigError> {
+    let Some((isolation, span)) = section.string_at("isolation")? else {
+        return Ok(());
+    };
+    if matches!(isolation.as_str(), "" | "default") {
+        return Ok(());
+    }
+    let complaint = Complaint::new("can't be honoured: it is for containers of Windows")
+        .with_hint("remove the key, or keep this runner with GitLab Runner on Windows");
+    Err(section.bad_value("isolation", complaint, span))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Config;
+
+    fn docker(text: &str) -> Result<Config, String> {
+        let head = "[[runners]]\nname = 'r'\nurl = 'https://gitlab.example'\ntoken = 't'\n\
+                    executor = 'docker'\n[runners.docker]\n";
+        Config::parse(&format!("{head}{text}"), "config.toml").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_isolation_that_no_container_here_can_have_is_refused() {
+        assert!(docker("isolation = 'default'\n").is_ok());
+        let refused = docker("isolation = 'hyperv'\n").unwrap_err();
+        assert!(refused.contains("containers of Windows"), "{refused}");
+    }
+
+    #[test]
+    fn a_table_of_the_wrong_kind_is_an_error() {
+        let refused = docker("[runners.docker.sysctls]\n'net.core.somaxconn' = 1024\n");
+        assert!(refused.unwrap_err().contains("a table of strings"));
+        let refused = docker("[runners.docker.services_devices]\n'a/*' = '/dev/kvm'\n");
+        assert!(refused.unwrap_err().contains("a table of lists"));
     }
 }

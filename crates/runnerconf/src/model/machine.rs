@@ -1,13 +1,53 @@
 //! `[runners.machine]`: instances that come and go, as in 2017.
 
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
-use onspot_notation::Cron;
+use onspot_notation::{Cron, Periods};
+use onspot_settings::{IdlePeriod, Policy};
 
 use super::periods;
 use crate::ec2_options::{Ec2Options, OptionError};
 use crate::error::ConfigError;
+use crate::reference::{Key, OWN_LOOPS};
 use crate::render::Entries;
 use crate::section::{Complaint, Section};
+
+/// What becomes of the keys of `[runners.machine]`.
+pub(crate) const KEYS: &[Key] = &[
+    Key::honoured("autoscaling"),
+    Key::honoured("IdleCount"),
+    Key::honoured("IdleCountMin"),
+    Key::honoured("IdleScaleFactor"),
+    Key::honoured("IdleTime"),
+    Key::honoured("MachineDriver"),
+    Key::warned(
+        "MachineName",
+        "instances are named after the stack and the runner",
+    ),
+    Key::honoured("MachineOptions"),
+    Key::warned(
+        "MachineOptionsWithName",
+        "instances are described by the stack's launch template",
+    ),
+    Key::honoured("MaxBuilds"),
+    Key::honoured("MaxGrowthRate"),
+    Key::warned("MaxRemovalAttempts", OWN_LOOPS),
+    Key::honoured("OffPeakIdleCount"),
+    Key::honoured("OffPeakIdleTime"),
+    Key::honoured("OffPeakPeriods"),
+    Key::honoured("OffPeakTimezone"),
+];
+
+/// What becomes of the keys of `[[runners.machine.autoscaling]]`.
+pub(crate) const KEYS_OF_PERIODS: &[Key] = &[
+    Key::honoured("IdleCount"),
+    Key::honoured("IdleCountMin"),
+    Key::honoured("IdleScaleFactor"),
+    Key::honoured("IdleTime"),
+    Key::honoured("Periods"),
+    Key::honoured("Timezone"),
+];
 
 /// How many instances there are, and what they are.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -80,6 +120,39 @@ impl Machine {
         Ec2Options::from_machine_options(&self.machine_options)
     }
 
+    /// The scaling that it asks for, over `base`, which says the rest.
+    pub(crate) fn policy(&self, base: Policy) -> Policy {
+        // No `..`: a key that nobody uses is to be noticed here.
+        let Self {
+            idle_count,
+            idle_scale_factor,
+            idle_count_min,
+            idle_time,
+            max_builds,
+            max_growth_rate,
+            autoscaling,
+            off_peak,
+            // Compared with the pool by `strange_options`, or named in a warning by `lint`.
+            machine_driver: _,
+            machine_name: _,
+            machine_options: _,
+            other: _,
+        } = self;
+        // What holds last comes last: `autoscaling` took the place of `OffPeak…`.
+        let mut periods = vec![off_peak.period()];
+        periods.extend(autoscaling.iter().map(MachinePeriod::period));
+        Policy {
+            idle_count: *idle_count,
+            idle_count_min: least(*idle_count_min),
+            idle_scale_factor: *idle_scale_factor,
+            idle_time: seconds(*idle_time),
+            max_uses: *max_builds,
+            max_growth: *max_growth_rate,
+            periods,
+            ..base
+        }
+    }
+
     pub(super) fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
         let driver = section.string("MachineDriver")?.unwrap_or_default();
         let mut options = section.strings_at("MachineOptions")?;
@@ -116,31 +189,58 @@ impl Machine {
     }
 
     pub(super) fn entries(&self) -> Entries {
+        let Self {
+            idle_count,
+            idle_scale_factor,
+            idle_count_min,
+            idle_time,
+            max_builds,
+            max_growth_rate,
+            machine_driver,
+            machine_name,
+            machine_options,
+            autoscaling,
+            off_peak,
+            other,
+        } = self;
         let mut entries = Entries::default();
-        entries.put_number("IdleCount", self.idle_count);
-        if self.idle_scale_factor != 0.0 {
-            entries.put("IdleScaleFactor", self.idle_scale_factor);
-        }
-        entries.put_nonzero("IdleCountMin", self.idle_count_min.into());
-        entries.put_number("IdleTime", self.idle_time);
-        entries.put_nonzero("MaxBuilds", self.max_builds.into());
-        entries.put_nonzero("MaxGrowthRate", self.max_growth_rate.into());
-        entries.put("MachineDriver", self.machine_driver.clone());
-        entries.put("MachineName", self.machine_name.clone());
-        entries.put_lines("MachineOptions", &self.machine_options);
-        self.off_peak.put(&mut entries);
-        entries.put_others(&self.other);
-        let periods = self
-            .autoscaling
-            .iter()
-            .map(MachinePeriod::entries)
-            .collect();
+        entries.put_number("IdleCount", *idle_count);
+        entries.put_factor("IdleScaleFactor", *idle_scale_factor);
+        entries.put_nonzero("IdleCountMin", (*idle_count_min).into());
+        entries.put_number("IdleTime", *idle_time);
+        entries.put_nonzero("MaxBuilds", (*max_builds).into());
+        entries.put_nonzero("MaxGrowthRate", (*max_growth_rate).into());
+        entries.put("MachineDriver", machine_driver.clone());
+        entries.put("MachineName", machine_name.clone());
+        entries.put_lines("MachineOptions", machine_options);
+        off_peak.put(&mut entries);
+        entries.put_others(other);
+        let periods = autoscaling.iter().map(MachinePeriod::entries).collect();
         entries.put_sections("autoscaling", periods);
         entries
     }
 }
 
 impl MachinePeriod {
+    fn period(&self) -> IdlePeriod {
+        let Self {
+            periods,
+            timezone,
+            idle_count,
+            idle_scale_factor,
+            idle_count_min,
+            idle_time,
+            other: _,
+        } = self;
+        IdlePeriod {
+            when: Periods::new(periods.clone(), timezone.clone()),
+            idle_count: *idle_count,
+            idle_count_min: least(*idle_count_min),
+            idle_scale_factor: *idle_scale_factor,
+            idle_time: seconds(*idle_time),
+        }
+    }
+
     fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             periods: section.each_parsed("Periods", |text| Ok(Cron::seven(text)?))?,
@@ -162,9 +262,7 @@ impl MachinePeriod {
             self.timezone.as_ref(),
         );
         entries.put_number("IdleCount", self.idle_count);
-        if self.idle_scale_factor != 0.0 {
-            entries.put("IdleScaleFactor", self.idle_scale_factor);
-        }
+        entries.put_factor("IdleScaleFactor", self.idle_scale_factor);
         entries.put_nonzero("IdleCountMin", self.idle_count_min.into());
         entries.put_number("IdleTime", self.idle_time);
         entries.put_others(&self.other);
@@ -173,6 +271,23 @@ impl MachinePeriod {
 }
 
 impl OffPeak {
+    /// Without periods it never holds.
+    fn period(&self) -> IdlePeriod {
+        let Self {
+            periods,
+            timezone,
+            idle_count,
+            idle_time,
+        } = self;
+        IdlePeriod {
+            when: Periods::new(periods.clone(), timezone.clone()),
+            idle_count: *idle_count,
+            idle_count_min: 0,
+            idle_scale_factor: 0.0,
+            idle_time: seconds(*idle_time),
+        }
+    }
+
     fn read(section: &mut Section<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             periods: section.each_parsed("OffPeakPeriods", |text| Ok(Cron::seven(text)?))?,
@@ -188,4 +303,13 @@ impl OffPeak {
         entries.put_nonzero("OffPeakIdleCount", self.idle_count.into());
         entries.put_nonzero("OffPeakIdleTime", self.idle_time.into());
     }
+}
+
+/// `IdleCountMin` is 1 where it is not set, as in GitLab Runner. It counts only beside a factor.
+fn least(idle_count_min: u32) -> u32 {
+    idle_count_min.max(1)
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
 }

@@ -1,59 +1,26 @@
 //! One `[[runners]]`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
+use onspot_settings::TokenRef;
 use url::Url;
 
 use super::{Autoscaler, Cache, Docker, ExecutorKind, Machine};
 use crate::error::ConfigError;
+use crate::keys::{self, Keys, keys};
+use crate::reference::{BOOKKEEPING, Key, NO_METRICS, OTHER_EXECUTOR, OWN_LOOPS};
 use crate::render::Entries;
 use crate::section::{Complaint, Section, Variable, environment};
-use crate::token::TokenRef;
 
 /// One `[[runners]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Runner {
-    /// The runner's name.
-    pub name: String,
-    /// GitLab's base URL.
-    pub url: Url,
+    /// Who it is to GitLab, and what holds for its jobs.
+    pub settings: onspot_settings::Runner,
     /// Where its token is.
     pub token: TokenRef,
     /// How jobs are run.
     pub executor: ExecutorKind,
-    /// How many jobs it runs at once; 0 means no limit but `concurrent`.
-    pub limit: u32,
-    /// How many questions for a job may be open at once; 0 means 1.
-    pub request_concurrency: u32,
-    /// The most a job may log, in KiB; 0 means the default of 4096.
-    pub output_limit: u32,
-    /// Replaces scheme, host and port of repository URLs.
-    pub clone_url: Option<String>,
-    /// `NAME=value` lines that every job gets.
-    pub environment: Vec<String>,
-    /// Where jobs are built, on the host or in the container.
-    pub builds_dir: Option<String>,
-    /// Where caches are kept, on the host or in the container.
-    pub cache_dir: Option<String>,
-    /// The shell that scripts are written for.
-    pub shell: Option<String>,
-    /// Shell lines before the sources are fetched.
-    pub pre_get_sources_script: Option<String>,
-    /// Shell lines after the sources are fetched.
-    pub post_get_sources_script: Option<String>,
-    /// Shell lines before the job's own.
-    pub pre_build_script: Option<String>,
-    /// Shell lines after the job's own.
-    pub post_build_script: Option<String>,
-    /// A PEM file with the authorities that GitLab's certificate is checked against.
-    pub tls_ca_file: Option<PathBuf>,
-    /// Whether jobs get no `CI_DEBUG_TRACE` and no `CI_DEBUG_SERVICES`.
-    pub debug_trace_disabled: bool,
-    /// Whether each slot's containers have a cgroup of their own.
-    pub use_slot_cgroups: bool,
-    /// That cgroup, `${slot}` being the slot's number.
-    pub slot_cgroup_template: Option<String>,
     /// `[runners.docker]`.
     pub docker: Option<Docker>,
     /// `[runners.cache]`.
@@ -66,30 +33,89 @@ pub struct Runner {
     pub other: toml::Table,
 }
 
+/// What becomes of the keys of `[[runners]]` that are not honoured.
+pub(crate) const OTHERS: &[Key] = &[
+    Key::warned("artifact", OWN_LOOPS),
+    Key::warned(
+        "clean_git_config",
+        "git's configuration is made anew for each job",
+    ),
+    Key::warned("custom", OTHER_EXECUTOR),
+    Key::warned("custom_build_dir", "GIT_CLONE_PATH is not used"),
+    Key::warned("experimental", "onspot runs no job of its own at the start"),
+    Key::warned(
+        "feature_flags",
+        "onspot has none of GitLab Runner's feature flags",
+    ),
+    Key::warned(
+        "get_sources_timeout",
+        "set RUNNER_SCRIPT_TIMEOUT or the job's timeout",
+    ),
+    Key::warned("id", BOOKKEEPING),
+    Key::warned("instance", OTHER_EXECUTOR),
+    Key::warned("job_status_final_update_retry_limit", OWN_LOOPS),
+    Key::warned("kubernetes", OTHER_EXECUTOR),
+    Key::warned("labels", "labels are for GitLab Runner's metrics and logs"),
+    Key::warned("monitoring", NO_METRICS),
+    Key::warned("parallels", OTHER_EXECUTOR),
+    Key::warned("prepare_timeout", "set the job's timeout"),
+    Key::warned("proxy_exec", "scripts run without the helper between"),
+    Key::warned("referees", NO_METRICS),
+    Key::warned(
+        "safe_directory_checkout",
+        "the build folder is safe for git as it is",
+    ),
+    Key::warned("ssh", OTHER_EXECUTOR),
+    Key::warned("step_runner_image", "onspot does not run steps"),
+    Key::warned("strict_check_interval", OWN_LOOPS),
+    Key::refused("tls-cert-file", "onspot has no client certificates"),
+    Key::refused("tls-key-file", "onspot has no client certificates"),
+    Key::warned("token_expires_at", BOOKKEEPING),
+    Key::warned("token_obtained_at", BOOKKEEPING),
+    Key::warned("unhealthy_interval", OWN_LOOPS),
+    Key::warned("unhealthy_requests_limit", OWN_LOOPS),
+    Key::warned("virtualbox", OTHER_EXECUTOR),
+];
+
+/// The keys with an effect that have a default.
+fn of_settings(runner: &mut onspot_settings::Runner) -> Keys<'_> {
+    use onspot_settings::Runner;
+    keys!(runner => Runner {
+        limit: "limit" as ShownNumber,
+        request_concurrency: "request_concurrency" as Number,
+        output_limit: "output_limit" as Number,
+        clone_url: "clone_url" as Text(base_url),
+        environment: "environment" as Texts(variable),
+        builds_dir: "builds_dir" as String,
+        cache_dir: "cache_dir" as String,
+        shell: "shell" as String,
+        pre_get_sources_script: "pre_get_sources_script" as Renamed("pre_clone_script"),
+        post_get_sources_script: "post_get_sources_script" as Renamed("post_clone_script"),
+        pre_build_script: "pre_build_script" as String,
+        post_build_script: "post_build_script" as String,
+        tls_ca_file: "tls-ca-file" as Path,
+        debug_trace_disabled: "debug_trace_disabled" as Flag,
+        use_slot_cgroups: "use_slot_cgroups" as Flag,
+        slot_cgroup_template: "slot_cgroup_template" as String,
+    } and [name, url])
+}
+
+/// The keys of `[[runners]]` that are honoured.
+pub(crate) fn honoured() -> Vec<&'static str> {
+    let mut none = onspot_settings::Runner::without_gitlab("");
+    let mut names = keys::names(&of_settings(&mut none));
+    names.extend(["name", "url", "token", "executor"]);
+    names.extend(["docker", "cache", "machine", "autoscaler"]);
+    names
+}
+
 impl Runner {
     /// A runner with nothing set but what has no default.
     pub fn new(name: impl Into<String>, url: Url, token: TokenRef, executor: ExecutorKind) -> Self {
         Self {
-            name: name.into(),
-            url,
+            settings: onspot_settings::Runner::new(name, url),
             token,
             executor,
-            limit: 0,
-            request_concurrency: 0,
-            output_limit: 0,
-            clone_url: None,
-            environment: Vec::new(),
-            builds_dir: None,
-            cache_dir: None,
-            shell: None,
-            pre_get_sources_script: None,
-            post_get_sources_script: None,
-            pre_build_script: None,
-            post_build_script: None,
-            tls_ca_file: None,
-            debug_trace_disabled: false,
-            use_slot_cgroups: false,
-            slot_cgroup_template: None,
             docker: None,
             cache: None,
             machine: None,
@@ -98,51 +124,27 @@ impl Runner {
         }
     }
 
-    pub(super) fn read(
-        mut section: Section<'_>,
-        name: String,
-        tokens: bool,
-    ) -> Result<Self, ConfigError> {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    pub(super) fn read(mut section: Section<'_>, name: String) -> Result<Self, ConfigError> {
         let variable = section.variable();
         let url = section.parsed("url", |text| {
             parse_url(&environment::expand(text, variable)?)
         })?;
         let token = section.parsed("token", |text| parse_token(text, variable))?;
         let executor = section.parsed("executor", ExecutorKind::parse)?;
-        let token = match token {
-            None if !tokens => TokenRef::Absent,
-            token => section.required("token", token)?,
-        };
+        let token = section.required("token", token)?;
+        let url = section.required("url", url)?;
+        let executor = section.required("executor", executor)?;
+        let mut settings = onspot_settings::Runner::new(name, url);
+        keys::read(of_settings(&mut settings), &mut section)?;
         Ok(Self {
-            name,
-            url: section.required("url", url)?,
+            settings,
             token,
-            executor: section.required("executor", executor)?,
-            limit: section.number("limit")?.unwrap_or(0),
-            request_concurrency: section.number("request_concurrency")?.unwrap_or(0),
-            output_limit: section.number("output_limit")?.unwrap_or(0),
-            clone_url: section
-                .parsed("clone_url", |text| parse_url(text).map(|_| text.to_owned()))?,
-            environment: section.each_parsed("environment", parse_variable)?,
-            builds_dir: section.string("builds_dir")?,
-            cache_dir: section.string("cache_dir")?,
-            shell: section.string("shell")?,
-            pre_get_sources_script: script(
-                &mut section,
-                "pre_get_sources_script",
-                "pre_clone_script",
-            )?,
-            post_get_sources_script: script(
-                &mut section,
-                "post_get_sources_script",
-                "post_clone_script",
-            )?,
-            pre_build_script: section.string("pre_build_script")?,
-            post_build_script: section.string("post_build_script")?,
-            tls_ca_file: section.string("tls-ca-file")?.map(PathBuf::from),
-            debug_trace_disabled: section.boolean("debug_trace_disabled")?.unwrap_or(false),
-            use_slot_cgroups: section.boolean("use_slot_cgroups")?.unwrap_or(false),
-            slot_cgroup_template: section.string("slot_cgroup_template")?,
+            executor,
             docker: section.section("docker")?.map(Docker::read).transpose()?,
             cache: section.section("cache")?.map(Cache::read).transpose()?,
             machine: section.section("machine")?.map(Machine::read).transpose()?,
@@ -155,46 +157,28 @@ impl Runner {
     }
 
     pub(super) fn entries(&self) -> Entries {
+        let Self {
+            settings,
+            token,
+            executor,
+            docker,
+            cache,
+            machine,
+            autoscaler,
+            other,
+        } = self;
         let mut entries = Entries::default();
-        entries.put("name", self.name.clone());
-        entries.put("url", self.url.as_str().trim_end_matches('/'));
-        entries.put_some("token", self.token.to_config());
-        entries.put("executor", self.executor.as_str());
-        entries.put_number("limit", self.limit);
-        entries.put_nonzero("request_concurrency", self.request_concurrency.into());
-        entries.put_nonzero("output_limit", self.output_limit.into());
-        entries.put_some("clone_url", self.clone_url.clone());
-        entries.put_strings("environment", &self.environment);
-        entries.put_some("builds_dir", self.builds_dir.clone());
-        entries.put_some("cache_dir", self.cache_dir.clone());
-        entries.put_some("shell", self.shell.clone());
-        entries.put_some(
-            "pre_get_sources_script",
-            self.pre_get_sources_script.clone(),
-        );
-        entries.put_some(
-            "post_get_sources_script",
-            self.post_get_sources_script.clone(),
-        );
-        entries.put_some("pre_build_script", self.pre_build_script.clone());
-        entries.put_some("post_build_script", self.post_build_script.clone());
-        let ca = self
-            .tls_ca_file
-            .as_ref()
-            .map(|path| path.display().to_string());
-        entries.put_some("tls-ca-file", ca);
-        entries.put_flag("debug_trace_disabled", self.debug_trace_disabled);
-        entries.put_flag("use_slot_cgroups", self.use_slot_cgroups);
-        entries.put_some("slot_cgroup_template", self.slot_cgroup_template.clone());
-        entries.put_others(&self.other);
+        entries.put("name", settings.name.clone());
+        entries.put("url", settings.url.as_str().trim_end_matches('/'));
+        entries.put("token", token.to_config());
+        entries.put("executor", executor.as_str());
+        keys::write(of_settings(&mut settings.clone()), &mut entries);
+        entries.put_others(other);
         for (key, section) in [
-            ("docker", self.docker.as_ref().map(Docker::entries)),
-            ("cache", self.cache.as_ref().map(Cache::entries)),
-            ("machine", self.machine.as_ref().map(Machine::entries)),
-            (
-                "autoscaler",
-                self.autoscaler.as_ref().map(Autoscaler::entries),
-            ),
+            ("docker", docker.as_ref().map(Docker::entries)),
+            ("cache", cache.as_ref().map(Cache::entries)),
+            ("machine", machine.as_ref().map(Machine::entries)),
+            ("autoscaler", autoscaler.as_ref().map(Autoscaler::entries)),
         ] {
             if let Some(section) = section {
                 entries.put_section(key, section);
@@ -202,16 +186,6 @@ impl Runner {
         }
         entries
     }
-}
-
-/// A script under its name of today, or the one it had before GitLab Runner 16.
-fn script(
-    section: &mut Section<'_>,
-    today: &'static str,
-    before: &'static str,
-) -> Result<Option<String>, ConfigError> {
-    let old = section.string(before)?;
-    Ok(section.string(today)?.or(old))
 }
 
 /// The runners' names so far, each with its line. Jobs are asked for, and kept, by the runner's
@@ -253,13 +227,17 @@ fn parse_token(text: &str, variable: Variable) -> Result<TokenRef, Complaint> {
 }
 
 /// `NAME=value`. What it says may be half of a secret, so it is not repeated.
-pub(super) fn parse_variable(text: &str) -> Result<String, Complaint> {
+pub(super) fn variable(text: &str) -> Result<String, Complaint> {
     match text.split_once('=') {
         Some((name, _)) if !name.is_empty() => Ok(text.to_owned()),
         _ => {
             Err(Complaint::new("has an entry that is not a variable").with_hint("write NAME=value"))
         }
     }
+}
+
+fn base_url(text: &str) -> Result<String, Complaint> {
+    parse_url(text).map(|_| text.to_owned())
 }
 
 fn parse_url(text: &str) -> Result<Url, Complaint> {

@@ -24,20 +24,31 @@ impl Section<'_> {
         range: RangeInclusive<i64>,
         otherwise: Complaint,
     ) -> Result<Option<T>, ConfigError> {
+        let mut found = None;
+        self.whole_into(key, otherwise, |number| {
+            found = T::try_from(number).ok();
+            range.contains(&number) && found.is_some()
+        })?;
+        Ok(found)
+    }
+
+    /// Hands a whole number to what takes it, or does not.
+    pub(crate) fn whole_into(
+        &mut self,
+        key: &'static str,
+        otherwise: Complaint,
+        mut take: impl FnMut(i64) -> bool,
+    ) -> Result<(), ConfigError> {
         let Some(value) = self.take(key) else {
-            return Ok(None);
+            return Ok(());
         };
         let span = value.span();
         let DeValue::Integer(_) = value.get_ref() else {
             return Err(self.wrong_type(key, "a whole number", value.get_ref(), span));
         };
-        let number = match to_value(value.into_inner()) {
-            toml::Value::Integer(number) if range.contains(&number) => T::try_from(number).ok(),
-            _ => None,
-        };
-        match number {
-            Some(number) => Ok(Some(number)),
-            None => Err(self.bad_value(key, otherwise, span)),
+        match to_value(value.into_inner()) {
+            toml::Value::Integer(number) if take(number) => Ok(()),
+            _ => Err(self.bad_value(key, otherwise, span)),
         }
     }
 

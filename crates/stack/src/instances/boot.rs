@@ -33,8 +33,6 @@ pub(crate) struct Source<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct ManagerBoot<'a> {
     pub(crate) source: Source<'a>,
-    /// `config.toml`.
-    pub(crate) config: &'a str,
     /// `manager.toml`.
     pub(crate) settings: &'a str,
     pub(crate) os: Os,
@@ -65,7 +63,6 @@ impl ManagerBoot<'_> {
             &[
                 ("SHA256", self.source.sha256),
                 ("STACK", self.source.stack),
-                ("CONFIG", self.config.trim_end()),
                 ("SETTINGS", self.settings.trim_end()),
             ],
         );

@@ -1,15 +1,20 @@
-//! The `config.toml` that a manager reads, in GitLab Runner's shape of 2017, and the part of it
-//! that a worker reads.
+//! The `config.toml` of a stack in GitLab Runner's shape of 2017, for people and for GitLab Runner's
+//! own engine. Instances read their settings as they are.
+
+use std::time::Duration;
 
 use onspot_netplan::Network;
+use onspot_notation::Cron;
 use onspot_runnerconf::{
-    Cache, CacheType, Config, Docker, Ec2Options, ExecutorKind, Machine, Runner as Section, S3,
-    TokenRef,
+    Cache, CacheType, Config, Docker, Ec2Options, ExecutorKind, Machine, MachinePeriod,
+    Runner as Section, S3,
 };
+use onspot_settings::{IdlePeriod, Policy, TokenRef};
 use url::Url;
 
+use crate::instances::settings::{self, Told};
 use crate::names::{Names, cache_prefix};
-use crate::spec::{PullPolicy, Runner, Spec};
+use crate::spec::{Runner, Spec};
 
 /// What `spec` leaves open and AWS tells.
 #[derive(Debug, Clone)]
@@ -21,15 +26,34 @@ pub(crate) struct Places<'a> {
     pub(crate) network: Option<&'a Network>,
 }
 
-/// What a manager reads: every runner, with references to tokens that it can follow.
-pub(crate) fn for_manager(spec: &Spec, places: &Places<'_>) -> Config {
+/// Every runner, with references to tokens that its manager can follow.
+pub(crate) fn of_stack(spec: &Spec, places: &Places<'_>) -> Config {
     let runners = spec.runners.iter().map(|runner| {
-        let token = TokenRef::Ssm(token_parameter(runner, places.names));
+        let Told {
+            manager,
+            worker,
+            docker,
+        } = Told::of(runner);
         Section {
-            token,
-            limit: runner.limit,
-            machine: Some(machine(runner, places)),
-            ..section(runner, ExecutorKind::DockerMachine, places)
+            settings: onspot_settings::Runner {
+                environment: worker.environment,
+                // One is what 2017 has without the key.
+                request_concurrency: match manager.request_concurrency {
+                    1 => 0,
+                    more => more,
+                },
+                ..manager
+            },
+            token: TokenRef::Ssm(token_parameter(runner, places.names)),
+            executor: ExecutorKind::DockerMachine,
+            docker: Some(Docker {
+                settings: docker,
+                ..Docker::default()
+            }),
+            cache: Some(cache(runner, places)),
+            machine: Some(machine(settings::policy(spec, runner), runner, places)),
+            autoscaler: None,
+            other: toml::Table::new(),
         }
     });
     Config {
@@ -39,50 +63,11 @@ pub(crate) fn for_manager(spec: &Spec, places: &Places<'_>) -> Config {
     }
 }
 
-/// What a worker reads: its one runner, and no token.
-pub(crate) fn for_worker(runner: &Runner, places: &Places<'_>) -> Config {
-    let section = Section {
-        limit: runner.workers.slots,
-        ..section(runner, ExecutorKind::Docker, places)
-    };
-    Config {
-        concurrent: runner.workers.slots,
-        runners: vec![section],
-        ..Config::default()
-    }
-}
-
 /// The SSM parameter that holds the runner's token: one that exists already is left in its place.
 pub(crate) fn token_parameter(runner: &Runner, names: &Names) -> String {
     match &runner.token {
         TokenRef::Ssm(name) => name.clone(),
         _ => names.token_parameter(&runner.slug()),
-    }
-}
-
-fn section(runner: &Runner, executor: ExecutorKind, places: &Places<'_>) -> Section {
-    Section {
-        environment: runner.environment.clone(),
-        docker: Some(docker(runner)),
-        cache: Some(cache(runner, places)),
-        ..Section::new(&runner.name, runner.url.clone(), TokenRef::Absent, executor)
-    }
-}
-
-fn docker(runner: &Runner) -> Docker {
-    let policy = match runner.pull_policy {
-        PullPolicy::Always => onspot_runnerconf::PullPolicy::Always,
-        PullPolicy::IfNotPresent => onspot_runnerconf::PullPolicy::IfNotPresent,
-        PullPolicy::Never => onspot_runnerconf::PullPolicy::Never,
-    };
-    Docker {
-        image: Some(runner.image.clone()),
-        privileged: runner.privileged,
-        volumes: runner.volumes.clone(),
-        // Reading the file has checked it.
-        memory: runner.memory.as_ref().and_then(|size| size.parse().ok()),
-        pull_policy: vec![policy],
-        ..Docker::default()
     }
 }
 
@@ -109,12 +94,73 @@ fn cache(runner: &Runner, places: &Places<'_>) -> Cache {
     }
 }
 
-fn machine(runner: &Runner, places: &Places<'_>) -> Machine {
+fn machine(policy: Policy, runner: &Runner, places: &Places<'_>) -> Machine {
+    let Policy {
+        idle_count,
+        idle_count_min,
+        idle_scale_factor,
+        idle_time,
+        max_uses,
+        max_growth,
+        periods,
+        // `limit` and `request_spot`.
+        limit: _,
+        lifecycle: _,
+        // What the shape of 2017 can't say.
+        capacity_per_instance: _,
+        on_demand_after: _,
+        boot_limit: _,
+    } = policy;
+    Machine {
+        idle_count,
+        idle_scale_factor,
+        idle_count_min: least(idle_count_min, idle_scale_factor),
+        idle_time: seconds(idle_time),
+        max_builds: max_uses,
+        max_growth_rate: max_growth,
+        machine_driver: Machine::EC2_DRIVER.to_owned(),
+        machine_name: "runner-%s".to_owned(),
+        machine_options: options(runner, places).to_machine_options(),
+        autoscaling: periods.into_iter().map(period).collect(),
+        ..Machine::default()
+    }
+}
+
+fn period(period: IdlePeriod) -> MachinePeriod {
+    let IdlePeriod {
+        when,
+        idle_count,
+        idle_count_min,
+        idle_scale_factor,
+        idle_time,
+    } = period;
+    let (periods, timezone) = when.into_parts();
+    MachinePeriod {
+        periods: periods.into_iter().map(Cron::in_seven_fields).collect(),
+        timezone,
+        idle_count,
+        idle_scale_factor,
+        idle_count_min: least(idle_count_min, idle_scale_factor),
+        idle_time: seconds(idle_time),
+        other: toml::Table::new(),
+    }
+}
+
+/// Without a factor it says nothing, and is left out.
+fn least(idle_count_min: u32, factor: f64) -> u32 {
+    if factor > 0.0 { idle_count_min } else { 0 }
+}
+
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
+}
+
+fn options(runner: &Runner, places: &Places<'_>) -> Ec2Options {
     let workers = &runner.workers;
     let network = places.network;
     let subnet = network.and_then(|network| network.instance_subnets().first());
     let private = network.is_none_or(|network| network.nat != onspot_netplan::Nat::None);
-    let options = Ec2Options {
+    Ec2Options {
         region: Some(places.names.region().to_owned()),
         vpc_id: network.map(|network| network.vpc_id.clone()),
         subnet_id: subnet.map(|subnet| subnet.id.clone()),
@@ -129,15 +175,6 @@ fn machine(runner: &Runner, places: &Places<'_>) -> Machine {
             .map(Url::to_string)
             .collect(),
         ..Ec2Options::default()
-    };
-    Machine {
-        idle_count: workers.idle_count,
-        idle_time: u32::try_from(workers.idle_time.as_secs()).unwrap_or(u32::MAX),
-        max_builds: runner.max_builds(),
-        machine_driver: Machine::EC2_DRIVER.to_owned(),
-        machine_name: "runner-%s".to_owned(),
-        machine_options: options.to_machine_options(),
-        ..Machine::default()
     }
 }
 

@@ -7,12 +7,15 @@ use onspot_fleet::WORKER;
 use onspot_fleet::group::{GroupSpec, MANAGER};
 use onspot_fleet::template::TemplateSpec;
 use onspot_netplan::Network;
-use onspot_runner::settings::{DEFAULT_LEASE_FILE, ManagerSettings, WorkerPool, WorkerSettings};
+use onspot_settings::{
+    Cache, DEFAULT_LEASE_FILE, ManagedRunner, ManagerSettings, TokenRef, WorkerPool, WorkerSettings,
+};
 use serde::Serialize;
 
 use crate::instances::boot::{ManagerBoot, Source, WorkerBoot};
-use crate::instances::config::{self, Places};
+use crate::instances::config::token_parameter;
 use crate::instances::images::Images;
+use crate::instances::settings::{self, Told};
 use crate::names::{Names, cache_prefix};
 use crate::program::Program;
 use crate::spec::{RegistryCache, Runner, Spec};
@@ -62,12 +65,10 @@ impl Ingredients<'_> {
     fn manager_template(&self) -> Result<TemplateSpec, Error> {
         let manager = &self.spec.manager;
         let of = "the manager";
-        let config = onspot_runnerconf::render(&config::for_manager(self.spec, &self.places()));
         let settings = toml_text(&self.manager_settings(), of)?;
         let bucket = self.bucket();
         let boot = ManagerBoot {
             source: self.source(&bucket),
-            config: &config,
             settings: &settings,
             os: manager.os,
             registry_cache: manager.registry_cache.as_ref(),
@@ -121,18 +122,7 @@ impl Ingredients<'_> {
     }
 
     pub(crate) fn manager_settings(&self) -> ManagerSettings {
-        let pools = self.spec.runners.iter().map(|runner| {
-            let pool = WorkerPool {
-                launch_template: self.names.workers(&runner.slug()),
-                subnets: self.subnets(),
-                instance_types: runner.workers.instance_types.clone(),
-                spot: runner.workers.spot,
-                spot_max_price: runner.workers.spot_price.clone(),
-                role_id: self.role_id(runner),
-                slots: runner.workers.slots,
-            };
-            (runner.name.clone(), pool)
-        });
+        let runners = self.spec.runners.iter();
         ManagerSettings {
             stack: self.names.stack().to_owned(),
             region: self.names.region().to_owned(),
@@ -140,17 +130,37 @@ impl Ingredients<'_> {
             bucket: self.bucket(),
             log_group: self.names.log_group(),
             registry_port: self.registry_port(),
+            concurrent: self.spec.concurrent,
+            check_interval: ManagerSettings::check_interval(0),
             timing: self.spec.timing.clone(),
-            tags: self.spec.owners_tags(),
-            runners: pools.collect(),
+            tags: settings::tags(&self.spec.owners_tags()),
+            runners: runners.map(|runner| self.managed(runner)).collect(),
+        }
+    }
+
+    fn managed(&self, runner: &Runner) -> ManagedRunner {
+        ManagedRunner {
+            token: TokenRef::Ssm(token_parameter(runner, self.names)),
+            runner: Told::of(runner).manager,
+            policy: settings::policy(self.spec, runner),
+            pool: WorkerPool {
+                launch_template: self.names.workers(&runner.slug()),
+                subnets: self.subnets(),
+                instance_types: runner.workers.instance_types.clone(),
+                spot_max_price: runner.workers.spot_price.clone(),
+                role_id: self.role_id(runner),
+            },
         }
     }
 
     fn worker_settings(&self, runner: &Runner) -> WorkerSettings {
-        let config = config::for_worker(runner, &self.places());
+        let Told {
+            worker,
+            docker,
+            manager: _,
+        } = Told::of(runner);
         WorkerSettings {
             stack: self.names.stack().to_owned(),
-            runner: runner.name.clone(),
             region: self.names.region().to_owned(),
             endpoint_url: self.endpoint(),
             bucket: self.bucket(),
@@ -158,26 +168,25 @@ impl Ingredients<'_> {
             role_id: self.role_id(runner),
             slots: runner.workers.slots,
             max_builds: runner.max_builds(),
-            cache_prefix: cache_prefix(&runner.slug()),
             lease_file: DEFAULT_LEASE_FILE.into(),
             registry_port: self.registry_port(),
-            config: onspot_runnerconf::render(&config),
             timing: self.spec.timing.clone(),
+            runner: worker,
+            docker,
+            // Every runner has a prefix of its own, which its workers' role opens; within it keys
+            // need not hold the runner's token, so the cache outlives a change of the token.
+            cache: Some(Cache {
+                bucket: self.bucket(),
+                prefix: Some(cache_prefix(&runner.slug())),
+                shared: true,
+                upload_limit: 0,
+            }),
         }
     }
 
     fn registry_port(&self) -> Option<u16> {
         let cache = self.spec.manager.registry_cache.as_ref();
         cache.map(|_| RegistryCache::PORT)
-    }
-
-    fn places(&self) -> Places<'_> {
-        Places {
-            names: self.names,
-            bucket: self.bucket(),
-            endpoint: self.clients.endpoint(),
-            network: Some(self.network),
-        }
     }
 
     fn source<'a>(&'a self, bucket: &'a str) -> Source<'a> {

@@ -19,7 +19,7 @@ use onspot_fleet::template::{self, TemplateState};
 use onspot_fleet::{Instance, InstanceState};
 use onspot_netplan::{Network, NetworkPlan, NetworkSpec};
 use onspot_reconcile::{EventSender, Plan, Tags};
-use onspot_runnerconf::TokenRef;
+use onspot_settings::TokenRef;
 
 use crate::instances::config;
 use crate::names::Names;

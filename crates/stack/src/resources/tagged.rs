@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use onspot_fleet::{Ec2Fleet, LaunchRequest, Lifecycle, group, template};
+use onspot_fleet::{Ec2Fleet, FleetSpec, LaunchRequest, Lifecycle, group, template};
 use onspot_reconcile::event_channel;
 use url::{Url, form_urlencoded};
 use wiremock::matchers::any;
@@ -255,7 +255,7 @@ async fn make(spec: &Spec, clients: &Clients) {
         .unwrap();
 
     let settings = ingredients.manager_settings();
-    let fleet = onspot_runner::fleet_spec(&settings, "a", &settings.runners["a"]);
+    let fleet = FleetSpec::of(&settings, &settings.runners[0]);
     let fleet = Ec2Fleet::new(clients.ec2.clone(), fleet);
     for lifecycle in [Lifecycle::Spot, Lifecycle::OnDemand] {
         let request = LaunchRequest {

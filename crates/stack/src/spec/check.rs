@@ -1,6 +1,8 @@
 //! What makes sense in an `onspot.toml`, beyond its types. Everything here would otherwise fail
 //! half-way through `up`, or worse, not fail at all.
 
+mod idle;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -238,6 +240,8 @@ fn one_runner(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
         ));
     }
     positive(runner.limit, &at(here, "limit"))?;
+    let questions = at(here, "request_concurrency");
+    positive(runner.request_concurrency, &questions)?;
     // What it says may be half of a secret: only its number is told.
     if let Some(bad) = runner
         .environment
@@ -294,6 +298,7 @@ fn workers(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
     for (index, name) in instance_types.iter().enumerate() {
         instance_type(name, &[&types[..], &[Step::Index(index)]].concat())?;
     }
+    idle::check(&runner.workers, here)?;
     positive(*slots, &at(here, "slots"))?;
     if runner.owns_its_worker() && *slots > 1 {
         return Err(Flaw::new(

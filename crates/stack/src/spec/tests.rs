@@ -183,6 +183,7 @@ fn a_job_that_owns_its_worker_is_its_only_one() {
 fn what_is_wrong_is_said_with_its_place() {
     let runner = |line: &str| format!("{SMALL}{line}\n");
     let workers = |line: &str| format!("{SMALL}[runners.workers]\n{line}\n");
+    let period = |lines: &str| format!("{SMALL}[[runners.workers.periods]]\n{lines}\n");
     let cases = [
         "regoin = 'eu-west-1'".to_owned() + SMALL,
         runner("limits = 3"),
@@ -222,6 +223,15 @@ fn what_is_wrong_is_said_with_its_place() {
         workers("ami = 'debian'"),
         format!("{SMALL}privileged = true\n[runners.workers]\nslots = 2\n"),
         "name = ".to_owned(),
+        runner("request_concurrency = 0"),
+        workers("on_demand_after = 'soon'"),
+        workers("scale_factor = -0.5\nidle_count = 2"),
+        workers("scale_factor = 0.5"),
+        workers("scale_factor = 0.5\nidle_count = 2\nidle_count_min = 3"),
+        period("when = []\nidle_count = 2"),
+        period("when = ['* 8-18 * * mon-fri', '* 25 * * *']\nidle_count = 2"),
+        period("when = ['* 8 * * *']\ntimezone = 'Europe/Berln'\nidle_count = 2"),
+        period("when = ['* 8 * * *']"),
     ];
     let all: Vec<_> = cases.iter().map(|text| refused(text)).collect();
     insta::assert_snapshot!(all.join("\n\n"));

@@ -35,3 +35,13 @@ pub enum PullPolicy {
     /// Never.
     Never,
 }
+
+impl From<PullPolicy> for onspot_settings::PullPolicy {
+    fn from(policy: PullPolicy) -> Self {
+        match policy {
+            PullPolicy::Always => Self::Always,
+            PullPolicy::IfNotPresent => Self::IfNotPresent,
+            PullPolicy::Never => Self::Never,
+        }
+    }
+}

@@ -1,19 +1,13 @@
 //! Removes a stack. The name and the region are enough: everything is found by tags and derived
 //! names, so it goes on where an earlier run stopped, and needs no file.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use onspot_cache::bucket;
 use onspot_fleet::{group, template};
-use onspot_gitlab::{Client as GitLab, JobPayload, Variables};
-use onspot_ledger::{ManagerId, RunnerName};
+use onspot_ledger::Ledger;
 use onspot_reconcile::{EventSender, Plan, Step};
-use onspot_runner::Clock;
-use onspot_runner::coordinator::{Coordinator, GitLabJobs};
-use onspot_runner::leader::Settling;
-use url::Url;
 
 use crate::names::Names;
 use crate::resources::graph::{self, Foundation, Observed};
@@ -21,29 +15,23 @@ use crate::waits::hello;
 use crate::waits::lock::{self, Holder};
 use crate::{Clients, Error};
 
-/// What a job's trace says when its stack goes.
-const WHY: &str = "its stack was taken down by `onspot down`";
-
-/// How to take a stack down.
-#[derive(Debug, Clone)]
-pub struct DownOptions {
-    /// The address of GitLab by runner, as seen from here; the one that a job names itself is
-    /// taken for others.
-    pub gitlabs: BTreeMap<String, Url>,
-    /// How long GitLab may take to be told about all jobs together.
-    pub telling: Duration,
-    /// How long to wait for somebody else who is changing the stack.
-    pub patience: Duration,
+/// Ends what still runs when a stack goes: GitLab is told, so that no job stays "running" there. It
+/// is asked once managers and workers are gone, while the ledger is still there.
+pub trait JobsEnd: Send + Sync {
+    /// Ends every job that is not over.
+    fn end<'a>(
+        &'a self,
+        ledger: &'a dyn Ledger,
+    ) -> BoxFuture<'a, Result<JobsEnded, onspot_ledger::Error>>;
 }
 
-impl Default for DownOptions {
-    fn default() -> Self {
-        Self {
-            gitlabs: BTreeMap::new(),
-            telling: Duration::from_mins(1),
-            patience: Duration::from_mins(10),
-        }
-    }
+/// What became of a stack's jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobsEnded {
+    /// How many jobs GitLab was told about.
+    pub told: usize,
+    /// The jobs that it could not be told about and why, for people.
+    pub untold: Vec<String>,
 }
 
 /// What was removed.
@@ -63,21 +51,23 @@ pub async fn plan_down(stack: &str, clients: &Clients) -> Result<Plan, Error> {
 }
 
 /// Removes all that carries the stack's name, and says what that was; the cache and the logs too.
-/// Jobs that wait or run end, and GitLab is told.
+/// Jobs that wait or run end by `jobs`. Somebody else who is changing the stack is waited for, for at
+/// most `patience`.
 ///
 /// First the managers, so that nobody launches workers any more; then the workers, and the jobs
 /// that they leave; then what they were made from and stood on; last the bucket with the ledger.
 pub async fn down(
     stack: &str,
     clients: &Clients,
-    options: &DownOptions,
+    jobs: &dyn JobsEnd,
+    patience: Duration,
     events: &EventSender,
 ) -> Result<Removed, Error> {
     let names = Names::new(stack, clients.region())?;
     let teardown = Teardown {
         names: &names,
         clients,
-        options,
+        jobs,
         events,
     };
     let spec = graph::bucket_spec(clients, &names);
@@ -86,7 +76,7 @@ pub async fn down(
         return Box::pin(teardown.all_but_the_bucket()).await;
     }
     let store = lock::store(clients, &spec.name);
-    let mut held = lock::take(store, Holder::new("down"), options.patience, events).await?;
+    let mut held = lock::take(store, Holder::new("down"), patience, events).await?;
     let work = Box::pin(teardown.all_but_the_bucket());
     let removed = held.keep_during(work).await;
     let removed = match removed {
@@ -115,7 +105,7 @@ pub(crate) fn teardown_plan(clients: &Clients, names: &Names, observed: &Observe
 struct Teardown<'a> {
     names: &'a Names,
     clients: &'a Clients,
-    options: &'a DownOptions,
+    jobs: &'a dyn JobsEnd,
     events: &'a EventSender,
 }
 
@@ -153,21 +143,10 @@ impl Teardown<'_> {
         let bucket = self.names.bucket(self.clients.account());
         let ledger = hello::ledger(self.clients, &bucket);
         let step = Step::start(self.events, "end of all jobs in GitLab");
-        let settling = Settling {
-            ledger: &ledger,
-            clock: Clock::system(),
-            me: ManagerId::random("down"),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            why: WHY.to_owned(),
-            limit: self.options.telling,
-        };
-        let coordinators =
-            |runner: &RunnerName, job: &JobPayload| coordinator(&self.options.gitlabs, runner, job);
-        match settling.settle(&coordinators).await {
-            Ok(settled) => {
-                let count = settled.told.len();
-                step.done((count > 0).then(|| format!("{count} jobs")).as_deref());
-                let untold = settled.untold.iter();
+        match self.jobs.end(&ledger).await {
+            Ok(JobsEnded { told, untold }) => {
+                step.done((told > 0).then(|| format!("{told} jobs")).as_deref());
+                let untold = untold.into_iter();
                 Ok(untold
                     .map(|untold| format!("GitLab was not told about the end of {untold}"))
                     .collect())
@@ -179,22 +158,6 @@ impl Teardown<'_> {
             }
         }
     }
-}
-
-/// Whom to tell about a job: the runner's GitLab as it is reached from here, or else by the
-/// address that GitLab itself gave the job.
-fn coordinator(
-    known: &BTreeMap<String, Url>,
-    runner: &RunnerName,
-    job: &JobPayload,
-) -> Option<Arc<dyn Coordinator>> {
-    let own = || {
-        let url = Variables::of(job).get("CI_SERVER_URL")?.to_owned();
-        Url::parse(&url).ok()
-    };
-    let url = known.get(runner.as_str()).cloned().or_else(own)?;
-    let client = GitLab::new(&url).ok()?;
-    Some(Arc::new(GitLabJobs::new(client, None)))
 }
 
 #[cfg(test)]

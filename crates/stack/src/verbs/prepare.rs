@@ -7,7 +7,7 @@ use aws_sdk_ec2::Client as Ec2;
 use aws_sdk_ec2::types::{AvailabilityZoneState, Filter, LocationType};
 use onspot_gitlab::{Client as GitLab, Info, RunnerIdentity, RunnerToken, SystemId};
 use onspot_reconcile::{EventSender, ServiceResultExt as _, Step};
-use onspot_runnerconf::TokenRef;
+use onspot_settings::TokenRef;
 
 use crate::names::Names;
 use crate::resources::parameters::{self, TokenParameter};

@@ -1,4 +1,4 @@
-//! The `config.toml` that a stack's manager reads, for people to look at.
+//! A stack as a `config.toml`, for people to look at.
 
 use crate::instances::config::{self, Places};
 use crate::names::Names;
@@ -30,7 +30,5 @@ pub async fn render(spec: &Spec, clients: Option<&Clients>) -> Result<String, Er
         endpoint: spec.aws.endpoint_url.as_ref(),
         network: network.as_ref(),
     };
-    Ok(onspot_runnerconf::render(&config::for_manager(
-        spec, &places,
-    )))
+    Ok(onspot_runnerconf::render(&config::of_stack(spec, &places)))
 }

@@ -1,13 +1,7 @@
-use std::path::PathBuf;
-
 use super::*;
-use crate::settings::RunnerSettings;
 
-fn settings() -> DockerSettings {
-    DockerSettings::new(
-        RunnerSettings::new("r", "http://gitlab.example"),
-        PathBuf::new(),
-    )
+fn settings() -> Docker {
+    Docker::default()
 }
 
 const fn limits(privileged: bool) -> Limits {
@@ -54,8 +48,8 @@ fn what_jobs_may_do_is_not_what_services_may_do() {
     settings.services_devices = BTreeMap::from([("android/*".into(), vec!["/dev/bus".into()])]);
     settings.sysctls = BTreeMap::from([("net.core.somaxconn".into(), "1024".into())]);
     settings.ulimits = BTreeMap::from([("nofile".into(), "10:20".into())]);
-    settings.job.memory = Some("1.5g".into());
-    settings.service.memory = Some("64m".into());
+    settings.job.memory = "1.5g".parse().ok();
+    settings.service.memory = "64m".parse().ok();
     let job = of_job(&settings, limits(true), vec![]).unwrap();
     assert_eq!(job.security_opt, Some(vec!["apparmor=jobs".to_owned()]));
     assert_eq!((job.privileged, job.memory), (Some(true), Some(3 << 29)));
@@ -98,11 +92,8 @@ fn what_jobs_may_do_is_not_what_services_may_do() {
 
 #[test]
 fn a_limit_that_cannot_be_read_is_an_error() {
-    type Change = fn(&mut DockerSettings);
-    let changes: [(Change, &str); 7] = [
-        (|s| s.job.memory = Some("lots".into()), "memory = \"lots\""),
-        (|s| s.job.memory_swap = Some("x".into()), "memory_swap"),
-        (|s| s.job.cpus = Some("two".into()), "cpus = \"two\""),
+    type Change = fn(&mut Docker);
+    let changes: [(Change, &str); 4] = [
         (|s| s.job.gpus = Some("many".into()), "gpus"),
         (
             |s| s.devices = vec!["a:b:c:d".into()],
@@ -170,14 +161,14 @@ fn a_share_of_the_hosts_memory_is_the_limit_where_nothing_else_is_set() {
         memory: Some(700 << 20),
         ..limits(false)
     };
-    let memory = |settings: &DockerSettings| {
+    let memory = |settings: &Docker| {
         let job = of_job(settings, shared, vec![]).unwrap();
         let service = of_service(settings, shared, vec![], "postgres").unwrap();
         assert_eq!(job.oom_score_adj, Some(OOM_SCORE));
         (job.memory, service.memory)
     };
     assert_eq!(memory(&settings), (Some(700 << 20), Some(700 << 20)));
-    settings.job.memory = Some("2g".into());
-    settings.service.memory = Some("0".into());
+    settings.job.memory = "2g".parse().ok();
+    settings.service.memory = "0".parse().ok();
     assert_eq!(memory(&settings), (Some(2 << 30), Some(0)));
 }

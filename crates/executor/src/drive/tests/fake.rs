@@ -203,7 +203,10 @@ fn payload(behaviour: &Behaviour) -> JobPayload {
 /// Runs the job; at `stop_at` (an entry of the log) the stop comes.
 pub(super) async fn course(behaviour: Behaviour, stop_at: Option<(&str, Stop)>) -> Ended {
     let dir = tempfile::tempdir().unwrap();
-    let settings = RunnerSettings::new("r", "http://gitlab.example");
+    let settings = RunnerSettings::new(onspot_settings::Runner::new(
+        "r",
+        "http://gitlab.example".parse().unwrap(),
+    ));
     let site = Site {
         executor: "docker",
         builds_dir: "/builds",

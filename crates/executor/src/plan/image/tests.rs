@@ -1,12 +1,12 @@
 use onspot_gitlab::job::{DockerOptions, ExecutorOptions};
 
 use super::*;
-use crate::settings::RunnerSettings;
 
-fn settings(change: impl FnOnce(&mut DockerSettings)) -> DockerSettings {
-    let runner = RunnerSettings::new("r", "http://gitlab.example");
-    let mut settings = DockerSettings::new(runner, "onspot".into());
-    settings.image = Some("debian:bookworm".into());
+fn settings(change: impl FnOnce(&mut Docker)) -> Docker {
+    let mut settings = Docker {
+        image: Some("debian:bookworm".into()),
+        ..Docker::default()
+    };
     change(&mut settings);
     settings
 }
@@ -36,13 +36,13 @@ fn none() -> Variables {
     Variables::resolve([])
 }
 
-fn planned(name: &str, settings: &DockerSettings) -> Result<ImagePlan, String> {
+fn planned(name: &str, settings: &Docker) -> Result<ImagePlan, String> {
     of_job(&job(name), settings, &none()).map_err(|error| error.to_string())
 }
 
 fn services(
     services: Vec<Image>,
-    settings: &DockerSettings,
+    settings: &Docker,
 ) -> Result<(Vec<ImagePlan>, Vec<String>), String> {
     of_services(&with_services(services), settings, &none()).map_err(|error| error.to_string())
 }
@@ -95,7 +95,7 @@ fn only_allowed_images_are_privileged() {
     assert!(!planned("alpine", &settings).unwrap().privileged);
     assert!(!planned("evil/docker:27", &settings).unwrap().privileged);
     let both = vec![image("docker:27-dind"), image("postgres")];
-    let privileged = |settings: &DockerSettings| -> Vec<bool> {
+    let privileged = |settings: &Docker| -> Vec<bool> {
         let (plans, _) = services(both.clone(), settings).unwrap();
         plans.iter().map(|plan| plan.privileged).collect()
     };
@@ -112,7 +112,7 @@ fn only_allowed_images_are_privileged() {
 
 #[test]
 fn only_allowed_users_are_taken_and_the_runners_own_comes_first() {
-    let user = |wanted: &str, settings: &DockerSettings| {
+    let user = |wanted: &str, settings: &Docker| {
         let mut job = job("alpine");
         if let Some(image) = &mut job.image {
             image.executor_opts = ExecutorOptions {

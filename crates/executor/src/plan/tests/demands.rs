@@ -4,11 +4,10 @@ use super::*;
 
 #[test]
 fn hooks_run_only_where_there_is_a_repository() {
-    let runner = RunnerSettings {
-        pre_get_sources_script: Some("echo runner's first".into()),
-        post_get_sources_script: Some("echo runner's last".into()),
-        ..settings()
-    };
+    let runner = with(|runner| {
+        runner.pre_get_sources_script = Some("echo runner's first".into());
+        runner.post_get_sources_script = Some("echo runner's last".into());
+    });
     for (strategy, runs) in [
         ("clone", true),
         ("fetch", true),

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::InstanceId;
-use crate::policy::IdlePeriod;
+use onspot_settings::IdlePeriod;
 
 const START: Timestamp = Timestamp::UNIX_EPOCH;
 

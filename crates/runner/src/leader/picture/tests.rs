@@ -9,7 +9,7 @@ use super::super::fleet::tests::instance;
 use super::super::memory::Memory;
 use super::*;
 use crate::schedule::{Action, RunnerView, View, intake, schedule};
-use crate::settings::Timing;
+use onspot_settings::Timing;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 

@@ -8,7 +8,7 @@ use onspot_ledger::{Ask, Intake, JobKey, Phase, RunnerName, State, WorkerId};
 
 use super::{Picture, Worker};
 use crate::schedule::{JobView, Place, RunnerView};
-use crate::settings::Timing;
+use onspot_settings::Timing;
 
 /// So many heartbeats without a new state, and a worker gets no new jobs.
 const STALE_HEARTBEATS: u32 = 3;

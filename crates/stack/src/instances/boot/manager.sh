@@ -7,9 +7,6 @@ retry 60 get bin/onspot-@SHA256@ "$BIN/onspot" @SHA256@
 chmod 0755 "$BIN/onspot"
 
 mkdir -p -m 0755 /etc/onspot
-cat >/etc/onspot/config.toml <<'@EOF@'
-@CONFIG@
-@EOF@
 cat >/etc/onspot/manager.toml <<'@EOF@'
 @SETTINGS@
 @EOF@
@@ -22,7 +19,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=notify
-ExecStart=/usr/local/bin/onspot manager --config /etc/onspot/config.toml --stack /etc/onspot/manager.toml
+ExecStart=/usr/local/bin/onspot manager --stack /etc/onspot/manager.toml
 Restart=always
 RestartSec=2
 WatchdogSec=60

@@ -33,11 +33,10 @@ fn source(endpoint: Option<&Url>) -> Source<'_> {
     }
 }
 
-fn manager<'a>(config: &'a str, cache: Option<&'a RegistryCache>) -> ManagerBoot<'a> {
+fn manager<'a>(settings: &'a str, cache: Option<&'a RegistryCache>) -> ManagerBoot<'a> {
     ManagerBoot {
         source: source(None),
-        config,
-        settings: "stack = \"ci\"\n",
+        settings,
         os: Os::AmazonLinux2023,
         registry_cache: cache,
     }
@@ -57,7 +56,9 @@ fn worker(mirrors: &[Url], os: Os) -> WorkerBoot<'_> {
 
 #[test]
 fn the_managers_script() {
-    let script = manager("concurrent = 10\n", None).render().unwrap();
+    let script = manager("stack = \"ci\"\nconcurrent = 10\n", None)
+        .render()
+        .unwrap();
     assert_parses(&script);
     insta::assert_snapshot!(script);
 }

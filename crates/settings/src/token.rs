@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A text that never shows itself: not in `Debug`, logs or errors.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -33,8 +33,6 @@ impl fmt::Debug for Secret {
 /// In a file it is one string: `env:NAME`, `file:PATH`, `ssm:NAME`, or the token itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TokenRef {
-    /// Nowhere: a section that is shipped to a worker has none.
-    Absent,
     /// In the file itself.
     Plain(Secret),
     /// In an environment variable of this name.
@@ -76,16 +74,13 @@ pub enum TokenError {
     /// Only AWS has it.
     #[error("the token is in the SSM parameter {0}, which can't be read here")]
     InSsm(String),
-    /// There is none.
-    #[error("no token is given")]
-    Absent,
 }
 
 impl TokenError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Empty(_) | Self::UnknownScheme { .. } | Self::Absent => {
+            Self::Empty(_) | Self::UnknownScheme { .. } => {
                 "write token = \"env:NAME\", \"file:PATH\" or \"ssm:PARAMETER\"".to_owned()
             }
             Self::NoVariable(name) => {
@@ -105,7 +100,6 @@ impl TokenRef {
     /// The token, where this host has it. [`TokenRef::Ssm`] is for the caller to resolve.
     pub fn read(&self) -> Result<Secret, TokenError> {
         match self {
-            Self::Absent => Err(TokenError::Absent),
             Self::Plain(secret) => Ok(secret.clone()),
             Self::Env(name) => match std::env::var(name) {
                 Ok(value) if !value.trim().is_empty() => Ok(Secret::new(value.trim())),
@@ -126,11 +120,10 @@ impl TokenRef {
     }
 
     /// How it stands in a file; a plain token is shown, so this is only for writing one.
-    pub fn to_config(&self) -> Option<String> {
+    pub fn to_config(&self) -> String {
         match self {
-            Self::Absent => None,
-            Self::Plain(secret) => Some(secret.expose().to_owned()),
-            other => Some(other.to_string()),
+            Self::Plain(secret) => secret.expose().to_owned(),
+            other => other.to_string(),
         }
     }
 
@@ -144,7 +137,6 @@ impl TokenRef {
 impl fmt::Display for TokenRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Absent => f.write_str("none"),
             Self::Plain(_) => f.write_str("[hidden]"),
             Self::Env(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
@@ -178,6 +170,17 @@ impl FromStr for TokenRef {
     }
 }
 
+/// As it stands in a file. A plain token is refused: what is written here is on its way to a place
+/// where others may read it.
+impl Serialize for TokenRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Plain(_) => Err(serde::ser::Error::custom("a plain token is not written")),
+            reference => serializer.collect_str(reference),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for TokenRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -202,7 +205,7 @@ mod tests {
         ] {
             let token: TokenRef = text.parse().unwrap();
             assert_eq!(token, expected);
-            assert_eq!(token.to_config().as_deref(), Some(text));
+            assert_eq!(token.to_config(), text);
         }
     }
 
@@ -221,6 +224,7 @@ mod tests {
     fn a_plain_token_never_shows() {
         let token: TokenRef = "glrt-secret".parse().unwrap();
         assert!(!format!("{token} {token:?}").contains("secret"));
+        assert!(toml::Value::try_from(token).is_err());
     }
 
     #[test]

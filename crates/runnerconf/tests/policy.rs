@@ -1,7 +1,12 @@
-use jiff::Timestamp;
-use onspot_runnerconf::Config;
+//! What a file says of scaling, as the policy that the manager goes by.
 
-use super::*;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use onspot_runnerconf::{Config, Runner, strange_options};
+use onspot_settings::{Lifecycle, ManagedRunner, Policy, WorkerPool};
 
 fn runner(text: &str) -> Runner {
     let head = "[[runners]]\nname = 'r'\nurl = 'https://gitlab.example'\ntoken = 't'\n";
@@ -11,20 +16,16 @@ fn runner(text: &str) -> Runner {
         .remove(0)
 }
 
-fn pool(slots: u32) -> WorkerPool {
-    WorkerPool {
-        launch_template: "t".into(),
-        subnets: vec!["subnet-1".into()],
-        instance_types: vec!["m6i.large".into(), "m5.large".into()],
-        spot: true,
-        spot_max_price: None,
-        role_id: "AROA".into(),
-        slots,
+fn stack(slots: u32) -> Policy {
+    Policy {
+        capacity_per_instance: slots,
+        lifecycle: Lifecycle::Spot,
+        ..Policy::default()
     }
 }
 
 fn policy(text: &str, slots: u32) -> Policy {
-    policy_of(&runner(text), &pool(slots), 10, &Timing::default())
+    runner(text).policy(&stack(slots), 10)
 }
 
 fn idle_count(policy: &Policy, at: &str) -> u32 {
@@ -130,7 +131,19 @@ fn machine_options_that_say_something_else_than_the_stack_are_found() {
          'amazonec2-request-spot-instance', 'amazonec2-spot-price=', \
          'amazonec2-subnet-id=subnet-1']\n",
     );
-    let strange = strange_options(&runner, &pool(1), "eu-central-1");
+    let managed = ManagedRunner {
+        token: runner.token.clone(),
+        runner: runner.settings.clone(),
+        policy: stack(1),
+        pool: WorkerPool {
+            launch_template: "t".into(),
+            subnets: vec!["subnet-1".into()],
+            instance_types: vec!["m6i.large".into(), "m5.large".into()],
+            spot_max_price: None,
+            role_id: "AROA".into(),
+        },
+    };
+    let strange = strange_options(&runner, &managed, "eu-central-1");
     assert_eq!(
         strange,
         [

@@ -1,21 +1,27 @@
-//! How jobs run in Docker.
+//! How jobs run in Docker: the keys of `[runners.docker]` that have an effect.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{PullPolicy, RunnerSettings};
+use onspot_notation::{Cpus, Size};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{PullPolicy, Runner, differing};
+
+/// GitLab Runner's cgroup of a slot's containers, where nothing else is said.
+const SLOT_CGROUP: &str = "gitlab-runner/slot-${slot}";
+/// How long services get to open their ports, where nothing else is said.
+const WAIT_FOR_SERVICES: Duration = Duration::from_secs(30);
 
 /// How jobs run in Docker on this host.
-#[derive(Debug, Clone)]
-pub struct DockerSettings {
-    /// What every executor knows.
-    pub runner: RunnerSettings,
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Docker {
     /// The Docker engine (`unix:///run/user/1000/docker.sock`); the usual one if absent.
     pub host: Option<String>,
     /// The image of jobs that name none.
     pub image: Option<String>,
-    /// Tried in this order until one gives the image. Never empty.
+    /// Tried in this order until one gives the image; empty means always.
     pub pull_policy: Vec<PullPolicy>,
     /// What a job's own `pull_policy` may be; empty means: what `pull_policy` holds.
     pub allowed_pull_policies: Vec<PullPolicy>,
@@ -41,7 +47,7 @@ pub struct DockerSettings {
     /// Services of every job, besides its own.
     pub services: Vec<ContainerService>,
     /// How many services a job may have, those of the runner among them; no limit if absent.
-    pub services_limit: Option<usize>,
+    pub services_limit: Option<u32>,
     /// Further mounts of job containers, `source:target[:mode]`, and bare paths, which become
     /// volumes that the job and its services share for as long as the job runs.
     pub volumes: Vec<String>,
@@ -110,40 +116,33 @@ pub struct DockerSettings {
     pub oom_kill_disable: bool,
     /// How readily the kernel kills job containers when the host has no memory left.
     pub oom_score_adjust: i32,
-    /// The slots that share this host's memory where `job.memory` says nothing; no limit then if
-    /// absent.
-    pub memory_shared_by: Option<usize>,
-    /// The helper's image, had as jobs' images are; the embedded one if absent.
+    /// The image of the container that does git, cache and artifacts, had as jobs' images are; the
+    /// embedded one if absent.
     pub helper_image: Option<String>,
-    /// What the embedded image is called on this host; built here when it is missing.
-    pub embedded_helper: String,
-    /// The `onspot` binary to run in the helper: this process's own, usually.
-    pub helper_binary: PathBuf,
-    /// Where slots have their build folders, on the Docker engine's host.
-    pub builds_root: PathBuf,
-    /// The file that says who pulled which private image, for all runners of this host.
-    pub private_images: PathBuf,
     /// Patterns of private images that all jobs may use once they are on this host.
     pub shared_images: Vec<String>,
     /// Labels of every container, beside the executor's own.
     pub labels: BTreeMap<String, String>,
-    /// `DOCKER_AUTH_CONFIG` of the runner: registries' credentials as in `~/.docker/config.json`.
-    pub docker_auth_config: Option<String>,
-    /// How long services get to open their ports; nothing is waited for if it is zero.
-    pub wait_for_services: Duration,
+    /// How long services get to open their ports, 30 s if absent; nothing is waited for if it is
+    /// zero.
+    #[serde(with = "crate::duration::optional")]
+    pub wait_for_services: Option<Duration>,
+    /// The cgroup of services where slots have cgroups of their own; that of jobs if absent.
+    pub service_slot_cgroup_template: Option<String>,
 }
 
 /// What the containers of jobs, or of services, may use of the host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Resources {
     /// Limit of memory (`512m`), if any.
-    pub memory: Option<String>,
+    pub memory: Option<Size>,
     /// Limit of memory and swap together, if any.
-    pub memory_swap: Option<String>,
+    pub memory_swap: Option<Size>,
     /// What is kept of memory when the host runs short of it, if anything.
-    pub memory_reservation: Option<String>,
+    pub memory_reservation: Option<Size>,
     /// Limit of processors (`1.5`), if any.
-    pub cpus: Option<String>,
+    pub cpus: Option<Cpus>,
     /// Weight among containers that all want processors; 0 means Docker's default.
     pub cpu_shares: i64,
     /// The processors (`0-2`), if not all.
@@ -157,7 +156,8 @@ pub struct Resources {
 }
 
 /// A service that the runner starts for every job.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ContainerService {
     /// Its image.
     pub name: String,
@@ -171,69 +171,38 @@ pub struct ContainerService {
     pub environment: Vec<String>,
 }
 
-impl DockerSettings {
-    /// GitLab Runner's defaults: pull always, unprivileged, default bridge.
-    pub fn new(runner: RunnerSettings, helper_binary: PathBuf) -> Self {
-        Self {
-            runner,
-            host: None,
-            image: None,
-            pull_policy: vec![PullPolicy::Always],
-            allowed_pull_policies: Vec::new(),
-            allowed_images: Vec::new(),
-            allowed_services: Vec::new(),
-            privileged: false,
-            allowed_privileged_images: Vec::new(),
-            services_privileged: None,
-            allowed_privileged_services: Vec::new(),
-            user: None,
-            allowed_users: Vec::new(),
-            disable_entrypoint_overwrite: false,
-            services: Vec::new(),
-            services_limit: None,
-            volumes: Vec::new(),
-            volume_driver: None,
-            volume_driver_ops: BTreeMap::new(),
-            volumes_from: Vec::new(),
-            shm_size: 0,
-            tmpfs: BTreeMap::new(),
-            services_tmpfs: BTreeMap::new(),
-            network_mode: None,
-            enable_ipv6: false,
-            network_mtu: 0,
-            extra_hosts: Vec::new(),
-            links: Vec::new(),
-            hostname: None,
-            dns: Vec::new(),
-            dns_search: Vec::new(),
-            job: Resources::default(),
-            service: Resources::default(),
-            cap_add: Vec::new(),
-            cap_drop: Vec::new(),
-            security_opt: Vec::new(),
-            services_security_opt: Vec::new(),
-            runtime: None,
-            userns_mode: None,
-            pid_mode: None,
-            ipc_mode: None,
-            group_add: Vec::new(),
-            sysctls: BTreeMap::new(),
-            ulimits: BTreeMap::new(),
-            devices: Vec::new(),
-            services_devices: BTreeMap::new(),
-            device_cgroup_rules: Vec::new(),
-            oom_kill_disable: false,
-            oom_score_adjust: 0,
-            memory_shared_by: None,
-            helper_image: None,
-            embedded_helper: crate::HELPER_IMAGE.to_owned(),
-            helper_binary,
-            builds_root: PathBuf::from("/var/lib/onspot/builds"),
-            private_images: PathBuf::from("/var/lib/onspot/private-images.json"),
-            shared_images: Vec::new(),
-            labels: BTreeMap::new(),
-            docker_auth_config: None,
-            wait_for_services: Duration::from_secs(30),
+impl Docker {
+    /// When images are pulled, in the order of trying; never empty.
+    pub fn pull_policies(&self) -> &[PullPolicy] {
+        match self.pull_policy.as_slice() {
+            [] => &[PullPolicy::Always],
+            policies => policies,
         }
+    }
+
+    /// How long services get to open their ports; zero means that nothing is waited for.
+    pub fn patience_with_services(&self) -> Duration {
+        self.wait_for_services.unwrap_or(WAIT_FOR_SERVICES)
+    }
+
+    /// The same with the cgroups that the runner gives to slots.
+    #[must_use]
+    pub fn with_slot_cgroups(mut self, runner: &Runner) -> Self {
+        if runner.use_slot_cgroups {
+            let said = |template: &Option<String>| {
+                let template = template.clone();
+                template.filter(|template| !template.is_empty())
+            };
+            let of_jobs = said(&runner.slot_cgroup_template).unwrap_or(SLOT_CGROUP.to_owned());
+            let of_services = said(&self.service_slot_cgroup_template);
+            self.service.cgroup_parent = Some(of_services.unwrap_or_else(|| of_jobs.clone()));
+            self.job.cgroup_parent = Some(of_jobs);
+        }
+        self
+    }
+
+    /// Writes what differs from the default.
+    pub(crate) fn sparse<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        differing::<_, S::Error>(self, &Self::default())?.serialize(serializer)
     }
 }

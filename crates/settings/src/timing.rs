@@ -1,8 +1,8 @@
-//! How fast things are noticed. The defaults are the protocol's; a test world runs shorter ones.
+//! How fast things are noticed: the lease's length, the waits between two looks. The defaults are
+//! the protocol's; a test world runs shorter ones.
 
 use std::time::Duration;
 
-use jiff::fmt::serde::unsigned_duration::friendly::compact::required as friendly;
 use serde::{Deserialize, Serialize};
 
 /// The protocol's clocks, written as `"10s"` or `"2m"` in TOML.
@@ -12,45 +12,45 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Timing {
     /// A worker renews its lease by writing its state this often.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub heartbeat: Duration,
     /// The jobs of a worker that could not renew for this long stand still, until it can again and
     /// they are still its.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub lease: Duration,
     /// The leader takes a worker's jobs over after this much silence.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub takeover: Duration,
     /// A manager takes the lead when the leader's object did not change for this long.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub leader: Duration,
     /// A worker reads its order this often.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub order_poll: Duration,
     /// The leader reads the ledger this often.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub round: Duration,
     /// The leader looks at EC2 this often.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub watch: Duration,
     /// A worker looks for its interruption this often.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub interruption_poll: Duration,
     /// A job is given up this long before its worker is taken away.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub give_up: Duration,
     /// A waiting job's state is asked of GitLab this often: how soon a cancel is seen.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub waiting_probe: Duration,
     /// A worker that did not write its state this long after its launch is replaced.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub boot: Duration,
     /// A worker without jobs that has heard no leader for this long ends itself, so that nobody
     /// pays for what a lost manager has left.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub leaderless: Duration,
     /// A worker whose machine has run for this long takes no more jobs and ends itself.
-    #[serde(with = "friendly")]
+    #[serde(with = "crate::duration")]
     pub max_age: Duration,
 }
 

@@ -1,21 +1,22 @@
 //! What a manager and a worker are told at boot: `/etc/onspot/manager.toml` and
-//! `/etc/onspot/worker.toml`, written by the instance's user-data.
+//! `/etc/onspot/worker.toml`, written by the instance's user-data; and what `onspot run` goes by.
 //!
-//! Both are rendered by `onspot up` and read by this very binary, so unknown keys are errors: a
-//! key that is not understood means that the two sides are of different versions.
+//! Both files are rendered by `onspot up` and read by this very binary, so unknown keys are
+//! errors: a key that is not understood means that the two sides are of different versions.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use onspot_reconcile::Tags;
 use serde::{Deserialize, Serialize};
 
-mod timing;
-
-pub use timing::{Timing, TimingError};
+use crate::{Cache, Docker, JobsIn, Policy, Runner, Timing, TimingError, TokenRef};
 
 /// Where a worker's agent notes until when its lease runs, and where the watchdog reads it.
 pub const DEFAULT_LEASE_FILE: &str = "/run/onspot/lease";
+
+/// Between two questions for a job where nothing else is said, as with GitLab Runner.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Why a settings file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,7 @@ pub enum SettingsError {
     },
 }
 
-/// What a manager needs to know beside its `config.toml`.
+/// What a manager goes by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManagerSettings {
@@ -68,17 +69,37 @@ pub struct ManagerSettings {
     /// is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry_port: Option<u16>,
+    /// How many jobs run at once over all runners, at least 1.
+    pub concurrent: u32,
+    /// The wait between two questions for a job.
+    #[serde(default = "check_interval", with = "crate::duration")]
+    pub check_interval: Duration,
     /// How fast things are noticed.
     #[serde(default)]
     pub timing: Timing,
     /// Further tags of all that is bought: the stack's owner's, with the note of them.
-    #[serde(default, skip_serializing_if = "Tags::is_empty")]
-    pub tags: Tags,
-    /// The workers of each `[[runners]]`, by the runner's name.
-    pub runners: BTreeMap<String, WorkerPool>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// The runners.
+    pub runners: Vec<ManagedRunner>,
 }
 
-/// How the workers of one `[[runners]]` are bought.
+/// One `[[runners]]` of a manager.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManagedRunner {
+    /// Where its token is.
+    pub token: TokenRef,
+    /// Who it is to GitLab. How its jobs run is its workers' business.
+    #[serde(serialize_with = "Runner::sparse")]
+    pub runner: Runner,
+    /// How many workers it has, and when.
+    pub policy: Policy,
+    /// Where its workers come from.
+    pub pool: WorkerPool,
+}
+
+/// Where the workers of one `[[runners]]` are bought.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerPool {
@@ -88,32 +109,25 @@ pub struct WorkerPool {
     pub subnets: Vec<String>,
     /// The instance types that may be bought, the preferred ones first.
     pub instance_types: Vec<String>,
-    /// Whether first attempts run on spot instances.
-    pub spot: bool,
     /// The most to pay for a spot instance in dollars an hour; the on-demand price if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spot_max_price: Option<String>,
     /// The unique id of the workers' role (`AROA…`), the first half of their `aws:userid`.
     pub role_id: String,
-    /// How many jobs a worker runs at once, at least 1.
-    #[serde(default = "one")]
-    pub slots: u32,
 }
 
-/// What a worker needs to know.
+/// What a worker goes by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerSettings {
     /// The stack's name, the value of the tag `onspot:stack`.
     pub stack: String,
-    /// The name of the `[[runners]]` this worker serves.
-    pub runner: String,
     /// The AWS region everything is in.
     pub region: String,
     /// An AWS look-alike's endpoint; absent on AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_url: Option<String>,
-    /// The stack's bucket.
+    /// The stack's bucket: the ledger is in it.
     pub bucket: String,
     /// The stack's CloudWatch log group.
     pub log_group: String,
@@ -125,9 +139,6 @@ pub struct WorkerSettings {
     /// After how many jobs it takes no more; 0 means never.
     #[serde(default)]
     pub max_builds: u32,
-    /// Where in the bucket the jobs' cache is.
-    #[serde(default = "cache_prefix")]
-    pub cache_prefix: String,
     /// Where the agent notes its lease for the watchdog.
     #[serde(default = "lease_file")]
     pub lease_file: PathBuf,
@@ -135,17 +146,56 @@ pub struct WorkerSettings {
     /// interface; absent where the stack has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry_port: Option<u16>,
-    /// A `config.toml` that holds this one `[[runners]]` section, without its token: how jobs
-    /// are run (URL, image, volumes, cache and so on).
-    pub config: String,
     /// How fast things are noticed.
     #[serde(default)]
     pub timing: Timing,
+    /// The runner that it serves, without its token.
+    #[serde(serialize_with = "Runner::sparse")]
+    pub runner: Runner,
+    /// How jobs run in Docker.
+    #[serde(default, serialize_with = "Docker::sparse")]
+    pub docker: Docker,
+    /// Where the jobs' cache is; they have none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
+}
+
+/// What `onspot run` goes by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalSettings {
+    /// How many jobs run at once over all runners, at least 1.
+    pub concurrent: u32,
+    /// The wait between two questions for a job.
+    pub check_interval: Duration,
+    /// The runners.
+    pub runners: Vec<LocalRunner>,
+}
+
+/// One runner of this host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalRunner {
+    /// Who it is to GitLab, and what holds for all its jobs.
+    pub runner: Runner,
+    /// What runs its jobs.
+    pub jobs: JobsIn,
+    /// How jobs run in Docker.
+    pub docker: Docker,
+    /// The bucket with the jobs' cache; a folder of this host if absent.
+    pub cache: Option<Cache>,
 }
 
 impl ManagerSettings {
+    /// The wait between two questions for a job of a `check_interval` in seconds; 0 means the
+    /// default.
+    pub fn check_interval(seconds: u32) -> Duration {
+        match seconds {
+            0 => CHECK_INTERVAL,
+            seconds => Duration::from_secs(seconds.into()),
+        }
+    }
+
     /// Reads and checks `/etc/onspot/manager.toml`.
-    pub fn load(path: &std::path::Path) -> Result<Self, SettingsError> {
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let settings: Self = read(path)?;
         check(path, &settings.timing)?;
         Ok(settings)
@@ -154,14 +204,14 @@ impl ManagerSettings {
 
 impl WorkerSettings {
     /// Reads and checks `/etc/onspot/worker.toml`.
-    pub fn load(path: &std::path::Path) -> Result<Self, SettingsError> {
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let settings: Self = read(path)?;
         check(path, &settings.timing)?;
         Ok(settings)
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T, SettingsError> {
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
         path: path.to_owned(),
         source,
@@ -172,19 +222,19 @@ fn read<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Result<T, Set
     })
 }
 
-fn check(path: &std::path::Path, timing: &Timing) -> Result<(), SettingsError> {
+fn check(path: &Path, timing: &Timing) -> Result<(), SettingsError> {
     timing.check().map_err(|source| SettingsError::Timing {
         path: path.to_owned(),
         source,
     })
 }
 
-fn one() -> u32 {
-    1
+fn check_interval() -> Duration {
+    CHECK_INTERVAL
 }
 
-fn cache_prefix() -> String {
-    "cache".to_owned()
+fn one() -> u32 {
+    1
 }
 
 fn lease_file() -> PathBuf {
@@ -196,10 +246,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn worker_settings_survive_a_round_trip_with_a_nested_config() {
+    fn worker_settings_survive_a_round_trip_and_say_only_what_is_not_usual() {
+        let mut runner = Runner::new("docker.m3", "https://gitlab.example".parse().unwrap());
+        runner.environment = vec!["A=b".to_owned()];
+        let docker = Docker {
+            image: Some("alpine:latest".into()),
+            wait_for_services: Some(Duration::ZERO),
+            ..Docker::default()
+        };
         let settings = WorkerSettings {
             stack: "ci".into(),
-            runner: "docker.m3".into(),
             region: "eu-west-1".into(),
             endpoint_url: None,
             bucket: "ci-1".into(),
@@ -207,14 +263,55 @@ mod tests {
             role_id: "AROAEXAMPLE".into(),
             slots: 2,
             max_builds: 0,
-            cache_prefix: "cache".into(),
             lease_file: DEFAULT_LEASE_FILE.into(),
             registry_port: Some(15_850),
-            config: "[[runners]]\nname = \"docker.m3\"\n".into(),
             timing: Timing::default(),
+            runner,
+            docker,
+            cache: None,
         };
         let text = toml::to_string(&settings).unwrap();
         assert_eq!(toml::from_str::<WorkerSettings>(&text).unwrap(), settings);
+        assert!(
+            !text.contains("privileged") && !text.contains("clone_url"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn manager_settings_survive_a_round_trip() {
+        let policy = Policy {
+            on_demand_after: None,
+            idle_scale_factor: 0.5,
+            ..Policy::default()
+        };
+        let pool = WorkerPool {
+            launch_template: "t".into(),
+            subnets: vec!["subnet-1".into()],
+            instance_types: vec!["m6i.large".into()],
+            spot_max_price: None,
+            role_id: "AROAEXAMPLE".into(),
+        };
+        let settings = ManagerSettings {
+            stack: "ci".into(),
+            region: "eu-west-1".into(),
+            endpoint_url: None,
+            bucket: "ci-1".into(),
+            log_group: "ci".into(),
+            registry_port: None,
+            concurrent: 5,
+            check_interval: CHECK_INTERVAL,
+            tags: BTreeMap::from([("team".into(), "ci".into())]),
+            timing: Timing::default(),
+            runners: vec![ManagedRunner {
+                token: TokenRef::Ssm("/onspot/ci/token".into()),
+                runner: Runner::new("docker.m3", "https://gitlab.example".parse().unwrap()),
+                policy,
+                pool,
+            }],
+        };
+        let text = toml::to_string(&settings).unwrap();
+        assert_eq!(toml::from_str::<ManagerSettings>(&text).unwrap(), settings);
     }
 
     #[test]

@@ -1,0 +1,128 @@
+//! What a file says of jobs, as those who run them are told.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+
+use onspot_runnerconf::{Config, Unusable};
+use onspot_settings::{JobsIn, LocalRunner, PullPolicy};
+
+fn local(text: &str) -> LocalRunner {
+    let head = "[[runners]]\nname = 'r'\nurl = 'https://gitlab.example'\ntoken = 't'\n\
+                executor = 'docker'\n";
+    let config = Config::parse(&format!("{head}{text}"), "config.toml").unwrap();
+    config.local().unwrap().runners.remove(0)
+}
+
+#[test]
+fn what_the_runner_does_around_a_job_is_passed_on() {
+    let runner = local("pre_get_sources_script = 'a'\npost_get_sources_script = 'b'\n").runner;
+    assert_eq!(runner.pre_get_sources_script.as_deref(), Some("a"));
+    assert_eq!(runner.post_get_sources_script.as_deref(), Some("b"));
+}
+
+#[test]
+fn docker_settings_are_passed_on() {
+    let settings = local(
+        "[runners.docker]\nimage = 'alpine'\nprivileged = true\n\
+         disable_cache = true\nvolumes = ['/cache', '/a:/b']\npull_policy = 'never'\n",
+    )
+    .docker;
+    assert_eq!(settings.image.as_deref(), Some("alpine"));
+    assert!(settings.privileged);
+    // `disable_cache` is about what is kept of volumes, and nothing is.
+    assert_eq!(settings.volumes, ["/cache", "/a:/b"]);
+    assert_eq!(settings.pull_policy, [PullPolicy::Never]);
+}
+
+#[test]
+fn a_key_that_limits_jobs_reaches_the_executor() {
+    let local = local(
+        "debug_trace_disabled = true\n[runners.docker]\nprivileged = true\n\
+         allowed_privileged_images = ['docker:*']\nallowed_privileged_services = ['d:*']\n\
+         services_privileged = false\nservices_security_opt = ['no-new-privileges']\n\
+         allowed_users = ['app']\nshared_images = ['base/*']\ndisable_entrypoint_overwrite = true\nruntime = 'runsc'\n\
+         userns_mode = 'host'\ndevice_cgroup_rules = ['c 1:3 r']\nservices_limit = 2\n\
+         cgroup_parent = 'ci'\nservice_memory = '1g'\nmemory = '1.5g'\ncpus = '1.5'\n\
+         [runners.docker.ulimit]\nnofile = '10:20'\n\
+         [runners.docker.services_devices]\n'a/*' = ['/dev/kvm']\n\
+         [[runners.docker.services]]\nname = 'docker:dind'\nalias = 'docker'\n",
+    );
+    assert!(local.runner.debug_trace_disabled);
+    let settings = local.docker;
+    assert_eq!(settings.allowed_privileged_images, ["docker:*"]);
+    assert_eq!(settings.allowed_privileged_services, ["d:*"]);
+    assert_eq!(settings.services_privileged, Some(false));
+    assert_eq!(settings.services_security_opt, ["no-new-privileges"]);
+    assert_eq!(settings.allowed_users, ["app"]);
+    assert_eq!(settings.shared_images, ["base/*"]);
+    assert!(settings.disable_entrypoint_overwrite);
+    assert_eq!(settings.runtime.as_deref(), Some("runsc"));
+    assert_eq!(settings.userns_mode.as_deref(), Some("host"));
+    assert_eq!(settings.device_cgroup_rules, ["c 1:3 r"]);
+    assert_eq!(settings.services_limit, Some(2));
+    assert_eq!(settings.ulimits["nofile"], "10:20");
+    assert_eq!(settings.services_devices["a/*"], ["/dev/kvm"]);
+    assert_eq!(settings.services[0].alias, "docker");
+    let (job, service) = (&settings.job, &settings.service);
+    assert_eq!(job.cgroup_parent.as_deref(), Some("ci"));
+    assert_eq!(job.memory.as_ref().unwrap().as_str(), "1.5g");
+    assert_eq!(job.cpus.as_ref().unwrap().as_str(), "1.5");
+    assert_eq!(service.memory.as_ref().unwrap().as_str(), "1g");
+    assert_eq!(service.cgroup_parent, None);
+}
+
+#[test]
+fn the_runners_registry_logins_are_its_own_also_where_no_job_asks() {
+    let config = r#"{"auths":{}}"#;
+    let local = local(&format!(
+        "environment = ['A=b', 'DOCKER_AUTH_CONFIG={config}']\n"
+    ));
+    assert_eq!(local.runner.variable("DOCKER_AUTH_CONFIG"), Some(config));
+}
+
+#[test]
+fn slots_have_cgroups_of_their_own_where_the_runner_says_so() {
+    let parents = |text: &str| {
+        let local = local(text);
+        let settings = local.docker.with_slot_cgroups(&local.runner);
+        let parent = |parent: &Option<String>| parent.clone().unwrap_or_default();
+        (
+            parent(&settings.job.cgroup_parent),
+            parent(&settings.service.cgroup_parent),
+        )
+    };
+    let default = "gitlab-runner/slot-${slot}".to_owned();
+    assert_eq!(
+        parents("use_slot_cgroups = true\n"),
+        (default.clone(), default)
+    );
+    assert_eq!(
+        parents(
+            "use_slot_cgroups = true\nslot_cgroup_template = 'a/${slot}'\n\
+             [runners.docker]\ncgroup_parent = 'unused'\n\
+             service_slot_cgroup_template = 'b/${slot}'\n"
+        ),
+        ("a/${slot}".to_owned(), "b/${slot}".to_owned())
+    );
+}
+
+#[test]
+fn services_are_not_waited_for_where_the_timeout_is_negative() {
+    let wait = |seconds: i32| {
+        let text = format!("[runners.docker]\nwait_for_services_timeout = {seconds}\n");
+        local(&text).docker.patience_with_services().as_secs()
+    };
+    assert_eq!([wait(-1), wait(0), wait(7)], [0, 30, 7]);
+}
+
+#[test]
+fn executors_are_told_apart_and_one_that_is_not_there_is_refused() {
+    assert_eq!(local("").jobs, JobsIn::Docker);
+    let text = "[[runners]]\nname = 'r'\nurl = 'https://gitlab.example'\ntoken = 't'\n\
+                executor = 'kubernetes'\n";
+    let error = Config::parse(text, "config.toml")
+        .unwrap()
+        .local()
+        .unwrap_err();
+    assert!(matches!(&error, Unusable::Executor { runner, .. } if runner == "r"));
+    assert!(error.hint().contains("docker+machine"));
+}

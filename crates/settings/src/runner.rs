@@ -1,0 +1,223 @@
+//! One runner: who it is to GitLab and how its jobs run. The keys of `[[runners]]` in a
+//! `config.toml` that are about neither its token nor its instances.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize, Serializer};
+use url::Url;
+
+mod docker;
+
+pub use docker::{ContainerService, Docker, Resources};
+
+/// One runner, and what holds for its jobs whatever runs them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Runner {
+    /// Its name, shown in traces and a part of keys in the ledger.
+    pub name: String,
+    /// GitLab's base URL.
+    pub url: Url,
+    /// How many jobs it runs at once; 0 means no limit but that of all runners together.
+    #[serde(default)]
+    pub limit: u32,
+    /// How many questions for a job may be open at once; 0 means 1.
+    #[serde(default)]
+    pub request_concurrency: u32,
+    /// The most a job may log, in KiB; 0 means the default of 4096.
+    #[serde(default)]
+    pub output_limit: u32,
+    /// Replaces scheme, host and port of repository URLs.
+    #[serde(default)]
+    pub clone_url: Option<String>,
+    /// `NAME=value` lines that every job gets, below its own variables.
+    #[serde(default)]
+    pub environment: Vec<String>,
+    /// Where jobs are built, on the host or in the container.
+    #[serde(default)]
+    pub builds_dir: Option<String>,
+    /// Where caches are kept, on the host or in the container.
+    #[serde(default)]
+    pub cache_dir: Option<String>,
+    /// The shell that scripts on the host are run by; bash if absent.
+    #[serde(default)]
+    pub shell: Option<String>,
+    /// Shell lines before the sources are fetched, run by the helper.
+    #[serde(default)]
+    pub pre_get_sources_script: Option<String>,
+    /// Shell lines after the sources are fetched and after the job's own hook, run by the helper.
+    #[serde(default)]
+    pub post_get_sources_script: Option<String>,
+    /// Shell lines before the job's `before_script`.
+    #[serde(default)]
+    pub pre_build_script: Option<String>,
+    /// Shell lines after the job's `script`.
+    #[serde(default)]
+    pub post_build_script: Option<String>,
+    /// A PEM file with the authorities that GitLab's certificate is checked against, besides the
+    /// usual ones.
+    #[serde(default)]
+    pub tls_ca_file: Option<PathBuf>,
+    /// Whether jobs get no `CI_DEBUG_TRACE` and no `CI_DEBUG_SERVICES`: what they print may be
+    /// secret.
+    #[serde(default)]
+    pub debug_trace_disabled: bool,
+    /// Whether each slot's containers have a cgroup of their own.
+    #[serde(default)]
+    pub use_slot_cgroups: bool,
+    /// That cgroup, `${slot}` being the slot's number; `gitlab-runner/slot-${slot}` if absent.
+    #[serde(default)]
+    pub slot_cgroup_template: Option<String>,
+}
+
+impl Runner {
+    /// A runner with nothing set but what has no default.
+    pub fn new(name: impl Into<String>, url: Url) -> Self {
+        Self {
+            name: name.into(),
+            url,
+            limit: 0,
+            request_concurrency: 0,
+            output_limit: 0,
+            clone_url: None,
+            environment: Vec::new(),
+            builds_dir: None,
+            cache_dir: None,
+            shell: None,
+            pre_get_sources_script: None,
+            post_get_sources_script: None,
+            pre_build_script: None,
+            post_build_script: None,
+            tls_ca_file: None,
+            debug_trace_disabled: false,
+            use_slot_cgroups: false,
+            slot_cgroup_template: None,
+        }
+    }
+
+    /// A runner that talks to no GitLab: to prepare a host, or to see what a runner is made of.
+    pub fn without_gitlab(name: impl Into<String>) -> Self {
+        #[expect(clippy::expect_used, reason = "the text is a URL")]
+        let nowhere = Url::parse("http://localhost").expect("a URL");
+        Self::new(name, nowhere)
+    }
+
+    /// The value that [`environment`](Self::environment) gives a variable; the last line counts.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.iter().rev().find_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            (key.trim() == name).then_some(value)
+        })
+    }
+
+    /// How many bytes a job's trace may have, where that is said.
+    pub fn log_limit(&self) -> Option<usize> {
+        let kib = usize::try_from(self.output_limit).unwrap_or(usize::MAX);
+        (kib > 0).then(|| kib.saturating_mul(1024))
+    }
+
+    /// Writes what differs from [`Runner::new`].
+    pub(crate) fn sparse<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let usual = Self::new("", self.url.clone());
+        let mut table = differing::<_, S::Error>(self, &usual)?;
+        // Without a default it stands there always.
+        table.insert("url".to_owned(), self.url.as_str().into());
+        table.serialize(serializer)
+    }
+}
+
+/// What runs a runner's jobs on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobsIn {
+    /// Containers.
+    Docker,
+    /// A shell of the host.
+    Shell,
+}
+
+/// Where in S3 the jobs of a runner have their cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// The bucket.
+    pub bucket: String,
+    /// The part of all keys before everything else, without slashes around it.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// Whether runners share it, so that keys do not hold the runner's short token.
+    #[serde(default)]
+    pub shared: bool,
+    /// The largest archive to upload, in bytes; 0 means no limit.
+    #[serde(default)]
+    pub upload_limit: u64,
+}
+
+/// When an image is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullPolicy {
+    /// Before every job.
+    Always,
+    /// When the host does not have it.
+    IfNotPresent,
+    /// Never: the host has it or the job fails.
+    Never,
+}
+
+impl PullPolicy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Always, Self::IfNotPresent, Self::Never];
+
+    /// Reads GitLab's spelling: `always`, `if-not-present`, `never`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == text)
+    }
+
+    /// GitLab's spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::IfNotPresent => "if-not-present",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl fmt::Display for PullPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The entries of `value` that are not those of `usual`.
+pub(crate) fn differing<T: Serialize, E: serde::ser::Error>(
+    value: &T,
+    usual: &T,
+) -> Result<toml::Table, E> {
+    let table = |value: &T| toml::Table::try_from(value).map_err(E::custom);
+    let (mut written, usual) = (table(value)?, table(usual)?);
+    written.retain(|key, value| usual.get(key) != Some(value));
+    Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_a_variable_counts() {
+        let mut runner = Runner::new("r", "https://gitlab.example".parse().unwrap());
+        runner.environment = ["A=b", "C=1", "C=x=y"].map(str::to_owned).to_vec();
+        assert_eq!(runner.variable("C"), Some("x=y"));
+        assert_eq!(runner.variable("D"), None);
+    }
+
+    #[test]
+    fn a_log_limit_is_in_kib() {
+        let mut runner = Runner::new("r", "https://gitlab.example".parse().unwrap());
+        assert_eq!(runner.log_limit(), None);
+        runner.output_limit = 2;
+        assert_eq!(runner.log_limit(), Some(2048));
+    }
+}

@@ -1,0 +1,137 @@
+//! `onspot.toml` in the terms of those who go by it. Nothing here leaves out a key: a new one has to
+//! find its place.
+
+use std::collections::BTreeMap;
+
+use onspot_notation::Periods;
+use onspot_reconcile::Tags;
+use onspot_settings::{Docker, IdlePeriod, Lifecycle, Policy, Runner};
+
+use crate::spec;
+
+/// A runner as its manager and as its workers are told. Neither is told more than it needs: what
+/// it boots with would change, and it would be replaced, for nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    /// Who the runner is to GitLab.
+    pub(crate) manager: Runner,
+    /// What holds for its jobs.
+    pub(crate) worker: Runner,
+    /// How they run in containers.
+    pub(crate) docker: Docker,
+}
+
+impl Told {
+    pub(crate) fn of(runner: &spec::Runner) -> Self {
+        let spec::Runner {
+            name,
+            url,
+            limit,
+            request_concurrency,
+            image,
+            privileged,
+            pull_policy,
+            volumes,
+            memory,
+            environment,
+            // Stored in SSM: `token_parameter`.
+            token: _,
+            // `policy`, and what launch templates are made of.
+            workers: _,
+        } = runner;
+        let bare = Runner::new(name, url.clone());
+        let mut docker = Docker {
+            image: Some(image.clone()),
+            privileged: *privileged,
+            pull_policy: vec![(*pull_policy).into()],
+            volumes: volumes.clone(),
+            ..Docker::default()
+        };
+        // Reading the file has checked it.
+        docker.job.memory = memory.as_ref().and_then(|size| size.parse().ok());
+        Self {
+            manager: Runner {
+                limit: *limit,
+                request_concurrency: *request_concurrency,
+                ..bare.clone()
+            },
+            worker: Runner {
+                environment: environment.clone(),
+                ..bare
+            },
+            docker,
+        }
+    }
+}
+
+/// Tags as instances are told them.
+pub(crate) fn tags(tags: &Tags) -> BTreeMap<String, String> {
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    tags.iter().map(owned).collect()
+}
+
+/// How many workers a runner has, and when.
+pub(crate) fn policy(spec: &spec::Spec, runner: &spec::Runner) -> Policy {
+    let spec::Workers {
+        spot,
+        idle_count,
+        idle_count_min,
+        scale_factor,
+        idle_time,
+        periods,
+        growth,
+        on_demand_after,
+        slots,
+        // By default it depends on what jobs may do: `Runner::max_builds`.
+        max_builds: _,
+        // Where they are bought, and what launch templates are made of.
+        instance_types: _,
+        spot_price: _,
+        os: _,
+        ami: _,
+        disk_gb: _,
+        registry_mirrors: _,
+    } = &runner.workers;
+    Policy {
+        limit: runner.limit.div_ceil(*slots),
+        idle_count: *idle_count,
+        idle_count_min: *idle_count_min,
+        idle_scale_factor: *scale_factor,
+        idle_time: *idle_time,
+        capacity_per_instance: *slots,
+        max_uses: runner.max_builds(),
+        max_growth: *growth,
+        lifecycle: if *spot {
+            Lifecycle::Spot
+        } else {
+            Lifecycle::OnDemand
+        },
+        on_demand_after: *on_demand_after,
+        boot_limit: spec.timing.boot,
+        periods: periods.iter().map(period).collect(),
+    }
+}
+
+fn period(period: &spec::IdlePeriod) -> IdlePeriod {
+    let spec::IdlePeriod {
+        when,
+        timezone,
+        idle_count,
+        idle_count_min,
+        scale_factor,
+        idle_time,
+    } = period;
+    // Reading the file has checked both.
+    let expressions = when.iter().filter_map(|cron| cron.parse().ok()).collect();
+    let zone = Periods::zone(timezone).ok().flatten();
+    IdlePeriod {
+        when: Periods::new(expressions, zone),
+        idle_count: *idle_count,
+        idle_count_min: *idle_count_min,
+        idle_scale_factor: *scale_factor,
+        idle_time: *idle_time,
+    }
+}
+
+#[cfg(test)]
+mod tests;
