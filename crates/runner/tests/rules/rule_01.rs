@@ -34,3 +34,26 @@ async fn with_it_the_receiver_writes_the_record_and_the_leader_finds_it() {
     world.until_cleared(1).await;
     assert_eq!(world.log.runs_on(1), ["w1"]);
 }
+
+/// One that knows that it is deposed does not drop what its last request brings.
+#[tokio::test(start_paused = true)]
+async fn with_it_a_deposed_receiver_writes_the_record_all_the_same() {
+    let world = World::new();
+    let (_host, _agent) = world.worker("w1");
+    let a = world.manager("a");
+    seconds(5).await;
+    let cut_off = a.line.hold(Op::Any, "leader");
+    let b = world.manager("b");
+    b.connection.set_down(true);
+    seconds(25).await;
+    // A finds out, while GitLab still holds its request.
+    cut_off.open();
+    seconds(6).await;
+    assert!(world.leads("b").await);
+    world.gitlab.push(1);
+    seconds(1).await;
+    assert!(world.gitlab.is_taken(1), "by A");
+    b.connection.set_down(false);
+    world.until_cleared(1).await;
+    assert_eq!(world.log.runs_on(1), ["w1"]);
+}

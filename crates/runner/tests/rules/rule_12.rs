@@ -56,6 +56,35 @@ async fn with_it_the_state_is_read_after_the_end() {
     assert_eq!(world.gitlab.reports(1)[0].ending, Ending::Success);
 }
 
+/// What was read before EC2 said that the worker is terminated counts for nothing after it.
+#[tokio::test(start_paused = true)]
+async fn with_it_an_end_that_is_heard_of_after_the_state_was_read_is_left_for_the_next_round() {
+    let world = World::new();
+    world.log.set_script(1, std::time::Duration::from_mins(30));
+    let (h1, w1) = world.worker("w1");
+    let a = world.manager("a");
+    world.push_and_start(1, "w1").await;
+    seconds(10).await;
+    let reading = a.line.hold_answers(Op::List, "state");
+    reading.reached().await;
+    // Its last words, and its end.
+    let result = AttemptPhase::Result {
+        verdict: Verdict::success(),
+    };
+    w1.crash();
+    h1.kill_all();
+    world
+        .change_state("w1", |state| state.advance(1, 1, result))
+        .await;
+    world.machines.end("w1");
+    seconds(6).await;
+    reading.open();
+    let (_h2, _w2) = world.worker("w2");
+    world.until_cleared(1).await;
+    assert_eq!(world.log.runs_on(1), ["w1"]);
+    assert_eq!(world.gitlab.reports(1)[0].ending, Ending::Success);
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_it_a_lost_worker_is_replaced_at_once_and_the_trace_says_so() {
     let world = World::new();
@@ -103,6 +132,8 @@ async fn with_it_a_worker_that_ec2s_list_misses_keeps_its_job() {
         assert!(world.order("w1").await.unwrap().value.runs(1, 1));
         world.until_cleared(1).await;
         assert_eq!(world.log.runs_on(1), ["w1"], "nothing is handed on");
+        seconds(60).await;
+        assert!(world.order("w1").await.is_some(), "it lives, idle as it is");
         assert!(!w1.task.is_finished());
     }
 }

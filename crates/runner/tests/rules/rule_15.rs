@@ -3,7 +3,7 @@
 
 use onspot_ledger::Restart;
 
-use crate::world::{World, seconds};
+use crate::world::{Op, World, seconds};
 
 /// The accident: revoking by deleting.
 #[tokio::test(start_paused = true)]
@@ -50,6 +50,25 @@ async fn with_it_a_revoked_attempt_is_remembered_until_the_record_has_left_it() 
         "given up, and not forgotten"
     );
     let _b = world.manager("b");
+    world.until_cleared(1).await;
+    let attempts: Vec<_> = world.log.executions(1).iter().map(|e| e.attempt).collect();
+    assert_eq!(attempts, [1, 2]);
+}
+
+/// The leader does not take back what it has revoked before the worker has said that it stopped.
+#[tokio::test(start_paused = true)]
+async fn with_it_the_order_says_revoked_until_the_worker_has_given_the_attempt_up() {
+    let world = World::new();
+    world.log.set_script(1, std::time::Duration::from_mins(20));
+    let (_host, w1) = world.worker("w1");
+    let _a = world.manager("a");
+    world.push_and_start(1, "w1").await;
+    let unheard = w1.line.hold(Op::Get, "order");
+    unheard.reached().await;
+    world.change_order("w1", |order| order.revoked(1, 1)).await;
+    seconds(20).await;
+    assert!(world.order("w1").await.unwrap().value.revokes(1, 1));
+    unheard.open();
     world.until_cleared(1).await;
     let attempts: Vec<_> = world.log.executions(1).iter().map(|e| e.attempt).collect();
     assert_eq!(attempts, [1, 2]);

@@ -207,6 +207,12 @@ impl World {
         read(&*self.ledger, &Key::record(&job(id))).await.unwrap()
     }
 
+    /// Whether this manager leads.
+    pub(crate) async fn leads(&self, manager: &str) -> bool {
+        let leader = read(&*self.ledger, &Key::leader()).await.unwrap();
+        leader.is_some_and(|leader| leader.value.is_led_by(&ManagerId::new(manager)))
+    }
+
     pub(crate) async fn order(&self, instance: &str) -> Option<Stored<Order>> {
         read(&*self.ledger, &Key::order(&worker_id(instance)))
             .await
