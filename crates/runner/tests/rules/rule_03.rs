@@ -49,12 +49,10 @@ async fn with_it_the_paused_managers_write_is_refused() {
     let _deposed = a.line.hold(Op::Any, "leader");
     let _b = world.manager("b");
     world.until_cleared(1).await;
-    assert!(
-        world.order("w1").await.is_some(),
-        "kept: the instance lives"
-    );
+    let kept = world.order("w1").await.expect("kept: the instance lives");
     paused.open();
     seconds(300).await;
+    assert_eq!(world.order("w1").await, Some(kept), "not even for a moment");
     assert_eq!(world.log.runs_on(1), ["w1"]);
     assert_eq!(world.gitlab.reports(1).len(), 1);
 }

@@ -55,3 +55,38 @@ async fn with_it_the_old_round_comes_to_nothing() {
     assert_eq!(world.log.runs_on(1), ["w1"]);
     assert!(world.order("w1").await.unwrap().value.entries.is_empty());
 }
+
+/// What the old round would order again runs elsewhere by now.
+#[tokio::test(start_paused = true)]
+async fn with_it_an_old_round_starts_nothing_beside_the_next_attempt() {
+    let world = World::new();
+    world.log.set_script(1, std::time::Duration::from_mins(40));
+    let (_h1, _w1) = world.worker("w1");
+    let a = world.manager("a");
+    seconds(5).await;
+    world.write_down(1, Restart::Allowed).await;
+    let busy = a.line.hold(Op::List, "order");
+    busy.reached().await;
+    world.write_assigned(1, "w1").await;
+    let paused = a.line.hold(Op::List, "state");
+    busy.open();
+    paused.reached().await;
+    let _deposed = a.line.hold(Op::Any, "leader");
+    let _b = world.manager("b");
+    world.until_started(1, "w1").await;
+    let (_h2, _v2) = world.worker("v2");
+    seconds(5).await;
+    world.change_order("w1", |order| order.revoked(1, 1)).await;
+    world.until_started(1, "v2").await;
+    world
+        .until("w1 has forgotten it", async || {
+            world.state("w1").await.unwrap().value.jobs.is_empty()
+        })
+        .await;
+    let order = world.order("w1").await;
+    paused.open();
+    seconds(60).await;
+    assert_eq!(world.order("w1").await, order);
+    assert_eq!(world.log.runs_on(1), ["w1", "v2"]);
+    assert!(!world.log.overlaps(1));
+}

@@ -64,14 +64,15 @@ async fn with_it_an_end_that_is_heard_of_after_the_state_was_read_is_left_for_th
     let (h1, w1) = world.worker("w1");
     let a = world.manager("a");
     world.push_and_start(1, "w1").await;
-    seconds(10).await;
+    w1.crash();
+    // The leader knows its state by now, and has seen no other.
+    seconds(5).await;
     let reading = a.line.hold_answers(Op::List, "state");
     reading.reached().await;
     // Its last words, and its end.
     let result = AttemptPhase::Result {
         verdict: Verdict::success(),
     };
-    w1.crash();
     h1.kill_all();
     world
         .change_state("w1", |state| state.advance(1, 1, result))
