@@ -1,4 +1,4 @@
-//! What may end a job early: a stop from outside, or the end of its time.
+//! Reasons to end a job early: a stop from outside, or the timeout.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::run::Stop;
 
-/// Why something was not waited for to its end.
+/// Why waiting for something was interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interruption {
     /// The job was cancelled.
     Canceled,
-    /// The attempt is over, nobody is told.
+    /// The attempt was aborted; nothing is reported.
     Aborted,
     /// The time is up.
     TimedOut,
 }
 
-/// Watches over a job.
+/// Watches for a job's stop and timeout.
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
     stop: watch::Receiver<Option<Stop>>,
@@ -33,7 +33,7 @@ impl Control {
         }
     }
 
-    /// The same, with less time from now on.
+    /// A copy with a shorter time limit from now on.
     pub(crate) fn within(&self, limit: Duration) -> Self {
         let deadline = self.deadline.min(Instant::now() + limit);
         Self {
@@ -42,7 +42,7 @@ impl Control {
         }
     }
 
-    /// The same with time of its own, whatever is left of the job's.
+    /// A copy with its own time limit, independent of the job's.
     pub(crate) fn afresh(&self, limit: Duration) -> Self {
         Self {
             stop: self.stop.clone(),
@@ -50,7 +50,7 @@ impl Control {
         }
     }
 
-    /// Whether somebody has cancelled the job.
+    /// Whether the job was cancelled.
     pub(crate) fn is_canceled(&self) -> bool {
         *self.stop.borrow() == Some(Stop::Cancel)
     }
@@ -60,7 +60,7 @@ impl Control {
         Instant::now() >= self.deadline
     }
 
-    /// Waits for something unless the job is stopped or its time is up before.
+    /// Runs `work` unless the job is stopped or its time is up first.
     pub(crate) async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, Interruption> {
         tokio::select! {
             biased;
@@ -69,7 +69,7 @@ impl Control {
         }
     }
 
-    /// The same after a cancel: only an abort counts now, and the time.
+    /// Like [`guard`](Self::guard) after a cancel: only an abort and the timeout interrupt.
     pub(crate) async fn guard_from_abort<T>(
         &self,
         work: impl Future<Output = T>,
@@ -81,7 +81,7 @@ impl Control {
         }
     }
 
-    /// Waits until the job is to end early.
+    /// Waits until the job has to end early.
     pub(crate) async fn interrupted(&self, by_cancel: bool) -> Interruption {
         tokio::select! {
             biased;
@@ -90,7 +90,7 @@ impl Control {
         }
     }
 
-    /// Waits for an abort, and for nothing else.
+    /// Waits for an abort only.
     pub(crate) async fn aborted(&self) {
         self.stopped(false).await;
     }
@@ -103,7 +103,7 @@ impl Control {
         match stop {
             Ok(Some(Stop::Cancel)) => Interruption::Canceled,
             Ok(_) => Interruption::Aborted,
-            // Nobody is left who could stop it: it runs to its end.
+            // Nobody can stop it any more: it runs to its end.
             Err(_) => std::future::pending().await,
         }
     }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_cancel_only_an_abort_counts() {
+    async fn after_a_cancel_only_an_abort_interrupts() {
         let (sender, stop) = watch::channel(Some(Stop::Cancel));
         let control = Control::new(stop, Duration::from_mins(1));
         assert_eq!(control.guard_from_abort(async { 1 }).await, Ok(1));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_is_gone_stops_nothing() {
+    async fn a_dropped_sender_stops_nothing() {
         let (sender, stop) = watch::channel(None);
         drop(sender);
         let control = Control::new(stop, Duration::from_mins(1));

@@ -50,7 +50,7 @@ pub use self::freeze::freeze_all;
 pub use self::helper::{HELPER_DOCKERFILE, HELPER_IMAGE};
 pub use self::sweep::kill_all;
 
-/// Label of everything of a job: the job's number.
+/// Label of everything that belongs to a job: the job's number.
 pub const JOB_LABEL: &str = "onspot.job";
 /// Label of every container: the slot's number.
 pub const SLOT_LABEL: &str = "onspot.slot";
@@ -60,13 +60,13 @@ pub const RUNNER_LABEL: &str = "onspot.runner";
 /// `volume`.
 pub const KIND_LABEL: &str = "onspot.kind";
 
-/// How long the engine gets to answer: it may have to take in gigabytes first.
+/// Time limit for the engine's answer: it may have to receive gigabytes first.
 const ANSWER: Duration = Duration::from_mins(10);
 
-/// The folder of all builds in the containers of job, services and helper.
+/// The folder of all builds, in the containers of job, services and helper.
 const BUILDS_DIR: &str = "/builds";
 
-/// Runs jobs in Docker containers on this host. Clones share their warm helpers.
+/// Runs jobs in Docker containers on this host. Clones share the waiting helpers.
 #[derive(Debug, Clone)]
 pub struct DockerExecutor {
     inner: Arc<Inner>,
@@ -76,27 +76,27 @@ pub struct DockerExecutor {
 struct Inner {
     docker: Docker,
     settings: DockerSettings,
-    /// The helpers that wait for the next jobs.
+    /// The helpers waiting for the next jobs.
     warm: parking_lot::Mutex<Warm>,
-    /// Whose files each slot's folder holds. Kept here and not in the folder, where a job could
-    /// change it; a worker that has just started knows of none.
+    /// Which owner's files each slot's folder contains. Stored here and not in the folder, where a
+    /// job could change it; after a restart of the worker it is empty.
     owners: parking_lot::Mutex<HashMap<usize, Owner>>,
-    /// Which slots are frozen.
+    /// The slots' gates, which are closed while a slot is frozen.
     gates: Gates,
-    /// Who may use which private image.
+    /// Which jobs may use which private image.
     grants: Grants,
-    /// Set once the helper's image is there and the binary was seen to run in it: the image.
+    /// The helper's image, once it exists and the binary was checked to run in it.
     proven: OnceCell<String>,
-    /// What this host's memory is, once the engine was asked.
+    /// This host's memory, once the engine was asked.
     memory: OnceCell<Option<u64>>,
-    /// Set once there will be no more jobs.
+    /// Cancelled once there will be no more jobs.
     closed: CancellationToken,
-    /// What is made beside jobs, or outlives them.
+    /// Work that runs in parallel to jobs, or outlives them.
     making: TaskTracker,
 }
 
-/// Whose files a slot's folder holds. They are for jobs of the same owner alone: what a job of any
-/// branch may write, one of a protected branch must not find.
+/// The owner of the files in a slot's folder. Only jobs of the same owner may use them: a job of a
+/// protected branch must not find what a job of any other branch could have written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Owner {
     project: u64,
@@ -116,13 +116,13 @@ impl DockerExecutor {
     /// Connects to the Docker engine of this host (`DOCKER_HOST`, or the usual socket).
     ///
     /// # Errors
-    /// [`ExecutorError::NoEngine`] if none answers.
+    /// [`ExecutorError::NoEngine`] if no engine answers.
     pub async fn connect(settings: DockerSettings) -> Result<Self, ExecutorError> {
         let docker = engine(settings.docker.host.as_deref()).await?;
         Ok(Self::with_engine(docker, settings))
     }
 
-    /// Runs jobs on a Docker engine that is connected already.
+    /// Runs jobs on an already connected Docker engine.
     pub fn with_engine(docker: Docker, mut settings: DockerSettings) -> Self {
         settings.docker = settings.docker.with_slot_cgroups(&settings.common.runner);
         Self {
@@ -141,8 +141,7 @@ impl DockerExecutor {
         }
     }
 
-    /// Gets the helper's image if the engine does not have it, and checks that the binary runs
-    /// in it.
+    /// Pulls or builds the helper's image if it is missing, and checks that the binary runs in it.
     ///
     /// # Errors
     /// If the image cannot be built, or the binary does not run.
@@ -151,7 +150,7 @@ impl DockerExecutor {
     }
 }
 
-/// Connects to the engine and agrees on a version.
+/// Connects to the engine and negotiates the API version.
 async fn engine(host: Option<&str>) -> Result<Docker, ExecutorError> {
     let no_engine = |source| ExecutorError::NoEngine { source };
     let docker = match host {
@@ -212,7 +211,7 @@ impl Executor for DockerExecutor {
     fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
         let inner = Arc::clone(&self.inner);
         async move {
-            // Made to the end whoever waits for it, so that `close` can remove it.
+            // Runs to its end even if nobody waits for it, so that `close` can remove the result.
             let making = inner.making.clone();
             match making.spawn(async move { inner.warm_up(slot).await }).await {
                 Ok(made) => made,
@@ -253,7 +252,7 @@ impl Inner {
         labels.into_iter().collect()
     }
 
-    /// How much memory a job may use where the settings say nothing, in bytes.
+    /// The memory limit of a job without a configured one, in bytes.
     async fn default_memory(&self) -> Option<u64> {
         let slots = self.settings.memory_shared_by?;
         let host = self.memory.get_or_init(|| async {
@@ -269,23 +268,23 @@ impl Inner {
         Some(share).filter(|&share| share > 0)
     }
 
-    /// The mount that the slot's containers have in common: its folder on the engine's host.
+    /// The mount shared by the slot's containers: its folder on the engine's host.
     ///
-    /// The engine resolves the path at each start of a container. Only what is below the folder
-    /// is ever mounted, never what is above: nobody who sees it can put anything in its place.
+    /// The engine resolves the path at each start of a container. Nothing above the folder is ever
+    /// mounted, so no job can replace the folder itself.
     fn builds_mount(&self, slot: usize) -> String {
         let runner = folder_name(&self.settings.common.runner.name);
         let root = self.settings.builds_root.display();
         format!("{root}/{runner}/slot-{slot}/build:{BUILDS_DIR}")
     }
 
-    /// Forgets and tells whose files the slot's folder holds.
+    /// Forgets and returns the owner of the files in the slot's folder.
     fn forget_owner(&self, slot: usize) -> Option<Owner> {
         let mut owners = self.owners.lock();
         owners.remove(&slot)
     }
 
-    /// Remembers whose files the slot's folder holds from now on.
+    /// Sets the owner of the files in the slot's folder.
     fn remember_owner(&self, slot: usize, owner: Owner) {
         let mut owners = self.owners.lock();
         owners.insert(slot, owner);

@@ -1,4 +1,4 @@
-//! The course of a job, the same in Docker and in a shell: sources, cache, artifacts, script,
+//! The steps of a job, the same in Docker and in a shell: sources, cache, artifacts, script,
 //! after_script, cache, artifacts, clean-up.
 
 mod scripts;
@@ -20,7 +20,7 @@ use crate::plan::JobPlan;
 use crate::run::{Event, JobRun, Outcome};
 use crate::settings::RunnerSettings;
 
-/// Why a job does not go on.
+/// Why a job ends early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     Failed {
@@ -60,7 +60,7 @@ impl End {
     }
 }
 
-/// A job on its way.
+/// A running job.
 struct Course<'a, H> {
     host: &'a mut H,
     run: &'a JobRun,
@@ -76,7 +76,7 @@ pub(crate) async fn drive<H: Host>(
     plan: &JobPlan,
     after_script_timeout: Duration,
 ) -> Outcome {
-    // What a variable comes to only here, in this place and with this runner's own, is as secret.
+    // Values that only expand here, with this place's and this runner's variables, are secret too.
     let masks = plan.variables.mask_values();
     if let Err(error) = run.trace.add_masks(&masks) {
         return refuse(run, &ExecutorError::Masks(error));
@@ -89,13 +89,14 @@ pub(crate) async fn drive<H: Host>(
         control,
         after_script_timeout,
     };
-    // Boxed: whoever drives a job should not have to carry all of it.
+    // Boxed, so that the caller's future does not contain all of it.
     let end = Box::pin(course.run()).await;
     course.host.clean_up().await;
     finish(run, end)
 }
 
-/// The first line of every attempt: whose job this is now. The caller has said on what machine.
+/// Writes the first line of every attempt: the runner that has the job now. The caller has written
+/// the machine.
 pub(crate) fn greet(run: &JobRun, runner: &RunnerSettings) {
     let short = match runner.short_token.as_str() {
         "" => String::new(),
@@ -107,7 +108,7 @@ pub(crate) fn greet(run: &JobRun, runner: &RunnerSettings) {
     ));
 }
 
-/// Fails a job that could not even be planned.
+/// Fails a job that could not be planned.
 pub(crate) fn refuse(run: &JobRun, error: &ExecutorError) -> Outcome {
     finish(run, Err(End::error(error)))
 }
@@ -162,7 +163,8 @@ impl<H: Host> Course<'_, H> {
         if end == Err(End::Aborted) {
             return end;
         }
-        // What is packed must not change any more, and nobody may lead the packing astray.
+        // The files to pack must not change any more, and no process may interfere with the
+        // packing.
         if let Err(error) = self.host.end_scripts().await {
             return end.and(Err(End::error(&error)));
         }
@@ -172,8 +174,8 @@ impl<H: Host> Course<'_, H> {
         self.save_all(end).await
     }
 
-    /// Saves caches and uploads artifacts. A cancel stops the script, not this: as with GitLab
-    /// Runner, a canceled job keeps what is meant for one that failed.
+    /// Saves caches and uploads artifacts. A cancel does not stop this: as in GitLab Runner, a
+    /// canceled job saves what a failed one saves.
     async fn save_all(&mut self, end: Result<(), End>) -> Result<(), End> {
         let success = end.is_ok();
         let unlimited = self.control.clone();
@@ -223,7 +225,7 @@ impl<H: Host> Course<'_, H> {
             .await
     }
 
-    /// Makes all ready that the script needs, then asks whether it may start.
+    /// Prepares everything that the script needs, then asks whether it may start.
     async fn get_ready(&mut self) -> Result<(), End> {
         let limit = self.run.timeout;
         let ready = self
@@ -248,7 +250,7 @@ impl<H: Host> Course<'_, H> {
         }
     }
 
-    /// Removes what was written for the job's time only.
+    /// Removes files that exist only for the job's duration.
     async fn clean_up(&self) -> Result<(), End> {
         let name = "cleanup_file_variables";
         let began = self.begin(name, "Cleaning up file based variables").await;
@@ -270,7 +272,7 @@ impl<H: Host> Course<'_, H> {
         result
     }
 
-    /// One section of the trace, ended early by a stop or the job's end of time.
+    /// One section of the trace, interrupted by a stop or by the job's timeout.
     async fn section<T>(
         &self,
         name: &str,
@@ -283,7 +285,7 @@ impl<H: Host> Course<'_, H> {
         result
     }
 
-    /// The same after the script: a cancel comes too late to matter.
+    /// A section after the script, which a cancel no longer interrupts.
     async fn late_section<T>(
         &self,
         name: &str,
@@ -306,7 +308,7 @@ impl<H: Host> Course<'_, H> {
     }
 
     async fn end<T>(&self, name: &str, began: Instant, result: &Result<T, End>) {
-        // Somebody else may write the trace now.
+        // After an abort, another worker may be writing the trace.
         if !matches!(result, Err(End::Aborted)) {
             self.run.trace.section_end(name);
         }
@@ -325,8 +327,8 @@ impl<H: Host> Course<'_, H> {
         let freezes = self.host.freezes();
         let answer = self.host.call(&call, &self.run.trace).await;
         if answer.is_err() && self.host.freezes() != freezes {
-            // Whoever it spoke with has not waited for a helper that stood still.
-            self.warn("this is done again: the job stood still meanwhile");
+            // The server it was connected to has not waited for the frozen helper.
+            self.warn("this is repeated, because the job was frozen meanwhile");
             return self.host.call(&call, &self.run.trace).await;
         }
         answer
@@ -337,18 +339,18 @@ impl<H: Host> Course<'_, H> {
     }
 
     async fn tell(&self, event: Event) {
-        // A receiver that is gone has lost interest in events, not in the job.
+        // A dropped receiver only means that nobody wants the events; the job continues.
         let _ = self.run.events.send(event).await;
     }
 }
 
-/// The clean-up is not worth more.
+/// Time limit for the clean-up.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long caches and artifacts of a canceled job may take: somebody waits for its end.
+/// Time limit for caches and artifacts of a canceled job, because somebody waits for its end.
 const CANCELED_LIMIT: Duration = Duration::from_mins(10);
 
-/// The first error, unless the other is an abort: that ends everything.
+/// The first error, unless the second is an abort, which takes precedence.
 fn first(end: Result<(), End>, then: Result<(), End>) -> Result<(), End> {
     match then {
         Err(End::Aborted) => then,

@@ -1,45 +1,45 @@
-//! What can go wrong between the executor and its host.
+//! Errors of the executor and its host.
 
 use onspot_gitlab::FailureReason;
 
-/// An error of an executor. Its text is a fragment that fits "… failed: {error}".
+/// An error of an executor. Its text is a fragment for use in "… failed: {error}".
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecutorError {
     /// No Docker engine answers.
     #[error("no Docker engine answers")]
     NoEngine {
-        /// What the connection said.
+        /// The connection's error.
         #[source]
         source: bollard::errors::Error,
     },
     /// A call to the Docker engine failed.
     #[error("{action}: {}", docker_message(source))]
     Docker {
-        /// What was being done, for people: `create the job's container`.
+        /// The attempted action: `create the job's container`.
         action: String,
-        /// What the engine said.
+        /// The engine's error.
         #[source]
         source: bollard::errors::Error,
     },
-    /// An image could not be had under any of the pull policies.
-    #[error("image {image} could not be had ({tried})")]
+    /// No pull policy provided the image.
+    #[error("image {image} is not available ({tried})")]
     Image {
         /// The image's name.
         image: String,
-        /// The policies and what came of each.
+        /// The policies and their results.
         tried: String,
     },
-    /// The job asks for what the runner's configuration does not allow.
+    /// The runner's configuration does not allow something that the job asks for.
     #[error("{0}")]
     NotAllowed(String),
-    /// The job asks for what this runner, as it is set up, cannot do.
+    /// The runner, as configured, does not support something that the job asks for.
     #[error("{0}")]
     Unsupported(String),
-    /// The helper container did not do what was asked of it.
+    /// The helper container failed to process a request.
     #[error("{what} failed in the helper (exit code {exit_code})")]
     Helper {
-        /// The request, for people: `get_sources`.
+        /// The request's name: `get_sources`.
         what: String,
         /// The helper's exit code; -1 when it was killed.
         exit_code: i64,
@@ -47,16 +47,16 @@ pub enum ExecutorError {
     /// The `onspot` binary does not run in the helper image.
     #[error("the onspot binary does not run in the helper image: {output}")]
     HelperBinary {
-        /// What it printed.
+        /// Its output.
         output: String,
     },
-    /// A container of the job does not die.
+    /// A container of the job cannot be killed.
     #[error("container {container} does not end")]
     StillRunning {
         /// Its id.
         container: String,
     },
-    /// Containers could not be paused: they may run on.
+    /// Containers could not be paused; they may still be running.
     #[error("{containers} of the containers could not be paused")]
     NotFrozen {
         /// How many.
@@ -68,28 +68,28 @@ pub enum ExecutorError {
         /// How many.
         containers: usize,
     },
-    /// Processes of the job do not die.
+    /// Processes of the job cannot be killed.
     #[error("some of the job's processes do not end")]
     Unkillable,
-    /// Processes of the job do not stand still.
+    /// Processes of the job cannot be stopped.
     #[error("some of the job's processes do not stand still")]
     Unstoppable,
     /// The executor was closed: it runs no more jobs.
     #[error("no more jobs are run here")]
     Closed,
-    /// A file or process of this host.
+    /// An operation on a file or process of this host failed.
     #[error("{action}: {source}")]
     Io {
-        /// What was being done.
+        /// The attempted action.
         action: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The job's payload asks for something that makes no sense.
+    /// The job's payload is invalid.
     #[error("{0}")]
     Payload(String),
-    /// What must not show in the trace cannot be looked for.
+    /// The masks of the trace could not be prepared.
     #[error("the trace cannot be masked: {0}")]
     Masks(#[source] onspot_gitlab::Error),
     /// The cache could not be addressed.
@@ -127,13 +127,14 @@ impl ExecutorError {
         }
     }
 
-    /// What GitLab is told when a job ends by this error: what GitLab Runner says in the same case
-    /// (an error of its own is `runner_system_failure`, one that is marked as a job's is not).
+    /// The failure reason for GitLab when a job ends by this error: the one that GitLab Runner uses
+    /// in the same case (an error of its own is `runner_system_failure`, one marked as a job's is
+    /// not).
     pub fn failure_reason(&self) -> FailureReason {
         match self {
             Self::Helper { what, exit_code } => reason_of_helper(what, *exit_code),
             Self::Image { tried, .. } => reason_of_image(tried),
-            // What the engine calls a bad request is a wrong configuration of runner or job.
+            // The engine's "bad request" means a wrong configuration of runner or job.
             Self::Docker {
                 action,
                 source:
@@ -159,7 +160,7 @@ impl ExecutorError {
         }
     }
 
-    /// The exit code that GitLab is told, where a program of the job's own ended with one.
+    /// The exit code for GitLab, if one of the job's own programs ended with one.
     pub fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Helper { exit_code, .. }
@@ -182,8 +183,8 @@ impl ExecutorError {
     }
 }
 
-/// Whether a registry refuses because of how much was asked of it. Docker Hub says
-/// `toomanyrequests`, others the number that HTTP has for it.
+/// Whether a registry refuses because of a rate limit. Docker Hub says `toomanyrequests`, others
+/// use HTTP's status.
 fn is_rate_limit(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     ["toomanyrequests", "too many requests", "rate limit"]
@@ -191,8 +192,8 @@ fn is_rate_limit(text: &str) -> bool {
         .any(|sign| text.contains(sign))
 }
 
-/// Git, hooks, caches and artifacts are the job's own work, though the helper does it. A helper
-/// that was killed or says what nobody understands is the runner's.
+/// Git, hooks, caches and artifacts count as the job's own work, although the helper does it. If
+/// the helper was killed or its answer is unreadable, the runner failed.
 fn reason_of_helper(what: &str, exit_code: i64) -> FailureReason {
     const OF_THE_JOB: [&str; 5] = [
         "get_sources",
@@ -208,8 +209,8 @@ fn reason_of_helper(what: &str, exit_code: i64) -> FailureReason {
     }
 }
 
-/// By the words of the engine or the registry: nobody there, no such image or no right to it, or
-/// anything else. That an image is not on the host says only that it may not be pulled.
+/// By the message of the engine or the registry: unreachable, no such image or no access, or
+/// anything else. An image that is missing on the host only means that it may not be pulled.
 fn reason_of_image(tried: &str) -> FailureReason {
     const NOBODY_THERE: [&str; 8] = [
         "dial tcp",
@@ -245,7 +246,7 @@ fn reason_of_image(tried: &str) -> FailureReason {
     }
 }
 
-/// The engine's own words, without the client's wrapping.
+/// The engine's message without the client's wrapping.
 fn docker_message(error: &bollard::errors::Error) -> String {
     match error {
         bollard::errors::Error::DockerResponseServerError { message, .. } => message.clone(),

@@ -1,4 +1,4 @@
-//! Slots that stand still: while one is frozen, nothing of its job is begun.
+//! The slots' gates: while a slot is frozen, nothing of its job is started.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, RwLockReadGuard};
 
-/// What a job passes with everything that it begins.
+/// A job passes this gate before every start.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     lock: Arc<RwLock<()>>,
@@ -15,13 +15,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Waits until the slot is not frozen. It is not frozen before what this returns is dropped:
-    /// to be held while something is begun, so that a freeze finds it, and no longer.
+    /// Waits until the slot is not frozen. While the returned guard exists it cannot be frozen:
+    /// hold the guard only during a start, so that a freeze finds what was started.
     pub(crate) async fn pass(&self) -> RwLockReadGuard<'_, ()> {
         self.lock.read().await
     }
 
-    /// How often the slot was frozen so far.
+    /// How many times the slot was frozen so far.
     pub(crate) fn closings(&self) -> u64 {
         self.closings.load(Ordering::SeqCst)
     }
@@ -43,7 +43,7 @@ impl Gates {
         Arc::clone(&self.slots().entry(slot).or_default().gate)
     }
 
-    /// Lets nothing pass any more; ready once everything that has passed was begun.
+    /// Closes the gate; returns once every start that has passed it is complete.
     pub(crate) async fn close(&self, slot: usize) {
         let gate = {
             let mut slots = self.slots();
@@ -58,7 +58,7 @@ impl Gates {
         self.slots().entry(slot).or_default().closed = Some(closed);
     }
 
-    /// Lets everything pass again.
+    /// Opens the gate again.
     pub(crate) fn open(&self, slot: usize) {
         self.slots().entry(slot).or_default().closed = None;
     }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_closes_only_when_what_has_passed_was_begun() {
+    async fn it_closes_only_after_the_starts_that_have_passed() {
         let gates = Gates::default();
         let gate = gates.of(0);
         let passing = gate.pass().await;

@@ -1,9 +1,9 @@
-//! The side of the executor that touches a job's files: git, caches, artifacts.
+//! The part of the executor that works on a job's files: git, caches, artifacts.
 //!
-//! It runs as `onspot helper` in a container of its own (for the shell executor: as a process),
-//! with the authority of the job and not of the worker, because a `.gitlab-ci.yml` can make git
-//! run anything. One [`HelperCall`] comes as a line of JSON on standard input, one
-//! [`HelperAnswer`] goes as a line of JSON to standard output; text for the trace goes to standard
+//! It runs as `onspot helper` in a separate container (for the shell executor: as a process), with
+//! the job's rights and not the worker's, because a `.gitlab-ci.yml` can make git run any command.
+//! It reads one [`HelperCall`] as a line of JSON from standard input, and writes one
+//! [`HelperAnswer`] as a line of JSON to standard output; text for the trace goes to standard
 //! error.
 
 mod artifacts;
@@ -24,42 +24,42 @@ pub use request::{HelperAnswer, HelperCall, HelperRequest};
 
 use onspot_gitlab::ansi;
 
-/// Why the helper could not do what it was asked.
+/// Why the helper could not process a request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HelperError {
-    /// What came on standard input is no call.
+    /// The standard input is not a valid call.
     #[error("the helper was called with something it does not understand: {0}")]
     Call(#[source] serde_json::Error),
-    /// Standard input or output is gone.
+    /// Standard input or output is closed.
     #[error("the helper's input or output broke: {0}")]
     Stream(#[source] std::io::Error),
-    /// A file of the build folder.
+    /// An operation on a file of the build folder failed.
     #[error("{action} {}: {source}", path.display())]
     File {
-        /// What was being done.
+        /// The attempted action.
         action: &'static str,
-        /// To what.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A program did not succeed; it has said why by itself.
+    /// A program failed; its own output tells why.
     #[error("{command} ended with {status}")]
     Program {
-        /// The program and what it was to do: `git fetch`.
+        /// The program and its task: `git fetch`.
         command: String,
         /// Its exit status.
         status: String,
     },
-    /// An archive or its transfer.
+    /// An archive or its transfer failed.
     #[error(transparent)]
     Cache(#[from] onspot_cache::CacheError),
-    /// GitLab.
+    /// A request to GitLab failed.
     #[error(transparent)]
     GitLab(#[from] onspot_gitlab::Error),
-    /// Something in the request that cannot be.
+    /// The request is invalid.
     #[error("{0}")]
     Request(String),
 }
@@ -83,9 +83,9 @@ impl HelperError {
     }
 }
 
-/// Reads one call from `input`, does it, and gives the process's exit code: 0 or 1.
+/// Reads one call from `input`, processes it, and returns the process's exit code: 0 or 1.
 ///
-/// This is what `onspot helper` does with its standard input.
+/// The implementation of `onspot helper`, which passes its standard input.
 pub async fn run(input: impl AsyncRead + Unpin) -> u8 {
     match answer(input).await {
         Ok(answer) => match serde_json::to_string(&answer).map(|line| say_out(&line)) {
@@ -129,7 +129,7 @@ async fn answer(input: impl AsyncRead + Unpin) -> Result<HelperAnswer, HelperErr
 
 /// A line for the trace.
 fn say(line: &str) {
-    // Whoever reads the trace may be gone; there is nobody else to tell.
+    // If nobody reads the trace any more, there is nobody to tell.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
@@ -139,7 +139,7 @@ fn say_out(line: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Runs something that blocks (archives, many files) beside the asynchronous rest.
+/// Runs blocking work (archives, many files) outside the asynchronous runtime.
 async fn blocking<T, F>(work: F) -> Result<T, HelperError>
 where
     T: Send + 'static,

@@ -1,5 +1,5 @@
-//! What a job means, worked out before anything is done: folders, variables, scripts, requests to
-//! the helper. Pure: the same payload and settings give the same plan.
+//! The plan of a job, computed before it runs: folders, variables, scripts, requests to the helper.
+//! Pure: the same payload and settings give the same plan.
 
 pub(crate) mod image;
 pub(crate) mod script;
@@ -18,7 +18,7 @@ use crate::error::ExecutorError;
 use crate::helper::request::{DownloadArtifacts, Place, Sources};
 use crate::settings::RunnerSettings;
 
-/// Where a job finds itself.
+/// The surroundings of a job.
 #[derive(Debug, Clone)]
 pub(crate) struct Site<'a> {
     /// `docker` or `shell`.
@@ -31,21 +31,21 @@ pub(crate) struct Site<'a> {
     pub(crate) world_writable: bool,
 }
 
-/// One of a job's scripts.
+/// A script of a job.
 #[derive(Debug)]
 pub(crate) struct StepPlan {
     /// Its section in the trace: `step_script`, `step_release`.
     pub(crate) section: String,
-    /// Its lines, ready for a shell's standard input.
+    /// Its lines for a shell's standard input.
     pub(crate) script: String,
 }
 
-/// Everything a job's run consists of.
+/// The plan of a job.
 #[derive(Debug)]
 pub(crate) struct JobPlan {
     /// All variables with their final values.
     pub(crate) variables: Variables,
-    /// Where its files are, for the helper.
+    /// The location of its files, for the helper.
     pub(crate) place: Place,
     /// The repository.
     pub(crate) sources: Sources,
@@ -55,19 +55,19 @@ pub(crate) struct JobPlan {
     pub(crate) downloads: DownloadArtifacts,
     /// How often restoring a cache is tried.
     pub(crate) restore_attempts: u32,
-    /// The job's scripts but `after_script`, in turn.
+    /// The job's scripts except `after_script`, in order.
     pub(crate) steps: Vec<StepPlan>,
     /// What to upload.
     pub(crate) uploads: Vec<UploadPlan>,
-    /// What the job's author should know.
+    /// Warnings for the job's author.
     pub(crate) warnings: Vec<String>,
-    /// Whether the job's files are given to the user of its image before the script.
+    /// Whether the owner of the job's files is changed to its image's user before the script.
     pub(crate) gives_away: bool,
     after_script: Vec<String>,
 }
 
 impl JobPlan {
-    /// Works out a job.
+    /// Plans a job.
     pub(crate) fn new(
         job: &JobPayload,
         settings: &RunnerSettings,
@@ -77,8 +77,8 @@ impl JobPlan {
         let project = variables::project_path(job)?;
         let mut variables = variables::all(job, settings, site, &project);
         let warnings = variables::without_debugging(&mut variables, settings);
-        // As with GitLab Runner: either everybody may write to what the helper makes, or it is
-        // given to the image's user.
+        // As in GitLab Runner: either everybody may write to the helper's files, or their owner is
+        // changed to the image's user.
         let gives_away =
             site.world_writable && variables.flag("FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR");
         let place = Place {
@@ -104,8 +104,8 @@ impl JobPlan {
         })
     }
 
-    /// `after_script` for a shell's standard input, if the job has one. `status` is what
-    /// `CI_JOB_STATUS` says: `success`, `failed` or `canceled`.
+    /// `after_script` for a shell's standard input, if the job has one. `status` is the value of
+    /// `CI_JOB_STATUS`: `success`, `failed` or `canceled`.
     pub(crate) fn after_script(&self, status: &str) -> Option<String> {
         if self.after_script.is_empty() {
             return None;
@@ -115,8 +115,7 @@ impl JobPlan {
         Some(script::shell(&variables, &self.place, &self.after_script))
     }
 
-    /// The variables that say by which proxy the network is reached: transfers of the helper heed
-    /// them as scripts do.
+    /// The proxy variables, which transfers of the helper use like scripts do.
     pub(crate) fn proxies(&self) -> Vec<(String, String)> {
         let variables = self.variables.iter();
         variables
@@ -125,7 +124,7 @@ impl JobPlan {
             .collect()
     }
 
-    /// Whether a failure of `after_script` changes nothing, as it usually does not.
+    /// Whether failures of `after_script` are ignored, which is the default.
     pub(crate) fn ignores_after_script(&self) -> bool {
         self.variables
             .get("AFTER_SCRIPT_IGNORE_ERRORS")
@@ -142,8 +141,8 @@ impl JobPlan {
     }
 }
 
-/// Ends a job that asks for what cannot be done here: without it, it would do something else than
-/// its author means.
+/// Refuses a job that asks for something unsupported: without it, the job would do something else
+/// than its author expects.
 fn refuse_demands(job: &JobPayload) -> Result<(), ExecutorError> {
     let demands = [
         (
@@ -170,8 +169,8 @@ fn refuse_demands(job: &JobPayload) -> Result<(), ExecutorError> {
     }
 }
 
-/// The job's scripts but `after_script`, each in a shell of its own. A job without any has an
-/// empty one: the runner's own lines still run.
+/// The job's scripts except `after_script`, each for a separate shell. A job without any gets an
+/// empty one, so that the runner's own lines still run.
 fn steps(
     job: &JobPayload,
     settings: &RunnerSettings,
@@ -201,7 +200,7 @@ fn steps(
     steps
 }
 
-/// Whether a variable says no, in the words that GitLab Runner understands.
+/// Whether a variable is false, by GitLab Runner's rules.
 fn is_no(value: &str) -> bool {
     matches!(
         value.trim().to_ascii_lowercase().as_str(),

@@ -1,4 +1,4 @@
-//! One job's run: what goes in, what is told while it runs, and how it ends.
+//! One run of a job: input, events while it runs, and result.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,27 +12,27 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::ExecutorError;
 
-/// Everything an executor needs to run one attempt of one job.
+/// The input of an executor for one attempt of one job.
 ///
-/// The executor writes the whole trace of the attempt, its last line (`Job succeeded` or
-/// `ERROR: Job failed: …`) included; it never talks to GitLab about the job's state.
+/// The executor writes the whole trace of the attempt, including its last line (`Job succeeded` or
+/// `ERROR: Job failed: …`); it never reports the job's state to GitLab.
 pub struct JobRun {
     /// The job as GitLab sent it.
     pub payload: Arc<JobPayload>,
-    /// Which of this host's slots the job takes, counted from 0. A slot runs one job at a time.
+    /// The slot of this host for the job, counted from 0. A slot runs one job at a time.
     pub slot: usize,
-    /// Which attempt at the job this is, counted from 1.
+    /// The number of the attempt, counted from 1.
     pub attempt: u32,
-    /// Where the trace goes. Masking happens behind it.
+    /// Receives the output and masks it.
     pub trace: TraceWriter,
-    /// Where the job's cache lies.
+    /// Where the job's cache is stored.
     pub cache: CacheAccess,
-    /// How long the whole attempt may take, from the call of [`Executor::run`] on.
+    /// Time limit of the whole attempt, from the call of [`Executor::run`] on.
     pub timeout: Duration,
     /// Set to end the job early. Once set it may only be tightened (cancel, then abort).
     pub stop: watch::Receiver<Option<Stop>>,
-    /// Told what happens. An executor never fails for a receiver that is gone, except for
-    /// [`Event::ReadyToStart`], which then counts as refused.
+    /// Receives events. A dropped receiver is no error, except for [`Event::ReadyToStart`], which
+    /// then counts as refused.
     pub events: mpsc::Sender<Event>,
 }
 
@@ -47,29 +47,29 @@ impl fmt::Debug for JobRun {
     }
 }
 
-/// Why a job is to end before its script does.
+/// Why a job has to end before its script does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Somebody cancelled the job: the script is killed, `after_script` runs, caches and artifacts
-    /// that are meant for a failed job are kept, and the outcome is [`Outcome::Canceled`].
+    /// The job was cancelled: the script is killed, `after_script` runs, caches and artifacts for
+    /// failed jobs are saved, and the outcome is [`Outcome::Canceled`].
     Cancel,
-    /// The attempt is no longer ours: everything is killed now and nobody is told
+    /// This worker no longer owns the attempt: everything is killed now and nothing is reported
     /// ([`Outcome::Aborted`]).
     Abort,
-    /// The host is about to go: everything is killed now, so that another worker can take the
-    /// job over ([`Outcome::Aborted`]). The caller flushes the trace.
+    /// The host is about to be shut down: everything is killed now, so that another worker can take
+    /// the job over ([`Outcome::Aborted`]). The caller flushes the trace.
     Interrupt,
 }
 
-/// What a running job tells its owner.
+/// An event of a running job.
 #[derive(Debug)]
 pub enum Event {
-    /// A phase before the script began; the text is its section's name (`get_sources`, …).
+    /// A phase before the script has started; the text is its section's name (`get_sources`, …).
     Preparing(String),
     /// Sources, cache and container are ready. The executor waits for the answer before it
     /// starts the script; `false` (or a dropped sender) ends the run as [`Outcome::Aborted`].
     ReadyToStart(oneshot::Sender<bool>),
-    /// The script runs.
+    /// The script has started.
     Started,
     /// The script (`before_script` and `script`) ended by itself.
     ScriptDone {
@@ -90,7 +90,7 @@ pub enum Event {
         /// The archive's size in bytes.
         bytes: u64,
     },
-    /// A phase ended (its section's name and how long it took), for those who measure.
+    /// A phase ended (its section's name and duration), for measurements.
     Step {
         /// The section's name.
         name: String,
@@ -106,65 +106,66 @@ pub enum Outcome {
     Success,
     /// The job failed.
     Failed {
-        /// What GitLab is told.
+        /// The failure reason for GitLab.
         reason: FailureReason,
-        /// The exit code of what failed: of the script, or of git, caches and artifacts.
+        /// The exit code of the failed part: the script, or git, caches and artifacts.
         exit_code: Option<i32>,
         /// One line for people, already in the trace.
         message: String,
     },
-    /// The job was cancelled, `after_script` included.
+    /// The job was cancelled, and `after_script` has run.
     Canceled,
-    /// The attempt was given up: by [`Stop::Abort`], [`Stop::Interrupt`], or a refused start.
-    /// Nothing more was written to the trace.
+    /// The attempt was given up because of [`Stop::Abort`], [`Stop::Interrupt`], or a refused
+    /// start. Nothing more was written to the trace.
     Aborted,
 }
 
-/// What a sweep removed.
+/// What a sweep has removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Containers of jobs and their services.
     pub job_containers: usize,
-    /// Warm helpers.
+    /// Waiting helpers.
     pub helpers: usize,
     /// Networks of jobs.
     pub networks: usize,
 }
 
-/// Runs jobs on this host. Two of them exist: [`DockerExecutor`](crate::DockerExecutor) and
+/// Runs jobs on this host. There are two: [`DockerExecutor`](crate::DockerExecutor) and
 /// [`ShellExecutor`](crate::ShellExecutor).
 pub trait Executor: Send + Sync + 'static {
     /// Its name as GitLab knows it: `docker` or `shell`.
     fn name(&self) -> &'static str;
 
-    /// Runs one attempt to its end. Whatever the outcome, nothing of the job runs any more when
+    /// Runs one attempt to its end. Whatever the outcome, nothing of the job is still running when
     /// the future is ready.
     ///
     /// A dropped future leaves containers behind; use [`JobRun::stop`] instead, or
     /// [`Executor::sweep`] afterwards.
     fn run(&self, run: JobRun) -> BoxFuture<'_, Outcome>;
 
-    /// Kills whatever a predecessor on this host left running. To be called before the first
-    /// job, and by a watchdog at the end of a lease.
+    /// Kills everything that a previous process on this host left running. Call it before the first
+    /// job, and from a watchdog at the end of a lease.
     fn sweep(&self) -> BoxFuture<'_, Result<Swept, ExecutorError>>;
 
-    /// Lets nothing of the slot's job run, until [`Executor::thaw`]: what runs stands still where it
-    /// is, and nothing more is begun. The job's time goes on; one that is stopped meanwhile, or whose
-    /// time is up, is killed as it is. To freeze what is frozen does no harm.
+    /// Stops everything of the slot's job until [`Executor::thaw`]: running parts are paused, and
+    /// nothing more is started. The job's time limit continues; a job that is stopped meanwhile, or
+    /// times out, is killed without running again. Freezing a frozen slot has no effect.
     ///
-    /// An error means that something may run on: the job is to be killed.
+    /// An error means that something may still be running: kill the job.
     fn freeze(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>>;
 
-    /// Lets the slot's job go on.
+    /// Resumes the slot's job.
     ///
-    /// An error means that something may stand still for good.
+    /// An error means that something may stay frozen forever.
     fn thaw(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>>;
 
-    /// Makes sure that the slot's helper waits for the next job, so that it costs no time then, if
-    /// as many jobs are to be expected: one, and as many as ran at once lately.
+    /// Makes sure that the slot's helper waits for the next job, to save the time of starting it,
+    /// if that many jobs are expected: at least one, and as many as ran concurrently in recent
+    /// time.
     fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>>;
 
-    /// Removes everything that was made on this host for this runner, once there will be no more
-    /// jobs and none runs.
+    /// Removes everything created on this host for this runner, once there will be no more jobs and
+    /// none is running.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

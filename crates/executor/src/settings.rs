@@ -9,12 +9,12 @@ use onspot_settings::{Docker, Runner};
 /// How long `after_script` may take where the job does not say it, as with GitLab Runner.
 pub(crate) const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// What both executors need to know about their runner.
+/// Settings of the runner for both executors.
 #[derive(Debug, Clone)]
 pub struct RunnerSettings {
     /// What holds for all its jobs.
     pub runner: Runner,
-    /// The runner token's public beginning (`RunnerToken::short`); becomes
+    /// The public beginning of the runner's token (`RunnerToken::short`); becomes
     /// `CI_RUNNER_SHORT_TOKEN`.
     pub short_token: String,
     /// What [`Runner::tls_ca_file`] holds.
@@ -76,11 +76,11 @@ impl DockerSettings {
 /// How jobs run in a shell on this host.
 #[derive(Debug, Clone)]
 pub struct ShellSettings {
-    /// What every executor knows.
+    /// The settings of every executor.
     pub common: RunnerSettings,
-    /// The `onspot` binary to run as the helper: this process's own, usually.
+    /// The `onspot` binary to run as the helper, usually this process's own.
     pub helper_binary: PathBuf,
-    /// Where slots have their build folders: an absolute path.
+    /// The parent of the slots' build folders: an absolute path.
     pub builds_root: PathBuf,
 }
 
@@ -91,7 +91,7 @@ impl ShellSettings {
     }
 }
 
-/// A runner's name as that of a folder.
+/// A runner's name as a folder name.
 pub(crate) fn folder_name(runner: &str) -> String {
     runner
         .chars()

@@ -1,8 +1,7 @@
 //! Jobs in a shell of this host, without containers.
 //!
-//! Such a job has the authority of the user that onspot runs as: it can read what that user can
-//! read, and it is ended by signals, which a job that means to can escape. It is meant for trusted
-//! jobs, on hosts without Docker.
+//! Such a job has all rights of the user that runs onspot. It is ended by signals, which a
+//! malicious job can escape. This executor is meant for trusted jobs on hosts without Docker.
 
 mod exchange;
 mod folders;
@@ -34,10 +33,10 @@ use self::exchange::exchange;
 use self::folders::{folder_of, remove_others};
 use self::processes::{Group, MARK, end_marked, hold, marked, signal_marked};
 
-/// How long a script that is asked to end gets.
+/// How long a script may take to end after the request to end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What a job gets of onspot's own environment: never its credentials.
+/// The variables that a job inherits from onspot's own environment: never its credentials.
 const INHERITED: [&str; 16] = [
     "PATH",
     "HOME",
@@ -65,17 +64,17 @@ pub struct ShellExecutor {
     slots: Arc<Slots>,
 }
 
-/// What is known of the slots from outside of their jobs.
+/// Facts about the slots that outlive their jobs.
 #[derive(Debug, Default)]
 struct Slots {
-    /// Which slots are frozen.
+    /// The slots' gates, which are closed while a slot is frozen.
     gates: Gates,
     /// The processes of each slot's last job.
     groups: parking_lot::Mutex<HashMap<usize, Arc<Group>>>,
 }
 
 impl Slots {
-    /// A group of its own for a slot's next job.
+    /// A new group for a slot's next job.
     fn new_group(&self, slot: usize) -> Arc<Group> {
         let mut groups = self.groups.lock();
         let group = groups.entry(slot).or_default();
@@ -100,7 +99,7 @@ struct ShellJob<'a> {
 }
 
 impl ShellExecutor {
-    /// An executor with these settings. Nothing is touched before the first job.
+    /// An executor with these settings. It changes nothing before the first job.
     pub fn new(settings: ShellSettings) -> Self {
         let environment = INHERITED
             .iter()
@@ -118,7 +117,7 @@ impl ShellExecutor {
         self.settings.builds_root.join(name)
     }
 
-    /// What marks the processes of a slot.
+    /// The mark of the processes of a slot.
     fn mark(&self, slot: usize) -> String {
         format!("{}/", self.slot_folder(slot).display())
     }
@@ -227,7 +226,7 @@ impl Host for ShellJob<'_> {
 
     async fn prepare(&mut self, trace: &TraceWriter) -> Result<(), ExecutorError> {
         trace.info("Using Shell executor...");
-        // What an earlier job of this slot could still have running.
+        // Processes that an earlier job of this slot may have left.
         end_marked(&self.mark).await;
         tokio::fs::create_dir_all(&self.files)
             .await
@@ -306,7 +305,7 @@ impl Host for ShellJob<'_> {
         drop(pass);
         let write = |text: &[u8]| trace.write(text);
         let exit_code = exchange(&mut child, script.as_bytes(), write, write).await;
-        // As in a container, nothing outlives the script, unless it is asked to end: then it has
+        // As in a container, nothing outlives the script, unless it was asked to end and still has
         // time to.
         if !self.group.is_stopping() {
             self.group.end();

@@ -18,7 +18,7 @@ use onspot_gitlab::{FailureReason, JobId, JobToken, TraceWriter, Variable};
 use onspot_settings::Runner;
 use tokio::sync::{mpsc, watch};
 
-/// Longer than any job here takes on a slow machine.
+/// More than any job here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Bench {
@@ -41,7 +41,7 @@ impl Bench {
         }
     }
 
-    /// Runs a job; once the trace holds the text, it is stopped.
+    /// Runs a job, and stops it once the trace contains the text.
     async fn run(&self, payload: JobPayload, stop_at: Option<(&str, Stop)>) -> (Outcome, String) {
         let stop = async |text: &dyn Fn() -> String, stop: &watch::Sender<Option<Stop>>| {
             let Some((at, how)) = stop_at else { return };
@@ -51,7 +51,7 @@ impl Bench {
         self.run_beside(payload, stop).await
     }
 
-    /// Runs a job beside something that sees its trace and can stop it.
+    /// Runs a job in parallel to a task that sees its trace and can stop it.
     async fn run_beside(
         &self,
         payload: JobPayload,
@@ -84,7 +84,7 @@ impl Bench {
     }
 }
 
-/// Waits until something holds.
+/// Waits until `holds` is true.
 async fn until(holds: impl AsyncFn() -> bool) {
     let holds = async {
         while !holds().await {
@@ -168,7 +168,7 @@ async fn a_cancel_ends_all_processes_and_runs_after_script() {
     assert_eq!(bench.executor.sweep().await.unwrap().job_containers, 0);
 }
 
-/// Whether a process with this argument runs.
+/// Whether a process with this argument is running.
 fn runs(argument: &str) -> bool {
     let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let mut lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
@@ -205,7 +205,7 @@ async fn an_abort_leaves_nothing_running() {
 }
 
 #[tokio::test]
-async fn what_is_left_in_the_background_does_not_hold_the_job_up() {
+async fn background_processes_do_not_delay_the_end() {
     let bench = Bench::new();
     let began = Instant::now();
     let (outcome, trace) = bench
@@ -217,7 +217,7 @@ async fn what_is_left_in_the_background_does_not_hold_the_job_up() {
 }
 
 #[tokio::test]
-async fn a_slot_keeps_files_for_jobs_of_the_same_protectedness_alone() {
+async fn a_slot_keeps_files_only_for_jobs_with_the_same_protection() {
     let bench = Bench::new();
     let of = |protected: bool, script: &str| {
         let mut payload = job(&[script], "true");
@@ -235,12 +235,13 @@ async fn a_slot_keeps_files_for_jobs_of_the_same_protectedness_alone() {
     assert!(!trace.contains("\nleft-behind\n"), "{trace}");
 }
 
-/// Counts in a file until it is enough; the same beside it, out of the script's own group.
+/// Counts in a file until told to stop; the same in the background, outside of the script's own
+/// group.
 const COUNTS: &str = "count() { i=0; while [ ! -e enough ]; do i=$((i+1)); echo $i >$1; \
                       sleep 0.01; done; }; export -f count; \
                       setsid bash -c 'count background' & echo begun; count counter";
 
-/// What both counters say.
+/// The values of both counters.
 fn counters(bench: &Bench) -> Vec<u64> {
     let place = bench
         .dir
@@ -263,14 +264,14 @@ async fn until_they_count(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn what_is_frozen_does_nothing_and_goes_on_where_it_was() {
+async fn a_frozen_job_does_nothing_and_continues_where_it_was() {
     let bench = Bench::new();
     let story = async |_: &dyn Fn() -> String, _: &watch::Sender<Option<Stop>>| {
         until_they_count(&bench).await;
         bench.executor.freeze(0).await.unwrap();
         bench.executor.freeze(0).await.unwrap();
         let frozen = counters(&bench);
-        // Long enough for many steps, if it took any.
+        // Long enough for many steps, if it were running.
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!(counters(&bench), frozen);
         bench.executor.thaw(0).await.unwrap();
@@ -283,7 +284,7 @@ async fn what_is_frozen_does_nothing_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_frozen_is_killed_as_it_is_and_leaves_nothing() {
+async fn a_frozen_job_is_killed_without_running_and_leaves_nothing() {
     let bench = Bench::new();
     let mut frozen = Vec::new();
     let story = async |_: &dyn Fn() -> String, stop: &watch::Sender<Option<Stop>>| {
@@ -296,7 +297,7 @@ async fn what_is_frozen_is_killed_as_it_is_and_leaves_nothing() {
     assert_eq!(outcome, Outcome::Aborted, "{trace}");
     assert_eq!(counters(&bench), frozen);
     assert_eq!(bench.executor.sweep().await.unwrap().job_containers, 0);
-    // The slot is as good as before.
+    // The slot can still be used.
     let (outcome, trace) = bench.run(job(&["echo fine"], "true"), None).await;
     assert_eq!(outcome, Outcome::Success, "{trace}");
 }

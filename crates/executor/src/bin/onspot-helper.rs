@@ -1,4 +1,4 @@
-//! The helper alone: what `onspot helper` does, for this crate's own tests.
+//! Only the helper, like `onspot helper`: for this crate's own tests.
 
 use std::process::ExitCode;
 

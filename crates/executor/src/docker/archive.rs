@@ -1,5 +1,5 @@
-//! Files in and out of a container, over the engine: a local cache is never mounted where a job
-//! could reach those of others.
+//! Copies files into and out of a container through the engine: a local cache is never mounted, so
+//! that jobs cannot reach the caches of others.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::error::ExecutorError;
 
-/// The block that tar is made of, in bytes.
+/// The block size of tar, in bytes.
 const BLOCK: u64 = 512;
 
-/// Copies a file into a container; folders above it are made.
+/// Copies a file into a container and creates its parent folders.
 pub(super) async fn put(
     docker: &Docker,
     container: &str,
@@ -78,7 +78,7 @@ pub(super) async fn take(
     }
 }
 
-/// Reads up to a tar's first file, and gives its size in bytes.
+/// Reads up to a tar's first file, and returns its size in bytes.
 async fn regular_file(tar: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result<u64> {
     loop {
         let mut header = tar::Header::new_old();
@@ -87,7 +87,7 @@ async fn regular_file(tar: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result<
         if header.entry_type().is_file() {
             return Ok(size);
         }
-        // An extended header in front of it: its content is of no interest.
+        // An extended header; its content does not matter.
         let mut skipped = tar.take(size.next_multiple_of(BLOCK));
         tokio::io::copy(&mut skipped, &mut tokio::io::sink()).await?;
         if size == 0 && header.path_bytes().is_empty() {

@@ -9,15 +9,15 @@ use onspot_gitlab::Variables;
 use onspot_gitlab::job::JobPayload;
 use serde::Deserialize;
 
-/// What Docker calls its own hub.
+/// Docker's name for its own hub.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
-/// Where a login of the runner comes from.
+/// The source of the runner's logins.
 const OF_RUNNER: &str = "the runner's DOCKER_AUTH_CONFIG";
 
 /// Known logins, by registry or by a path in one (`registry.example/team`). The longest path that
-/// an image is below wins, as with Docker. The first source that knows a path wins: the job's
-/// `DOCKER_AUTH_CONFIG`, the runner's, then what GitLab sent with the job.
+/// is a prefix of the image's wins, as in Docker. For the same path the first source wins: the
+/// job's `DOCKER_AUTH_CONFIG`, the runner's, then the credentials sent by GitLab.
 #[derive(Default)]
 pub(super) struct Logins {
     by_path: BTreeMap<String, Login>,
@@ -51,7 +51,7 @@ struct AuthEntry {
 }
 
 impl Logins {
-    /// Collects what a job may use. What cannot be read is named in `warn`.
+    /// Collects the logins that a job may use. `warn` gets a message for each unreadable one.
     pub(super) fn of(
         job: &JobPayload,
         variables: &Variables,
@@ -77,7 +77,7 @@ impl Logins {
         logins
     }
 
-    /// The runner's own.
+    /// The runner's own logins.
     pub(super) fn of_runner(of_runner: Option<&str>, mut warn: impl FnMut(&str)) -> Self {
         let mut logins = Self::default();
         logins.add_text(of_runner, OF_RUNNER, &mut warn);
@@ -129,7 +129,7 @@ impl Logins {
             .or_insert(login);
     }
 
-    /// The login for an image, and where it comes from.
+    /// The login for an image, and its source.
     pub(super) fn for_image(&self, image: &str) -> Option<(DockerCredentials, &'static str)> {
         let path = place_of_image(image);
         let above = std::iter::successors(Some(path.as_str()), |path| {
@@ -166,8 +166,8 @@ fn decode(auth: &str) -> Option<(String, String)> {
     ))
 }
 
-/// What a login is for: a registry, or a path in it. An address with a scheme is the old way to
-/// write a registry; what follows its host (`/v1/`) is no path of images.
+/// The place of a login: a registry, or a path in it. An address with a scheme is the old notation
+/// of a registry; the path after its host (`/v1/`) is not a path of images.
 fn place_of_login(address: &str) -> String {
     let (path, with_scheme) = match address.split_once("://") {
         Some((_, rest)) => (rest, true),
@@ -193,7 +193,7 @@ fn place_of_image(image: &str) -> String {
     }
 }
 
-/// A colon after the last slash begins a tag, one before it a registry's port.
+/// A colon after the last slash starts a tag, one before it a registry's port.
 fn without_tag(name: &str) -> &str {
     match name.rsplit_once(':') {
         Some((path, tag)) if !tag.contains('/') => path,
@@ -201,7 +201,7 @@ fn without_tag(name: &str) -> &str {
     }
 }
 
-/// A registry's name; all names of the hub are one.
+/// A registry's name; all names of the hub are treated as one.
 fn registry_name(host: &str) -> String {
     let host = host.to_ascii_lowercase();
     match host.as_str() {
@@ -210,7 +210,7 @@ fn registry_name(host: &str) -> String {
     }
 }
 
-/// Whether what is before an image's first slash is a registry.
+/// Whether the part of an image's name before the first slash is a registry.
 fn is_host(text: &str) -> bool {
     text.contains(['.', ':']) || text.eq_ignore_ascii_case("localhost")
 }

@@ -1,4 +1,4 @@
-//! Containers: run with a script on their standard input, asked to end, removed.
+//! Containers: running scripts on their standard input, stopping and removing them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,14 +26,14 @@ use super::out_of_memory::{self, Memory, Watch};
 use crate::error::ExecutorError;
 use crate::gate::Gate;
 
-/// How long a script that is asked to end gets.
+/// How long a script may take to end after the request to end.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often a container that may still run is removed and killed.
+/// How many times a container that may still run is removed and killed.
 const END_TRIES: u32 = 2;
-/// How long the engine gets to say that a killed container is dead.
+/// How long the engine may take to report a killed container as dead.
 const DEATH: Duration = Duration::from_secs(20);
 
-/// The image's own health check would only cost time.
+/// Disables the image's health check, which would only cost time.
 pub(super) fn no_health_check() -> HealthConfig {
     HealthConfig {
         test: Some(vec!["NONE".into()]),
@@ -41,7 +41,7 @@ pub(super) fn no_health_check() -> HealthConfig {
     }
 }
 
-/// Makes a container and gives its id. An empty platform means the host's.
+/// Creates a container and returns its id. An empty platform means the host's.
 pub(super) async fn create(
     docker: &Docker,
     platform: &str,
@@ -55,7 +55,7 @@ pub(super) async fn create(
     Ok(created.id)
 }
 
-/// Starts a container, gives it a script and hands on what it prints, until it ends.
+/// Starts a container, sends it a script and forwards its output until it ends.
 pub(super) async fn run(
     docker: &Docker,
     id: &str,
@@ -80,7 +80,7 @@ pub(super) async fn run(
         .await
         .map_err(ExecutorError::docker("start the job's container"))?;
     let write = async {
-        // A shell that ends before it has read all is not an error of ours.
+        // A shell may end before it has read everything; that is not an error.
         let _ = attached.input.write_all(script.as_bytes()).await;
         let _ = attached.input.shutdown().await;
     };
@@ -99,7 +99,7 @@ pub(super) async fn run(
     let ((), read) = tokio::join!(write, read);
     read.map_err(ExecutorError::docker("read the job's output"))?;
     let code = exit_code(docker, id).await?;
-    // The kernel kills one process of many: the shell may well have gone on, and ended otherwise.
+    // The kernel kills a single process; the shell may have continued and ended with another code.
     if code != 0
         && !watch.has_said()
         && let Some(what) = out_of_memory::of_container(docker, id, code).await
@@ -109,13 +109,13 @@ pub(super) async fn run(
     Ok(code)
 }
 
-/// Starts a container of a job, once its slot is not frozen.
+/// Starts a container of a job, waiting while its slot is frozen.
 pub(super) async fn start(docker: &Docker, id: &str, gate: &Gate) -> Result<(), Error> {
     let _pass = gate.pass().await;
     docker.start_container(id, None).await
 }
 
-/// Waits until a container is dead and gives its exit code.
+/// Waits until a container is dead and returns its exit code.
 pub(super) async fn exit_code(docker: &Docker, id: &str) -> Result<i32, ExecutorError> {
     let options = WaitContainerOptionsBuilder::default()
         .condition("not-running")
@@ -130,7 +130,7 @@ pub(super) async fn exit_code(docker: &Docker, id: &str) -> Result<i32, Executor
     Ok(i32::try_from(code).unwrap_or(-1))
 }
 
-/// The exit code of a container that runs no more.
+/// The exit code of a container that is no longer running.
 pub(super) async fn died(docker: &Docker, id: &str) -> Option<i32> {
     let state = docker.inspect_container(id, None).await.ok()?.state?;
     let over = state.status == Some(ContainerStateStatusEnum::EXITED)
@@ -138,7 +138,7 @@ pub(super) async fn died(docker: &Docker, id: &str) -> Option<i32> {
     over.then(|| i32::try_from(state.exit_code.unwrap_or(-1)).unwrap_or(-1))
 }
 
-/// The end of a container's log, both of its outputs, at most so many bytes.
+/// The end of a container's log, both output streams, at most this many bytes.
 pub(super) async fn logs(docker: &Docker, id: &str, most: usize) -> Result<Vec<u8>, Error> {
     let options = LogsOptionsBuilder::default()
         .stdout(true)
@@ -168,11 +168,11 @@ pub(super) async fn is_running(docker: &Docker, id: &str) -> bool {
     status == Some(ContainerStateStatusEnum::RUNNING)
 }
 
-/// Ends what runs in a container: asked first, then killed. The container itself stays.
+/// Ends the processes in a container: first by request, then by force. The container itself stays.
 pub(super) async fn stop(docker: &Docker, id: &str) {
     let asked = async {
-        // The first process is a shell, which as such ignores the signal and waits for its child:
-        // so everything but it is asked.
+        // The first process is a shell, which ignores the signal and waits for its child; so all
+        // other processes get it.
         let options = CreateExecOptions {
             cmd: Some(vec!["sh", "-c", "kill -s TERM -1"]),
             user: Some("0"),
@@ -225,7 +225,7 @@ pub(super) async fn remove(docker: &Docker, id: &str) {
     }
 }
 
-/// Removes a container, and makes sure that nothing runs in it any more.
+/// Removes a container, and makes sure that nothing in it is still running.
 pub(super) async fn end(docker: &Docker, id: &str) -> Result<(), ExecutorError> {
     for _ in 0..END_TRIES {
         remove(docker, id).await;
@@ -241,7 +241,7 @@ pub(super) async fn end(docker: &Docker, id: &str) -> Result<(), ExecutorError> 
     Ok(())
 }
 
-/// Whether something may still run in a container: only the engine's word that it does not counts.
+/// Whether something may still run in a container; only the engine's explicit "no" counts.
 async fn may_run(docker: &Docker, id: &str) -> bool {
     match docker.inspect_container(id, None).await {
         Ok(container) => container.state.and_then(|state| state.running) != Some(false),
@@ -265,7 +265,7 @@ pub(super) async fn labelled(
     docker.list_containers(Some(options)).await
 }
 
-/// What a program in a container did.
+/// The result of a program in a container.
 pub(super) struct Executed {
     /// Its standard output.
     pub(super) output: Vec<u8>,
@@ -281,11 +281,11 @@ pub(super) struct Program<'a> {
     pub(super) env: &'a [String],
     /// Its standard input.
     pub(super) input: &'a [u8],
-    /// What it passes to be begun, if it is a job's.
+    /// The gate to pass before it starts, if it belongs to a job.
     pub(super) gate: Option<&'a Gate>,
 }
 
-/// Runs a program in a container; what it says on standard error is handed on.
+/// Runs a program in a container and forwards its standard error.
 pub(super) async fn exec(
     docker: &Docker,
     id: &str,
@@ -320,7 +320,7 @@ pub(super) async fn exec(
     let write = async {
         let _ = stdin.write_all(program.input).await;
         let _ = stdin.flush().await;
-        // Kept open until the program has ended: some engines end the whole exchange when one
+        // Kept open until the program has ended: some engines end the whole connection when one
         // side of it is closed.
         stdin
     };
@@ -347,14 +347,14 @@ async fn passed(gate: Option<&Gate>) -> Option<RwLockReadGuard<'_, ()>> {
     }
 }
 
-/// The exit code of a program, which the engine may know a moment later than its output's end.
+/// The exit code of a program, which the engine may know a moment after the end of its output.
 async fn executed_code(
     docker: &Docker,
     exec: &str,
     gate: Option<&Gate>,
 ) -> Result<i64, ExecutorError> {
     for _ in 0..100 {
-        // What is frozen does not end, and is waited for no less.
+        // A frozen program does not end; keep waiting for it.
         drop(passed(gate).await);
         let state = docker
             .inspect_exec(exec)

@@ -1,27 +1,27 @@
-//! How many helpers wait for the next jobs: one, and as many as were busy at once lately. Pure:
-//! the time comes from outside.
+//! How many helpers wait for the next jobs: at least one, and as many as jobs ran concurrently in
+//! recent time. Pure: the time is a parameter.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What counts as lately.
+/// The period that counts as recent.
 pub(super) const LATELY: Duration = Duration::from_mins(10);
 
-/// How many jobs ran at once, and until when.
+/// How many jobs ran concurrently, and until when.
 #[derive(Debug, Default)]
 pub(super) struct Demand {
     busy: usize,
-    /// Earlier numbers, each with the moment when it changed.
+    /// Earlier numbers, each with the time when it changed.
     earlier: VecDeque<(Instant, usize)>,
 }
 
 impl Demand {
-    /// A job begins.
+    /// A job starts.
     pub(super) fn begins(&mut self, now: Instant) {
         self.changes(now, self.busy + 1);
     }
 
-    /// A job is over.
+    /// A job has ended.
     pub(super) fn ends(&mut self, now: Instant) {
         self.changes(now, self.busy.saturating_sub(1));
     }
@@ -43,7 +43,7 @@ impl Demand {
         }
     }
 
-    /// How many helpers are to wait. They are those of the lowest slots, which are taken first.
+    /// How many helpers should wait. They belong to the lowest slots, which are used first.
     pub(super) fn wanted(&mut self, now: Instant) -> usize {
         self.forget(now);
         let most = self.earlier.iter().map(|&(_, busy)| busy).max();
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_helper_waits_and_as_many_as_were_busy_at_once_lately() {
+    fn as_many_helpers_wait_as_jobs_ran_recently_but_at_least_one() {
         let (mut demand, start) = (Demand::default(), Instant::now());
         let minute = |minutes: u64| start + Duration::from_mins(minutes);
         assert_eq!(demand.wanted(minute(0)), 1, "however many slots there are");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_after_one_another_want_one_helper() {
+    fn consecutive_jobs_need_one_helper() {
         let (mut demand, start) = (Demand::default(), Instant::now());
         for second in 0..100 {
             demand.begins(start + Duration::from_secs(2 * second));

@@ -1,4 +1,4 @@
-//! Jobs that stand still: their containers are paused.
+//! Freezes jobs by pausing their containers.
 
 use std::collections::HashMap;
 
@@ -12,11 +12,11 @@ use super::job::DockerJob;
 use super::{Inner, KIND_LABEL, RUNNER_LABEL, SLOT_LABEL, container};
 use crate::error::ExecutorError;
 
-/// How often is looked for containers that were started, or asked again, while others were paused.
+/// How often to search for containers that were started, or not paused yet, in the meantime.
 const ROUNDS: usize = 3;
 
-/// Pauses every container of onspot on this host's engine, whichever runner's: for a watchdog whose
-/// agent can't be relied upon to do it.
+/// Pauses every container of onspot on this host's engine, of all runners: for a watchdog that
+/// cannot rely on the agent.
 ///
 /// # Errors
 /// If no engine answers, or something may still run.
@@ -25,13 +25,13 @@ pub async fn freeze_all() -> Result<(), ExecutorError> {
 }
 
 impl Inner {
-    /// Lets nothing of the slot run any more, for now.
+    /// Pauses everything in the slot.
     pub(super) async fn freeze(&self, slot: usize) -> Result<(), ExecutorError> {
         self.gates.close(slot).await;
         pause(&self.docker, &self.labels_of(slot)).await
     }
 
-    /// Lets it go on.
+    /// Resumes everything in the slot.
     pub(super) async fn thaw(&self, slot: usize) -> Result<(), ExecutorError> {
         unpause(&self.docker, &self.labels_of(slot)).await?;
         self.gates.open(slot);
@@ -47,8 +47,8 @@ impl Inner {
 }
 
 impl DockerJob<'_> {
-    /// A helper for the last bit of work, in the place of one that stands still: it may be in the
-    /// middle of something that must not go on.
+    /// A helper for the clean-up instead of a frozen one, which may be in the middle of something
+    /// that must not continue.
     pub(super) async fn helper_at_the_end(&self, helper: Helper) -> Option<Helper> {
         if container::is_running(&self.inner.docker, &helper.id).await {
             return Some(helper);
@@ -67,7 +67,7 @@ impl DockerJob<'_> {
     }
 }
 
-/// Pauses the containers with all of these labels that run.
+/// Pauses the running containers with all of these labels.
 async fn pause(docker: &Docker, labels: &[String]) -> Result<(), ExecutorError> {
     for _ in 0..ROUNDS {
         let running = in_state(docker, labels, "running").await?;
@@ -86,7 +86,7 @@ async fn pause(docker: &Docker, labels: &[String]) -> Result<(), ExecutorError> 
     }
 }
 
-/// Lets the containers with all of these labels go on that are paused.
+/// Resumes the paused containers with all of these labels.
 async fn unpause(docker: &Docker, labels: &[String]) -> Result<(), ExecutorError> {
     let paused = in_state(docker, labels, "paused").await?;
     let unpausing = paused.iter().map(|id| async move {
@@ -100,7 +100,7 @@ async fn unpause(docker: &Docker, labels: &[String]) -> Result<(), ExecutorError
     }
 }
 
-/// The containers with all of these labels that are in a state.
+/// The containers with all of these labels in a given state.
 async fn in_state(
     docker: &Docker,
     labels: &[String],
@@ -118,7 +118,7 @@ async fn in_state(
     Ok(found.into_iter().filter_map(|found| found.id).collect())
 }
 
-/// What is gone, or as it is to be already, is no error.
+/// It is no error if a container is gone or already in the desired state.
 fn unless_settled(id: &str, answer: Result<(), Error>, what: &str) {
     match answer {
         Ok(())

@@ -1,7 +1,8 @@
-//! The job's files for the user of its image, where `FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR` says so.
+//! Changes the owner of the job's files to the user of its image, if
+//! `FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR` is set.
 //!
-//! Usually everybody may write to what the helper makes. With that flag the helper keeps to the
-//! usual rights, and what it made is given to the user that the scripts run as.
+//! By default everybody may write to files that the helper creates. With that flag the helper uses
+//! the usual permissions, and its files are given to the user of the scripts.
 
 use onspot_gitlab::TraceWriter;
 
@@ -13,7 +14,7 @@ use crate::helper::{HelperCall, HelperRequest};
 use crate::host::Host;
 
 impl DockerJob<'_> {
-    /// Gives the job's files to the user of its container, unless that is root.
+    /// Changes the owner of the job's files to the container's user, unless that is root.
     pub(super) async fn give_away(
         &self,
         container: &str,
@@ -29,7 +30,8 @@ impl DockerJob<'_> {
         if is_root(user.as_deref().unwrap_or_default()) {
             return Ok(());
         }
-        // Only the image knows the numbers. The container can be started again for the script.
+        // Only the image knows the user's numbers. The container can be started again for the
+        // script.
         let said = TraceWriter::detached(&[]).map_err(ExecutorError::Masks)?;
         container::run(docker, container, "id -u; id -g\n", &self.gate, &said).await?;
         let said = String::from_utf8_lossy(&said.contents()).into_owned();
@@ -47,7 +49,7 @@ impl DockerJob<'_> {
     }
 }
 
-/// Whether a container's user is root by name: nothing has to be given away then.
+/// Whether a container's user is root by name: then nothing has to be changed.
 fn is_root(user: &str) -> bool {
     let name = user.split(':').next().unwrap_or_default();
     matches!(name, "" | "root" | "0")

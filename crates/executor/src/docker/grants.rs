@@ -1,12 +1,12 @@
-//! Which jobs may use an image that is on this host already.
+//! Which jobs may use an image that already exists on this host.
 //!
-//! An image that was pulled with a login is private: that it is here is no permission to use it. A
-//! job gets it without asking the registry if its own project has pulled it, or one with the same
-//! login. What was pulled without any login is anybody's, and so is what nobody here has pulled:
-//! the host's owner put it there.
+//! An image pulled with a login is private: its presence on the host is no permission to use it. A
+//! job may use it without asking the registry if its own project has pulled it, or a job with the
+//! same login. Images pulled without a login may be used by all jobs, and so may images that were
+//! never pulled here: the host's owner put them there.
 //!
-//! The projects are kept in a file, for an agent that starts anew and for other runners of this
-//! host; the logins only in memory, and only as hashes of this process's own.
+//! The projects are stored in a file, for a restarted agent and for other runners of this host; the
+//! logins are only in memory, as hashes with a key of this process.
 
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -22,7 +22,7 @@ use rustix::fs::{FlockOperation, flock};
 /// The projects that have pulled each private image, by the image's id.
 type Projects = BTreeMap<String, BTreeSet<u64>>;
 
-/// What is known of private images.
+/// The private images and their users.
 #[derive(Debug)]
 pub(super) struct Grants {
     file: PathBuf,
@@ -32,13 +32,13 @@ pub(super) struct Grants {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// As it is in the file, and what could not be written there.
+    /// The content of the file, and entries that could not be written to it.
     projects: Projects,
     logins: HashMap<String, HashSet<u64>>,
 }
 
 impl Grants {
-    /// Those in a file, which need not be there.
+    /// Grants stored in a file, which need not exist.
     pub(super) fn in_file(file: PathBuf) -> Self {
         Self {
             file,
@@ -47,8 +47,8 @@ impl Grants {
         }
     }
 
-    /// Whether a job may use an image that is here. `project` is its own; `login` the one it would
-    /// pull it with.
+    /// Whether a job may use an image that exists here. `project` is its own; `login` the one with
+    /// which it would pull it.
     pub(super) fn allow(
         &self,
         image: &str,
@@ -66,7 +66,7 @@ impl Grants {
                 false
             }
         };
-        // What can't be read may say that the image is private: the registry is to be asked then.
+        // An unreadable file may say that the image is private, so the registry is asked.
         let Some(projects) = known.projects.get(image) else {
             return is_read;
         };
@@ -76,7 +76,7 @@ impl Grants {
             || hash.is_some_and(|hash| logins.is_some_and(|logins| logins.contains(&hash)))
     }
 
-    /// An image was pulled, with this login or without any.
+    /// Records that an image was pulled, with this login or without one.
     pub(super) fn pulled(
         &self,
         image: &str,
@@ -125,7 +125,7 @@ impl Grants {
         }
     }
 
-    /// Changes the file, as a whole or not at all; other processes wait meanwhile.
+    /// Changes the file atomically, under a lock for other processes.
     fn write(&self, change: impl FnOnce(&mut Projects)) -> std::io::Result<()> {
         if let Some(folder) = self.file.parent() {
             std::fs::create_dir_all(folder)?;
@@ -137,7 +137,7 @@ impl Grants {
         };
         let lock = create(&self.file.with_extension("lock"))?;
         flock(&lock, FlockOperation::LockExclusive)?;
-        // One that can't be read any more is begun anew: better than never to remember anything.
+        // An unreadable file is replaced: that is better than remembering nothing from now on.
         let before = self.read();
         let mut projects = before.as_ref().cloned().unwrap_or_default();
         change(&mut projects);
@@ -159,7 +159,7 @@ impl Grants {
 }
 
 impl Known {
-    /// What the file holds is true for what it names; the rest could not be written there.
+    /// The file's content wins for the images in it; the others are kept in memory.
     fn merge(&mut self, projects: Projects) {
         for (image, of_file) in projects {
             self.projects.entry(image).or_default().extend(of_file);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_image_is_its_projects_and_its_logins() {
+    fn a_private_image_is_for_its_projects_and_logins() {
         let dir = tempfile::tempdir().unwrap();
         let grants = Grants::in_file(dir.path().join("below/images.json"));
         assert!(grants.allow("sha256:own", Some(1), None), "the host's own");
@@ -192,13 +192,13 @@ mod tests {
         assert!(!grants.allow("sha256:a", Some(2), Some(&login("other"))));
         grants.pulled("sha256:a", Some(2), Some(&login("other")));
         assert!(grants.allow("sha256:a", Some(2), None));
-        // The registry gives it to anybody now.
+        // The registry now gives it to anybody.
         grants.pulled("sha256:a", Some(3), None);
         assert!(grants.allow("sha256:a", Some(4), None));
     }
 
     #[test]
-    fn an_agent_that_starts_anew_and_other_runners_know_it_too() {
+    fn a_restarted_agent_and_other_runners_know_the_projects() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("images.json");
         let (first, other) = (Grants::in_file(file.clone()), Grants::in_file(file.clone()));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_makes_no_image_public() {
+    fn an_unreadable_file_makes_no_image_public() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("images.json");
         let first = Grants::in_file(file.clone());

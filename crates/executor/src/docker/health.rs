@@ -1,4 +1,4 @@
-//! Whether a job's services came up, and what they logged if they did not.
+//! Checks whether a job's services have started, and shows the logs of those that have not.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::helper::request::{ServiceAddress, WaitForServices};
 use crate::helper::{HelperCall, HelperRequest};
 use onspot_gitlab::TraceWriter;
 
-/// How much longer the helper looks than it is waited for, so that it has no say in the limit.
+/// How much longer the helper tries than we wait, so that the helper does not decide the limit.
 const LONGER: Duration = Duration::from_secs(10);
 
-/// What came of waiting for a service.
+/// The result of waiting for a service.
 enum Came {
     Up,
     Died(i32),
@@ -27,9 +27,9 @@ enum Came {
 }
 
 impl DockerJob<'_> {
-    /// Waits until the services take connections. The helper tries it, from within their network.
-    /// One that does not come up gets a warning, with its log: the job will notice by itself if it
-    /// needs it.
+    /// Waits until the services take connections. The helper tries it from within their network. A
+    /// service that does not is only a warning with its log: the job will fail by itself if it
+    /// needs the service.
     pub(super) async fn wait_for_services(&self, trace: &TraceWriter) -> Result<(), ExecutorError> {
         let limit = self.inner.settings.docker.patience_with_services();
         let expected: Vec<&Service> = self
@@ -79,7 +79,7 @@ impl DockerJob<'_> {
     ) -> Result<Came, ExecutorError> {
         let limit = self.inner.settings.docker.patience_with_services();
         let up = async {
-            // Without an address it is dead already, or in a network where it can't be looked for.
+            // Without an address it is already dead, or in a network that we cannot inspect.
             let Some(address) = service.address.clone() else {
                 return std::future::pending().await;
             };
@@ -104,7 +104,7 @@ impl DockerJob<'_> {
         }
     }
 
-    /// Tells of the services that have died since, if any: often that is why a script fails.
+    /// Reports the services that have died since, if any: often that is why a script fails.
     pub(super) async fn tell_of_the_dead(&self, trace: &TraceWriter) {
         let docker = &self.inner.docker;
         let looks = self.services.iter().map(|service| async move {

@@ -1,4 +1,4 @@
-//! The helper's container: its image, and one kept ready a slot.
+//! The helper's container: its image, and starting helpers.
 
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
@@ -18,10 +18,10 @@ use crate::plan::image::ImagePlan;
 /// The helper's image: git, git-lfs and certificate authorities. The `onspot` binary is mounted.
 pub const HELPER_IMAGE: &str = concat!("onspot-helper:", env!("CARGO_PKG_VERSION"));
 
-/// What the image is built from where it is missing.
+/// The Dockerfile of the image, which is built if it is missing.
 pub const HELPER_DOCKERFILE: &str = include_str!("../../../../docker/helper/Dockerfile");
 
-/// Where the binary is in the helper.
+/// The path of the binary in the helper.
 const BINARY: &str = "/usr/local/bin/onspot";
 
 /// A running helper.
@@ -31,7 +31,7 @@ pub(super) struct Helper {
 }
 
 impl Inner {
-    /// Makes sure, once, that helpers can work here at all, and gives their image.
+    /// Checks, once, that helpers can run here at all, and returns their image.
     pub(super) async fn prove(&self) -> Result<&str, ExecutorError> {
         let proven = self.proven.get_or_try_init(|| async {
             let image = tokio::select! {
@@ -72,7 +72,7 @@ impl Inner {
         self.start_helper(image, Some(slot)).await
     }
 
-    /// Starts a helper, for a slot or only to see that it starts.
+    /// Starts a helper, for a slot or only as a check.
     async fn start_helper(
         &self,
         image: &str,
@@ -85,7 +85,7 @@ impl Inner {
         binds.extend(slot.map(|slot| self.builds_mount(slot)));
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
-            // The image's own entrypoint has no say.
+            // Instead of the image's own entrypoint.
             entrypoint: Some(vec!["sleep".into()]),
             cmd: Some(vec!["infinity".into()]),
             labels: Some(self.labels("helper", slot.unwrap_or_default(), None)),
@@ -108,7 +108,7 @@ impl Inner {
         Ok(helper)
     }
 
-    /// Asks a helper for something; what it says goes to the trace.
+    /// Sends a request to a helper; its messages go to the trace.
     pub(super) async fn ask(
         &self,
         helper: &str,
@@ -149,8 +149,8 @@ impl Inner {
         container::exec(&self.docker, helper, program, errors).await
     }
 
-    /// Gets the helper's image: the one that is configured as those of jobs are had, or the
-    /// embedded one, which is built where it is missing, and only ever under its own name.
+    /// Provides the helper's image: the configured one, pulled like jobs' images, or the embedded
+    /// one, which is built if it is missing, and only under its own name.
     async fn ensure_helper_image(&self) -> Result<String, ExecutorError> {
         if let Some(name) = &self.settings.docker.helper_image {
             return self.configured_helper_image(name).await;
@@ -179,7 +179,7 @@ impl Inner {
             project: None,
             logins: &logins,
         };
-        // No job asks for it: there is no trace that it could be told to.
+        // No job requests it, so there is no trace for messages.
         let nobody = TraceWriter::detached(&[])
             .map_err(|error| ExecutorError::Payload(error.to_string()))?;
         let image = self.ensure_image(&plan, &asker, &nobody).await?;
@@ -221,8 +221,8 @@ async fn build(docker: &Docker, image: &str) -> Result<(), ExecutorError> {
     }
 }
 
-/// The Dockerfile, and this host's certificate authorities: the build may have to go through a
-/// proxy that only this host trusts.
+/// The Dockerfile, and this host's certificate authorities: the build may have to use a proxy that
+/// only this host trusts.
 fn build_context() -> std::io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |name: &str, content: &[u8]| {
@@ -241,7 +241,7 @@ fn build_context() -> std::io::Result<Vec<u8>> {
     tar.into_inner()
 }
 
-/// Enough of a random name that two do not meet.
+/// A random name, long enough to be unique.
 pub(super) fn short_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()[..8].to_owned()
 }

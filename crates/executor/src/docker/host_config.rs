@@ -1,8 +1,7 @@
-//! What the engine is told about a container of the helper, a job or a service: the settings,
-//! turned into the engine's terms. Pure but for the files of seccomp profiles.
+//! Converts the settings to the engine's configuration of helper, job and service containers. Pure
+//! except for reading seccomp profiles.
 //!
-//! What cannot be turned is an error: a limit that is left out would be a limit that nobody has
-//! set.
+//! An invalid setting is an error: leaving out a limit would mean no limit.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,25 +13,25 @@ use onspot_settings::{Docker, Resources};
 
 use crate::error::ExecutorError;
 
-/// How many bytes of the log of a service are kept, for the trace if it dies.
+/// How many bytes of a service's log are kept, for the trace if it dies.
 const SERVICE_LOG: &str = "1m";
 
-/// How readily the kernel is to kill a job's processes when its host has no memory left: before
-/// onspot, Docker and the helper, whose loss would be that of all jobs.
+/// The `oom_score_adj` of a job's processes: if the host runs out of memory, the kernel should kill
+/// them before onspot, Docker and the helper, whose loss would affect all jobs.
 const OOM_SCORE: i64 = 500;
 
-/// What one container of a job gets of its host, besides what the settings say.
+/// What a job's container gets of its host, in addition to the settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) slot: usize,
-    /// Whether it gets the host's full authority.
+    /// Whether it is privileged.
     pub(super) privileged: bool,
-    /// How much memory it may use where the settings say nothing, in bytes.
+    /// The memory limit in bytes if the settings have none.
     pub(super) memory: Option<u64>,
 }
 
-/// What all containers of a slot have in common. Whoever limits jobs by a runtime or a user
-/// namespace limits the helper too: it runs hooks and git for them.
+/// The settings shared by all containers of a slot. A runtime or a user namespace that limits jobs
+/// also limits the helper, because it runs hooks and git for them.
 fn common(settings: &Docker) -> HostConfig {
     HostConfig {
         network_mode: text(settings.network_mode.as_deref()),
@@ -41,7 +40,7 @@ fn common(settings: &Docker) -> HostConfig {
         dns_search: list(&settings.dns_search),
         runtime: text(settings.runtime.as_deref()),
         userns_mode: text(settings.userns_mode.as_deref()),
-        // What a job prints goes to its trace, and stays nowhere on this host.
+        // A job's output goes to its trace and is not stored on this host.
         log_config: Some(HostConfigLogConfig {
             typ: Some("none".into()),
             config: None,
@@ -50,7 +49,7 @@ fn common(settings: &Docker) -> HostConfig {
     }
 }
 
-/// Of a helper, for a slot or only to see that it starts.
+/// For a helper, of a slot or only as a check.
 pub(super) fn of_helper(settings: &Docker, slot: Option<usize>, binds: Vec<String>) -> HostConfig {
     let parent = settings.job.cgroup_parent.as_deref();
     HostConfig {
@@ -61,7 +60,7 @@ pub(super) fn of_helper(settings: &Docker, slot: Option<usize>, binds: Vec<Strin
     }
 }
 
-/// Of a job's own container.
+/// For a job's own container.
 pub(super) fn of_job(
     settings: &Docker,
     limits: Limits,
@@ -94,7 +93,7 @@ pub(super) fn of_job(
     with_resources(config, settings, &settings.job, limits)
 }
 
-/// Of a service from this image.
+/// For a service with this image.
 pub(super) fn of_service(
     settings: &Docker,
     limits: Limits,
@@ -113,7 +112,7 @@ pub(super) fn of_service(
         security_opt: security(&settings.services_security_opt)?,
         devices: devices(&named)?,
         oom_score_adj: Some(OOM_SCORE),
-        // Kept while it runs: its log belongs into the trace if it dies.
+        // Kept while it runs: its log goes to the trace if it dies.
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".into()),
             config: Some(HashMap::from([
@@ -149,9 +148,9 @@ fn with_resources(
         shm_size: i64::try_from(settings.shm_size)
             .ok()
             .filter(|&size| size > 0),
-        // A limit of 0 is Docker's way to say that there is none.
+        // In Docker's configuration, 0 means no limit.
         memory: match memory.as_ref().map(bytes) {
-            // The engine refuses a limit below what is reserved.
+            // The engine refuses a limit below the reservation.
             None => limits
                 .memory
                 .and_then(|share| i64::try_from(share).ok())
@@ -172,7 +171,7 @@ fn with_resources(
     })
 }
 
-/// A slot's cgroup: `${slot}` and `$slot` are its number.
+/// A slot's cgroup: `${slot}` and `$slot` are replaced by its number.
 fn in_slot(template: &str, slot: usize) -> String {
     let slot = slot.to_string();
     template.replace("${slot}", &slot).replace("$slot", &slot)
@@ -203,7 +202,7 @@ fn map(map: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
     (!map.is_empty()).then(|| map.clone().into_iter().collect())
 }
 
-/// The engine takes a seccomp profile by its content, the command line and `config.toml` by its
+/// The engine expects a seccomp profile's content; the command line and `config.toml` have its
 /// path.
 fn security(options: &[String]) -> Result<Option<Vec<String>>, ExecutorError> {
     let option = |option: &String| -> Result<String, ExecutorError> {
@@ -290,7 +289,7 @@ fn gpus(text: &str) -> Option<Vec<DeviceRequest>> {
     Some(vec![request])
 }
 
-/// Fields between commas, which count for nothing within quotes.
+/// Comma-separated fields; commas within quotes do not separate.
 fn csv(text: &str) -> Option<Vec<String>> {
     let (mut fields, mut quoted) = (vec![String::new()], false);
     for character in text.chars() {

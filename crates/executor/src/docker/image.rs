@@ -1,4 +1,4 @@
-//! Images: there already, or pulled.
+//! Provides images: existing or pulled ones.
 
 use bollard::models::ImageInspect;
 use bollard::query_parameters::CreateImageOptionsBuilder;
@@ -11,16 +11,16 @@ use crate::error::ExecutorError;
 use crate::plan::image::{ImagePlan, matches};
 use onspot_settings::PullPolicy;
 
-/// Who asks for an image.
+/// Who needs an image.
 pub(super) struct Asker<'a> {
-    /// The job's project; none where the runner itself asks.
+    /// The job's project; `None` for the runner itself.
     pub(super) project: Option<u64>,
-    /// The logins it may use.
+    /// The logins that may be used.
     pub(super) logins: &'a Logins,
 }
 
 impl Inner {
-    /// Makes sure that an image is there, by the first policy that gives it.
+    /// Makes sure that an image exists, by the first policy that succeeds.
     pub(super) async fn ensure_image(
         &self,
         plan: &ImagePlan,
@@ -55,9 +55,10 @@ impl Inner {
         asker: &Asker<'_>,
         trace: &TraceWriter,
     ) -> Result<ImageInspect, String> {
-        // What a digest names can't have changed: to ask for it again would only be counted.
+        // The content of a digest can't have changed: asking for it again would only count as a
+        // pull.
         let local = match policy {
-            // One that names an index says nothing of the platform that is here.
+            // The digest of an index does not identify the platform of the local image.
             PullPolicy::Always if !is_pinned(&plan.name) || !plan.platform.is_empty() => None,
             _ => self.local(plan).await.ok(),
         };
@@ -133,8 +134,8 @@ impl Inner {
     }
 }
 
-/// What a container is made from: the very image that was looked at, whatever its name stands for
-/// meanwhile. An image of another platform is found by its name only.
+/// The reference for creating a container: the exact image that was checked, even if its name has
+/// moved meanwhile. An image of another platform is only found by its name.
 pub(super) fn reference(plan: &ImagePlan, image: &ImageInspect) -> String {
     match &image.id {
         Some(id) if plan.platform.is_empty() => id.clone(),
@@ -142,7 +143,7 @@ pub(super) fn reference(plan: &ImagePlan, image: &ImageInspect) -> String {
     }
 }
 
-/// Whether an image is named by its content.
+/// Whether an image is referenced by its digest.
 fn is_pinned(image: &str) -> bool {
     image.contains("@sha256:") || image.starts_with("sha256:")
 }
@@ -160,8 +161,8 @@ fn describe(plan: &ImagePlan, image: &ImageInspect, trace: &TraceWriter) {
     ));
 }
 
-/// An image's name and tag. Without a tag the engine would pull all of them; with a digest there
-/// is nothing to add.
+/// An image's name and tag. Without a tag the engine would pull all of them; with a digest none is
+/// needed.
 fn split_tag(image: &str) -> (&str, Option<&str>) {
     if image.contains('@') {
         return (image, None);
@@ -177,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_is_always_named() {
+    fn there_is_always_a_tag() {
         for (image, expected) in [
             ("alpine", ("alpine", Some("latest"))),
             ("alpine:3.20", ("alpine", Some("3.20"))),

@@ -31,33 +31,33 @@ use crate::plan::image::{ImagePlan, of_job, of_services};
 use crate::plan::{JobPlan, script};
 use crate::run::JobRun;
 
-/// How long is waited for what the engine is making before all of a job is removed.
+/// How long to wait for unfinished creations before everything of a job is removed.
 const MAKING: Duration = Duration::from_mins(1);
-/// How long the helper of a job that was given up gets to remove its secrets.
+/// How long the helper of an aborted job may take to remove its secrets.
 const SECRETS: Duration = Duration::from_secs(5);
 
-/// What exists of a job on the Docker engine.
+/// The parts of a job on the Docker engine.
 pub(super) struct DockerJob<'a> {
     pub(super) inner: Arc<Inner>,
     pub(super) run: &'a JobRun,
     pub(super) plan: &'a JobPlan,
     pub(super) helper: Option<Helper>,
-    /// The helper on its way: taken or made while the images are pulled.
+    /// The task that takes or starts a helper while the images are pulled.
     taking: Option<JoinHandle<Result<Helper, ExecutorError>>>,
-    /// How much memory each of its containers may use where the settings say nothing.
+    /// The memory limit of each of its containers if the settings have none.
     memory: Option<u64>,
     pub(super) network: Option<String>,
     pub(super) services: Vec<Service>,
     /// Mounts of the job's own volumes.
     pub(super) volumes: Vec<String>,
-    /// The job's container on its way: made while the sources are fetched.
+    /// The task that creates the job's container while the sources are fetched.
     creating: Option<JoinHandle<Result<String, ExecutorError>>>,
     container: Option<String>,
-    /// What the engine is asked to make.
+    /// Running creations on the engine.
     making: TaskTracker,
     /// Whether the slot's folder may hold secrets of this job.
     secrets: AtomicBool,
-    /// What everything of the job passes that is begun.
+    /// The gate that every start passes.
     pub(super) gate: Arc<Gate>,
 }
 
@@ -81,8 +81,8 @@ impl<'a> DockerJob<'a> {
         }
     }
 
-    /// Lets the engine make something to the end, even if the job is stopped meanwhile: only what
-    /// is there can be found and removed.
+    /// Lets the engine finish creating something, even if the job is stopped meanwhile: only what
+    /// exists can be found and removed.
     pub(super) async fn made<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -91,7 +91,7 @@ impl<'a> DockerJob<'a> {
         made.map_err(|error| ExecutorError::io("ask the engine")(std::io::Error::other(error)))
     }
 
-    /// The labels of something of this job; the runner's own may hold variables.
+    /// The labels of a part of this job; the runner's own labels may contain variables.
     pub(super) fn labels(&self, kind: &str) -> HashMap<String, String> {
         let own = self
             .inner
@@ -108,7 +108,7 @@ impl<'a> DockerJob<'a> {
             .collect()
     }
 
-    /// Variables of the job for a container. Only root on this host sees them there.
+    /// The job's variables for a container, where only root on this host can see them.
     pub(super) fn environment(&self, wanted: impl Fn(&Variable) -> bool) -> Vec<String> {
         let variables = &self.plan.variables;
         variables
@@ -141,7 +141,7 @@ impl<'a> DockerJob<'a> {
         }
     }
 
-    /// Puts a container into the network of the job, if it has one.
+    /// Connects a container to the network of the job, if there is one.
     pub(super) fn in_network(&self, config: HostConfig) -> HostConfig {
         match &self.network {
             Some(network) => HostConfig {
@@ -197,10 +197,10 @@ impl<'a> DockerJob<'a> {
         name.to_ascii_lowercase().replace("--", "-")
     }
 
-    /// Makes the slot's folder this job's own.
+    /// Claims the slot's folder for this job.
     async fn claim(&self, trace: &TraceWriter) -> Result<(), ExecutorError> {
         let (slot, owner) = (self.run.slot, Owner::of(&self.run.payload));
-        // Forgotten until it is done: interrupted, it is done anew.
+        // The owner is unset until this is done, so that an interrupted claim is repeated.
         let keep = self.inner.forget_owner(slot) == Some(owner);
         let call = HelperCall {
             place: self.plan.place.clone(),
@@ -212,7 +212,7 @@ impl<'a> DockerJob<'a> {
         Ok(())
     }
 
-    /// Asks a helper for something, in the name of this job.
+    /// Sends a helper a request of this job.
     pub(super) async fn ask(
         &self,
         helper: &str,
@@ -256,7 +256,7 @@ impl Host for DockerJob<'_> {
         let (inner, slot) = (Arc::clone(&self.inner), self.run.slot);
         let made = async move { inner.take_helper(slot).await };
         let taking = self.inner.making.spawn(made);
-        // Kept where the clean-up finds it, should this be dropped before it is there.
+        // Stored where the clean-up finds it if this future is dropped early.
         let taking = self.taking.insert(taking);
         let inner = Arc::clone(&self.inner);
         let asker = Asker {
@@ -276,7 +276,7 @@ impl Host for DockerJob<'_> {
         self.helper = Some(joined(helper, "start the helper")?);
         let images = images?;
         self.memory = self.inner.default_memory().await;
-        // Before anything of the job runs, its services included.
+        // Before anything of the job runs, including its services.
         self.claim(trace).await?;
         self.make_volumes().await?;
         if !services.is_empty() {
@@ -302,7 +302,7 @@ impl Host for DockerJob<'_> {
     ) -> Result<HelperAnswer, ExecutorError> {
         let answer = self.ask(&self.helper()?.id, call, trace).await;
         if answer.is_err() && matches!(call.request, HelperRequest::GetSources(_)) {
-            // Whatever is in the way there is not to be in the next job's way.
+            // The files that caused the failure must not affect the next job.
             self.inner.forget_owner(self.run.slot);
         }
         let answer = answer?;
@@ -313,15 +313,16 @@ impl Host for DockerJob<'_> {
     }
 
     async fn get_ready(&mut self, trace: &TraceWriter) -> Result<(), ExecutorError> {
-        // Taken out only when it is there: dropped before, it is still found by the clean-up.
+        // Only taken out when it is complete: if this future is dropped earlier, the clean-up still
+        // finds it.
         if let Some(creating) = &mut self.creating {
             let created = joined(creating.await, "create the job's container");
             self.creating = None;
             let container = self.container.insert(created?).clone();
             self.give_away(&container, trace).await?;
         }
-        // The next job's helper, so that it need not wait for one when it follows on this one's
-        // heels. It does nothing until then, and this job cannot reach it.
+        // Starts the next job's helper, so that a job right after this one need not wait. The
+        // helper is idle until then, and this job cannot reach it.
         self.inner.warm_in_background(self.run.slot);
         Ok(())
     }
@@ -330,7 +331,7 @@ impl Host for DockerJob<'_> {
         let Some(id) = &self.container else {
             return Err(ExecutorError::Payload("the job has no container".into()));
         };
-        // The second script (after_script) finds the container as the first one left it.
+        // The second script (`after_script`) finds the container as the first one left it.
         let code = container::run(&self.inner.docker, id, script, &self.gate, trace).await?;
         self.tell_of_the_dead(trace).await;
         Ok(code)
@@ -391,7 +392,7 @@ impl Host for DockerJob<'_> {
 }
 
 impl DockerJob<'_> {
-    /// What everything of this attempt is labelled with, and nothing else.
+    /// The labels of exactly this attempt.
     fn own_labels(&self) -> Vec<String> {
         let (runner, slot) = (&self.inner.settings.common.runner.name, self.run.slot);
         vec![
@@ -401,7 +402,7 @@ impl DockerJob<'_> {
         ]
     }
 
-    /// A helper that comes too late for this job is removed when it is there. It does nothing.
+    /// A helper that is ready too late for this job is removed; it has done nothing.
     fn give_back_helper(&mut self) {
         let Some(taking) = self.taking.take() else {
             return;
@@ -414,7 +415,7 @@ impl DockerJob<'_> {
         });
     }
 
-    /// Removes the job's containers: those that are known, and those that are found.
+    /// Removes the job's containers: the known ones, and those found by label.
     async fn remove_containers(&self) {
         if let Err(error) = self.end_scripts().await {
             tracing::warn!(%error, "a job's container was not ended");
@@ -434,7 +435,7 @@ impl DockerJob<'_> {
         self.secrets.load(Ordering::SeqCst)
     }
 
-    /// Removes the job's secrets if its course did not come to that.
+    /// Removes the job's secrets if the job did not get that far.
     async fn remove_secrets(&self, helper: &Helper) {
         if !self.has_secrets() {
             return;
@@ -443,7 +444,7 @@ impl DockerJob<'_> {
             place: self.plan.place.clone(),
             request: HelperRequest::CleanUp,
         };
-        // Not into the trace: it may be somebody else's by now.
+        // Not to the trace, which may belong to another worker by now.
         let removed = self.inner.exec_helper(&helper.id, &call, &[], None, |_| {});
         match timeout(SECRETS, removed).await {
             Ok(Ok(executed)) if executed.exit_code == 0 => {}
@@ -452,12 +453,12 @@ impl DockerJob<'_> {
     }
 }
 
-/// Whether a label is one that everything is found by again.
+/// Whether a label is one by which parts are found.
 fn is_ours(label: &str) -> bool {
     [KIND_LABEL, RUNNER_LABEL, SLOT_LABEL, JOB_LABEL].contains(&label)
 }
 
-/// What a task was to make.
+/// The result of a creation task.
 fn joined<T>(
     made: Result<Result<T, ExecutorError>, JoinError>,
     action: &str,

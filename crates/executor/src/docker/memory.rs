@@ -1,12 +1,12 @@
-//! How much memory a job may use where nobody has said it: what its host has, less what onspot,
-//! Docker and the helper need, shared among the slots. Pure.
+//! The default memory limit of jobs: the host's memory minus what onspot, Docker and the helper
+//! need, divided by the slots. Pure.
 
 const MIB: u64 = 1 << 20;
 
-/// What is kept from jobs: a tenth, within these bounds.
+/// Reserved for onspot itself: a tenth, within these bounds.
 const KEPT: (u64, u64) = (384 * MIB, 2048 * MIB);
 
-/// The limit of one job's container, and of each of its services, in bytes.
+/// The limit of a job's container, and of each of its services, in bytes.
 pub(super) fn share(host: u64, slots: usize) -> u64 {
     let kept = (host / 10).clamp(KEPT.0, KEPT.1).min(host / 2);
     let slots = u64::try_from(slots.max(1)).unwrap_or(u64::MAX);
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jobs_together_leave_their_host_what_it_needs() {
+    fn jobs_together_leave_the_reserve_to_the_host() {
         const GIB: u64 = 1 << 30;
         for (host, slots, expected) in [
             (GIB / 2, 1, 256),
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_never_shrinks_with_the_host() {
+    fn the_share_grows_with_the_host() {
         let mut before = 0;
         for mib in (256..200_000).step_by(97) {
             let (host, share) = (mib * MIB, share(mib * MIB, 1));

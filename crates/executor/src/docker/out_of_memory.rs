@@ -1,9 +1,9 @@
-//! Jobs that ran out of memory: noticed, and said in the trace with how much they had.
+//! Detects jobs that ran out of memory, and reports in the trace how much they had.
 //!
-//! Two know of it. The engine, but not always: some kernels do not tell it with cgroup v1, and it
-//! may miss what happens in a container's last moment. And the container's own cgroup, which counts
-//! the processes that the kernel has killed for want of memory, and is gone when the container is.
-//! So the job's shell looks at that count when it ends.
+//! There are two sources. The engine does not always notice: with cgroup v1 some kernels do not
+//! tell it, and it may miss what happens in a container's last moment. The container's own cgroup
+//! counts the processes killed by the kernel for lack of memory, but disappears with the container;
+//! so the job's shell reads that count when it ends.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,33 +14,33 @@ use tokio::time::Instant;
 
 use crate::plan::script::quote;
 
-/// The exit code of what was killed by SIGKILL.
+/// The exit code after SIGKILL.
 const KILLED: i32 = 137;
-/// How much later than a container's end the engine may hear that it had no memory left.
+/// How long after a container's end the engine may still learn that it ran out of memory.
 const IS_HEARD: Duration = Duration::from_millis(300);
-/// Between two questions for it.
+/// The pause between two queries.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// Where a container sees the counts of its own cgroup, of version 1 and 2.
+/// The files with the counts of a container's own cgroup, versions 1 and 2.
 const COUNTS: [&str; 2] = [
     "/sys/fs/cgroup/memory/memory.oom_control",
     "/sys/fs/cgroup/memory.events",
 ];
-/// How much of the end of a script's output is looked through for what its shell says last.
+/// How many bytes of the end of a script's output are searched for the shell's last message.
 const TAIL: usize = 4096;
 
-/// How much memory a container has.
+/// The memory limit of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Memory(Option<u64>);
 
 impl Memory {
-    /// What the engine was told when the container was made.
+    /// The limit with which the container was created.
     pub(super) async fn of(docker: &Docker, id: &str) -> Self {
         let container = docker.inspect_container(id, None).await.ok();
         let limit = container.and_then(|container| container.host_config?.memory);
         Self::limited(limit)
     }
 
-    /// The engine writes no limit as 0.
+    /// For the engine, 0 means no limit.
     fn limited(limit: Option<i64>) -> Self {
         let limit = limit.and_then(|limit| u64::try_from(limit).ok());
         Self(limit.filter(|limit| *limit > 0))
@@ -56,7 +56,7 @@ impl fmt::Display for Memory {
     }
 }
 
-/// What a job's trace says. `what` became of it: see [`of_container`].
+/// The sentence for a job's trace. `what` happened to it: see [`of_container`].
 pub(super) fn sentence(what: &str) -> String {
     format!(
         "the job {what}. Use less of it at once, or give jobs more: a larger limit (memory), a \
@@ -64,14 +64,14 @@ pub(super) fn sentence(what: &str) -> String {
     )
 }
 
-/// A shell that looks at its cgroup's count when it ends, and what it then says.
+/// Commands that let a shell read its cgroup's count when it ends, and the message they print.
 pub(super) struct Watch {
     line: String,
     tail: Vec<u8>,
 }
 
 impl Watch {
-    /// For a container with so much memory.
+    /// For a container with this memory limit.
     pub(super) fn new(memory: Memory) -> Self {
         Self {
             line: ansi::error(&sentence(&format!("ran out of memory ({memory})"))),
@@ -79,13 +79,12 @@ impl Watch {
         }
     }
 
-    /// What has to come before a script. A script that sets a trap of its own for its end is not
-    /// watched.
+    /// The commands to put before a script. A script with its own trap on exit is not watched.
     pub(super) fn before(&self) -> String {
         before(&COUNTS, &self.line)
     }
 
-    /// Takes note of what a script has printed.
+    /// Keeps the end of a script's output.
     pub(super) fn note(&mut self, printed: &[u8]) {
         self.tail.extend_from_slice(printed);
         let kept = TAIL.max(self.line.len());
@@ -94,15 +93,16 @@ impl Watch {
         }
     }
 
-    /// Whether the shell has said it. A script that says so itself gets no second word.
+    /// Whether the shell has printed the message. If the script itself prints it, it is not
+    /// repeated.
     pub(super) fn has_said(&self) -> bool {
         let line = self.line.as_bytes();
         self.tail.windows(line.len()).any(|part| part == line)
     }
 }
 
-/// Commands of any POSIX shell, all of them built in: an image may have nothing else, and there
-/// may be no memory for another process. The exit code stays the script's.
+/// Only built-in commands of POSIX shells: an image may contain nothing else, and there may be no
+/// memory for another process. The script's exit code is kept.
 fn before(counts: &[&str], line: &str) -> String {
     let counts = counts.join(" ");
     let look = format!(
@@ -125,11 +125,11 @@ fn before(counts: &[&str], line: &str) -> String {
     format!("trap {} EXIT\n", quote(&look))
 }
 
-/// That a container that ended with `code` ran out of memory, and how much it had.
+/// Whether a container that ended with `code` ran out of memory, and how much it had.
 ///
-/// The engine hears of it from the kernel by another way than of the container's end: often later,
-/// so that it is asked again for a while, and not always, if the container ends at once. What was
-/// killed, and not by us, most likely ran out of memory.
+/// The engine learns of this from the kernel separately from the container's end, often later, so
+/// it is queried repeatedly for a while; and not always, if the container ends at once. A process
+/// that was killed, and not by us, most likely ran out of memory.
 pub(super) async fn of_container(docker: &Docker, id: &str, code: i32) -> Option<String> {
     let begun = Instant::now();
     let (container, is_certain) = loop {
@@ -160,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// What a shell prints on standard error, and its exit code.
+    /// A shell's standard error and exit code.
     fn ran(shell: &str, script: &str) -> (String, Option<i32>) {
         let mut child = Command::new(shell)
             .stdin(Stdio::piped())
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_tells_at_its_end_what_its_cgroup_has_counted() {
+    fn a_shell_reports_its_cgroups_count_at_its_end() {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = dir.path().join(name);
@@ -209,9 +209,9 @@ mod tests {
                 ([&one, &three], "exit 0\n", "", 0),
                 ([&none, missing], "exit 5\n", "", 5),
                 ([missing, missing], "exit 6\n", "", 6),
-                // It has a trap of its own, and that is all that runs.
+                // Its own trap is the only one that runs.
                 ([&one, &three], "trap 'exit 8' EXIT\nfalse\n", "", 8),
-                // There is nowhere to say it.
+                // Standard error is closed.
                 ([&one, &three], "exec 2>&-\nset -e\nfalse\n", "", 1),
             ] {
                 let script = format!("{}{script}", before(&counts, line));
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_has_said_is_found_at_the_end_of_much_output() {
+    fn the_message_is_found_at_the_end_of_much_output() {
         let mut watch = Watch::new(Memory(Some(32 << 20)));
         let line = watch.line.clone();
         assert!(line.contains("ran out of memory (it had 32 MiB)"), "{line}");

@@ -10,7 +10,7 @@ use bollard::query_parameters::{
 
 use crate::error::ExecutorError;
 
-/// Removes all volumes with these labels (`onspot.slot=1`). Nothing may use them any more.
+/// Removes all volumes with these labels (`onspot.slot=1`). No container may still use them.
 pub(super) async fn remove_volumes(docker: &Docker, labels: &[String]) {
     let filters = HashMap::from([("label", labels.to_vec())]);
     let options = ListVolumesOptionsBuilder::default()
@@ -37,7 +37,7 @@ pub(super) async fn remove_volumes(docker: &Docker, labels: &[String]) {
     }
 }
 
-/// Removes the networks with all of these labels, and says how many there were.
+/// Removes the networks with all of these labels, and returns how many there were.
 pub(super) async fn remove_networks(
     docker: &Docker,
     labels: &[String],

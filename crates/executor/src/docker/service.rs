@@ -1,4 +1,4 @@
-//! A service of a job that was started.
+//! A started service of a job.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,17 +7,17 @@ use onspot_gitlab::TraceWriter;
 
 use super::container;
 
-/// How much of the log of a service is shown: its end.
+/// How many bytes of the end of a service's log are shown.
 const SHOWN: usize = 64 << 10;
 
-/// A service that was started.
+/// A started service.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) id: String,
-    /// Its image, for people.
+    /// Its image, for messages.
     pub(super) name: String,
     pub(super) ports: Vec<u16>,
-    /// Its address, if it had one when it was started.
+    /// Its address when it was started, if it had one.
     pub(super) address: Option<String>,
     /// Whether its log is in the trace already.
     told: AtomicBool,
@@ -34,7 +34,7 @@ impl Service {
         }
     }
 
-    /// Tells what became of it and shows its log, once.
+    /// Reports what happened to it and shows its log, once.
     pub(super) async fn tell(&self, docker: &Docker, what: &str, trace: &TraceWriter) {
         if self.told.swap(true, Ordering::SeqCst) {
             return;

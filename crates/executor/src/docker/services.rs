@@ -1,5 +1,4 @@
-//! A job's services: containers beside it, reached by their aliases over a network of the job's
-//! own.
+//! A job's services: containers that the job reaches by their aliases over its own network.
 
 use std::collections::HashMap;
 
@@ -16,12 +15,11 @@ use super::{container, host_config};
 use crate::error::ExecutorError;
 use crate::plan::image::ImagePlan;
 
-/// The option of a bridge that says how large a packet may be.
+/// The bridge option for the MTU.
 const MTU: &str = "com.docker.network.driver.mtu";
 
 impl DockerJob<'_> {
-    /// Makes the network that the job shares with its services. Settings that name one of their
-    /// own keep it.
+    /// Creates the network shared by the job and its services, unless the settings name one.
     pub(super) async fn make_network(&mut self) -> Result<(), ExecutorError> {
         let settings = &self.inner.settings.docker;
         let own = settings.network_mode.as_deref().unwrap_or_default();
@@ -29,7 +27,7 @@ impl DockerJob<'_> {
             return Ok(());
         }
         let name = format!("onspot-{}-{}", self.run.payload.id, short_id());
-        // Known before it is there: a job that is stopped meanwhile removes it all the same.
+        // Stored before it exists, so that a job stopped meanwhile removes it all the same.
         self.network = Some(name.clone());
         let request = NetworkCreateRequest {
             name,
@@ -113,9 +111,9 @@ impl DockerJob<'_> {
         })
     }
 
-    /// Whether services get a variable. Their images are somebody else's code: secrets are not for
-    /// them, unless their own variables name them. The runner's environment is for all, unless the
-    /// job has put something else in its place.
+    /// Whether services get a variable. Their images are third-party code, so they get no secrets
+    /// unless their own variables refer to them. The runner's environment is passed to all, unless
+    /// the job overrides it.
     fn is_for_services(&self, variable: &Variable) -> bool {
         let of_runner = |line: &String| {
             line.split_once('=')
@@ -136,7 +134,7 @@ impl DockerJob<'_> {
     }
 
     fn aliases(&self, aliases: &[String]) -> Option<NetworkingConfig> {
-        // Docker answers for names only in networks that somebody has made.
+        // Docker resolves names only in user-defined networks.
         let of_runner = self.inner.settings.docker.network_mode.clone();
         let network = self.network.clone().or_else(|| {
             of_runner.filter(|mode| {
@@ -154,11 +152,11 @@ impl DockerJob<'_> {
     }
 }
 
-/// The most ports that are tried, the lowest ones.
+/// The maximum of ports that are tried, lowest first.
 const MOST_PORTS: usize = 20;
 
-/// The ports at which a service should answer: the one that `HEALTHCHECK_TCP_PORT` names, or those
-/// that its image exposes.
+/// The ports at which a service should answer: the one in `HEALTHCHECK_TCP_PORT`, or those that its
+/// image exposes.
 fn ports(container: &ContainerInspectResponse, name: &str) -> Result<Vec<u16>, ExecutorError> {
     let Some(config) = &container.config else {
         return Ok(Vec::new());
@@ -185,7 +183,7 @@ fn ports(container: &ContainerInspectResponse, name: &str) -> Result<Vec<u16>, E
     Ok(ports)
 }
 
-/// Where a running service is.
+/// The address of a running service.
 fn address(container: ContainerInspectResponse) -> Option<String> {
     let networks = container.network_settings?.networks?;
     networks

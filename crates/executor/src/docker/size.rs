@@ -1,6 +1,6 @@
 //! Sizes as people say them.
 
-/// A size for people: `1.5 GiB`.
+/// A readable size: `1.5 GiB`.
 pub(super) fn shown(bytes: u64) -> String {
     let (unit, name) = if bytes >= 1 << 30 {
         (1_u64 << 30, "GiB")
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_shown_as_people_say_them() {
+    fn sizes_are_shown_in_readable_units() {
         let sizes = [64 << 20, 3 << 29, 4 << 30, (1 << 30) - 1].map(shown);
         assert_eq!(sizes, ["64 MiB", "1.5 GiB", "4 GiB", "1023.9 MiB"]);
     }

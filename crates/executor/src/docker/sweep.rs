@@ -1,4 +1,4 @@
-//! What a predecessor left behind, found by its labels.
+//! Removes leftovers of a previous process, found by their labels.
 
 use bollard::Docker;
 use futures::future::join_all;
@@ -8,8 +8,8 @@ use super::{KIND_LABEL, RUNNER_LABEL, container};
 use crate::error::ExecutorError;
 use crate::run::Swept;
 
-/// Kills and removes every container, volume and network of onspot on this host's engine, whichever
-/// runner's. For a watchdog whose agent is dead or has lost its lease.
+/// Kills and removes every container, volume and network of onspot on this host's engine, of all
+/// runners: for a watchdog whose agent is dead or has lost its lease.
 ///
 /// # Errors
 /// If no engine answers, or it cannot list its containers.
@@ -17,7 +17,7 @@ pub async fn kill_all() -> Result<Swept, ExecutorError> {
     sweep(&super::engine(None).await?, None).await
 }
 
-/// The same for one runner.
+/// Does this for one runner, or for all.
 pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept, ExecutorError> {
     let label = match runner {
         Some(runner) => format!("{RUNNER_LABEL}={runner}"),
@@ -41,7 +41,7 @@ pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept
         }
         ids.extend(found.id);
     }
-    // All at once: a lease that has ended does not wait for one after the other.
+    // Concurrently, because an ended lease leaves no time to do it one by one.
     join_all(ids.iter().map(|id| container::remove(docker, id))).await;
 
     remove_volumes(docker, &labels).await;

@@ -1,5 +1,5 @@
-//! Volumes of one attempt of a job: the bare paths among the settings (`/certs/client`), shared by
-//! the job and its services. Docker in Docker hands its certificates to the job by one.
+//! Volumes of one attempt of a job: the bare paths in the settings (`/certs/client`), shared by the
+//! job and its services. Docker in Docker uses one to pass its certificates to the job.
 
 use bollard::models::VolumeCreateRequest;
 
@@ -8,7 +8,7 @@ use super::job::DockerJob;
 use crate::error::ExecutorError;
 
 impl DockerJob<'_> {
-    /// Makes a volume for each bare path. They are found again, and removed, by their labels.
+    /// Creates a volume for each bare path. Labels serve to find and remove them.
     pub(super) async fn make_volumes(&mut self) -> Result<(), ExecutorError> {
         let settings = &self.inner.settings.docker;
         let (volumes, options) = (settings.volumes.clone(), &settings.volume_driver_ops);

@@ -1,4 +1,4 @@
-//! The helpers that wait for the next jobs.
+//! The helpers waiting for the next jobs.
 
 use parking_lot::MutexGuard;
 use std::collections::{HashMap, HashSet};
@@ -12,19 +12,19 @@ use super::helper::Helper;
 use super::{Inner, container, sweep};
 use crate::error::ExecutorError;
 
-/// How long the end waits for what is being made.
+/// How long closing waits for unfinished creations.
 const MAKING: Duration = Duration::from_secs(15);
 
-/// What waits, and for how many.
+/// The waiting helpers, and the expected number of jobs.
 #[derive(Debug, Default)]
 pub(super) struct Warm {
     helpers: HashMap<usize, Helper>,
-    /// Slots whose helper is being made.
+    /// Slots whose helper is being started.
     making: HashSet<usize>,
     demand: Demand,
 }
 
-/// As long as it exists, a job runs.
+/// Marks a job as running while it exists.
 pub(super) struct Busy(Arc<Inner>);
 
 impl Drop for Busy {
@@ -44,12 +44,12 @@ impl Inner {
         Busy(Arc::clone(self))
     }
 
-    /// Forgets the helpers that wait: somebody removes them.
+    /// Forgets the waiting helpers, because they are being removed.
     pub(super) fn forget_helpers(&self) {
         self.warm().helpers.clear();
     }
 
-    /// The slot's helper: the one that waits, or a new one.
+    /// The slot's helper: the waiting one, or a new one.
     pub(super) async fn take_helper(&self, slot: usize) -> Result<Helper, ExecutorError> {
         let waiting = self.warm().helpers.remove(&slot);
         if let Some(helper) = waiting {
@@ -61,7 +61,7 @@ impl Inner {
         self.new_helper(slot).await
     }
 
-    /// Makes sure that the slot's helper waits, if one is to.
+    /// Makes sure that the slot's helper waits, if one is wanted.
     pub(super) async fn warm_up(&self, slot: usize) -> Result<(), ExecutorError> {
         if !self.is_wanted(slot) {
             return Ok(());
@@ -84,7 +84,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether a helper is to be made for a slot; if so, it counts as being made.
+    /// Whether a helper should be started for a slot; if so, it is marked as being started.
     fn is_wanted(&self, slot: usize) -> bool {
         let mut warm = self.warm();
         let wanted = slot < warm.demand.wanted(Instant::now())
@@ -93,7 +93,7 @@ impl Inner {
         wanted && warm.making.insert(slot)
     }
 
-    /// The same while something else goes on.
+    /// Like [`warm_up`](Self::warm_up), in the background.
     pub(super) fn warm_in_background(self: &Arc<Self>, slot: usize) {
         let inner = Arc::clone(self);
         self.making.spawn(async move {
@@ -103,7 +103,7 @@ impl Inner {
         });
     }
 
-    /// Removes, when it is time, the helpers that wait for more jobs than there were lately.
+    /// Later removes waiting helpers beyond the number that is still wanted.
     pub(super) fn cool_down_later(self: &Arc<Self>) {
         let inner = Arc::clone(self);
         self.making.spawn(async move {
@@ -126,7 +126,8 @@ impl Inner {
         }
     }
 
-    /// Waits for what is being made, and removes everything of this runner: there will be no job.
+    /// Waits for unfinished creations, and removes everything of this runner: there will be no more
+    /// jobs.
     pub(super) async fn close(&self) {
         self.closed.cancel();
         self.making.close();

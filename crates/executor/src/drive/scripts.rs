@@ -1,4 +1,4 @@
-//! The job's own scripts in its course: the steps, and `after_script`.
+//! Runs the job's own scripts: the steps, and `after_script`.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::plan::StepPlan;
 use crate::run::Event;
 
 impl<H: Host> Course<'_, H> {
-    /// Runs the job's steps in turn, up to the first that fails.
+    /// Runs the job's steps one by one, up to the first that fails.
     pub(super) async fn steps(&self) -> Result<(), End> {
         self.tell(Event::Started).await;
         let limit = self.limit("RUNNER_SCRIPT_TIMEOUT");
@@ -57,7 +57,7 @@ impl<H: Host> Course<'_, H> {
         result
     }
 
-    /// Runs a script; interrupted, it is stopped before this returns.
+    /// Runs a script; if interrupted, it is stopped before this returns.
     async fn script(
         &self,
         script: &str,
@@ -69,7 +69,7 @@ impl<H: Host> Course<'_, H> {
             interruption = control.interrupted(true) => interruption,
         };
         match interruption {
-            // What it still says while it stops belongs to the trace.
+            // Output during the stop still belongs in the trace.
             Interruption::Canceled | Interruption::TimedOut => {
                 let stopping = async { tokio::join!(self.host.stop_script(), &mut running) };
                 tokio::select! {
@@ -81,7 +81,7 @@ impl<H: Host> Course<'_, H> {
         }
     }
 
-    /// Runs `after_script`, and gives how the job stands then.
+    /// Runs `after_script`, and returns the job's result after it.
     pub(super) async fn after_script(&self, end: Result<(), End>) -> Result<(), End> {
         let status = match &end {
             Ok(()) => "success",
@@ -121,7 +121,7 @@ impl<H: Host> Course<'_, H> {
         result
     }
 
-    /// The limit that a variable sets. One that can't be read is said in the trace.
+    /// The limit set by a variable. An unreadable one is reported in the trace.
     fn limit(&self, variable: &str) -> Option<Duration> {
         self.plan.limit(variable).unwrap_or_else(|error| {
             self.warn(&format!("{variable} is ignored: {error}; {}", error.hint()));
@@ -129,8 +129,8 @@ impl<H: Host> Course<'_, H> {
         })
     }
 
-    /// A failure of `after_script` is one of the job only if the job says so
-    /// (`AFTER_SCRIPT_IGNORE_ERRORS`), and if the job has not failed before. `message` is for the
+    /// A failure of `after_script` fails the job only if the job wants that
+    /// (`AFTER_SCRIPT_IGNORE_ERRORS`), and if it has not failed before. `message` is for the
     /// trace's last line, the same as after a script.
     fn after_script_failed(
         &self,

@@ -1,4 +1,4 @@
-//! Caches and artifacts in the course of a job.
+//! Caches and artifacts of a running job.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::plan::CachePlan;
 use crate::run::Event;
 
-/// How long a presigned URL is good for: it is used at once, and the transfer may be slow.
+/// How long a presigned URL is valid: it is used at once, but the transfer may be slow.
 const URL_LIFETIME: Duration = Duration::from_hours(1);
 
 impl<H: Host> Course<'_, H> {
@@ -27,7 +27,7 @@ impl<H: Host> Course<'_, H> {
                 if let Some(warning) = &cache.warning {
                     self.warn(warning);
                 }
-                // The job can do without: nothing here fails it.
+                // A cache is optional: no error here fails the job.
                 for left in (0..self.plan.restore_attempts).rev() {
                     let Err(error) = self.restore_cache(cache).await else {
                         break;
@@ -75,7 +75,7 @@ impl<H: Host> Course<'_, H> {
         Ok(())
     }
 
-    /// Where the cache of a key would be for the helper.
+    /// The location of a key's cache for the helper.
     async fn candidate(&self, key: &str) -> Result<Option<Location>, ExecutorError> {
         match &self.run.cache {
             CacheAccess::None => Ok(None),
@@ -159,7 +159,7 @@ impl<H: Host> Course<'_, H> {
         Ok(())
     }
 
-    /// Puts an archive of the helper's into the local cache, whole or not at all.
+    /// Puts an archive from the helper into the local cache, atomically.
     async fn keep(&self, folder: &Path, key: &str, from: &Path) -> Result<(), ExecutorError> {
         let file = self.local_file(folder, key)?;
         let parent = file.parent().unwrap_or(folder);
@@ -175,7 +175,7 @@ impl<H: Host> Course<'_, H> {
             Err(error) => Err(error),
         };
         if moved.is_err() {
-            // The old cache stays; the half of a new one does not.
+            // The old cache is kept, an incomplete new one is removed.
             let _ = tokio::fs::remove_file(&new).await;
         }
         moved
@@ -211,7 +211,7 @@ impl<H: Host> Course<'_, H> {
             )
         };
         let work = async {
-            // One that fails does not keep the others from being uploaded.
+            // A failed upload does not prevent the others.
             let mut failed = None;
             for upload in wanted {
                 let request = HelperRequest::UploadArtifacts(Box::new(upload.request.clone()));

@@ -1,4 +1,4 @@
-//! The course of a job on a host that only pretends, in no time.
+//! The steps of a job on a simulated host, without waiting.
 
 mod fake;
 
@@ -44,7 +44,7 @@ async fn success_saves_the_cache_and_uploads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failure_does_what_is_meant_for_it() {
+async fn a_failure_saves_what_is_meant_for_failures() {
     let ended = course(
         Behaviour {
             exit_code: 2,
@@ -143,7 +143,7 @@ async fn artifacts_that_fail_fail_the_job() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_of_the_script_runs_what_is_meant_for_a_failure() {
+async fn a_cancel_of_the_script_saves_what_is_meant_for_failures() {
     let behaviour = Behaviour {
         endless: &["script"],
         ..Behaviour::default()
@@ -175,7 +175,7 @@ async fn a_cancel_before_the_script_ends_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_canceled_job_keeps_takes_bounded_time() {
+async fn saving_of_a_canceled_job_takes_bounded_time() {
     let behaviour = Behaviour {
         endless: &["script", "archive_cache"],
         still_endless: true,
@@ -209,7 +209,7 @@ async fn nothing_is_packed_while_something_may_still_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_abort_counts_while_a_late_script_is_stopped() {
+async fn an_abort_takes_effect_while_a_late_script_is_stopped() {
     let behaviour = Behaviour {
         endless: &["script", "stop_script"],
         ..Behaviour::default()
@@ -348,7 +348,7 @@ async fn a_refused_start_runs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_of_after_script_that_counts_ends_the_trace_as_that_of_a_script() {
+async fn a_failure_of_after_script_that_counts_ends_the_trace_like_a_scripts() {
     let strict = Variable::public("AFTER_SCRIPT_IGNORE_ERRORS", "false");
     for (variables, counts) in [(vec![], false), (vec![strict], true)] {
         let ended = course(
@@ -376,7 +376,7 @@ async fn a_failure_of_after_script_that_counts_ends_the_trace_as_that_of_a_scrip
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_only_the_runner_can_spell_out_is_masked() {
+async fn a_secret_that_only_expands_on_the_runner_is_masked() {
     let secret = Variable {
         key: "SECRET".into(),
         value: "in-$CI_PROJECT_DIR".into(),
@@ -396,7 +396,7 @@ async fn a_secret_that_only_the_runner_can_spell_out_is_masked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_breaks_while_the_job_stands_still_is_done_again() {
+async fn a_step_that_fails_by_a_freeze_is_repeated() {
     let frozen_at = Behaviour {
         frozen_at: "get_sources",
         ..Behaviour::default()
@@ -405,6 +405,6 @@ async fn what_breaks_while_the_job_stands_still_is_done_again() {
     assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
     let tries = ended.log.iter().filter(|entry| *entry == "get_sources");
     assert_eq!(tries.count(), 2);
-    let word = "this is done again: the job stood still meanwhile";
+    let word = "this is repeated, because the job was frozen meanwhile";
     assert!(ended.trace.contains(word), "{}", ended.trace);
 }

@@ -1,4 +1,4 @@
-//! What GitLab and people are told of each failure.
+//! The reasons and hints of failures.
 
 use bollard::errors::Error;
 
@@ -110,7 +110,7 @@ fn each_failure_has_the_reason_that_gitlab_runner_gives_it() {
 }
 
 #[test]
-fn a_registry_that_counts_pulls_gets_words_and_what_to_set() {
+fn a_registrys_rate_limit_is_explained_with_the_settings() {
     let refused =
         image("always: toomanyrequests: You have reached your unauthenticated pull rate limit.");
     let hint = refused.hint().unwrap();

@@ -1,4 +1,4 @@
-//! Artifacts: those of earlier jobs unpacked, the job's own uploaded.
+//! Artifacts: unpacks those of earlier jobs, uploads the job's own.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,11 +15,10 @@ use super::caches::{pack, select, size, unpack};
 use super::request::{Download, DownloadArtifacts, HelperAnswer, Place, UploadArtifacts};
 use super::{HelperError, blocking, place, say};
 
-/// How often a whole download is tried, in each of the attempts that the job asks for: as often as
-/// by GitLab Runner.
+/// How often a download is tried in each of the job's attempts: as in GitLab Runner.
 const TRIES: u32 = 3;
 
-/// Wait before a download is tried again.
+/// The pause before a download is tried again.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
 
 pub(super) async fn download(
@@ -50,8 +49,8 @@ pub(super) async fn download(
     Ok(HelperAnswer::Done)
 }
 
-/// Whether it may go better the next time. What broke off on the way may have left half an
-/// archive, which shows only when it is unpacked.
+/// Whether another try may succeed. A broken transfer may have left half an archive, which is only
+/// noticed when it is unpacked.
 fn is_worth_another_try(error: &HelperError) -> bool {
     match error {
         HelperError::GitLab(error) => error.is_transient(),
@@ -121,7 +120,7 @@ pub(super) async fn upload(
     Ok(HelperAnswer::Stored { bytes })
 }
 
-/// One gzip member a file, one after the other.
+/// One gzip member per file, concatenated.
 async fn gzip(at: &Place, paths: BTreeSet<PathBuf>, to: PathBuf) -> Result<u64, HelperError> {
     let at = at.clone();
     blocking(move || {
@@ -145,7 +144,7 @@ async fn gzip(at: &Place, paths: BTreeSet<PathBuf>, to: PathBuf) -> Result<u64, 
     .await
 }
 
-/// The one file as it is, under its own name.
+/// The single file unchanged, under its own name.
 async fn raw(
     at: &Place,
     paths: BTreeSet<PathBuf>,

@@ -1,4 +1,4 @@
-//! A job's caches: unpacked before its script, packed after it.
+//! A job's caches: unpacked before the script, packed after it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use url::Url;
 use super::request::{Candidate, HelperAnswer, Location, Place, RestoreCache, SaveCache};
 use super::{HelperError, blocking, place, say, sources};
 
-/// Wait before a cache is looked for again.
+/// The pause before a cache is tried again.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
 
 pub(super) async fn restore(
@@ -36,14 +36,14 @@ pub(super) async fn restore(
                 });
             }
             Ok(None) => say("No cache under this key yet."),
-            // A broken cache is no reason to fail: the job can do without it.
+            // A broken cache does not fail the job, because it is optional.
             Err(error) => say(&ansi::warning(&not_restored(&error))),
         }
     }
     Ok(HelperAnswer::Restored { key: None })
 }
 
-/// What is said of a cache that could not be had, with what can be done about it.
+/// The message for a cache that could not be restored, with a hint.
 fn not_restored(error: &HelperError) -> String {
     let hint = match error {
         HelperError::Cache(error) => error.hint(),
@@ -51,7 +51,7 @@ fn not_restored(error: &HelperError) -> String {
     };
     let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
     match error {
-        // For all that can be seen from here, there is none.
+        // As far as this side can tell, the cache does not exist.
         HelperError::Cache(CacheError::Refused { status: 403, .. }) => {
             format!("no cache that may be read under this key: {error}{hint}")
         }
@@ -96,7 +96,7 @@ async fn restore_once(at: &Place, candidate: &Candidate) -> Result<Option<Conten
     unpack(at, archive).await.map(Some)
 }
 
-/// Unpacks an archive into the project's folder, whole or not at all.
+/// Unpacks an archive into the project's folder, completely or not at all.
 pub(super) async fn unpack(at: &Place, archive: PathBuf) -> Result<Contents, HelperError> {
     let at = at.clone();
     blocking(move || {
@@ -137,7 +137,7 @@ pub(super) async fn save(at: &Place, request: SaveCache) -> Result<HelperAnswer,
     Ok(HelperAnswer::Stored { bytes })
 }
 
-/// What a selection finds, each part of it said in the trace.
+/// Finds the files of a selection, reporting each part in the trace.
 pub(super) async fn select(
     at: &Place,
     selection: Selection,
@@ -150,7 +150,7 @@ pub(super) async fn select(
     let at = at.clone();
     let selected = blocking(move || {
         let tree = place::open(&at)?;
-        // Absolute paths are those that the job sees.
+        // Absolute paths are relative to what the job sees.
         let tree = tree.known_as(at.project_dir());
         Ok(selection.find(&tree, &untracked)?)
     })
@@ -177,7 +177,7 @@ pub(super) async fn select(
     Ok(selected.paths)
 }
 
-/// Packs files into an archive, and gives its size in bytes.
+/// Packs files into an archive, and returns its size in bytes.
 pub(super) async fn pack(
     at: &Place,
     paths: std::collections::BTreeSet<PathBuf>,
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cache_that_may_not_be_read_is_said_with_the_rights_it_needs() {
+    fn an_unreadable_cache_is_reported_with_the_required_rights() {
         let refused = |status| {
             HelperError::Cache(CacheError::Refused {
                 action: "download",

@@ -1,18 +1,18 @@
-//! The calls of git that make a working tree: pure, from the request alone.
+//! The git commands that create a working tree: pure, derived only from the request.
 
 use std::fmt::Write;
 
 use super::request::{Login, Place, Sources, Submodules};
 use super::taken_up::TakenUp;
 
-/// One call of git in the project's folder.
+/// A git command in the project's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GitCall {
-    /// The arguments, `git` itself left out.
+    /// The arguments, without `git` itself.
     pub(super) args: Vec<String>,
-    /// Whether it is worth another try: it talks to a server.
+    /// Whether to try it again on failure, because it accesses a server.
     pub(super) remote: bool,
-    /// Whether the job goes on when it fails: its exit code says something else.
+    /// Whether its failure is acceptable, because its exit code has another meaning.
     pub(super) may_fail: bool,
 }
 
@@ -24,7 +24,7 @@ fn local(args: &[&str]) -> GitCall {
     }
 }
 
-/// Makes the repository, or takes up one whose configuration was removed.
+/// Creates the repository, or reinitialises a reused one whose configuration was removed.
 pub(super) fn init(sources: &Sources, place: &Place) -> Vec<GitCall> {
     let mut init = local(&["-c", "init.defaultBranch=none", "init", "--quiet"]);
     if let Some(format) = &sources.object_format {
@@ -35,23 +35,23 @@ pub(super) fn init(sources: &Sources, place: &Place) -> Vec<GitCall> {
         local(&["config", "fetch.recurseSubmodules", "false"]),
         local(&["config", "credential.interactive", "never"]),
         local(&["config", "remote.origin.url", &sources.url]),
-        // The login is found by the job's own git commands while the job runs, and by nobody
-        // afterwards: the file is gone then.
+        // The login applies to the job's own git commands while the job runs; afterwards the file
+        // is gone.
         local(&["config", "include.path", &login_file(place)]),
     ]
 }
 
-/// Gives every object of a repository that is taken up its name anew, from its content: the old
-/// index of a pack could lead from one object's name to another's content.
+/// Recomputes the name of every object of a reused repository from its content: an old pack index
+/// could map an object's name to another object's content.
 pub(super) fn verify(taken_up: &TakenUp) -> Vec<GitCall> {
     let index = |pack: &String| local(&["index-pack", &format!(".git/objects/pack/{pack}")]);
     taken_up.unverified.iter().map(index).collect()
 }
 
-/// In how many packs a repository may be: each fetch makes one, and git looks through all of them.
+/// The maximum of packs in a repository: each fetch creates one, and git searches all of them.
 const MOST_PACKS: usize = 20;
 
-/// Puts many packs together. Nothing leads to their objects, so all of them are kept.
+/// Merges many packs. Nothing references their objects yet, so all are kept.
 pub(super) fn put_together(taken_up: &TakenUp) -> Vec<GitCall> {
     if taken_up.packs <= MOST_PACKS {
         return Vec::new();
@@ -60,8 +60,8 @@ pub(super) fn put_together(taken_up: &TakenUp) -> Vec<GitCall> {
     vec![local(&flags)]
 }
 
-/// Fetches. A repository that is taken up has no references any more: what it has is told to the
-/// server by the commits that they led to.
+/// Fetches. A reused repository no longer has references; the server is told of the commits that
+/// they pointed to.
 pub(super) fn fetch(sources: &Sources, taken_up: Option<&TakenUp>) -> Vec<GitCall> {
     let mut fetch = GitCall {
         remote: true,
@@ -72,7 +72,7 @@ pub(super) fn fetch(sources: &Sources, taken_up: Option<&TakenUp>) -> Vec<GitCal
     if sources.depth > 0 {
         args.extend(["--depth".into(), sources.depth.to_string()]);
     } else if taken_up.is_some_and(|taken_up| taken_up.is_shallow) && !sets_depth(sources) {
-        // An earlier job asked for less.
+        // An earlier job fetched less.
         args.push("--unshallow".into());
     }
     let tips = taken_up.map_or(&[][..], |taken_up| &taken_up.tips);
@@ -81,18 +81,17 @@ pub(super) fn fetch(sources: &Sources, taken_up: Option<&TakenUp>) -> Vec<GitCal
     vec![fetch]
 }
 
-/// Whether the job's own flags say how much of the history is wanted.
+/// Whether the job's own flags set the depth.
 fn sets_depth(sources: &Sources) -> bool {
     const FLAGS: [&str; 4] = ["--depth", "--deepen", "--shallow-", "--unshallow"];
     let mut flags = sources.fetch_flags.iter();
     flags.any(|flag| FLAGS.iter().any(|known| flag.starts_with(known)))
 }
 
-/// Checks the commit out and removes what does not belong to it.
+/// Checks out the commit and removes other files.
 ///
-/// The index of a repository that is taken up is gone. For a protected reference every file is
-/// written anew; otherwise those that are as they should be stay, with their times, by which build
-/// tools know what is up to date.
+/// A reused repository has no index. For a protected reference every file is rewritten; otherwise
+/// unchanged files are kept with their times, so that build tools see what is up to date.
 pub(super) fn checkout(sources: &Sources, taken_up: Option<&TakenUp>) -> Vec<GitCall> {
     if !sources.checkout {
         return taken_up.map_or_else(Vec::new, leave_as_it_was);
@@ -101,13 +100,13 @@ pub(super) fn checkout(sources: &Sources, taken_up: Option<&TakenUp>) -> Vec<Git
     if taken_up.is_some() && !sources.protected {
         calls.push(local(&["read-tree", &sources.sha]));
         calls.push(GitCall {
-            // It fails where files differ.
+            // It fails if files differ.
             may_fail: true,
             ..local(&["update-index", "-q", "--refresh"])
         });
     }
     calls.push(GitCall {
-        // Talks to the server when git-lfs fetches its files.
+        // Accesses the server when git-lfs fetches its files.
         remote: true,
         ..local(&[
             "-c",
@@ -126,7 +125,7 @@ pub(super) fn checkout(sources: &Sources, taken_up: Option<&TakenUp>) -> Vec<Git
     calls
 }
 
-/// Without a checkout, the repository stays at the commit where the last job left it.
+/// Without a checkout, the repository stays at the last job's commit.
 fn leave_as_it_was(taken_up: &TakenUp) -> Vec<GitCall> {
     let Some(head) = &taken_up.head else {
         return Vec::new();
@@ -137,7 +136,7 @@ fn leave_as_it_was(taken_up: &TakenUp) -> Vec<GitCall> {
     ]
 }
 
-/// Brings the submodules to what the commit says.
+/// Updates the submodules to the commit's versions.
 pub(super) fn submodules(submodules: &Submodules, place: &Place) -> Vec<GitCall> {
     let recursive = if submodules.recursive {
         &["--recursive"][..]
@@ -183,18 +182,18 @@ pub(super) fn submodules(submodules: &Submodules, place: &Place) -> Vec<GitCall>
     ]
 }
 
-/// Where git's login is, for as long as the job runs.
+/// The file with git's login, which exists while the job runs.
 pub(super) fn login_file(place: &Place) -> String {
     format!("{}/git-login.config", place.temp_dir())
 }
 
-/// Where further certificate authorities are.
+/// The file with additional certificate authorities.
 pub(super) fn ca_file(place: &Place) -> String {
     format!("{}/git-ca.pem", place.temp_dir())
 }
 
-/// The content of [`login_file`]: git goes to the URLs with the password where it is told to go to
-/// those without.
+/// The content of [`login_file`]: makes git use the URLs with the password instead of those
+/// without.
 pub(super) fn login_config(login: Option<&Login>, sources: &Sources, place: &Place) -> String {
     let mut text = String::new();
     if let Some(login) = login {
@@ -219,8 +218,8 @@ pub(super) fn login_config(login: Option<&Login>, sources: &Sources, place: &Pla
     text
 }
 
-/// What every call of git gets as if from its command line, over all configuration files: the
-/// login also where the repository is not made yet, and none of the hooks and helpers that an
+/// Settings for every git command, which override all configuration files as if from the command
+/// line: the login, also before the repository exists, and none of the hooks and helpers that an
 /// earlier job may have left.
 pub(super) fn overrides(place: &Place) -> Vec<(&'static str, String)> {
     vec![
@@ -228,17 +227,17 @@ pub(super) fn overrides(place: &Place) -> Vec<(&'static str, String)> {
         ("safe.directory", "*".into()),
         ("core.hooksPath", "/dev/null".into()),
         ("core.fsmonitor", "false".into()),
-        // Nor another commit in the place of the one that is wanted.
+        // Replacement refs must not substitute the requested commit.
         ("core.useReplaceRefs", "false".into()),
         ("protocol.ext.allow", "never".into()),
         ("gc.auto", "0".into()),
-        // What is fetched stays a pack: loose objects are a job's own.
+        // Fetched objects stay in a pack, so that loose objects can only be a job's own.
         ("fetch.unpackLimit", "1".into()),
         ("advice.detachedHead", "false".into()),
     ]
 }
 
-/// How many settings the job's variables give git (`GIT_CONFIG_COUNT`).
+/// How many git settings the job's variables contain (`GIT_CONFIG_COUNT`).
 pub(super) fn settings_of_job(environment: &[(String, String)]) -> usize {
     let get = |key: &str| {
         let mut all = environment.iter().rev();
@@ -246,7 +245,7 @@ pub(super) fn settings_of_job(environment: &[(String, String)]) -> usize {
     };
     let count = get("GIT_CONFIG_COUNT").and_then(|count| count.trim().parse().ok());
     let count: usize = count.unwrap_or(0);
-    // Up to the first that is not whole: git itself would refuse to run.
+    // Up to the first incomplete one, with which git would refuse to run.
     (0..count)
         .take_while(|index| {
             get(&format!("GIT_CONFIG_KEY_{index}")).is_some()

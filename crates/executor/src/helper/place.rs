@@ -1,9 +1,9 @@
-//! The folders of a job: made, opened without being led astray, and cleaned.
+//! The folders of a job: creating, safely opening and cleaning them.
 //!
-//! What an earlier job of the same project left is not to be trusted: any folder on the way may
-//! have become a symlink to somewhere else. What a job of another project left is gone before
-//! anything of this job runs: a slot holds the files of one project. Whose they are, the worker
-//! remembers: what is written here, a job could have written.
+//! Files of an earlier job of the same project are not trusted: any folder on the path may have
+//! become a symlink to somewhere else. A slot contains the files of one project; those of another
+//! project are removed before anything of this job runs. The worker remembers their owner, because
+//! a job could change any file here.
 
 use std::fs;
 use std::os::unix::fs::lchown;
@@ -15,15 +15,15 @@ use super::request::{GiveAway, HelperAnswer, Place};
 use super::{HelperError, say};
 use onspot_gitlab::ansi;
 
-/// Makes the folder of all builds ready for this job, before anything else: nothing of another
-/// project is in it, and no secret of an earlier job.
+/// Prepares the folder of all builds for this job, before anything else: removes files of other
+/// projects and secrets of earlier jobs.
 pub(super) fn claim(place: &Place, keep: bool) -> Result<HelperAnswer, HelperError> {
     let builds = &place.builds;
     fs::create_dir_all(builds).map_err(HelperError::file("create", builds))?;
     if keep {
         remove_temp(place)?;
     } else {
-        // What is in it, not itself: it may be a mount.
+        // Its contents, not the folder itself, which may be a mount.
         for entry in fs::read_dir(builds).map_err(HelperError::file("read", builds))? {
             remove(&entry.map_err(HelperError::file("read", builds))?.path())?;
         }
@@ -34,7 +34,7 @@ pub(super) fn claim(place: &Place, keep: bool) -> Result<HelperAnswer, HelperErr
     Ok(HelperAnswer::Done)
 }
 
-/// Opens the project's folder, no symlink on the way.
+/// Opens the project's folder without following symlinks.
 pub(super) fn open(place: &Place) -> Result<Tree, HelperError> {
     let folder = &place.builds;
     let base = Tree::open(folder).map_err(HelperError::file("open", folder))?;
@@ -44,9 +44,9 @@ pub(super) fn open(place: &Place) -> Result<Tree, HelperError> {
     Ok(tree)
 }
 
-/// Makes the project's folder (with what is in it, if `keep`) and an empty one for its secrets.
+/// Creates the project's folder (with its contents, if `keep`) and an empty one for its secrets.
 ///
-/// A symlink on the way is removed: it can only be meant to lead astray.
+/// A symlink on the path is removed: it can only be an attack.
 pub(super) fn make(place: &Place, keep: bool) -> Result<(), HelperError> {
     let folder = &place.builds;
     let base = Tree::open(folder).map_err(HelperError::file("open", folder))?;
@@ -75,14 +75,13 @@ pub(super) fn make(place: &Place, keep: bool) -> Result<(), HelperError> {
     Ok(())
 }
 
-/// A folder on the project's file system in which something is made ready; it goes when this is
-/// dropped.
+/// A temporary folder on the project's file system; removed when dropped.
 pub(super) struct Aside {
     pub(super) tree: Tree,
     path: std::path::PathBuf,
 }
 
-/// Makes a folder aside: beside the job's secrets, which are removed after every job.
+/// Creates a temporary folder next to the job's secrets, which are removed after every job.
 pub(super) fn aside(place: &Place) -> Result<Aside, HelperError> {
     let name = format!("{}.tmp/unpack-{}", place.project, uuid::Uuid::new_v4());
     let path = place.builds.join(&name);
@@ -100,7 +99,7 @@ impl Drop for Aside {
     }
 }
 
-/// Removes all that is in the project's folder.
+/// Removes the contents of the project's folder.
 pub(super) fn empty(place: &Place) -> Result<(), HelperError> {
     let project = place.builds.join(place.project_path());
     open(place)?;
@@ -108,7 +107,7 @@ pub(super) fn empty(place: &Place) -> Result<(), HelperError> {
     open(place).map(drop)
 }
 
-/// Gives the project's files and its folder for secrets to a user. No symlink is followed.
+/// Changes the owner of the project's files and its folder for secrets. Symlinks are not followed.
 pub(super) fn give_away(place: &Place, to: GiveAway) -> Result<HelperAnswer, HelperError> {
     open(place)?;
     for folder in [place.project_dir(), place.temp_dir()] {
@@ -135,8 +134,8 @@ pub(super) fn clean_up(place: &Place) -> Result<HelperAnswer, HelperError> {
     Ok(HelperAnswer::Done)
 }
 
-/// Removes the folder of secrets, but only if the way there is a way of folders: a job may have
-/// made it something else. Says whether it was.
+/// Removes the folder of secrets, but only if the path to it consists of real folders, because a
+/// job may have replaced them. Returns whether it does.
 fn remove_temp(place: &Place) -> Result<bool, HelperError> {
     let parent = place.project_path().parent().unwrap_or(Path::new(""));
     let sound = Tree::open(&place.builds)
@@ -148,7 +147,7 @@ fn remove_temp(place: &Place) -> Result<bool, HelperError> {
     Ok(sound)
 }
 
-/// Removes a file, a symlink or a folder with all that is in it; none is fine.
+/// Removes a file, a symlink or a folder with its contents; a missing one is fine.
 pub(super) fn remove(path: &Path) -> Result<(), HelperError> {
     let failed = HelperError::file("remove", path);
     let removed = match fs::symlink_metadata(path) {
@@ -191,20 +190,20 @@ mod tests {
         fs::write(dir.path().join("builds/group/project/file"), "x").unwrap();
         fs::write(dir.path().join("builds/group/project.tmp/key"), "x").unwrap();
 
-        // The same project finds its files again, but for its secrets.
+        // The same project finds its files again, but not its secrets.
         claim(&first, true).unwrap();
         assert!(!dir.path().join("builds/group/project.tmp").exists());
         make(&first, true).unwrap();
         assert!(Path::new(&first.project_dir()).join("file").exists());
 
-        // Another one does not, whatever its name.
+        // Another project does not, whatever its name.
         claim(&first, false).unwrap();
         let left = fs::read_dir(dir.path().join("builds")).unwrap().count();
         assert_eq!(left, 0);
     }
 
     #[test]
-    fn a_folder_that_became_a_link_leads_nowhere() {
+    fn a_folder_replaced_by_a_link_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("victim/project.tmp")).unwrap();
         fs::create_dir_all(dir.path().join("victim/project")).unwrap();

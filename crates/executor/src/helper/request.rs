@@ -1,7 +1,7 @@
-//! What the helper is asked for: data, handed over on its standard input.
+//! Requests to the helper: data passed on its standard input.
 //!
-//! Secrets travel here and nowhere else: never in an argument, never in a container's
-//! environment, where `docker inspect` and `/proc` would show them.
+//! Secrets are passed only here: never in an argument, never in a container's environment, where
+//! `docker inspect` and `/proc` would show them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use onspot_gitlab::job::ArtifactFormat;
 use onspot_gitlab::{JobId, JobToken};
 use serde::{Deserialize, Serialize};
 
-/// One call of the helper.
+/// A call of the helper.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HelperCall {
     /// Where the job's files are.
     pub place: Place,
-    /// What to do.
+    /// The request.
     pub request: HelperRequest,
 }
 
@@ -27,22 +27,21 @@ pub struct HelperCall {
 #[serde(deny_unknown_fields)]
 pub struct Place {
     /// The folder of all builds, at one path for the helper and the job (`/builds`). In Docker it
-    /// is a mount for both, so that neither can put anything else in its place.
+    /// is a mount for both, so that neither can replace it.
     pub builds: PathBuf,
     /// The project's path below `builds`: `group/project`.
     pub project: String,
-    /// Whether other users than the helper's must be able to write to what it makes.
+    /// Whether other users than the helper's must be able to write to the files that it creates.
     pub world_writable: bool,
 }
 
 impl Place {
-    /// The project's folder as the job sees it (`CI_PROJECT_DIR`).
+    /// The project's folder in the job (`CI_PROJECT_DIR`).
     pub fn project_dir(&self) -> String {
         format!("{}/{}", self.builds.display(), self.project)
     }
 
-    /// The folder for file variables and git's login as the job sees it
-    /// (`RUNNER_TEMP_PROJECT_DIR`).
+    /// The folder for file variables and git's login in the job (`RUNNER_TEMP_PROJECT_DIR`).
     pub fn temp_dir(&self) -> String {
         format!("{}.tmp", self.project_dir())
     }
@@ -53,23 +52,23 @@ impl Place {
     }
 }
 
-/// What the helper can do.
+/// A request to the helper.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum HelperRequest {
-    /// Nothing: shows that the binary runs here.
+    /// Do nothing: shows that the binary runs here.
     Hello,
-    /// Make the folder of all builds ready for this job.
+    /// Prepare the folder of all builds for this job.
     Claim(Claim),
     /// Check out the repository.
     GetSources(Box<Sources>),
-    /// Unpack the first of several caches that exists.
+    /// Unpack the first existing one of several caches.
     RestoreCache(RestoreCache),
     /// Unpack the artifacts of earlier jobs.
     DownloadArtifacts(DownloadArtifacts),
     /// Wait until the job's services take connections.
     WaitForServices(WaitForServices),
-    /// Give the job's files to the user that its scripts run as.
+    /// Change the owner of the job's files to the user of its scripts.
     GiveAway(GiveAway),
     /// Pack and store a cache.
     SaveCache(SaveCache),
@@ -97,16 +96,15 @@ impl HelperRequest {
     }
 }
 
-/// What the helper answers, as one line on its standard output. All that is for people goes to
-/// standard error.
+/// The helper's answer, as one line on its standard output. Text for people goes to standard error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "did", rename_all = "snake_case")]
 pub enum HelperAnswer {
-    /// What was asked for.
+    /// The request was processed.
     Done,
-    /// A cache was looked for.
+    /// A cache was restored or not found.
     Restored {
-        /// The key it was found under, if it was.
+        /// The key under which it was found, if any.
         key: Option<String>,
     },
     /// An archive was made and stored.
@@ -118,15 +116,15 @@ pub enum HelperAnswer {
     Nothing,
 }
 
-/// Make the folder of all builds ready for this job.
+/// Prepare the folder of all builds for this job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// Whether what is in it may stay: it is known to be of the same project.
+    /// Whether its contents may stay, because they are known to belong to the same project.
     pub keep: bool,
 }
 
-/// Give the job's files to the user that its scripts run as.
+/// Change the owner of the job's files to the user of its scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GiveAway {
@@ -142,15 +140,15 @@ pub struct GiveAway {
 pub enum Strategy {
     /// A new clone.
     Clone,
-    /// What an earlier job left, brought up to date; a new clone where there is nothing.
+    /// An earlier job's repository, updated; a new clone if there is none.
     Fetch,
-    /// No repository; the folder stays as it is.
+    /// No repository; the folder is not changed.
     None,
     /// No repository; the folder is emptied.
     Empty,
 }
 
-/// How a job's repository is to be had.
+/// How to get a job's repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sources {
@@ -160,12 +158,12 @@ pub struct Sources {
     pub url: String,
     /// The password for it.
     pub login: Option<Login>,
-    /// The branch or tag, for people.
+    /// The branch or tag, for messages.
     pub reference: String,
     /// The commit.
     pub sha: String,
-    /// Whether `reference` is protected: then nothing that an earlier job could have written to is
-    /// taken at its word.
+    /// Whether `reference` is protected: then nothing that an earlier job could have written is
+    /// trusted.
     pub protected: bool,
     /// What to fetch.
     pub refspecs: Vec<String>,
@@ -193,16 +191,16 @@ pub struct Sources {
     pub after: Option<String>,
 }
 
-/// A password that git puts in when it goes to a host. Written to a file beside the project for
-/// as long as the job runs, never into the repository's own configuration.
+/// A password for git on a host. It is written to a file next to the project while the job runs,
+/// never into the repository's configuration.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
-    /// What the URLs begin with: `https://gitlab.example/`.
+    /// The prefix of URLs: `https://gitlab.example/`.
     pub plain: String,
-    /// What they begin with instead: `https://gitlab-ci-token:…@gitlab.example/`.
+    /// Its replacement: `https://gitlab-ci-token:…@gitlab.example/`.
     pub with_password: String,
-    /// The host's name, for submodules that are meant to go by SSH.
+    /// The host's name, for submodules with SSH URLs.
     pub host: String,
 }
 
@@ -218,11 +216,11 @@ impl fmt::Debug for Login {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Submodules {
-    /// Whether submodules of submodules count.
+    /// Whether submodules of submodules are included.
     pub recursive: bool,
     /// How many commits; 0 means all.
     pub depth: u32,
-    /// Which ones; empty means all.
+    /// Their paths; empty means all.
     pub paths: Vec<String>,
     /// Further flags of `git submodule update`.
     pub update_flags: Vec<String>,
@@ -230,13 +228,13 @@ pub struct Submodules {
     pub force_https: bool,
 }
 
-/// Where an archive is.
+/// The location of an archive.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Location {
-    /// Behind a presigned URL: whoever has it, has the object.
+    /// A presigned URL, which gives access to the object.
     Url(String),
-    /// In a file of the helper's own.
+    /// A file of the helper's own.
     File(PathBuf),
 }
 
@@ -249,21 +247,21 @@ impl fmt::Debug for Location {
     }
 }
 
-/// A cache to look for.
+/// A cache to try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Candidate {
-    /// Its key, for people.
+    /// Its key, for messages.
     pub key: String,
-    /// Where it would be.
+    /// Its location.
     pub from: Location,
 }
 
-/// Unpack the first of several caches that exists.
+/// Unpack the first existing one of several caches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreCache {
-    /// In this order.
+    /// The caches to try, in this order.
     pub candidates: Vec<Candidate>,
     /// How often each is tried.
     pub attempts: u32,
@@ -273,17 +271,17 @@ pub struct RestoreCache {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SaveCache {
-    /// Its key, for people.
+    /// Its key, for messages.
     pub key: String,
-    /// What belongs to it.
+    /// Its files.
     pub selection: Selection,
-    /// How it is packed.
+    /// The archive's format.
     pub format: Format,
-    /// How hard.
+    /// The compression level.
     pub level: Level,
-    /// Where it goes.
+    /// The destination.
     pub to: Location,
-    /// The most bytes that the archive may have; a larger one is not kept.
+    /// The maximum size of the archive in bytes; a larger one is not stored.
     #[serde(default)]
     pub most_bytes: Option<u64>,
 }
@@ -294,9 +292,9 @@ pub struct SaveCache {
 pub struct Download {
     /// That job.
     pub job: JobId,
-    /// Its name, for people.
+    /// Its name, for messages.
     pub name: String,
-    /// Opens its artifacts.
+    /// Authorises access to its artifacts.
     pub token: JobToken,
 }
 
@@ -310,10 +308,10 @@ pub struct DownloadArtifacts {
     pub ca_pem: Option<String>,
     /// How often each is tried.
     pub attempts: u32,
-    /// Whether the first try may go straight to GitLab's object storage
+    /// Whether the first try may be redirected to GitLab's object storage
     /// (`FF_USE_DIRECT_DOWNLOAD`).
     pub direct: bool,
-    /// Which ones.
+    /// The jobs.
     pub downloads: Vec<Download>,
 }
 
@@ -329,7 +327,7 @@ pub struct UploadArtifacts {
     pub job: JobId,
     /// Its token.
     pub token: JobToken,
-    /// The artifact's name, without the ending that its format adds.
+    /// The artifact's name, without the extension for its format.
     pub name: String,
     /// `archive`, or a kind of report.
     pub kind: String,
@@ -337,9 +335,9 @@ pub struct UploadArtifacts {
     pub format: ArtifactFormat,
     /// How long GitLab keeps it; empty means its default.
     pub expire_in: String,
-    /// How hard to compress.
+    /// The compression level.
     pub level: Level,
-    /// What belongs to it.
+    /// Its files.
     pub selection: Selection,
 }
 
@@ -347,17 +345,18 @@ pub struct UploadArtifacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitForServices {
-    /// How long, in seconds.
+    /// Time limit in seconds.
     pub seconds: u64,
-    /// Name (for people), address and ports of each. One that opens any of its ports is up.
+    /// Name (for messages), address and ports of each. A service is up once any of its ports is
+    /// open.
     pub services: Vec<ServiceAddress>,
 }
 
-/// A service and where it should answer.
+/// A service and its address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceAddress {
-    /// Its image, for people.
+    /// Its image, for messages.
     pub name: String,
     /// Its IP address.
     pub address: String,

@@ -1,4 +1,4 @@
-//! Waiting for a job's services.
+//! Waits for a job's services.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use tokio::time::{sleep, timeout};
 use super::request::{HelperAnswer, ServiceAddress, WaitForServices};
 use super::{HelperError, say};
 
-/// How often a port is tried.
+/// The pause between two tries of a port.
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
-/// Waits until each service has opened one of its ports. One that does not gets a warning, not
-/// more: the job will notice by itself if it needs it.
+/// Waits until each service has opened one of its ports. A service that does not is only a warning:
+/// the job will fail by itself if it needs the service.
 pub(super) async fn wait(request: WaitForServices) -> Result<HelperAnswer, HelperError> {
     let limit = Duration::from_secs(request.seconds);
     let waits = request.services.iter().map(|service| async move {

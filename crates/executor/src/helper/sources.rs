@@ -1,4 +1,4 @@
-//! A job's repository: fetched and checked out.
+//! Fetches and checks out a job's repository.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::request::{HelperAnswer, Place, Sources, Strategy};
 use super::taken_up::TakenUp;
 use super::{HelperError, blocking, place, say, taken_up};
 
-/// Wait before fetching again.
+/// The pause before fetching again.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(2);
 
 pub(super) async fn get(at: &Place, sources: &Sources) -> Result<HelperAnswer, HelperError> {
@@ -37,12 +37,12 @@ pub(super) async fn get(at: &Place, sources: &Sources) -> Result<HelperAnswer, H
     Ok(HelperAnswer::Done)
 }
 
-/// Makes the folders; gives the repository that is taken up, if one is.
+/// Creates the folders; returns the reused repository, if there is one.
 fn prepare(at: &Place, sources: &Sources) -> Result<Option<TakenUp>, HelperError> {
     let keep = match sources.strategy {
         Strategy::Clone | Strategy::Empty => false,
         Strategy::None => true,
-        // Each submodule has a configuration of its own that could hold anything.
+        // Each submodule has its own configuration, which could contain anything.
         Strategy::Fetch => sources.submodules.is_none() && taken_up::is_sound(at),
     };
     place::make(at, keep)?;
@@ -52,7 +52,7 @@ fn prepare(at: &Place, sources: &Sources) -> Result<Option<TakenUp>, HelperError
     Ok(None)
 }
 
-/// Writes git's login beside the project. The folder is new: nothing of the job's is in it.
+/// Writes git's login next to the project. The folder is new and contains nothing of the job.
 fn write_login(at: &Place, sources: &Sources) -> Result<(), HelperError> {
     let config = git::login_config(sources.login.as_ref(), sources, at);
     let path = git::login_file(at);
@@ -64,7 +64,7 @@ fn write_login(at: &Place, sources: &Sources) -> Result<(), HelperError> {
     Ok(())
 }
 
-/// Checks out; where what an earlier job left is in the way, from a new clone.
+/// Checks out; if leftovers of an earlier job prevent that, from a new clone.
 async fn check_out_somehow(
     at: &Place,
     sources: &Sources,
@@ -133,7 +133,7 @@ async fn check_out(
     Ok(())
 }
 
-/// Those of these names that are commits of the repository.
+/// Those of the given names that are commits of the repository.
 async fn commits(at: &Place, names: &[String]) -> Result<Vec<String>, HelperError> {
     let asked = names.join("\n") + "\n";
     let mut git = Command::new("git");
@@ -191,7 +191,7 @@ async fn run(call: &GitCall, at: &Place, sources: &Sources) -> Result<(), Helper
     })
 }
 
-/// Runs a script around the check-out.
+/// Runs a script before or after the check-out.
 async fn shell(script: &str, dir: &Path, at: &Place, sources: &Sources) -> Result<(), HelperError> {
     let failed = |error| HelperError::file("run", "bash")(error);
     let mut child = command("bash", dir, at, sources)
@@ -199,7 +199,7 @@ async fn shell(script: &str, dir: &Path, at: &Place, sources: &Sources) -> Resul
         .spawn()
         .map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A script that ends early leaves the rest unread.
+        // A script that ends early does not read the rest.
         let _ = stdin.write_all(script.as_bytes()).await;
     }
     let status = child.wait().await.map_err(failed)?;
@@ -212,7 +212,7 @@ async fn shell(script: &str, dir: &Path, at: &Place, sources: &Sources) -> Resul
     })
 }
 
-/// A program with the job's variables, all of whose output goes to the trace.
+/// A program with the job's variables, whose whole output goes to the trace.
 fn command(program: &str, dir: &Path, at: &Place, sources: &Sources) -> Command {
     let mut command = Command::new(program);
     command
@@ -221,14 +221,14 @@ fn command(program: &str, dir: &Path, at: &Place, sources: &Sources) -> Command 
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GCM_INTERACTIVE", "Never")
         .kill_on_drop(true)
-        // Standard output is for the answer alone.
+        // Standard output is reserved for the answer.
         .stdout(std::io::stderr());
     overrule(&mut command, at, &sources.environment);
     command
 }
 
-/// Lets git's settings of ours win over those of the repository, behind those that the job gives
-/// in the same way.
+/// Makes our git settings override the repository's; they follow those that the job sets in the
+/// same way.
 fn overrule(command: &mut Command, at: &Place, environment: &[(String, String)]) {
     let first = git::settings_of_job(environment);
     let overrides = git::overrides(at);
@@ -240,7 +240,7 @@ fn overrule(command: &mut Command, at: &Place, environment: &[(String, String)])
     }
 }
 
-/// What git does not track in the project's folder, separated by NUL.
+/// The files in the project's folder that git does not track, NUL-separated.
 pub(super) async fn untracked(at: &Place) -> Result<Vec<u8>, HelperError> {
     let mut git = Command::new("git");
     overrule(&mut git, at, &[]);
@@ -248,7 +248,7 @@ pub(super) async fn untracked(at: &Place) -> Result<Vec<u8>, HelperError> {
     output(&mut git, at, b"").await
 }
 
-/// What a call of git answers.
+/// The output of a git command.
 async fn output(git: &mut Command, at: &Place, input: &[u8]) -> Result<Vec<u8>, HelperError> {
     let failed = |error| HelperError::file("run", "git")(error);
     let mut child = git
@@ -262,7 +262,7 @@ async fn output(git: &mut Command, at: &Place, input: &[u8]) -> Result<Vec<u8>, 
     let stdin = child.stdin.take();
     let write = async move {
         if let Some(mut stdin) = stdin {
-            // One that ends early leaves the rest unread.
+            // A program that ends early does not read the rest.
             let _ = stdin.write_all(input).await;
         }
     };

@@ -1,10 +1,11 @@
-//! A repository that an earlier job left: whether it can be taken up, and what is taken out of it.
+//! Reusing an earlier job's repository: whether it can be reused, and what is removed from it
+//! first.
 //!
-//! That job could write to all of it, so only its objects are of use: git runs nothing by them,
-//! and their names say what they hold. All that leads to objects (references, the index) is made
-//! anew, as in a fresh clone. For a protected reference also the objects are looked at: loose ones
-//! are removed, packs get a new index, files of git-lfs are compared with their names. Where there
-//! is anything unknown, the repository is cloned anew.
+//! The earlier job could write to all of it, so only its objects are reused: they cannot make git
+//! run anything, and their names are hashes of their content. Everything that points to objects
+//! (references, the index) is recreated, as in a fresh clone. For a protected reference the objects
+//! are checked too: loose ones are removed, packs get a new index, and files of git-lfs are
+//! compared with their names. If there is anything unknown, the repository is cloned again.
 
 use std::fs;
 use std::io::Read;
@@ -17,10 +18,10 @@ use walkdir::{DirEntry, WalkDir};
 use super::request::Place;
 use super::{HelperError, place};
 
-/// What stays of a `.git`: data, by which git runs nothing.
+/// What is kept of a `.git`: data that cannot make git run anything.
 const KEPT: [&str; 4] = ["description", "lfs", "objects", "shallow"];
 
-/// What is removed of it: git makes it anew if it needs it.
+/// What is removed from it; git recreates it if needed.
 const REMOVED: [&str; 13] = [
     "COMMIT_EDITMSG",
     "FETCH_HEAD",
@@ -29,42 +30,42 @@ const REMOVED: [&str; 13] = [
     "config",
     "config.worktree",
     "hooks",
-    // It could say of files that they are not to be looked at.
+    // It could exclude files from being checked.
     "index",
     "info",
     "logs",
-    // What it says of commits is not checked against them.
+    // Its statements about commits are not verified by git.
     "objects/info",
-    // Tags and replacements that nobody pushed.
+    // Tags and replacements that nobody has pushed.
     "packed-refs",
     "refs",
 ];
 
-/// Where it stands, written anew.
+/// The checked-out commit; rewritten.
 const HEAD: &str = "HEAD";
 
-/// Where a repository says that its objects are elsewhere.
+/// Files by which a repository refers to objects elsewhere.
 const ALTERNATES: [&str; 2] = ["objects/info/alternates", "objects/info/http-alternates"];
 
-/// How many commits the server is told of: more than a job's own references are.
+/// How many commits the server is told of: more than a job's own references.
 const MOST_TIPS: usize = 256;
 
-/// What is known of a repository that is taken up.
+/// Facts about a reused repository.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct TakenUp {
-    /// Commits that it may have, by what its references said.
+    /// Commits that it may contain, according to its references.
     pub(super) tips: Vec<String>,
     /// The commit that was checked out.
     pub(super) head: Option<String>,
-    /// Whether its history is cut off somewhere.
+    /// Whether its history is shallow.
     pub(super) is_shallow: bool,
-    /// How many packs it is in.
+    /// How many packs it has.
     pub(super) packs: usize,
     /// Packs that have no index yet.
     pub(super) unverified: Vec<String>,
 }
 
-/// Whether an earlier job left a repository that holds nothing but what is known.
+/// Whether an earlier job left a repository with only known contents.
 pub(super) fn is_sound(at: &Place) -> bool {
     let is_there = place::open(at).is_ok_and(|tree| {
         let is = |path: &str, kind| {
@@ -87,7 +88,7 @@ pub(super) fn is_sound(at: &Place) -> bool {
             .all(|entry| entry.is_ok_and(|entry| is_known(&entry)))
 }
 
-/// Plain files and folders under names that git itself gives them; no link leads elsewhere.
+/// Regular files and folders with git's own names; symlinks are not accepted.
 fn is_known(entry: &DirEntry) -> bool {
     let kind = entry.file_type();
     let name = entry.file_name().to_str().unwrap_or_default();
@@ -99,8 +100,8 @@ fn is_known(entry: &DirEntry) -> bool {
     is_named && (kind.is_dir() || kind.is_file())
 }
 
-/// Removes from a repository what an earlier job may have put in to change this one, and locks
-/// that it left when it was killed.
+/// Removes everything from a repository by which an earlier job could affect this one, and stale
+/// locks of killed processes.
 pub(super) fn disarm(at: &Place, protected: bool) -> Result<TakenUp, HelperError> {
     let git = folder(at);
     let mut taken_up = TakenUp {
@@ -131,7 +132,7 @@ fn packs(folder: &Path) -> usize {
     entries(folder).map_or(0, |all| all.iter().filter(is_one).count())
 }
 
-/// Removes all objects but packs, and gives those.
+/// Removes all objects except packs, and returns the packs.
 fn only_packs(objects: &Path) -> Result<Vec<String>, HelperError> {
     for path in entries(objects)? {
         if path.file_name() != Some("pack".as_ref()) {
@@ -161,7 +162,7 @@ fn is_pack(name: &str) -> bool {
         .is_some_and(|hash| hash.chars().all(|c| c.is_ascii_hexdigit()))
 }
 
-/// Removes files of git-lfs that do not hold what their name says.
+/// Removes files of git-lfs whose content does not match their name.
 fn only_true_names(lfs: &Path) -> Result<(), HelperError> {
     if !lfs.exists() {
         return Ok(());
@@ -198,7 +199,7 @@ fn hash(path: &Path) -> std::io::Result<String> {
     }
 }
 
-/// Commits that a repository may have: where it stands, and where its references lead.
+/// Commits that a repository may contain: HEAD and its references.
 fn tips(git: &Path) -> Vec<String> {
     let loose = WalkDir::new(git.join("refs"))
         .sort_by_file_name()
@@ -224,7 +225,7 @@ fn tips(git: &Path) -> Vec<String> {
     tips
 }
 
-/// A text that can be an object's name.
+/// A text that may be an object's name.
 fn commit(text: &str) -> Option<String> {
     let is_hash = matches!(text.len(), 40 | 64)
         && text

@@ -1,4 +1,4 @@
-//! The helper on this host's own git and files.
+//! The helper with this host's own git and files.
 
 use std::path::Path;
 use std::process::Command;
@@ -47,7 +47,7 @@ impl Bench {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// Commits a file and gives the commit.
+    /// Commits a file and returns the commit.
     fn commit(&self, name: &str, content: &str) -> String {
         std::fs::write(self.origin().join(name), content).unwrap();
         self.git(&["add", "."]);
@@ -110,7 +110,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn a_fetch_brings_what_an_earlier_job_left_up_to_date() {
+async fn a_fetch_updates_an_earlier_jobs_repository() {
     let bench = Bench::new();
     let first = bench.git(&["rev-parse", "HEAD"]);
     bench
@@ -212,7 +212,7 @@ async fn a_repository_with_anything_unknown_in_it_is_cloned_anew() {
 }
 
 #[tokio::test]
-async fn a_commit_that_is_not_there_is_an_error() {
+async fn a_missing_commit_is_an_error() {
     let bench = Bench::new();
     let missing = bench.sources(Strategy::Clone, &"0".repeat(40));
     let error = bench.get(missing).await.unwrap_err();
@@ -275,7 +275,7 @@ async fn a_cache_larger_than_the_runner_allows_is_not_stored() {
 }
 
 #[tokio::test]
-async fn a_cache_goes_round_by_files() {
+async fn a_cache_is_saved_and_restored_by_files() {
     let bench = Bench::new();
     let sha = bench.git(&["rev-parse", "HEAD"]);
     bench
@@ -371,7 +371,7 @@ async fn rubbish_is_not_a_call() {
 }
 
 #[test]
-fn secrets_do_not_show() {
+fn secrets_are_not_shown() {
     let url = Location::Url("https://bucket/key?X-Amz-Signature=secret".into());
     assert_eq!(format!("{url:?}"), "Url([hidden])");
 }

@@ -1,4 +1,4 @@
-//! Which images a job runs in, and whether it may.
+//! The images of a job, and whether they are allowed.
 
 use globset::GlobBuilder;
 use onspot_gitlab::job::{Image, JobPayload};
@@ -7,7 +7,7 @@ use onspot_settings::{ContainerService, Docker, PullPolicy};
 
 use crate::error::ExecutorError;
 
-/// One container to start.
+/// A container to start.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ImagePlan {
     /// The image's name, expanded.
@@ -16,9 +16,9 @@ pub(crate) struct ImagePlan {
     pub(crate) entrypoint: Vec<String>,
     /// A service's command.
     pub(crate) command: Vec<String>,
-    /// The host names a service is reached by.
+    /// The host names of a service.
     pub(crate) aliases: Vec<String>,
-    /// A service's own variables, over the job's.
+    /// A service's own variables, which override the job's.
     pub(crate) variables: Vec<(String, String)>,
     /// Policies to try in this order.
     pub(crate) pull: Vec<PullPolicy>,
@@ -26,9 +26,9 @@ pub(crate) struct ImagePlan {
     pub(crate) platform: String,
     /// The user, if it is not the image's.
     pub(crate) user: String,
-    /// Whether it gets the host's full authority.
+    /// Whether it is privileged.
     pub(crate) privileged: bool,
-    /// What the job's author should know about it.
+    /// Warnings for the job's author.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn of_job(
         ));
     };
     let name = variables.expand(&image.name);
-    // The runner's own image is allowed whatever the list says, also to a job that names it.
+    // The runner's own image is always allowed, even if a job names it.
     if own.as_ref() != Some(&name) {
         check_allowed(&name, "image", &settings.allowed_images)?;
     }
@@ -62,9 +62,9 @@ pub(crate) fn of_job(
     Ok(plan)
 }
 
-/// The images of its services, and what the job's author should know about them: first those that
-/// the runner starts for every job. A host name that two of them have belongs to the first, and
-/// one that has no name left is not started, as in GitLab Runner.
+/// The images of its services, and warnings for the job's author. The services that the runner
+/// starts for every job come first. As in GitLab Runner, the first service with a host name gets
+/// it, and a service without any name left is not started.
 pub(crate) fn of_services(
     job: &JobPayload,
     settings: &Docker,
@@ -111,7 +111,7 @@ pub(crate) fn of_services(
     Ok((plans, warnings))
 }
 
-/// Leaves host names to the services that have them already, and says so.
+/// Removes host names that an earlier service has, with a warning.
 fn give_way(plan: &mut ImagePlan, earlier: &[ImagePlan]) -> Vec<String> {
     let mut warnings = Vec::new();
     let name = &plan.name;
@@ -199,8 +199,8 @@ fn plan(
     })
 }
 
-/// The user of a job's container: the runner's own before the job's, and only one that the runner
-/// allows. Nobody has to allow the image's own user.
+/// The user of a job's container: the runner's has precedence over the job's, which must be allowed
+/// by the runner. The image's own user is always allowed.
 fn user(wanted: String, settings: &Docker) -> Result<String, ExecutorError> {
     let own = settings.user.as_deref().filter(|user| !user.is_empty());
     let user = own.map_or(wanted, str::to_owned);
@@ -218,7 +218,7 @@ fn user(wanted: String, settings: &Docker) -> Result<String, ExecutorError> {
     )))
 }
 
-/// Patterns are the runner's owner's alone: no variable of a job has a say in them.
+/// The patterns come from the runner's owner only and contain no variables of the job.
 fn check_allowed(name: &str, what: &str, allowed: &[String]) -> Result<(), ExecutorError> {
     if matches_any(allowed, name) {
         return Ok(());
@@ -234,8 +234,8 @@ fn matches_any(patterns: &[String], image: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, image))
 }
 
-/// Whether a pattern (`registry.example.com/team/**`) is one of this image. One that makes no
-/// sense is one of none.
+/// Whether a pattern (`registry.example.com/team/**`) matches this image. An invalid one matches
+/// none.
 pub(crate) fn matches(pattern: &str, image: &str) -> bool {
     GlobBuilder::new(pattern)
         .literal_separator(true)
@@ -273,11 +273,11 @@ fn policies(image: &Image, settings: &Docker) -> Result<Vec<PullPolicy>, Executo
     Ok(wanted)
 }
 
-/// The host names of a service by its image: `tutum/wordpress:latest` is reached as
-/// `tutum-wordpress` and as `tutum__wordpress`.
+/// The default host names of a service: `tutum/wordpress:latest` is reached as `tutum-wordpress`
+/// and as `tutum__wordpress`.
 fn default_aliases(image: &str) -> Vec<String> {
     let name = image.split('@').next().unwrap_or_default();
-    // A colon after the last slash begins the tag, one before it a registry's port.
+    // A colon after the last slash starts the tag, one before it a registry's port.
     let name = match name.rsplit_once(':') {
         Some((path, tag)) if !tag.contains('/') => path,
         _ => name,

@@ -1,8 +1,8 @@
 //! A job's commands as one script for a shell's standard input.
 //!
-//! The script works in bash and in any POSIX shell (dash, busybox). The commands are handed to
-//! `eval` as one quoted text, so that the shell has read all of them before the first one runs:
-//! a command that reads standard input gets nothing, instead of eating the commands after it.
+//! The script works in bash and in any POSIX shell (dash, busybox). The commands are passed to
+//! `eval` as one quoted text, so that the shell has read all of them before the first one runs: a
+//! command that reads standard input gets nothing instead of the following commands.
 
 use std::fmt::Write;
 
@@ -13,12 +13,12 @@ use crate::helper::request::Place;
 /// The name of the file behind `$GITLAB_ENV`, as in GitLab Runner.
 const ENV_FILE: &str = "gitlab_runner_env";
 
-/// Commands in a shell that ends at the first one that fails; each is shown before it runs.
+/// Commands in a shell that ends at the first failing one; each is shown before it runs.
 pub(crate) fn shell(variables: &Variables, place: &Place, commands: &[String]) -> String {
     let mut body = exports(variables);
     body.push_str(&of_earlier_scripts(variables, true));
     let _ = writeln!(body, "cd {}", quote(&place.project_dir()));
-    // After the variables: they would show their values.
+    // After the variables, whose values it would show.
     if variables.flag("CI_DEBUG_TRACE") {
         body.push_str("set -x\n");
     }
@@ -28,10 +28,11 @@ pub(crate) fn shell(variables: &Variables, place: &Place, commands: &[String]) -
     wrapped(&body)
 }
 
-/// Commands of the helper's own shell, around the check-out.
+/// Commands for the helper's own shell, before or after the check-out.
 pub(crate) fn hook(variables: &Variables, dir: &str, commands: &[String]) -> String {
     let mut body = exports(variables);
-    // Not made here: the job's user may be another one, and has to be able to write to it.
+    // Not created here, because the job's user may be a different one, who has to be able to write
+    // to it.
     body.push_str(&of_earlier_scripts(variables, false));
     let _ = writeln!(body, "cd {}", quote(dir));
     for command in commands {
@@ -60,7 +61,7 @@ fn wrapped(body: &str) -> String {
     )
 }
 
-/// The variables, file variables written to their files.
+/// Exports the variables, and writes file variables to their files.
 fn exports(variables: &Variables) -> String {
     let mut text = String::new();
     let folder = variables.get(FILE_FOLDER).unwrap_or_default();
@@ -80,9 +81,9 @@ fn exports(variables: &Variables) -> String {
     text
 }
 
-/// The file that scripts write `NAME=value` lines to (`$GITLAB_ENV`), for those after them, and
-/// what earlier ones have written. As GitLab Runner reads it: a line is taken as it is, quotes
-/// and all. It wins over the job's variables.
+/// Sets up the file to which scripts write `NAME=value` lines for later scripts (`$GITLAB_ENV`),
+/// and exports the lines of earlier ones. As in GitLab Runner, a line is used literally, including
+/// quotes, and overrides the job's variables.
 fn of_earlier_scripts(variables: &Variables, make: bool) -> String {
     let Some(folder) = variables
         .get(FILE_FOLDER)
@@ -91,7 +92,7 @@ fn of_earlier_scripts(variables: &Variables, make: bool) -> String {
         return String::new();
     };
     let (folder, file) = (quote(folder), quote(&format!("{folder}/{ENV_FILE}")));
-    // A file that can't be made is no reason to fail a job that does not use it.
+    // If the file can't be created, a job that does not use it must not fail.
     let make = if make {
         format!("mkdir -p {folder} 2>/dev/null && touch {file} 2>/dev/null || :\n")
     } else {
@@ -113,7 +114,7 @@ fn of_earlier_scripts(variables: &Variables, make: bool) -> String {
     )
 }
 
-/// A command, shown in green as GitLab Runner does: a long one by its first line.
+/// A command, shown in green as by GitLab Runner; only the first line of a long one.
 fn shown(command: &str) -> String {
     let command = command.trim();
     let Some(first) = command.lines().next() else {
@@ -130,7 +131,7 @@ fn shown(command: &str) -> String {
     )
 }
 
-/// A POSIX shell's word that stands for exactly this text.
+/// A word for a POSIX shell that expands to exactly this text.
 pub(crate) fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -140,7 +141,7 @@ pub(crate) fn quote(text: &str) -> String {
     }
 }
 
-/// Whether a shell takes it as a variable's name.
+/// Whether it is a valid variable name for a shell.
 fn is_name(key: &str) -> bool {
     let mut chars = key.chars();
     chars

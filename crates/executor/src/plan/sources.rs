@@ -1,4 +1,4 @@
-//! How a job's repository is to be had.
+//! The plan for getting a job's repository.
 
 use onspot_gitlab::Variables;
 use onspot_gitlab::job::{Hook, JobPayload, RefType};
@@ -21,7 +21,7 @@ pub(super) fn plan(
         None | Some("") => job.git_info.depth,
         Some(depth) => depth.parse().unwrap_or(job.git_info.depth),
     };
-    // Where there is no repository to be had, there is nothing to run them for.
+    // Without a repository the hooks make no sense.
     let hooks = !matches!(strategy, Strategy::None | Strategy::Empty);
     let words = |key: &str, default: &str| flags(variables.get(key), default);
     Ok(Sources {
@@ -77,7 +77,7 @@ fn repository(
     if matches!(strategy, Strategy::None | Strategy::Empty) {
         return Ok((String::new(), None));
     }
-    // Not in the error: the URL holds the job's token.
+    // The error must not contain the URL, which includes the job's token.
     let broken = || ExecutorError::Payload("the repository's URL is no URL".into());
     let mut url = Url::parse(&job.git_info.repo_url).map_err(|_| broken())?;
     let user = Some(url.username())
@@ -110,7 +110,7 @@ fn repository(
     Ok((url.into(), Some(login)))
 }
 
-/// GitLab says what to fetch; servers that do not get what they always got.
+/// GitLab sends the refspecs; for old servers without them, the usual ones.
 fn refspecs(job: &JobPayload) -> Vec<String> {
     let git = &job.git_info;
     if !git.refspecs.is_empty() {
@@ -151,7 +151,7 @@ fn submodules(variables: &Variables) -> Result<Option<Submodules>, ExecutorError
     }))
 }
 
-/// A variable of flags: unset means the default, `none` means none at all.
+/// A variable with flags: unset means the default, `none` means no flags.
 fn flags(value: Option<&str>, default: &str) -> Vec<String> {
     match value.map(str::trim) {
         None | Some("") => split(default),
@@ -173,7 +173,7 @@ pub(super) fn attempts(variables: &Variables, key: &str) -> u32 {
         .clamp(1, 10)
 }
 
-/// The job's variables for git, but none that would change what the helper itself is made of.
+/// The job's variables for git, except those that would affect the helper itself.
 fn environment(variables: &Variables) -> Vec<(String, String)> {
     let unfit = |key: &str| {
         matches!(key, "PATH" | "HOME" | "SHELL" | "BASH_ENV" | "ENV")

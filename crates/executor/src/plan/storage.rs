@@ -1,4 +1,4 @@
-//! What a job keeps and needs beyond its own run: caches, artifacts.
+//! The plan for a job's caches and artifacts.
 
 use onspot_cache::archive::{Format, Level};
 use onspot_cache::{Selection, sanitize};
@@ -14,26 +14,26 @@ use crate::settings::RunnerSettings;
 pub(crate) struct CachePlan {
     /// Its key, expanded.
     pub(crate) key: String,
-    /// The keys to look for, in this order; empty if the policy does not pull.
+    /// The keys to try, in this order; empty if the policy does not pull.
     pub(crate) restore: Vec<String>,
-    /// Whether the policy lets it be saved, and after what.
+    /// Whether the policy allows saving, and after which outcome.
     pub(crate) save: Option<When>,
-    /// What belongs to it.
+    /// Its files.
     pub(crate) selection: Selection,
-    /// How it is packed.
+    /// The archive's format.
     pub(crate) format: Format,
-    /// How hard.
+    /// The compression level.
     pub(crate) level: Level,
-    /// Something about it that the user should know.
+    /// A warning for the user.
     pub(crate) warning: Option<String>,
 }
 
 /// One upload and its condition.
 #[derive(Debug, Clone)]
 pub(crate) struct UploadPlan {
-    /// After what it is done.
+    /// After which outcome to upload.
     pub(crate) when: When,
-    /// What the helper is asked for.
+    /// The request to the helper.
     pub(crate) request: UploadArtifacts,
 }
 
@@ -79,8 +79,8 @@ pub(super) fn caches(job: &JobPayload, variables: &Variables) -> Vec<CachePlan> 
     plans
 }
 
-/// The cache's own key, its fallback keys, and the job's last resort. What a protected branch
-/// stored is not to be had by a fallback key of anybody's choice.
+/// The cache's own key, its fallback keys, and the job's last fallback. A user-defined fallback key
+/// must not give access to a protected branch's cache.
 fn candidates(key: &str, fallback: &[String], variables: &Variables) -> Vec<String> {
     let last = variables
         .get("CACHE_FALLBACK_KEY")
@@ -95,8 +95,8 @@ fn candidates(key: &str, fallback: &[String], variables: &Variables) -> Vec<Stri
     keys
 }
 
-/// Whether a key is that of a protected branch, however it is written: as it becomes part of the
-/// object's name, and without the dots and blanks that a storage may cut.
+/// Whether a key belongs to a protected branch in any spelling: as it becomes part of the object's
+/// name, and without the dots and blanks that a storage may remove.
 fn is_protected(key: &str) -> bool {
     let key = sanitize(key).unwrap_or_default();
     key.trim_end_matches(|c: char| c == '.' || c.is_whitespace())
@@ -179,8 +179,8 @@ pub(super) fn uploads(
         .collect()
 }
 
-/// The artifact's name without what a file's name cannot have; GitLab's default where it has
-/// none.
+/// The artifact's name without characters that are invalid in a file name; GitLab's default if it
+/// is empty.
 fn file_name(name: &str, kind: &str) -> String {
     let name: String = name
         .trim()

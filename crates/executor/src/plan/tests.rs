@@ -1,4 +1,4 @@
-//! Whole plans of whole payloads.
+//! Complete plans of complete payloads.
 
 use onspot_gitlab::AssignedJob;
 use onspot_gitlab::job::When;
@@ -31,7 +31,7 @@ fn with(change: impl FnOnce(&mut Runner)) -> RunnerSettings {
     }
 }
 
-/// The build job of the cowsay pipeline, and what a test changes about it.
+/// The build job of the cowsay pipeline, with a test's changes.
 fn payload(change: Value) -> JobPayload {
     let mut raw = json!({
         "id": 42,
@@ -132,7 +132,7 @@ fn the_scripts_of_the_runner_surround_the_jobs() {
 }
 
 #[test]
-fn the_runner_has_the_first_word_before_the_sources_and_the_last_after_them() {
+fn the_runners_hooks_run_first_before_and_last_after_the_sources() {
     let settings = with(|runner| {
         runner.pre_get_sources_script = Some("echo runner".into());
         runner.post_get_sources_script = Some("echo runner".into());
@@ -153,7 +153,7 @@ fn the_runner_has_the_first_word_before_the_sources_and_the_last_after_them() {
 }
 
 #[test]
-fn limits_are_durations_of_go_and_others_are_said_to_be_wrong() {
+fn limits_use_gos_durations_and_others_are_errors() {
     let limit = |text: &str| {
         plan(with_variables(&[("RUNNER_SCRIPT_TIMEOUT", text)])).limit("RUNNER_SCRIPT_TIMEOUT")
     };
@@ -190,7 +190,7 @@ fn variables_change_what_a_failure_means() {
 }
 
 #[test]
-fn a_protected_cache_is_not_had_by_a_fallback_key() {
+fn a_protected_cache_is_not_reached_by_a_fallback_key() {
     for key in [
         "main-protected",
         "main-protected ",
@@ -302,7 +302,7 @@ fn the_runners_clone_url_replaces_the_host() {
 }
 
 #[test]
-fn refspecs_are_made_up_where_gitlab_sends_none() {
+fn default_refspecs_are_used_if_gitlab_sends_none() {
     for (git, expected) in [
         (
             json!({ "refspecs": [] }),
@@ -429,7 +429,7 @@ fn images_are_expanded_and_checked() {
 }
 
 #[test]
-fn no_job_is_traced_where_the_runner_disables_it() {
+fn no_job_is_traced_if_the_runner_disables_it() {
     let debug = with_variables(&[("CI_DEBUG_TRACE", "true")]);
     let allowed = plan(debug.clone());
     assert!(allowed.steps[0].script.contains("set -x"));

@@ -1,4 +1,4 @@
-//! The variables of a job: what the runner adds to what GitLab sent.
+//! The variables of a job: the runner's additions to those from GitLab.
 
 use onspot_gitlab::job::JobPayload;
 use onspot_gitlab::{FILE_FOLDER, Variable, Variables};
@@ -8,8 +8,7 @@ use super::Site;
 use crate::error::ExecutorError;
 use crate::settings::RunnerSettings;
 
-/// All variables, the weakest first: the runner's, the job's, and those that only the runner can
-/// know.
+/// All variables, the weakest first: the runner's, the job's, and those that only the runner knows.
 pub(super) fn all(
     job: &JobPayload,
     settings: &RunnerSettings,
@@ -23,7 +22,7 @@ pub(super) fn all(
     Variables::resolve(weak.chain(job.variables.iter().cloned()).chain(strong))
 }
 
-/// Takes the job's debugging from it where the runner does not allow it, and says so.
+/// Disables the job's debug variables if the runner does not allow them, with a warning.
 pub(super) fn without_debugging(
     variables: &mut Variables,
     settings: &RunnerSettings,
@@ -41,15 +40,14 @@ pub(super) fn without_debugging(
     warnings
 }
 
-/// Whether a variable of this name says by which proxy the network is reached. Programs look for
-/// them in small and in capital letters.
+/// Whether a variable of this name sets a proxy. Programs accept both lower and upper case.
 pub(super) fn is_proxy(name: &str) -> bool {
     ["http_proxy", "https_proxy", "all_proxy", "no_proxy"]
         .iter()
         .any(|proxy| name.eq_ignore_ascii_case(proxy))
 }
 
-/// What GitLab usually sends, for servers that leave it out.
+/// Variables that GitLab usually sends, for servers that do not.
 fn defaults(settings: &RunnerSettings, job: &JobPayload) -> Vec<Variable> {
     let mut list = vec![
         Variable::public("CI", "true"),
@@ -88,7 +86,7 @@ fn environment(settings: &RunnerSettings) -> impl Iterator<Item = Variable> + '_
     })
 }
 
-/// What depends on where the job runs, and what a job must not change.
+/// Variables that depend on where the job runs, or that a job must not change.
 fn places(settings: &RunnerSettings, site: &Site<'_>, project: &str) -> Vec<Variable> {
     let builds = site.builds_dir;
     let isolated = site.executor == "docker";
@@ -116,7 +114,7 @@ fn places(settings: &RunnerSettings, site: &Site<'_>, project: &str) -> Vec<Vari
     list
 }
 
-/// `linux/amd64`: Go's names, which scripts know.
+/// `linux/amd64`: in Go's terms, which scripts know.
 fn executable_arch() -> String {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",

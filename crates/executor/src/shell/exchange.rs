@@ -1,15 +1,15 @@
-//! What a process is told, and what it says.
+//! The input and output of a process.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
-/// How long the output of a process that has ended is read on.
+/// How long the output of an ended process is still read.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Hands a process its input and on what it says, until it ends; gives its exit code, and 128 and
-/// the signal's number where one ended it, as shells do.
+/// Sends a process its input and forwards its output until it ends; returns its exit code, or, as
+/// shells do, 128 plus the number of the signal that ended it.
 pub(super) async fn exchange(
     child: &mut Child,
     input: &[u8],
@@ -20,7 +20,7 @@ pub(super) async fn exchange(
     let stdin = child.stdin.take();
     let write = async {
         if let Some(mut stdin) = stdin {
-            // A shell that ends before it has read all is not an error of ours.
+            // A shell may end before it has read everything; that is not an error.
             let _ = stdin.write_all(input).await;
         }
     };
@@ -33,7 +33,7 @@ pub(super) async fn exchange(
             child.wait().await?
         }
         status = child.wait() => {
-            // What it left in the background may hold its output open for ever.
+            // Background processes may keep its output open forever.
             let _ = tokio::time::timeout(LINGER, pumps).await;
             status?
         }

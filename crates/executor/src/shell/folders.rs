@@ -1,4 +1,4 @@
-//! The folders of projects in a slot.
+//! The project folders in a slot.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use onspot_gitlab::job::JobPayload;
 use crate::error::ExecutorError;
 
 /// The folder of the project's files in a slot: one for protected branches and tags, another for
-/// all the rest.
+/// the others.
 pub(super) fn folder_of(job: &JobPayload) -> String {
     let kind = if job.is_protected() { "-protected" } else { "" };
     format!("p{}{kind}", job.job_info.project_id)
 }
 
-/// Removes the folders of other projects from the slot that this one's folder is in.
+/// Removes the folders of other projects from the slot.
 pub(super) async fn remove_others(builds: &Path) -> Result<(), ExecutorError> {
     let (Some(slot), Some(own)) = (builds.parent(), builds.file_name()) else {
         return Ok(());

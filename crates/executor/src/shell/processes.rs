@@ -1,5 +1,5 @@
-//! A job's processes, found by a mark in their environment: also those that left their group, and
-//! those of an onspot that is gone.
+//! A job's processes, found by a mark in their environment: including those that left their group,
+//! and those of an earlier onspot process.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -12,10 +12,10 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 /// The variable that marks a job's processes; its value is the slot's folder.
 pub(super) const MARK: &str = "ONSPOT_SHELL_SLOT";
 
-/// How often is looked for processes that were born while others were killed.
+/// How often to search for processes that were created while others were killed.
 const ROUNDS: usize = 200;
 
-/// A script's process group: it also holds those that have cleared their environment, and with it
+/// A script's process group: it also contains processes that have cleared their environment and so
 /// the mark.
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -24,18 +24,18 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// A script runs, the leader of a group of its own.
+    /// A script has started as the leader of its own group.
     pub(super) fn begin(&self, leader: Option<u32>) {
         self.set(leader.and_then(|id| Pid::from_raw(id.cast_signed())));
     }
 
-    /// Asks all of the group to end.
+    /// Asks all processes of the group to end.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.signal(Signal::TERM);
     }
 
-    /// Lets all of a group go on that stood still.
+    /// Resumes all stopped processes of the group.
     pub(super) fn go_on(&self) {
         self.signal(Signal::CONT);
     }
@@ -45,14 +45,14 @@ impl Group {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    /// Kills the group and forgets it: its number may soon be another's.
+    /// Kills the group and forgets it, because its number may be reused soon.
     pub(super) fn end(&self) {
         self.signal(Signal::KILL);
         self.set(None);
         self.stopping.store(false, Ordering::SeqCst);
     }
 
-    /// Whether any process of it is left.
+    /// Whether it still has processes.
     pub(super) fn lives(&self) -> bool {
         self.get()
             .is_some_and(|group| test_kill_process_group(group).is_ok())
@@ -60,7 +60,7 @@ impl Group {
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.get() {
-            // One that has just ended is what was wanted.
+            // The group may have just ended, which is fine.
             let _ = kill_process_group(group, signal);
         }
     }
@@ -74,7 +74,7 @@ impl Group {
     }
 }
 
-/// The processes whose mark begins so.
+/// The processes whose mark has this prefix.
 pub(super) fn marked(mark: &str) -> Vec<Pid> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
@@ -97,7 +97,8 @@ pub(super) fn marked(mark: &str) -> Vec<Pid> {
 
 fn has(pid: Pid, prefix: &[u8]) -> bool {
     let path = format!("/proc/{}/environ", pid.as_raw_nonzero());
-    // Those of other users cannot be read: they are none of ours. Zombies have none any more.
+    // Other users' processes cannot be read; they are not ours. Zombies no longer have an
+    // environment.
     std::fs::read(path).is_ok_and(|environ| {
         environ.split(|&byte| byte == 0).any(|variable| {
             std::ffi::OsStr::from_bytes(variable)
@@ -107,18 +108,18 @@ fn has(pid: Pid, prefix: &[u8]) -> bool {
     })
 }
 
-/// Sends all of them a signal.
+/// Sends them a signal.
 pub(super) fn signal_marked(mark: &str, signal: Signal) {
     for pid in marked(mark) {
-        // One that has just ended is what was wanted.
+        // The process may have just ended, which is fine.
         let _ = kill_process(pid, signal);
     }
 }
 
-/// Makes all of them stand still, and all of a group; says whether none runs on.
+/// Stops all of them, and all of a group; returns whether none is still running.
 ///
-/// A process does nothing more once the signal was sent to it: what is looked for is those that
-/// others have made before that.
+/// A process does nothing more once the signal was sent to it; the search is for processes that
+/// others created before that.
 pub(super) async fn hold(mark: &str, group: &Group) -> bool {
     let mut held = HashSet::new();
     for _ in 0..ROUNDS {
@@ -129,7 +130,7 @@ pub(super) async fn hold(mark: &str, group: &Group) -> bool {
             return true;
         }
         for pid in marked {
-            // One that has just ended is as still as can be.
+            // The process may have just ended, which is fine.
             let _ = kill_process(pid, Signal::STOP);
             held.insert(pid);
         }
@@ -139,7 +140,7 @@ pub(super) async fn hold(mark: &str, group: &Group) -> bool {
     false
 }
 
-/// Kills all of them; says whether none is left.
+/// Kills all of them; returns whether none is left.
 pub(super) async fn end_marked(mark: &str) -> bool {
     for _ in 0..ROUNDS {
         if marked(mark).is_empty() {

@@ -1,4 +1,4 @@
-//! Jobs that stand still.
+//! Frozen jobs.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,14 +16,14 @@ use onspot_gitlab::job::{Image, JobPayload};
 use crate::LONG;
 use crate::support::{Bench, Running, job};
 
-/// Counts for ever in a file, and in the background in another one.
+/// Counts endlessly in a file, and in the background in another one.
 const COUNTS: [&str; 3] = [
     "(i=0; while :; do i=$((i+1)); echo $i >background; sleep 0.01; done) &",
     "echo begun",
     "i=0; while [ ! -e enough ]; do i=$((i+1)); echo $i >counter; sleep 0.01; done",
 ];
 
-/// What both counters say.
+/// The values of both counters.
 fn counters(bench: &Bench) -> Vec<u64> {
     let project = bench.dir.path().join("builds").join(&bench.runner);
     let project = project.join("slot-0/build/group/project");
@@ -34,7 +34,7 @@ fn counters(bench: &Bench) -> Vec<u64> {
     ["counter", "background"].map(counter).to_vec()
 }
 
-/// Waits until both count on.
+/// Waits until both counters grow.
 async fn until_they_count(bench: &Bench) {
     let before = counters(bench);
     let more = async {
@@ -49,7 +49,7 @@ async fn until_they_count(bench: &Bench) {
     tokio::time::timeout(LONG, more).await.unwrap();
 }
 
-/// The states of the job's containers, its services' and its helper's.
+/// The states of the containers of job, services and helper.
 fn states(bench: &Bench) -> Vec<String> {
     let label = format!("label=onspot.runner={}", bench.runner);
     let output = Command::new("docker")
@@ -72,7 +72,7 @@ fn left(bench: &Bench) -> usize {
 }
 
 #[tokio::test]
-async fn what_is_frozen_does_nothing_and_goes_on_where_it_was() {
+async fn a_frozen_job_does_nothing_and_continues_where_it_was() {
     let bench = Bench::new("freeze").await;
     let mut payload = job(&COUNTS);
     payload.services = vec![Image {
@@ -84,12 +84,12 @@ async fn what_is_frozen_does_nothing_and_goes_on_where_it_was() {
     let running = start(&bench, payload, LONG).await;
     bench.executor.freeze(0).await.unwrap();
     bench.executor.freeze(0).await.unwrap();
-    // The next job's helper may just be being made.
+    // The next job's helper may be about to be created.
     let states = states(&bench);
     let paused = states.iter().filter(|state| *state == "paused");
     assert!(paused.count() >= 3, "{states:?}");
     let frozen = counters(&bench);
-    // Long enough for a hundred steps, if it took any.
+    // Long enough for a hundred steps, if it were running.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(counters(&bench), frozen);
 
@@ -103,7 +103,7 @@ async fn what_is_frozen_does_nothing_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_frozen_is_killed_as_it_is_and_leaves_nothing() {
+async fn a_frozen_job_is_killed_without_running_and_leaves_nothing() {
     let bench = Bench::new("kill-frozen").await;
     for stop in [Stop::Abort, Stop::Interrupt] {
         let running = start(&bench, job(&COUNTS), LONG).await;
@@ -115,14 +115,14 @@ async fn what_is_frozen_is_killed_as_it_is_and_leaves_nothing() {
         assert_eq!(counters(&bench), frozen, "not even for a moment");
         assert_eq!(bench.containers("job"), 0);
     }
-    // The slot is as good as before.
+    // The slot can still be used.
     let ended = bench.run(job(&["echo fine"])).await;
     assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
     bench.finish().await;
 }
 
 #[tokio::test]
-async fn the_time_of_what_is_frozen_goes_on() {
+async fn the_time_limit_of_a_frozen_job_continues() {
     let bench = Bench::new("frozen-late").await;
     let limit = Duration::from_secs(10);
     let running = start(&bench, job(&COUNTS), limit).await;
@@ -139,7 +139,7 @@ async fn the_time_of_what_is_frozen_goes_on() {
 }
 
 #[tokio::test]
-async fn nothing_is_begun_while_the_slot_is_frozen() {
+async fn nothing_is_started_while_the_slot_is_frozen() {
     let bench = Bench::new("frozen-gate").await;
     bench.executor.freeze(0).await.unwrap();
     let mut running = bench.start(job(&["echo begun"]), CacheAccess::None, LONG);
@@ -154,7 +154,7 @@ async fn nothing_is_begun_while_the_slot_is_frozen() {
 }
 
 #[tokio::test]
-async fn a_sweep_kills_what_a_predecessor_left_frozen() {
+async fn a_sweep_kills_frozen_leftovers() {
     let bench = Bench::new("sweep-frozen").await;
     let running = start(&bench, job(&COUNTS), LONG).await;
     bench.executor.freeze(0).await.unwrap();

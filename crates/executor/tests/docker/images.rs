@@ -1,4 +1,4 @@
-//! Who gets which image, and how often a registry is asked for it.
+//! Access to images, and how often a registry is asked for them.
 
 use onspot_executor::{DockerExecutor, Outcome};
 use onspot_gitlab::Variable;
@@ -24,7 +24,7 @@ fn of_project(project: u64, image: &str, login: Option<String>) -> JobPayload {
 }
 
 #[tokio::test]
-async fn a_private_image_on_a_warm_worker_is_no_permission_to_use_it() {
+async fn a_private_image_on_a_warm_worker_is_not_for_every_project() {
     let bench = Bench::new("private-image").await;
     let registry = Registry::start(bench.dir.path()).await;
     let image = registry.image.as_str();
@@ -44,7 +44,7 @@ async fn a_private_image_on_a_warm_worker_is_no_permission_to_use_it() {
     let Outcome::Failed { message, .. } = stranger.outcome else {
         panic!("{}", stranger.trace);
     };
-    assert!(message.contains("could not be had"), "{message}");
+    assert!(message.contains("is not available"), "{message}");
     assert!(!stranger.trace.contains("it-runs"), "{}", stranger.trace);
 
     bench.settings.docker.pull_policy = vec![PullPolicy::Never];
@@ -54,7 +54,7 @@ async fn a_private_image_on_a_warm_worker_is_no_permission_to_use_it() {
     let told = "pulled with a login of another project";
     assert!(stranger.trace.contains(told), "{}", stranger.trace);
 
-    // As the runner's owner says.
+    // If the runner's owner allows it.
     bench.settings.docker.shared_images = vec!["127.0.0.1:*/team/*".into()];
     let executor = DockerExecutor::connect(bench.settings.clone()).await;
     let bench = bench.with_executor(executor.unwrap()).await;
@@ -64,7 +64,7 @@ async fn a_private_image_on_a_warm_worker_is_no_permission_to_use_it() {
 }
 
 #[tokio::test]
-async fn a_stranger_with_a_login_of_its_own_gets_a_private_image_too() {
+async fn another_project_with_its_own_login_gets_a_private_image() {
     let bench = Bench::new("private-login").await;
     let registry = Registry::start(bench.dir.path()).await;
     let image = registry.image.as_str();
@@ -79,7 +79,7 @@ async fn a_stranger_with_a_login_of_its_own_gets_a_private_image_too() {
 }
 
 #[tokio::test]
-async fn what_a_registry_gives_to_anybody_is_anybodys() {
+async fn an_image_that_needs_no_login_is_for_everybody() {
     let bench = Bench::new("public-image").await;
     let registry = Registry::start(bench.dir.path()).await;
     registry.open_to_all();
@@ -109,7 +109,7 @@ async fn a_pinned_image_is_pulled_once_whatever_the_policy() {
 }
 
 #[tokio::test]
-async fn a_registry_that_counts_pulls_is_explained() {
+async fn a_registrys_rate_limit_is_explained() {
     let bench = Bench::new("rate-limit").await;
     let registry = Registry::start(bench.dir.path()).await;
     registry.exhaust();

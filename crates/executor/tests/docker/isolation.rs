@@ -1,4 +1,4 @@
-//! What jobs share and what they do not, and that nothing of them is left.
+//! What jobs share and what they do not, and that nothing is left of them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::ghost::checked_out;
 use crate::support::gitlab::GitLab;
 use crate::support::{Bench, IMAGE, job};
 
-/// As Docker in Docker hands its certificates to the job.
+/// Like Docker in Docker passes its certificates to the job.
 #[tokio::test]
 async fn a_bare_path_is_shared_by_the_job_and_its_services() {
     let bench = Bench::with("volumes", "http://127.0.0.1:9", |settings| {
@@ -35,7 +35,7 @@ async fn a_bare_path_is_shared_by_the_job_and_its_services() {
     assert!(ended.trace.contains("\na certificate\n"), "{}", ended.trace);
     assert_eq!(bench.volumes(), 0);
 
-    // The next job has one of its own.
+    // The next job has a new one.
     payload.steps[0].script = vec!["ls /certs/client".into()];
     let next = bench.run(payload).await;
     assert!(!next.trace.contains("from-the-job"), "{}", next.trace);
@@ -43,7 +43,7 @@ async fn a_bare_path_is_shared_by_the_job_and_its_services() {
     bench.finish().await;
 }
 
-/// Wherever a stop hits the preparation, nothing is left of the job.
+/// Whenever a stop interrupts the preparation, nothing is left of the job.
 #[tokio::test]
 async fn a_stop_while_preparing_leaves_nothing() {
     let bench = Bench::with("prepare-stop", "http://127.0.0.1:9", |settings| {
@@ -56,7 +56,7 @@ async fn a_stop_while_preparing_leaves_nothing() {
         entrypoint: vec!["sleep".into(), "1000".into()],
         ..Image::default()
     }];
-    // In the order in which a preparation makes them; nothing is there yet at first.
+    // In the order in which a preparation creates them; nothing exists at first.
     let made: [fn(&Bench) -> bool; 5] = [
         |_| true,
         |bench| bench.networks() > 0,
@@ -77,7 +77,7 @@ async fn a_stop_while_preparing_leaves_nothing() {
     bench.finish().await;
 }
 
-/// The job's time is over, its secrets are not left for the next one.
+/// After a job's timeout, its secrets must not be left for the next one.
 #[tokio::test]
 async fn no_secret_survives_a_timeout_or_an_abort() {
     let bench = Bench::new("secrets").await;
@@ -127,8 +127,8 @@ async fn a_job_sees_nothing_of_the_host_nor_of_other_projects() {
     bench.finish().await;
 }
 
-/// A hook of `.gitlab-ci.yml` runs as root in the helper, and tries to lead the engine to mount
-/// something else where the job's container finds its builds.
+/// A hook of `.gitlab-ci.yml` runs as root in the helper, and tries to make the engine mount
+/// something else as the builds of the job's container.
 #[tokio::test]
 async fn a_hook_cannot_move_what_the_job_mounts() {
     let dir = tempfile::tempdir().unwrap();
@@ -145,11 +145,11 @@ async fn a_hook_cannot_move_what_the_job_mounts() {
             name: Hook::POST_GET_SOURCES.into(),
             script: vec![hook.into()],
         }];
-        // It has spoilt its own folder, and nothing else.
+        // It has only damaged its own folder.
         let ended = bench.run(payload).await;
         assert!(!ended.trace.contains("\nslot-0\n"), "{}", ended.trace);
         assert!(ended.trace.contains("resource busy"), "{}", ended.trace);
-        // The job's own mount, as the next one finds it.
+        // The job's own mount, as seen by the next job.
         let ended = bench.run(job(&[seen])).await;
         assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
         for text in [
@@ -163,7 +163,7 @@ async fn a_hook_cannot_move_what_the_job_mounts() {
     bench.finish().await;
 }
 
-/// A worker that does not know whose the files in a slot are removes them.
+/// A worker that does not know the owner of a slot's files removes them.
 #[tokio::test]
 async fn a_slot_of_unknown_owner_is_emptied() {
     let bench = Bench::new("unknown").await;
@@ -184,10 +184,10 @@ async fn a_slot_of_unknown_owner_is_emptied() {
     restarted.finish().await;
 }
 
-/// What a job of any branch leaves, one of a protected branch does not find, nor the other way
-/// round: a file that is not cleaned up could be anything.
+/// A job of a protected branch does not find the files of other jobs, and vice versa: a file left
+/// there could be anything.
 #[tokio::test]
-async fn a_slot_keeps_files_for_jobs_of_the_same_protectedness_alone() {
+async fn a_slot_keeps_files_only_for_jobs_with_the_same_protection() {
     let bench = Bench::new("protected").await;
     let of = |protected: bool, script: &str| {
         let mut payload = job(&[script]);
@@ -206,7 +206,7 @@ async fn a_slot_keeps_files_for_jobs_of_the_same_protectedness_alone() {
     bench.finish().await;
 }
 
-/// Where the sources could not be had, what is in the way may be what an earlier job left.
+/// If getting the sources failed, an earlier job's files may be the cause.
 #[tokio::test]
 async fn a_slot_forgets_its_files_after_failed_sources() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What is there before, between and after jobs.
+//! What exists before, between and after jobs.
 
 use onspot_cache::CacheAccess;
 use onspot_executor::{DockerExecutor, Executor, Stop};
@@ -9,7 +9,7 @@ use crate::support::{Bench, job};
 /// As many as a large runner has.
 const SLOTS: usize = 12;
 
-/// As a worker does it: all slots are to be warm, and the stop comes at any moment.
+/// Like a worker: all slots are warmed, and the stop comes at any moment.
 #[tokio::test]
 async fn a_stop_right_after_the_start_leaves_nothing() {
     let begun: [fn(&Bench) -> bool; 2] = [|_| true, |bench| bench.containers("helper") > 0];
@@ -28,15 +28,15 @@ async fn a_stop_right_after_the_start_leaves_nothing() {
             let _ = warming.await.unwrap();
         }
         assert_eq!(bench.containers("helper"), 0, "step {step}, later");
-        // What comes after the end makes nothing any more.
+        // Requests after the end create nothing.
         let _ = bench.executor.warm(0).await;
         assert_eq!(bench.containers("helper"), 0, "step {step}, too late");
     }
 }
 
-/// Whoever waits for a helper may be gone before it is ready: it is removed all the same.
+/// A caller may be gone before its helper is ready; the helper is removed all the same.
 #[tokio::test]
-async fn a_helper_that_nobody_waits_for_any_more_is_not_left() {
+async fn a_helper_without_a_caller_is_removed() {
     let bench = Bench::new("unwaited").await;
     bench.executor.prepare().await.unwrap();
     let executor = bench.executor.clone();

@@ -79,7 +79,7 @@ async fn a_script_runs_in_one_shell_and_after_script_in_another() {
 }
 
 #[tokio::test]
-async fn what_a_script_writes_to_gitlab_env_after_script_finds() {
+async fn lines_in_gitlab_env_reach_after_script() {
     let bench = Bench::new("gitlab-env").await;
     let writes = [
         "echo \"GREETING=hello there\" >>\"$GITLAB_ENV\"",
@@ -95,7 +95,7 @@ async fn what_a_script_writes_to_gitlab_env_after_script_finds() {
         let found = "\n[hello there]\n";
         assert!(ended.trace.contains(found), "{user}: {}", ended.trace);
     }
-    // And no job after it.
+    // But not the next job.
     let next = bench.run(job(&["echo \"[${GREETING-unset}]\""])).await;
     assert!(next.trace.contains("\n[unset]\n"), "{}", next.trace);
     bench.finish().await;
@@ -216,13 +216,14 @@ async fn a_refused_start_starts_nothing() {
 }
 
 #[tokio::test]
-async fn an_image_that_cannot_be_had_fails_the_job() {
+async fn an_unavailable_image_fails_the_job() {
     let bench = Bench::with("image", "http://127.0.0.1:9", |settings| {
         settings.docker.pull_policy = vec![onspot_settings::PullPolicy::Never];
         settings.docker.allowed_images = vec!["debian:*".into(), "missing/*".into()];
     })
     .await;
-    // GitLab Runner says so of an image that may not be pulled and of one that is not allowed.
+    // GitLab Runner uses this reason for an image that may not be pulled and for one that is not
+    // allowed.
     let reason = FailureReason::RunnerSystemFailure;
     for image in ["missing/image:1", "alpine"] {
         let mut payload = job(&["true"]);
@@ -245,8 +246,8 @@ async fn an_image_that_cannot_be_had_fails_the_job() {
     bench.finish().await;
 }
 
-/// The cowsay pipeline in small: what one job made reaches the next ones only by cache and
-/// artifact, though all of them run in one slot.
+/// A small cowsay pipeline: files of one job reach the next ones only by cache and artifact,
+/// although all of them run in one slot.
 #[tokio::test]
 async fn a_ghost_passes_from_job_to_job_by_cache_and_artifact() {
     let dir = tempfile::tempdir().unwrap();
@@ -306,7 +307,7 @@ async fn a_service_is_reached_by_its_alias() {
         settings.common.runner.environment = vec!["MARK=!".into(), "SECRET=overruled".into()];
     })
     .await;
-    // bash can talk TCP by itself, and perl is in every Debian.
+    // bash can use TCP by itself, and perl is in every Debian.
     let server = "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 8080, Listen => 5, \
                   ReuseAddr => 1); while (my $c = $s->accept) { print $c \"hello from $ENV{WHO}$ENV{SECRET}$ENV{MARK}\\n\"; close $c }";
     let mut payload = job(&[
@@ -336,7 +337,7 @@ async fn a_service_is_reached_by_its_alias() {
 }
 
 #[tokio::test]
-async fn a_sweep_kills_what_a_predecessor_left() {
+async fn a_sweep_kills_leftovers() {
     let bench = Bench::new("sweep").await;
     let mut running = bench.start(job(&["echo begun", "sleep 1000"]), CacheAccess::None, LONG);
     running.until_trace_holds("\nbegun\n").await;
@@ -352,7 +353,7 @@ async fn a_sweep_kills_what_a_predecessor_left() {
 
 #[tokio::test]
 async fn a_missing_helper_image_is_built() {
-    // The usual one first: its layers are the same, so that this one takes no time.
+    // The default one first: its layers are the same, so that this one takes no time.
     let bench = Bench::new("helper-image").await;
     let image = format!("onspot-helper:test-{}", std::process::id());
     let mut settings = bench.settings.clone();
@@ -368,7 +369,7 @@ async fn a_missing_helper_image_is_built() {
 }
 
 #[tokio::test]
-async fn a_configured_helper_image_is_had_by_its_policy_and_never_built() {
+async fn a_configured_helper_image_follows_its_policy_and_is_never_built() {
     let bench = Bench::new("own-helper").await;
     let mut settings = bench.settings.clone();
     settings.docker.helper_image = Some(onspot_executor::HELPER_IMAGE.to_owned());

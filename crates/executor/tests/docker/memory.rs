@@ -1,17 +1,17 @@
-//! Jobs that eat all memory.
+//! Jobs that use up all memory.
 
 use onspot_executor::Outcome;
 
 use crate::support::{Bench, job};
 
-/// Whatever reads a line without end keeps all of it.
+/// A program that reads an endless line keeps all of it in memory.
 const EATER: &str = "tail /dev/zero";
 
 #[tokio::test]
-async fn a_job_that_runs_out_of_memory_is_told_so_and_the_next_one_runs() {
+async fn running_out_of_memory_is_reported_and_the_next_job_runs() {
     let bench = Bench::with("memory", "http://127.0.0.1:9", |settings| {
         settings.docker.job.memory = "32m".parse().ok();
-        // Where there is swap, the job would go on there.
+        // With swap, the job would continue there.
         settings.docker.job.memory_swap = "32m".parse().ok();
     })
     .await;
@@ -20,13 +20,13 @@ async fn a_job_that_runs_out_of_memory_is_told_so_and_the_next_one_runs() {
         panic!("{}", ended.trace);
     };
     assert_eq!(exit_code, Some(137), "{}", ended.trace);
-    // The engine does not always hear of it when the container ends at once.
+    // The engine does not always notice if the container ends at once.
     let told = "ran out of memory (it had 32 MiB)";
     assert!(ended.trace.contains(told), "{}", ended.trace);
     assert!(!ended.trace.contains("\nnever\n"), "{}", ended.trace);
 
-    // The kernel kills a child, and the shell goes on and fails with a code of its own: told by the
-    // container itself, as not every engine hears of it. Once.
+    // The kernel kills a child, and the shell continues and fails with its own exit code. The
+    // container itself reports it, once, because not every engine notices.
     for (commands, code) in [
         (&["tail /dev/zero || exit 3"][..], 3),
         (&["tail /dev/zero || true", "echo on", "false"], 1),
@@ -39,7 +39,7 @@ async fn a_job_that_runs_out_of_memory_is_told_so_and_the_next_one_runs() {
         assert!(ended.trace.contains("a larger limit"), "{}", ended.trace);
     }
 
-    // What went well in the end needs no word.
+    // If the job succeeds in the end, nothing is reported.
     let ended = bench.run(job(&["tail /dev/zero || true"])).await;
     assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
     assert!(!ended.trace.contains("out of memory"), "{}", ended.trace);
@@ -51,7 +51,7 @@ async fn a_job_that_runs_out_of_memory_is_told_so_and_the_next_one_runs() {
 }
 
 #[tokio::test]
-async fn jobs_share_the_memory_of_a_worker_where_nothing_is_configured() {
+async fn jobs_share_a_workers_memory_by_default() {
     let limit = "cat /sys/fs/cgroup/memory.max 2>/dev/null || \
                  cat /sys/fs/cgroup/memory/memory.limit_in_bytes";
     let read = format!(

@@ -16,7 +16,7 @@ use crate::support::ghost::checked_out;
 use crate::support::gitlab::{GitLab, TOKEN};
 use crate::support::{Bench, IMAGE};
 
-/// Builds an image with a user of its own, and gives its name.
+/// Builds an image with its own user, and returns its name.
 fn image() -> String {
     let name = "onspot-test-nonroot:1";
     let dockerfile = format!("FROM {IMAGE}\nRUN useradd -m -u 1000 app\nUSER app\n");
@@ -61,7 +61,7 @@ fn on_artifacts_of(mut payload: JobPayload, job: u64) -> JobPayload {
 }
 
 #[tokio::test]
-async fn caches_and_artifacts_belong_to_whom_they_belonged() {
+async fn caches_and_artifacts_keep_their_owners() {
     let image = image();
     let dir = tempfile::tempdir().unwrap();
     let gitlab = GitLab::start(dir.path(), &[("README", "read me\n")]).await;
@@ -101,7 +101,7 @@ async fn caches_and_artifacts_belong_to_whom_they_belonged() {
 }
 
 #[tokio::test]
-async fn with_the_usual_umask_the_files_are_given_to_the_image_s_user() {
+async fn with_the_usual_umask_the_files_belong_to_the_images_user() {
     let image = image();
     let dir = tempfile::tempdir().unwrap();
     let gitlab = GitLab::start(dir.path(), &[("README", "read me\n")]).await;

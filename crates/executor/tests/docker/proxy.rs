@@ -1,4 +1,4 @@
-//! Networks that are left through a proxy only.
+//! Networks whose only way out is a proxy.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use onspot_gitlab::job::ArtifactSpec;
 use crate::support::gitlab::bridge_address;
 use crate::support::{Bench, job};
 
-/// What a proxy was asked for.
+/// The requests to a proxy.
 type Asked = Arc<Mutex<Vec<String>>>;
 
 async fn answer(State(asked): State<Asked>, request: Request) -> Response<Body> {
@@ -50,7 +50,7 @@ async fn transfers_of_the_helper_go_through_the_proxy_of_the_runner_and_of_the_j
         ("proxy-runner", of_runner, None),
         ("proxy-job", vec![], Some(("HTTP_PROXY", proxy.as_str()))),
     ] {
-        // A host that nobody but the proxy can know.
+        // A host name that only the proxy can resolve.
         let bench = Bench::with(name, "http://gitlab.invalid", |settings| {
             settings.common.runner.environment = of_runner;
         })

@@ -1,4 +1,4 @@
-//! Services that do not come up, or share a name.
+//! Services that do not start, or share a name.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ async fn a_service_that_dies_shows_its_log_in_the_trace() {
     bench.finish().await;
 }
 
-/// Nothing is waited for, but why the script fails is in the service's log.
+/// Nothing waits for this service, but its log tells why the script fails.
 #[tokio::test]
 async fn a_service_without_ports_that_dies_meanwhile_shows_its_log_too() {
     let bench = Bench::new("service-dies-later").await;
@@ -87,7 +87,7 @@ async fn the_port_that_a_healthcheck_names_is_waited_for() {
     let mut late = service("web", server);
     late.name = onspot_executor::HELPER_IMAGE.into();
     late.variables = port("8080");
-    // One try only: without the wait it would be too early.
+    // A single try, which would be too early without the wait.
     let ended = bench.run(with(late, "exec 3<>/dev/tcp/web/8080")).await;
     assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
     let waited = "Waiting for services to be up and running";

@@ -1,5 +1,5 @@
-//! What the tests on a real Docker engine share: an executor of their own, jobs, and a GitLab of
-//! just enough.
+//! Shared by the tests on a real Docker engine: an executor for each test, jobs, and a minimal
+//! GitLab.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,16 +24,16 @@ use onspot_gitlab::{JobId, JobToken, TraceWriter, Variable};
 use onspot_settings::{Docker, PullPolicy, Runner};
 use tokio::sync::{OnceCell, mpsc, watch};
 
-/// The image that jobs run in: all that is needed is a shell.
+/// The image of the jobs: a shell is all they need.
 pub(crate) const IMAGE: &str = "debian:bookworm-slim";
 
-/// Longer than any job here takes on a slow machine.
+/// More than any job here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The helper's image is built once, not by each test beside the others.
+/// The helper's image is built once, not by each test in parallel.
 static IMAGE_READY: OnceCell<()> = OnceCell::const_new();
 
-/// An executor with a name and folder of its own. `finish` removes what is left of it.
+/// An executor with its own name and folder. `finish` removes its leftovers.
 pub(crate) struct Bench {
     pub(crate) executor: DockerExecutor,
     pub(crate) settings: DockerSettings,
@@ -41,7 +41,7 @@ pub(crate) struct Bench {
     pub(crate) runner: String,
 }
 
-/// A job that runs.
+/// A running job.
 pub(crate) struct Running {
     pub(crate) stop: watch::Sender<Option<Stop>>,
     pub(crate) events: mpsc::Receiver<Event>,
@@ -142,13 +142,13 @@ impl Bench {
             .await
     }
 
-    /// The same with a cache in a folder of this host.
+    /// Runs a job with a cache in a folder of this host.
     pub(crate) async fn run_with_cache(&self, payload: JobPayload) -> Ended {
         let cache = CacheAccess::Local(self.dir.path().join("cache"));
         self.start(payload, cache, PATIENCE).end(true).await
     }
 
-    /// How many containers there are with this runner's label and of this kind.
+    /// How many containers of this kind have this runner's label.
     pub(crate) fn containers(&self, kind: &str) -> usize {
         let output = Command::new("docker")
             .args(["ps", "--all", "--quiet"])
@@ -159,17 +159,17 @@ impl Bench {
         String::from_utf8(output.stdout).unwrap().lines().count()
     }
 
-    /// How many networks there are with this runner's label.
+    /// How many networks have this runner's label.
     pub(crate) fn networks(&self) -> usize {
         self.listed("network")
     }
 
-    /// How many volumes there are with this runner's label.
+    /// How many volumes have this runner's label.
     pub(crate) fn volumes(&self) -> usize {
         self.listed("volume")
     }
 
-    /// Waits until this holds on the engine.
+    /// Waits until `holds` is true.
     pub(crate) async fn until(&self, holds: impl Fn(&Self) -> bool) {
         let reached = async {
             while !holds(self) {
@@ -196,7 +196,7 @@ impl Bench {
     }
 }
 
-/// Removes the containers of test processes that were killed: their numbers end the runners' names.
+/// Removes the containers of killed test processes, whose ids are the suffix of the runners' names.
 fn remove_what_killed_runs_left() {
     let output = Command::new("docker")
         .args(["ps", "--all", "--filter", "label=onspot.runner"])
@@ -211,7 +211,7 @@ fn remove_what_killed_runs_left() {
         is_over.then_some(id)
     });
     for id in left {
-        // Another run may be removing it just now.
+        // Another process may be removing it right now.
         let _ = Command::new("docker")
             .args(["rm", "--force", "--volumes", id])
             .output();
@@ -219,7 +219,7 @@ fn remove_what_killed_runs_left() {
 }
 
 impl Running {
-    /// Waits until the trace holds this text.
+    /// Waits until the trace contains this text.
     pub(crate) async fn until_trace_holds(&mut self, text: &str) {
         let holds = async {
             loop {

@@ -38,7 +38,7 @@ fn a_sandbox_holds_for_the_helper_the_job_and_its_services() {
 }
 
 #[test]
-fn what_jobs_may_do_is_not_what_services_may_do() {
+fn jobs_and_services_have_separate_rights() {
     let mut settings = settings();
     settings.security_opt = vec!["apparmor=jobs".into()];
     settings.services_security_opt = vec!["apparmor=services".into()];
@@ -117,7 +117,7 @@ fn a_limit_that_cannot_be_read_is_an_error() {
 }
 
 #[test]
-fn a_seccomp_profile_is_handed_over_by_its_content() {
+fn a_seccomp_profile_is_passed_by_content() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("profile.json");
     std::fs::write(&path, "{ \"defaultAction\": \"SCMP_ACT_ERRNO\" }").unwrap();
@@ -140,7 +140,7 @@ fn a_seccomp_profile_is_handed_over_by_its_content() {
 }
 
 #[test]
-fn graphics_processors_are_asked_for_as_docker_does() {
+fn gpus_are_requested_as_in_docker() {
     let request = |text: &str| gpus(text).map(|mut requests| requests.remove(0));
     assert_eq!(request("all").unwrap().count, Some(-1));
     assert_eq!(request("2").unwrap().count, Some(2));
@@ -155,7 +155,7 @@ fn graphics_processors_are_asked_for_as_docker_does() {
 }
 
 #[test]
-fn a_share_of_the_hosts_memory_is_the_limit_where_nothing_else_is_set() {
+fn the_default_limit_is_a_share_of_the_hosts_memory() {
     let mut settings = settings();
     let shared = Limits {
         memory: Some(700 << 20),

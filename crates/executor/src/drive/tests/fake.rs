@@ -1,4 +1,4 @@
-//! A host that only pretends, and a job on it.
+//! A simulated host, and a job on it.
 
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
@@ -15,24 +15,24 @@ use crate::plan::Site;
 use crate::run::Stop;
 use crate::settings::RunnerSettings;
 
-/// How the pretended job behaves.
+/// How the simulated job behaves.
 #[derive(Clone, Default)]
 pub(super) struct Behaviour {
     pub(super) exit_code: i32,
     /// Scripts that never end by themselves.
     pub(super) endless: &'static [&'static str],
-    /// Requests that the helper fails.
+    /// Requests that fail in the helper.
     pub(super) fails: &'static [&'static str],
     pub(super) refuse_start: bool,
-    /// Whether what is endless stays so when the script is stopped.
+    /// Whether endless work continues even when the script is stopped.
     pub(super) still_endless: bool,
     /// Whether the job has a step after its script.
     pub(super) releases: bool,
-    /// A request during which the job is frozen once, which fails by that.
+    /// The request during which the job is frozen once, and which fails because of that.
     pub(super) frozen_at: &'static str,
     /// How `after_script` ends.
     pub(super) after_exit_code: i32,
-    /// What the script prints.
+    /// The script's output.
     pub(super) says: &'static str,
     /// Further variables of the job.
     pub(super) variables: Vec<Variable>,
@@ -50,7 +50,7 @@ impl FakeHost {
         self.log.lock().push(what.into());
     }
 
-    /// Endless until it is stopped, for those that are.
+    /// Endless until it is stopped, for endless scripts.
     async fn work(&self, what: &str) {
         if self.behaviour.endless.contains(&what) {
             if self.behaviour.still_endless && what != "script" {
@@ -200,7 +200,7 @@ fn payload(behaviour: &Behaviour) -> JobPayload {
     payload
 }
 
-/// Runs the job; at `stop_at` (an entry of the log) the stop comes.
+/// Runs the job; when the log reaches `stop_at`, it is stopped.
 pub(super) async fn course(behaviour: Behaviour, stop_at: Option<(&str, Stop)>) -> Ended {
     let dir = tempfile::tempdir().unwrap();
     let settings = RunnerSettings::new(onspot_settings::Runner::new(

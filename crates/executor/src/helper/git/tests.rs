@@ -1,4 +1,4 @@
-//! The calls of git, whole.
+//! The complete git commands.
 
 use super::super::request::Strategy;
 use super::*;
@@ -79,7 +79,7 @@ fn the_password_is_in_the_login_file_alone() {
 }
 
 #[test]
-fn all_of_a_cut_history_is_asked_for_unless_the_job_says_how_much() {
+fn a_shallow_history_is_completed_unless_the_job_sets_the_depth() {
     let taken_up = TakenUp {
         is_shallow: true,
         ..TakenUp::default()
@@ -101,7 +101,7 @@ fn all_of_a_cut_history_is_asked_for_unless_the_job_says_how_much() {
 }
 
 #[test]
-fn settings_of_the_job_count_up_to_the_first_that_is_not_whole() {
+fn settings_of_the_job_count_up_to_the_first_incomplete_one() {
     let count = |list: &[(&str, &str)]| {
         let list: Vec<(String, String)> = list
             .iter()

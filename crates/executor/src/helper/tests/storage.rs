@@ -1,4 +1,4 @@
-//! Caches and artifacts from a server that does not have them, or may not give them.
+//! Caches and artifacts from a server that does not have them, or refuses access.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,7 @@ use super::*;
 
 const FORBIDDEN: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
 
-/// A bench with an empty project's folder.
+/// A bench with an empty project folder.
 async fn empty() -> Bench {
     let bench = Bench::new();
     let sources = bench.sources(Strategy::Empty, "");
@@ -42,7 +42,7 @@ fn restore(server: &MockServer, keys: &[&str], attempts: u32) -> HelperRequest {
 }
 
 #[tokio::test]
-async fn a_cache_that_may_not_be_read_is_a_miss() {
+async fn a_cache_without_access_is_a_miss() {
     let bench = empty().await;
     let server = MockServer::start().await;
     Mock::given(path("/own"))
@@ -73,7 +73,7 @@ async fn a_cache_that_may_not_be_read_is_a_miss() {
 }
 
 #[tokio::test]
-async fn a_cache_that_arrived_broken_is_fetched_again_as_often_as_the_job_says() {
+async fn a_broken_cache_is_fetched_again_as_often_as_configured() {
     for (attempts, restored) in [(1, false), (2, true)] {
         let bench = empty().await;
         let server = MockServer::start().await;
@@ -107,7 +107,7 @@ fn download(server: &MockServer) -> HelperRequest {
 }
 
 #[tokio::test]
-async fn artifacts_that_are_gone_are_not_passed_over() {
+async fn missing_artifacts_are_an_error() {
     let bench = empty().await;
     let server = MockServer::start().await;
     Mock::given(path("/api/v4/jobs/7/artifacts"))
@@ -121,7 +121,7 @@ async fn artifacts_that_are_gone_are_not_passed_over() {
 }
 
 #[tokio::test]
-async fn artifacts_that_arrived_broken_are_not_asked_of_the_storage_again() {
+async fn broken_artifacts_are_not_requested_from_the_storage_again() {
     let bench = empty().await;
     let server = MockServer::start().await;
     let whole = archive("whole");
@@ -142,7 +142,7 @@ async fn artifacts_that_arrived_broken_are_not_asked_of_the_storage_again() {
 }
 
 #[tokio::test]
-async fn nothing_of_an_archive_that_does_not_fit_stays_aside() {
+async fn nothing_of_a_failed_archive_is_left() {
     let bench = empty().await;
     std::fs::create_dir(bench.project().join("cached")).unwrap();
     let server = MockServer::start().await;
@@ -159,7 +159,7 @@ async fn nothing_of_an_archive_that_does_not_fit_stays_aside() {
 }
 
 #[tokio::test]
-async fn files_are_given_away_without_following_links() {
+async fn changing_owners_follows_no_links() {
     let bench = empty().await;
     let to = GiveAway {
         user: 1000,

@@ -1,5 +1,5 @@
-//! A kept repository after a job that meant harm, or broke it: what the next one gets is what a
-//! fresh clone would give.
+//! A kept repository that an earlier job manipulated or broke: the next job gets the same as from a
+//! fresh clone.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::*;
 
-/// Git as a job uses it, in the kept repository.
+/// Git as used by a job, in the kept repository.
 fn git(bench: &Bench, args: &[&str]) -> String {
     fed(bench, args, b"")
 }
@@ -30,7 +30,7 @@ fn fed(bench: &Bench, args: &[&str], input: &[u8]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// A bench with three commits, the last of which is given.
+/// A bench with three commits; returns the last one.
 fn three() -> (Bench, String) {
     let bench = Bench::new();
     bench.commit("file", "two\n");
@@ -45,7 +45,7 @@ fn of_protected(sources: Sources, protected: bool) -> Sources {
     }
 }
 
-/// What tells a repository that was taken up from a new clone.
+/// Marks a repository, to distinguish reuse from a new clone.
 fn mark(bench: &Bench) {
     std::fs::write(bench.project().join(".git/description"), "kept").unwrap();
 }
@@ -56,7 +56,7 @@ fn was_kept(bench: &Bench) -> bool {
 }
 
 #[tokio::test]
-async fn the_history_is_as_long_as_each_job_asks_for() {
+async fn the_history_is_as_long_as_each_job_requests() {
     for protected in [false, true] {
         let (bench, last) = three();
         let with_depth = |depth| Sources {
@@ -78,7 +78,7 @@ async fn the_history_is_as_long_as_each_job_asks_for() {
 }
 
 #[tokio::test]
-async fn a_history_that_a_job_cut_is_made_whole() {
+async fn a_history_cut_by_a_job_is_completed() {
     let (bench, last) = three();
     let whole = || Sources {
         depth: 0,
@@ -111,7 +111,7 @@ async fn an_index_of_an_earlier_job_hides_no_file() {
     }
 }
 
-/// Puts other content under the name of an object, loose.
+/// Writes other content under the name of an object, loose.
 fn rewrite_loose(bench: &Bench, name: &str) {
     let packs = bench.project().join(".git/objects/pack");
     let kept: Vec<PathBuf> = std::fs::read_dir(&packs)
@@ -138,7 +138,7 @@ fn rewrite_loose(bench: &Bench, name: &str) {
     std::fs::copy(object(&evil), target).unwrap();
 }
 
-/// Puts other content under the name of an object, by a pack whose index lies.
+/// Writes other content under the name of an object, in a pack with a false index.
 fn rewrite_packed(bench: &Bench, name: &str) {
     let evil = fed(bench, &["hash-object", "-w", "--stdin"], b"evil\n");
     let packs = bench.project().join(".git/objects/pack");
@@ -158,7 +158,7 @@ fn rewrite_packed(bench: &Bench, name: &str) {
     index[8 + 256 * 4..][..20].copy_from_slice(&wanted);
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, index).unwrap();
-    // The only one, so that it is the one that is read.
+    // The only pack, so that it is the one that is read.
     let others: Vec<PathBuf> = std::fs::read_dir(&packs)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -187,7 +187,7 @@ async fn an_object_under_a_false_name_is_not_checked_out_for_a_protected_branch(
         bench.get(sources()).await.unwrap();
         let name = git(&bench, &["rev-parse", "HEAD:file"]);
         rewrite(&bench, &name);
-        // The trap is set: git by itself walks into it.
+        // The manipulation works: git itself checks out the false content.
         std::fs::remove_file(bench.project().join("file")).unwrap();
         git(&bench, &["checkout", "-f", "-q", "HEAD"]);
         assert_eq!(bench.read("file").as_deref(), Some("evil\n"), "{way}");
@@ -199,7 +199,7 @@ async fn an_object_under_a_false_name_is_not_checked_out_for_a_protected_branch(
 }
 
 #[tokio::test]
-async fn references_of_an_earlier_job_lead_nobody_astray() {
+async fn references_of_an_earlier_job_are_ignored() {
     for protected in [false, true] {
         let (bench, last) = three();
         let sources = || Sources {
@@ -223,7 +223,7 @@ async fn references_of_an_earlier_job_lead_nobody_astray() {
 }
 
 #[tokio::test]
-async fn what_is_not_cleaned_survives_and_unchanged_files_keep_their_times() {
+async fn excluded_files_survive_and_unchanged_files_keep_their_times() {
     for protected in [false, true] {
         let (bench, first) = three();
         let sources = |sha: &str| Sources {
@@ -249,7 +249,7 @@ async fn what_is_not_cleaned_survives_and_unchanged_files_keep_their_times() {
 }
 
 #[tokio::test]
-async fn without_a_checkout_the_repository_stays_where_it_was() {
+async fn without_a_checkout_the_repository_keeps_its_commit() {
     let (bench, first) = three();
     let sources = |sha: &str, checkout| Sources {
         checkout,
@@ -289,7 +289,7 @@ async fn a_broken_repository_is_cloned_anew() {
 }
 
 #[tokio::test]
-async fn a_file_of_git_lfs_that_is_not_what_its_name_says_is_not_used() {
+async fn a_git_lfs_file_with_a_false_name_is_not_used() {
     let (bench, last) = three();
     let sources = || of_protected(bench.sources(Strategy::Fetch, &last), true);
     bench.get(sources()).await.unwrap();
@@ -308,7 +308,7 @@ async fn a_file_of_git_lfs_that_is_not_what_its_name_says_is_not_used() {
 }
 
 #[tokio::test]
-async fn settings_that_the_job_gives_git_are_not_overwritten() {
+async fn git_settings_of_the_job_are_kept() {
     let (bench, last) = three();
     let settings = [
         ("GIT_CONFIG_COUNT", "1"),
@@ -326,7 +326,7 @@ async fn settings_that_the_job_gives_git_are_not_overwritten() {
 }
 
 #[tokio::test]
-async fn a_repository_of_many_fetches_stays_in_few_packs() {
+async fn a_repository_keeps_few_packs_after_many_fetches() {
     let (bench, _) = three();
     let packs = || {
         let folder = std::fs::read_dir(bench.project().join(".git/objects/pack")).unwrap();

@@ -66,7 +66,7 @@ fn services_are_reached_by_their_images_names() {
 }
 
 #[test]
-fn the_runners_own_image_is_allowed_also_to_a_job_that_names_it() {
+fn the_runners_own_image_may_be_named_by_a_job() {
     let settings = settings(|s| s.allowed_images = vec!["registry.example/**".into()]);
     assert_eq!(planned("", &settings).unwrap().name, "debian:bookworm");
     assert!(planned("debian:bookworm", &settings).is_ok());
@@ -76,7 +76,7 @@ fn the_runners_own_image_is_allowed_also_to_a_job_that_names_it() {
 }
 
 #[test]
-fn no_variable_of_a_job_widens_what_its_runner_allows() {
+fn variables_of_a_job_cannot_extend_the_allowed_images() {
     let settings = settings(|s| s.allowed_images = vec!["$REGISTRY/*".into()]);
     let variables = Variables::resolve([Variable::public("REGISTRY", "evil.example")]);
     assert!(of_job(&job("evil.example/x"), &settings, &variables).is_err());
@@ -111,7 +111,7 @@ fn only_allowed_images_are_privileged() {
 }
 
 #[test]
-fn only_allowed_users_are_taken_and_the_runners_own_comes_first() {
+fn only_allowed_users_are_used_and_the_runners_own_has_precedence() {
     let user = |wanted: &str, settings: &Docker| {
         let mut job = job("alpine");
         if let Some(image) = &mut job.image {
@@ -141,7 +141,7 @@ fn only_allowed_users_are_taken_and_the_runners_own_comes_first() {
 }
 
 #[test]
-fn entrypoints_stay_where_the_runner_says_so() {
+fn entrypoints_are_kept_if_the_runner_requires_it() {
     let settings = settings(|s| s.disable_entrypoint_overwrite = true);
     let mut job = job("alpine");
     job.services = vec![image("postgres")];
@@ -184,7 +184,7 @@ fn services_of_the_runner_come_first_and_count_against_its_limit() {
 }
 
 #[test]
-fn a_name_that_two_services_have_is_the_firsts() {
+fn the_first_service_with_a_name_gets_it() {
     let with_alias = |name: &str, alias: &str| Image {
         alias: alias.into(),
         ..image(name)

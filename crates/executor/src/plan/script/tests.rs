@@ -1,4 +1,4 @@
-//! Scripts, run by the shells of this host.
+//! Scripts, run with the shells of this host.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -33,7 +33,7 @@ fn run_in(shell: &str, script: &str) -> Ran {
     }
 }
 
-/// A place that exists.
+/// A place with existing folders.
 fn place(dir: &std::path::Path) -> Place {
     std::fs::create_dir_all(dir.join("g/p")).unwrap();
     Place {
@@ -47,7 +47,7 @@ fn lines(commands: &[&str]) -> Vec<String> {
     commands.iter().map(|&command| command.to_owned()).collect()
 }
 
-/// What a script of these commands prints, the shown commands left out, in bash and in sh alike.
+/// The output of a script of these commands without the shown commands, the same in bash and in sh.
 fn printed(variables: &Variables, commands: &[&str]) -> (String, Option<i32>) {
     let dir = tempfile::tempdir().unwrap();
     let mut variables = variables.clone();
@@ -103,7 +103,7 @@ fn commands_share_a_shell_and_end_at_the_first_failure() {
 }
 
 #[test]
-fn a_pipe_fails_with_any_of_its_commands_where_the_shell_can() {
+fn a_pipe_fails_with_any_of_its_commands_if_the_shell_supports_it() {
     let dir = tempfile::tempdir().unwrap();
     let script = shell(
         &Variables::default(),
@@ -148,7 +148,7 @@ fn file_variables_are_files() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn values_reach_the_script_as_they_are(value in "[ -~\n\tüß€]{0,40}") {
+    fn values_reach_the_script_unchanged(value in "[ -~\n\tüß€]{0,40}") {
         let variables = Variables::resolve([Variable::public("VALUE", &value)]);
         let (output, code) = printed(&variables, &["printf '[%s]\\n' \"$VALUE\" | sed 's/^/>/'"]);
         let shown = format!("[{value}]");
@@ -160,7 +160,7 @@ proptest! {
 }
 
 #[test]
-fn what_a_script_writes_to_gitlab_env_later_ones_find_in_their_environment() {
+fn lines_in_gitlab_env_reach_later_scripts() {
     let dir = tempfile::tempdir().unwrap();
     let place = place(dir.path());
     let folder = dir.path().join("tmp");

@@ -1,4 +1,4 @@
-//! What a job asks for beside its scripts: done, left out where it makes no sense, or refused.
+//! Special requests of a job: honoured, ignored where pointless, or refused.
 
 use super::*;
 
@@ -33,7 +33,7 @@ fn hooks_run_only_where_there_is_a_repository() {
 }
 
 #[test]
-fn a_job_that_asks_for_what_cannot_be_done_is_refused_in_words() {
+fn unsupported_requests_of_a_job_are_refused_with_an_explanation() {
     for (key, value) in [
         ("run", json!("[{\"name\": \"x\", \"step\": \"./x\"}]")),
         ("secrets", json!({ "PASSWORD": { "vault": {} } })),
@@ -50,7 +50,7 @@ fn a_job_that_asks_for_what_cannot_be_done_is_refused_in_words() {
 }
 
 #[test]
-fn files_are_for_everybody_or_for_the_image_s_user() {
+fn files_are_for_everybody_or_for_the_images_user() {
     let with = |value: &str| {
         let flag = json!({ "key": "FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR", "value": value });
         plan(json!({ "variables": [flag] }))

@@ -1,4 +1,4 @@
-//! The cowsay pipeline in small, as payloads.
+//! A small cowsay pipeline, as payloads.
 
 use onspot_gitlab::job::{ArtifactSpec, ArtifactsFile, CacheSpec, Dependency, JobPayload, When};
 use onspot_gitlab::{JobId, JobToken, Variable};
@@ -6,7 +6,7 @@ use onspot_gitlab::{JobId, JobToken, Variable};
 use super::gitlab::{GitLab, TOKEN};
 use super::job;
 
-/// A job on the one commit there is.
+/// A job for the only commit.
 pub(crate) fn checked_out(id: u64, script: &[&str], gitlab: &GitLab) -> JobPayload {
     let mut payload = job(script);
     payload.id = JobId(id);

@@ -1,5 +1,4 @@
-//! A GitLab of just enough: one repository over HTTP for those who know the job's token, and
-//! artifacts.
+//! A minimal GitLab: one repository over HTTP for clients with the job's token, and artifacts.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -33,12 +32,12 @@ type Artifacts = Arc<Mutex<BTreeMap<u64, Bytes>>>;
 struct Shared {
     repositories: PathBuf,
     artifacts: Artifacts,
-    /// Whether a download has broken off already.
+    /// Whether a download was broken off already.
     broke_off: Arc<AtomicBool>,
 }
 
 impl GitLab {
-    /// Serves `group/project.git` with one commit of these files, where containers reach it.
+    /// Serves `group/project.git` with one commit of these files, reachable from containers.
     pub(crate) async fn start(dir: &Path, files: &[(&str, &str)]) -> Self {
         let repositories = dir.join("repositories");
         let sha = repository(&repositories.join("group/project.git"), files);
@@ -64,7 +63,7 @@ impl GitLab {
         }
     }
 
-    /// The repository's URL as GitLab sends it, token and all.
+    /// The repository's URL as sent by GitLab, including the token.
     pub(crate) fn repo_url(&self) -> String {
         let host = self.url.trim_start_matches("http://");
         format!("http://gitlab-ci-token:{TOKEN}@{host}/group/project.git")
@@ -77,8 +76,8 @@ impl Drop for GitLab {
     }
 }
 
-/// The address of this host on Docker's default bridge: the first of its subnet, for some engines
-/// do not name the gateway.
+/// The address of this host on Docker's default bridge: the first of its subnet, because some
+/// engines do not report the gateway.
 pub(crate) fn bridge_address() -> String {
     let output = Command::new("docker")
         .args([
@@ -122,7 +121,7 @@ fn repository(bare: &Path, files: &[(&str, &str)]) -> String {
     git(&["rev-parse", "HEAD"])
 }
 
-/// `git http-backend`, for those who know the token.
+/// `git http-backend`, for clients with the token.
 async fn git(State(shared): State<Shared>, request: Request) -> Response<Body> {
     let expected =
         base64::engine::general_purpose::STANDARD.encode(format!("gitlab-ci-token:{TOKEN}"));
@@ -203,7 +202,7 @@ async fn download(State(shared): State<Shared>, UrlPath(id): UrlPath<u64>) -> Re
         Some(content) if !shared.broke_off.swap(true, Ordering::SeqCst) => {
             let half = content.slice(..content.len() / 2);
             let end = futures::stream::once(async {
-                // Not before the half is on its way.
+                // Not before the first half was sent.
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 Err(std::io::Error::other("broken off"))
             });

@@ -1,4 +1,4 @@
-//! A registry of just enough: one image, which those get who know the password, or all.
+//! A minimal registry: one image, for clients with the password, or for all.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,7 +41,7 @@ struct Shared {
 }
 
 impl Registry {
-    /// Serves an image of its own: the usual one with a label.
+    /// Serves its own image: the usual one with a label.
     pub(crate) async fn start(dir: &Path) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -67,7 +67,7 @@ impl Registry {
         }
     }
 
-    /// A `DOCKER_AUTH_CONFIG` that opens it, for its team's path alone.
+    /// A `DOCKER_AUTH_CONFIG` with its login, only for its team's path.
     pub(crate) fn login(&self) -> String {
         let place = format!("{}/team", self.address);
         json!({ "auths": { place: { "username": "ci", "password": PASSWORD } } }).to_string()
@@ -83,12 +83,12 @@ impl Registry {
         self.shared.is_private.store(false, Ordering::SeqCst);
     }
 
-    /// From now on it says that too much was asked of it.
+    /// From now on it answers that a rate limit is exceeded.
     pub(crate) fn exhaust(&self) {
         self.shared.is_exhausted.store(true, Ordering::SeqCst);
     }
 
-    /// How often somebody was given the manifest, which is what hubs count.
+    /// How often the manifest was served, which is what hubs count.
     pub(crate) fn pulls(&self) -> usize {
         self.shared.manifests_given.load(Ordering::SeqCst)
     }
@@ -116,7 +116,7 @@ fn digest(bytes: &[u8]) -> String {
     text
 }
 
-/// Takes the usual image apart.
+/// Reads the parts of the usual image.
 fn saved(dir: &Path) -> (Value, Vec<Vec<u8>>) {
     let file = dir.join("image.tar");
     let output = docker(&["save", "--output", file.to_str().unwrap(), IMAGE]);
@@ -136,8 +136,8 @@ fn saved(dir: &Path) -> (Value, Vec<Vec<u8>>) {
     (config, layers.iter().map(part).collect())
 }
 
-/// Makes another image of it, by a label: its manifest and its blobs. Engines know again what they
-/// have had once, from wherever.
+/// Makes a different image of it by adding a label: its manifest and its blobs. Engines recognise
+/// images that they have had before from any source.
 fn labelled(
     mut config: Value,
     layers: Vec<Vec<u8>>,
