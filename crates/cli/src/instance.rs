@@ -52,7 +52,7 @@ impl Instance {
                 match imds.instance_id().await {
                     Ok(id) => return id,
                     Err(error) => {
-                        tracing::warn!(%error, "the metadata service does not answer yet")
+                        tracing::warn!(%error, "the metadata service does not answer yet");
                     }
                 }
                 tokio::time::sleep(ASK_AGAIN).await;

@@ -142,8 +142,8 @@ impl Runner {
             ..Policy::default()
         };
         match (&self.machine, &self.autoscaler) {
-            (Some(machine), _) => machine.policy(base),
-            (None, Some(autoscaler)) => autoscaler.policy(base),
+            (Some(machine), _) => machine.policy(&base),
+            (None, Some(autoscaler)) => autoscaler.policy(&base),
             (None, None) => base,
         }
     }

@@ -39,10 +39,10 @@ pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok
 /// If it is none.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse(&text).map_err(malformed)
+    parse(&text).map_err(|error| malformed(&error))
 }
 
-fn malformed<E: serde::de::Error>(malformed: Malformed) -> E {
+fn malformed<E: serde::de::Error>(malformed: &Malformed) -> E {
     E::custom(format!("{malformed}: {}", malformed.hint()))
 }
 
@@ -104,7 +104,9 @@ pub mod or_never {
     ) -> Result<Option<Duration>, D::Error> {
         match String::deserialize(deserializer)?.as_str() {
             NEVER => Ok(None),
-            text => super::parse(text).map(Some).map_err(super::malformed),
+            text => super::parse(text)
+                .map(Some)
+                .map_err(|error| super::malformed(&error)),
         }
     }
 }

@@ -109,7 +109,7 @@ pub struct AutoscalerPolicy {
 
 impl Autoscaler {
     /// The scaling that it asks for, over `base`, which says the rest.
-    pub(crate) fn policy(&self, base: Policy) -> Policy {
+    pub(crate) fn policy(&self, base: &Policy) -> Policy {
         // No `..`: a key that nobody uses is to be noticed here.
         let Self {
             max_use_count,
@@ -131,7 +131,7 @@ impl Autoscaler {
             limit,
             max_uses: *max_use_count,
             periods: periods.collect(),
-            ..base
+            ..*base
         }
     }
 

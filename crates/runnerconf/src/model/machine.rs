@@ -121,7 +121,7 @@ impl Machine {
     }
 
     /// The scaling that it asks for, over `base`, which says the rest.
-    pub(crate) fn policy(&self, base: Policy) -> Policy {
+    pub(crate) fn policy(&self, base: &Policy) -> Policy {
         // No `..`: a key that nobody uses is to be noticed here.
         let Self {
             idle_count,
@@ -149,7 +149,7 @@ impl Machine {
             max_uses: *max_builds,
             max_growth: *max_growth_rate,
             periods,
-            ..base
+            ..*base
         }
     }
 
