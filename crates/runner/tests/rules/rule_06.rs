@@ -45,6 +45,35 @@ async fn with_it_the_stalled_worker_looks_again_and_leaves_it() {
     assert_eq!(world.log.runs_on(1), ["w2"]);
 }
 
+/// Its lease holds and *started* is stored, but it could not look what the order says since.
+#[tokio::test(start_paused = true)]
+async fn with_it_a_worker_that_cannot_look_again_does_not_start() {
+    let world = World::new();
+    let (_host, w1) = world.worker("w1");
+    seconds(5).await;
+    world.write_down(1, Restart::Allowed).await;
+    let stalled = w1.line.hold(Op::Put, "state");
+    world.write_run(1, 1, "w1").await;
+    seconds(10).await;
+    let blind = w1.line.hold(Op::Get, "order");
+    blind.reached().await;
+    world.change_order("w1", |order| order.revoked(1, 1)).await;
+    stalled.open();
+    let started = async || {
+        let state = world.state("w1").await.unwrap().value;
+        state
+            .jobs
+            .get(&1)
+            .is_some_and(|job| job.phase.has_started())
+    };
+    world.until("started is stored", started).await;
+    seconds(20).await;
+    assert!(world.log.executions(1).is_empty());
+    blind.open();
+    seconds(20).await;
+    assert!(world.log.executions(1).is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_it_one_attempt_is_never_started_twice() {
     let world = World::new();
