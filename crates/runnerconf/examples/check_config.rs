@@ -1,4 +1,4 @@
-//! Reads a `config.toml` and tells what onspot would do otherwise than it says:
+//! Reads a `config.toml` and prints where onspot would deviate from it:
 //! `cargo run --example check_config -- config.toml`.
 
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(path) => (std::fs::read_to_string(&path)?, path),
         None => (OF_2017.to_owned(), "config.toml".to_owned()),
     };
-    // A wrong value is an error that shows its place.
+    // The error for a wrong value shows its place.
     let config = Config::parse(&text, &name)?;
     for runner in &config.runners {
         println!("{} runs jobs by {}", runner.name(), runner.executor);

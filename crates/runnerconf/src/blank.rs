@@ -1,8 +1,8 @@
-//! Lines of a file with everything blanked that may be secret.
+//! Blanks everything in a line of a file that may be secret.
 
-/// Replaces every value in a line by as many bytes of `*`, quoted or not: a token whose quotes
-/// were forgotten is one all the same. What is left is the first key, `true` and `false`, headers
-/// of tables, and punctuation.
+/// Replaces every value in a line by the same number of `*` bytes, quoted or not, because a token
+/// without its quotes is still secret. Only the first key, `true` and `false`, headers of tables,
+/// and punctuation are kept.
 pub(crate) fn blank_values(line: &str) -> String {
     let (key, mut rest) = line.split_at(end_of_key(line));
     let mut blanked = key.to_owned();
@@ -20,8 +20,8 @@ pub(crate) fn blank_values(line: &str) -> String {
     blanked
 }
 
-/// Where the value begins: after the first key's equals sign; after the whole of a header; at
-/// once in a line that is neither, which may be the middle of a longer value.
+/// The start of the value: after the first key's equals sign; at the end of a header line; at 0 for
+/// any other line, which may be the middle of a longer value.
 fn end_of_key(line: &str) -> usize {
     let text = line.trim();
     let bare = |c: char| c.is_ascii_alphanumeric() || "-_. \t".contains(c);
@@ -29,7 +29,7 @@ fn end_of_key(line: &str) -> usize {
     if text.starts_with('[') && text.ends_with(']') && header.chars().all(bare) {
         return line.len();
     }
-    // Right at the end of a word and of the line: padding of base64.
+    // An equals sign at the end of a word and of the line is base64 padding.
     let padding =
         |key: &str, value: &str| value.trim_matches(['=', ' ']).is_empty() && !key.ends_with(' ');
     match line.split_once('=') {
@@ -42,7 +42,7 @@ fn is_punctuation(c: char) -> bool {
     c.is_ascii_whitespace() || "[]{},=#".contains(c)
 }
 
-/// Blanks what is between the quotes that `rest` begins with; returns where that ends.
+/// Blanks the text between the quotes at the start of `rest`; returns its end.
 fn blank_quoted(rest: &str, quote: char, blanked: &mut String) -> usize {
     blanked.push(quote);
     let inner = &rest[1..];
@@ -55,7 +55,7 @@ fn blank_quoted(rest: &str, quote: char, blanked: &mut String) -> usize {
     length + 2
 }
 
-/// Blanks the word that `rest` begins with; returns where it ends.
+/// Blanks the word at the start of `rest`; returns its end.
 fn blank_word(rest: &str, blanked: &mut String) -> usize {
     let ends = |c: char| is_punctuation(c) || matches!(c, '"' | '\'');
     let end = rest.find(ends).unwrap_or(rest.len());

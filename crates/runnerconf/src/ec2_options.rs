@@ -1,12 +1,12 @@
-//! The options of docker-machine's EC2 driver, as they stand in `MachineOptions`.
+//! The options of docker-machine's EC2 driver in `MachineOptions`.
 
 use crate::error::typo_of;
 use onspot_settings::Secret;
 
-/// What `MachineOptions` says about instances, typed.
+/// The instance settings in `MachineOptions`, typed.
 ///
-/// An absent value means the driver's default; [`Ec2Options::to_machine_options`] writes only
-/// what is there.
+/// An absent value means the driver's default; [`Ec2Options::to_machine_options`] writes only the
+/// values that are set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ec2Options {
     /// `amazonec2-access-key`: an access key's id. Absent means the host's own role.
@@ -37,7 +37,7 @@ pub struct Ec2Options {
     pub use_private_address: bool,
     /// `amazonec2-request-spot-instance`.
     pub request_spot: bool,
-    /// `amazonec2-spot-price`: the most to pay in dollars an hour; absent means the on-demand
+    /// `amazonec2-spot-price`: the maximum price in dollars an hour; absent means the on-demand
     /// price.
     pub spot_price: Option<String>,
     /// `amazonec2-root-size` in GB.
@@ -48,11 +48,11 @@ pub struct Ec2Options {
     pub tags: Vec<(String, String)>,
     /// `engine-registry-mirror`.
     pub registry_mirrors: Vec<String>,
-    /// Options of docker-machine that mean nothing here, and others, as written.
+    /// Options of docker-machine without effect here, and unknown ones, as written.
     pub unused: Vec<String>,
 }
 
-/// The options that become a field.
+/// The options with a field.
 const USED: [&str; 19] = [
     "amazonec2-access-key",
     "amazonec2-ami",
@@ -75,7 +75,7 @@ const USED: [&str; 19] = [
     "engine-registry-mirror",
 ];
 
-/// Options of docker-machine, and of its driver for EC2, that have no effect here.
+/// Options of docker-machine and its EC2 driver that have no effect here.
 const UNUSED: [&str; 30] = [
     "amazonec2-block-duration-minutes",
     "amazonec2-device-name",
@@ -109,7 +109,7 @@ const UNUSED: [&str; 30] = [
     "engine-ipv6-cidr",
 ];
 
-/// Flags among them: they need no value.
+/// The flags among them, which need no value.
 const UNUSED_FLAGS: [&str; 7] = [
     "amazonec2-insecure-transport",
     "amazonec2-monitoring",
@@ -120,24 +120,27 @@ const UNUSED_FLAGS: [&str; 7] = [
     "swarm-master",
 ];
 
-/// What a machine does at its first boot: the stack's own boot would not happen, or this would
-/// not.
+/// A script for a machine's first boot: either the stack's own boot script would not run, or this
+/// one would not.
 const USERDATA: &str = "amazonec2-userdata";
 
-/// Why an option can't be understood.
+/// Why an option is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{option} {reason}")]
 pub struct OptionError {
     /// The option's name.
     pub option: String,
-    /// What is wrong with its value, which is not repeated: it may be secret.
+    /// What is wrong with its value, which is not shown because it may be secret.
     pub reason: &'static str,
     /// What to write instead.
     pub hint: Option<String>,
 }
 
 impl Ec2Options {
-    /// Reads `name=value` options. A flag without a value is on, as on a command line.
+    /// Parses `name=value` options. A flag without a value is on, as on a command line.
+    ///
+    /// # Errors
+    /// The first option that is misspelt, has an invalid value, or can't be honoured.
     pub fn from_machine_options(
         options: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Self, OptionError> {
@@ -163,7 +166,8 @@ impl Ec2Options {
             Some("" | "false" | "0") => Ok(false),
             Some(_) => Err(wrong("must be true or false")),
         };
-        // An empty value is none, as everywhere; without an equals sign it was forgotten.
+        // An empty value counts as unset, as everywhere; a missing equals sign means that the value
+        // was forgotten.
         let text = || match value {
             None => Err(OptionError {
                 hint: Some(format!("write \"{name}=…\"")),
@@ -209,7 +213,7 @@ impl Ec2Options {
         Ok(())
     }
 
-    /// Keeps an option that has no effect, unless it is most probably a misspelt one.
+    /// Keeps an option without effect, unless it is probably misspelt.
     fn keep(&mut self, option: &str, name: &str, value: Option<&str>) -> Result<(), OptionError> {
         let wrong = |reason, hint| OptionError {
             option: name.to_owned(),
@@ -238,8 +242,8 @@ impl Ec2Options {
         Ok(())
     }
 
-    /// Writes the options in the order of 2017; reading them gives the same back. Secrets are
-    /// written as they are.
+    /// Writes the options in the order of 2017; parsing them returns the same value. Secrets are
+    /// included.
     pub fn to_machine_options(&self) -> Vec<String> {
         let mut options = Vec::new();
         let mut put = |name: &str, value: Option<&str>| {
@@ -271,7 +275,8 @@ impl Ec2Options {
             on(self.use_private_address),
         );
         put("amazonec2-request-spot-instance", on(self.request_spot));
-        // docker-machine bids half a dollar unless an empty price says: the on-demand price.
+        // docker-machine bids half a dollar unless the price is empty, which means the on-demand
+        // price.
         let price = self
             .spot_price
             .as_deref()
@@ -305,7 +310,7 @@ impl Ec2Options {
     }
 }
 
-/// A price in dollars, kept as written.
+/// A price in dollars, as written.
 fn price(text: Option<String>) -> Result<Option<String>, &'static str> {
     match text {
         Some(text) => match text.parse::<f64>() {

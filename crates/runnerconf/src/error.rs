@@ -1,4 +1,4 @@
-//! Why a file can't be used, and where in it.
+//! Why a file can't be used, and the place of the error.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use miette::{
 
 use crate::blank::blank_values;
 
-/// What is wrong with a `config.toml`.
+/// The kinds of errors in a `config.toml`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigErrorKind {
@@ -19,40 +19,39 @@ pub enum ConfigErrorKind {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
     /// The text is not TOML.
     #[error("not valid TOML: {0}")]
     Syntax(String),
-    /// Neither this version nor GitLab Runner knows the key, and one that they know is nearly
-    /// written like it.
+    /// Neither this version nor GitLab Runner knows the key, and it is similar to a known one.
     #[error("unknown key `{key}` in {section}")]
     UnknownKey {
         /// The key as written.
         key: String,
-        /// The table it stands in, as written in TOML.
+        /// Its table, as written in TOML.
         section: String,
-        /// The known key that is probably meant.
+        /// The key that is probably meant.
         nearest: String,
     },
-    /// The key is GitLab Runner's, and to go on without it would be wrong.
+    /// The key is one of GitLab Runner's, and ignoring it would be wrong.
     #[error("`{key}` in {section} can't be honoured: {why}")]
     Refused {
         /// The key.
         key: &'static str,
-        /// The table it stands in, as written in TOML.
+        /// Its table, as written in TOML.
         section: String,
-        /// Why not, and what follows.
+        /// Why it is refused.
         why: &'static str,
     },
-    /// A key without default is missing.
+    /// A required key is missing.
     #[error("missing key `{key}` in {section}")]
     MissingKey {
         /// The key.
         key: &'static str,
-        /// The table it belongs in, as written in TOML.
+        /// Its table, as written in TOML.
         section: String,
     },
     /// A value has the wrong type.
@@ -60,12 +59,12 @@ pub enum ConfigErrorKind {
     WrongType {
         /// The key.
         key: String,
-        /// The type it must have, with its article.
+        /// The expected type, with its article.
         expected: &'static str,
-        /// The type it has, with its article.
+        /// The actual type, with its article.
         found: &'static str,
     },
-    /// A value has the right type and makes no sense.
+    /// A value has the right type but is invalid.
     #[error("`{key}` {reason}")]
     BadValue {
         /// The key.
@@ -79,8 +78,8 @@ pub enum ConfigErrorKind {
 
 /// An error in a `config.toml`, with the line it is on.
 ///
-/// Its text is one sentence; [`ConfigError::hint`] says what to do; as a [`Diagnostic`] it also
-/// shows the line. Values that may be secret are blanked there.
+/// Its text is one sentence; [`ConfigError::hint`] tells what to do; as a [`Diagnostic`] it also
+/// shows the line, in which values that may be secret are blanked.
 #[derive(Debug)]
 pub struct ConfigError {
     kind: Box<ConfigErrorKind>,
@@ -95,17 +94,17 @@ impl ConfigError {
         }
     }
 
-    /// What is wrong.
+    /// The kind of the error.
     pub fn kind(&self) -> &ConfigErrorKind {
         &self.kind
     }
 
-    /// The line it is on; `None` where the file could not be read.
+    /// Its line; `None` if the file could not be read.
     pub fn excerpt(&self) -> Option<&Excerpt> {
         self.at.as_deref()
     }
 
-    /// What to do about it.
+    /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self.kind() {
             ConfigErrorKind::UnknownKey { nearest, .. } => {
@@ -169,10 +168,10 @@ impl Diagnostic for ConfigError {
     }
 }
 
-/// One line of a file, as much as an error may show of it.
+/// One line of a file, in the form that an error may show.
 ///
-/// It is a miette source of its own, so that an error holds neither the rest of the file nor the
-/// secrets in it.
+/// It is its own miette source, so that an error contains neither the rest of the file nor its
+/// secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt {
     file: String,
@@ -182,15 +181,15 @@ pub struct Excerpt {
 }
 
 impl Excerpt {
-    /// The line of `text` in which the byte range `span` begins, every value in it blanked,
-    /// quoted or not.
+    /// The line of `text` in which the byte range `span` begins, with every value blanked, quoted
+    /// or not.
     pub fn blanked(file: &str, text: &str, span: Range<usize>) -> Self {
         let mut excerpt = Self::plain(file, text, span);
         excerpt.text = blank_values(&excerpt.text);
         excerpt
     }
 
-    /// The line as it is, unless one of the words `secret` stands in it: then it is
+    /// The line unchanged, unless it contains one of the words `secret`: then it is
     /// [blanked](Self::blanked).
     pub fn careful(file: &str, text: &str, span: Range<usize>, secret: &[&str]) -> Self {
         let excerpt = Self::plain(file, text, span.clone());
@@ -203,8 +202,8 @@ impl Excerpt {
         }
     }
 
-    /// The line of `text` in which the byte range `span` begins, as it is: only for lines that
-    /// are known to hold no secret.
+    /// The unchanged line of `text` in which the byte range `span` begins: only for lines that
+    /// cannot contain a secret.
     pub fn plain(file: &str, text: &str, span: Range<usize>) -> Self {
         let mut start = span.start.min(text.len());
         while !text.is_char_boundary(start) {
@@ -236,13 +235,13 @@ impl Excerpt {
         self.line
     }
 
-    /// The column at which the marked part begins, in characters, from 1.
+    /// The column of the marked part, in characters, from 1.
     pub fn column(&self) -> usize {
         let before = self.text.get(..self.mark.start).unwrap_or_default();
         before.chars().count() + 1
     }
 
-    /// The marked part, labelled.
+    /// The marked part with a label.
     pub fn label(&self, text: &str) -> LabeledSpan {
         LabeledSpan::new(Some(text.to_owned()), self.mark.start, self.mark.len())
     }
@@ -273,7 +272,7 @@ impl SourceCode for Excerpt {
     }
 }
 
-/// The candidate that `word` most probably means, if one is near enough.
+/// The candidate most similar to `word`, if one is similar enough.
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = word.to_ascii_lowercase();
     candidates
@@ -289,8 +288,8 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// The known name that `word` is most probably a misspelling of: two letters are wrong at most,
-/// in a short word one. `-` and `_` are the same.
+/// The known name of which `word` is probably a misspelling: at most two letters differ, in a short
+/// word one. `-` and `_` count as equal.
 pub(crate) fn typo_of<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let word = plain(word);
@@ -308,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelling_is_told_from_another_word() {
+    fn a_misspelling_differs_from_another_word() {
         let known = ["privileged", "user", "allowed_users", "tls_verify"];
         for (word, meant) in [
             ("privilaged", Some("privileged")),
@@ -339,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_with_a_secret_key_is_blanked_whatever_is_wrong_in_it() {
+    fn a_line_with_a_secret_key_is_always_blanked() {
         let text = "a = { Token = 'x', b = 'y' }\nb = 'z'";
         let careful = |at| Excerpt::careful("x", text, at, &["token"]).text;
         assert_eq!(careful(4..5), "a = { ***** = '*', * = '*' }");

@@ -1,6 +1,6 @@
-//! A table's keys as data: each with the field that it fills. One list serves to read the table,
-//! to write it and to say which keys are honoured. Whoever makes one takes its struct apart
-//! without `..`, so that a field which no key fills does not compile.
+//! A table's keys as data: each with its field. One list is used to read the table, to write it and
+//! to list the honoured keys. The list destructures its struct without `..`, so that a field
+//! without a key does not compile.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,13 +13,13 @@ use crate::error::ConfigError;
 use crate::render::Entries;
 use crate::section::{Complaint, Section};
 
-/// Keys, each with what it fills, in the order in which they are written.
+/// Keys with their fields, in the order in which they are written.
 pub(crate) type Keys<'a> = Vec<(&'static str, Slot<'a>)>;
 
-/// What takes a text as it is to be kept, or says why it makes no sense.
+/// Checks a text: returns it in the form to keep, or why it is invalid.
 pub(crate) type Check = fn(&str) -> Result<String, Complaint>;
 
-/// A field, and how its key stands in a file.
+/// A field, and the form of its key in a file.
 pub(crate) enum Slot<'a> {
     /// A string.
     String(&'a mut Option<String>),
@@ -33,27 +33,27 @@ pub(crate) enum Slot<'a> {
     Size(&'a mut Option<Size>),
     /// `1.5`.
     Cpus(&'a mut Option<Cpus>),
-    /// A list of strings; empty ones are none.
+    /// A list of strings; empty ones are ignored.
     Strings(&'a mut Vec<String>),
-    /// A list of strings in which an empty one counts.
+    /// A list of strings that may be empty.
     Words(&'a mut Vec<String>),
-    /// A list of strings that are checked; empty ones are none.
+    /// A list of strings that are checked; empty ones are ignored.
     Texts(&'a mut Vec<String>, Check),
-    /// A list of patterns of what is allowed; an empty one allows nothing.
+    /// A list of patterns of what is allowed; an empty pattern allows nothing.
     Patterns(&'a mut Vec<String>, Check),
-    /// When images are pulled. For `pull_policy` itself GitLab Runner takes one alone as a string.
+    /// When images are pulled. For `pull_policy` itself GitLab Runner also accepts a single string.
     Policies(&'a mut Vec<PullPolicy>),
     /// A flag that is written if it is on.
     Flag(&'a mut bool),
-    /// A flag that is written always, as in the files of 2017.
+    /// A flag that is always written, as in the files of 2017.
     ShownFlag(&'a mut bool),
     /// A flag that may be unset.
     Choice(&'a mut Option<bool>),
     /// A number that is written unless it is 0, GitLab Runner's "not set".
     Number(&'a mut dyn Number),
-    /// A number that is written always, as in the files of 2017.
+    /// A number that is always written, as in the files of 2017.
     ShownNumber(&'a mut dyn Number),
-    /// A bound; below zero there is none.
+    /// An upper limit; a negative one means no limit.
     Bound(&'a mut Option<u32>),
     /// Seconds to wait; 0 means the default, -1 not to wait.
     Patience(&'a mut Option<Duration>),
@@ -65,9 +65,9 @@ pub(crate) enum Slot<'a> {
 
 /// A whole number of any size.
 pub(crate) trait Number {
-    /// Takes a number that is in its range.
+    /// Sets the number; false if it is out of range.
     fn set(&mut self, number: i64) -> bool;
-    /// The number; TOML has none that is larger than what this returns.
+    /// The number, at most TOML's largest one.
     fn get(&self) -> i64;
 }
 
@@ -81,8 +81,8 @@ impl<T: Copy + TryFrom<i64> + TryInto<i64>> Number for T {
     }
 }
 
-/// Takes a struct apart, all of it, into keys: each field with its key and the [`Slot`] for it, then
-/// the fields that others fill.
+/// Destructures a whole struct into keys: each field with its key and [`Slot`], then the fields
+/// that are filled elsewhere.
 macro_rules! keys {
     ($value:expr => $of:ident {
         $($field:ident: $key:literal as $slot:ident $(($check:expr))?,)*
@@ -189,14 +189,14 @@ pub(crate) fn read(keys: Keys<'_>, section: &mut Section<'_>) -> Result<(), Conf
     keys.try_for_each(|(key, slot)| slot.read(key, section))
 }
 
-/// Writes the fields; what they hold is used up.
+/// Writes the fields, taking their values.
 pub(crate) fn write(keys: Keys<'_>, entries: &mut Entries) {
     for (key, slot) in keys {
         slot.write(key, entries);
     }
 }
 
-/// The keys' names, and those that they had before.
+/// The keys' present and former names.
 pub(crate) fn names(keys: &Keys<'_>) -> Vec<&'static str> {
     let before = |slot: &Slot<'_>| match slot {
         Slot::Renamed(_, before) => Some(*before),

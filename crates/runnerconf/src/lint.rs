@@ -1,4 +1,4 @@
-//! What a `config.toml` says that works and should be otherwise.
+//! Warnings about a `config.toml`: settings that work but should be changed, or have no effect.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use crate::ec2_options::Ec2Options;
 use crate::model::{Autoscaler, Config, ExecutorKind, Machine, Runner};
 use crate::reference::{self, Fate};
 
-/// Something that works and should be otherwise, or that has no effect here.
+/// A setting that works but should be changed, or has no effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// A fixed name, for programs, for example `access-keys`.
+    /// A fixed identifier for programs, for example `access-keys`.
     pub code: &'static str,
-    /// The runner it is about; `None` for the whole file.
+    /// The runner's name; `None` for the whole file.
     pub runner: Option<String>,
-    /// What is so.
+    /// The warning.
     pub message: String,
-    /// What to do.
+    /// What to do about it.
     pub hint: String,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// All warnings, in the file's order.
+/// All warnings, in the order of the file.
 pub fn lint(config: &Config) -> Vec<Warning> {
     let mut found = Findings {
         runner: None,
@@ -52,7 +52,7 @@ pub fn lint(config: &Config) -> Vec<Warning> {
     found.warnings
 }
 
-/// Collects warnings about one runner after another.
+/// Collects the warnings of the runners.
 #[derive(Debug)]
 struct Findings {
     runner: Option<String>,
@@ -69,8 +69,8 @@ impl Findings {
         });
     }
 
-    /// Keys that are only kept: those of GitLab Runner that have no effect here, and those that
-    /// neither of both knows. Keys with one reason share a warning.
+    /// Keys that are kept without effect: those of GitLab Runner, and unknown ones. Keys with the
+    /// same reason share a warning.
     fn unused(&mut self, table: &str, kept: &toml::Table) {
         let mut reasons: Vec<(&'static str, Vec<&str>)> = Vec::new();
         for (key, _) in kept.iter().filter(|(_, value)| !reference::is_unset(value)) {
@@ -95,7 +95,7 @@ impl Findings {
         }
     }
 
-    /// A key that the model holds, and that is set to something that has no effect.
+    /// A key of the model that has no effect with its present value.
     fn unused_if(&mut self, set: bool, table: &str, key: &str) {
         let fate = reference::key(table, key).map(|key| key.fate);
         if let (true, Some(Fate::Warned(why))) = (set, fate) {
@@ -110,7 +110,7 @@ impl Findings {
     }
 }
 
-/// A table as it stands in the file.
+/// A table's header as in the file.
 fn header(table: &str) -> String {
     match table {
         "" => "the file".to_owned(),
@@ -162,7 +162,7 @@ fn lint_runner(runner: &Runner, found: &mut Findings) {
 fn lint_autoscaler(autoscaler: &Autoscaler, found: &mut Findings) {
     const TABLE: &str = "runners.autoscaler";
     found.unused(TABLE, &autoscaler.other);
-    // One job at a time is what a worker does where nothing else is said.
+    // The default is one job at a time.
     let several = autoscaler.capacity_per_instance > 1;
     found.unused_if(several, TABLE, "capacity_per_instance");
     let configured = !autoscaler.plugin_config.is_empty();
@@ -238,7 +238,7 @@ fn lint_cache(runner: &Runner, found: &mut Findings) {
 
 fn lint_machine(machine: &Machine, found: &mut Findings) {
     found.unused("runners.machine", &machine.other);
-    // What onspot writes itself for GitLab Runner's engine says nothing.
+    // The name that onspot itself writes for GitLab Runner is no user's choice.
     let named = !matches!(machine.machine_name.as_str(), "" | "runner-%s");
     found.unused_if(named, "runners.machine", "MachineName");
     for period in &machine.autoscaling {
@@ -252,7 +252,7 @@ fn lint_machine(machine: &Machine, found: &mut Findings) {
         );
         return;
     }
-    // Reading the file has checked the options.
+    // The options were checked when the file was read.
     let Ok(options) = machine.ec2_options() else {
         return;
     };
@@ -273,8 +273,8 @@ fn lint_machine(machine: &Machine, found: &mut Findings) {
     }
 }
 
-/// The names of the options that no part of onspot looks at. The others are what `onspot render`
-/// writes: the manager compares them with the stack's own.
+/// The names of the options that onspot never evaluates. The others are those written by
+/// `onspot render`: the manager compares them with the stack's own.
 fn unused_options(options: &Ec2Options) -> Vec<&str> {
     let Ec2Options {
         access_key: _,

@@ -1,4 +1,4 @@
-//! What a `config.toml` says, in GitLab Runner's terms.
+//! The model of a `config.toml`, in GitLab Runner's terms.
 
 use std::path::Path;
 
@@ -48,13 +48,13 @@ pub(crate) const KEYS: &[Key] = &[
 
 /// A whole `config.toml`.
 ///
-/// Keys that GitLab Runner knows and this model does not are kept in the `other` tables as they
-/// are, here and below.
+/// Keys that GitLab Runner knows but this model does not are kept unchanged in the `other` tables,
+/// here and in the types below.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// How many jobs run at once over all runners, at least 1.
     pub concurrent: u32,
-    /// Seconds between two questions for a job; 0 means GitLab Runner's default of 3.
+    /// Seconds between two requests for a job; 0 means GitLab Runner's default of 3.
     pub check_interval: u32,
     /// `debug`, `info`, `warn`, `error`, `fatal` or `panic`.
     pub log_level: Option<String>,
@@ -67,13 +67,19 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a `config.toml`. `file` is its name, for errors.
+    /// Parses a `config.toml`. `file` is its name, for errors.
+    ///
+    /// # Errors
+    /// The first error in the file.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
         Self::parse_with(text, file, |name| std::env::var(name).ok())
     }
 
-    /// Reads a `config.toml` whose `$NAME`s in `url` and `token` are what `variable` says, not
-    /// the environment's.
+    /// Parses a `config.toml`, with `variable` instead of the environment for every `$NAME` in
+    /// `url` and `token`.
+    ///
+    /// # Errors
+    /// See [`Config::parse`].
     pub fn parse_with(
         text: &str,
         file: &str,
@@ -87,7 +93,10 @@ impl Config {
         Self::read(source)
     }
 
-    /// Reads a `config.toml` from the disk.
+    /// Reads a `config.toml` from disk.
+    ///
+    /// # Errors
+    /// If the file cannot be read; see [`Config::parse`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| {
             ConfigError::new(
@@ -125,7 +134,7 @@ impl Config {
         })
     }
 
-    /// What [`crate::render()`] writes.
+    /// The entries that [`crate::render()`] writes.
     pub(crate) fn entries(&self) -> Entries {
         let Self {
             concurrent,
@@ -160,13 +169,13 @@ impl Default for Config {
     }
 }
 
-/// GitLab Runner's levels, and the names that they have elsewhere.
+/// GitLab Runner's levels, and their names elsewhere.
 const LOG_LEVELS: [&str; 8] = [
     "debug", "info", "warn", "warning", "error", "fatal", "panic", "trace",
 ];
 const LOG_FORMATS: [&str; 3] = ["runner", "text", "json"];
 
-/// One of several words.
+/// One of the allowed words.
 fn word(text: &str, allowed: &[&str]) -> Result<String, Complaint> {
     if allowed.contains(&text) {
         Ok(text.to_owned())

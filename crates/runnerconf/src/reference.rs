@@ -1,10 +1,10 @@
-//! What becomes of each key of GitLab Runner's `config.toml`: it is honoured, or a warning names
-//! it, or the file is refused.
+//! How each key of GitLab Runner's `config.toml` is handled: it is honoured, or causes a warning,
+//! or the file is refused.
 //!
 //! Taken from the `toml` tags of GitLab Runner 19.4's `common/config.go` and
-//! `cache/cacheconfig/cacheconfig.go`; keys that older versions had and this one has not are
-//! marked. A key that limits what a job may do is never only warned of: a job would run with more
-//! authority than its owner wrote.
+//! `cache/cacheconfig/cacheconfig.go`; keys that only older versions had are marked. A key that
+//! limits what a job may do never causes only a warning, because a job would then have more rights
+//! than configured.
 
 use std::sync::LazyLock;
 
@@ -19,14 +19,14 @@ pub(crate) const OWN_LOOPS: &str = "onspot has its own timing for this";
 pub(crate) const NO_SSH: &str = "workers are not reached by SSH: they fetch their orders";
 pub(crate) const BOOKKEEPING: &str = "onspot does not need it";
 
-/// What becomes of a key.
+/// How a key is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It does what it does in GitLab Runner.
+    /// It works as in GitLab Runner.
     Honoured,
-    /// It has no effect here, which is said where it is set.
+    /// It has no effect here; setting it causes a warning.
     Warned(&'static str),
-    /// A file in which it is set is refused.
+    /// A file that sets it is refused.
     Refused(&'static str),
 }
 
@@ -61,7 +61,7 @@ impl Key {
 }
 
 /// The tables whose keys are known: path (`runners.docker`, empty for the file itself) and keys.
-/// Each table's keys stand beside what reads them.
+/// Each table's keys are defined next to the code that reads it.
 static TABLES: LazyLock<[(&str, Vec<Key>); 10]> = LazyLock::new(|| {
     let with = |honoured: Vec<&'static str>, others: &[Key]| {
         let honoured = honoured.into_iter().map(Key::honoured);
@@ -90,7 +90,7 @@ static TABLES: LazyLock<[(&str, Vec<Key>); 10]> = LazyLock::new(|| {
     ]
 });
 
-/// The keys of a table; none for a table that is not looked into.
+/// The keys of a table; empty for an unchecked table.
 pub(crate) fn keys(table: &str) -> &'static [Key] {
     TABLES
         .iter()
@@ -98,21 +98,21 @@ pub(crate) fn keys(table: &str) -> &'static [Key] {
         .map_or(&[], |(_, keys)| keys)
 }
 
-/// The key of that name, in whatever case.
+/// The key of that name, ignoring case.
 pub(crate) fn key(table: &str, name: &str) -> Option<&'static Key> {
     keys(table)
         .iter()
         .find(|key| key.name.eq_ignore_ascii_case(name))
 }
 
-/// Every key of GitLab Runner's reference, with its table's path and what becomes of it here.
+/// Every key of GitLab Runner's reference, with its table's path and how it is handled.
 pub fn reference() -> impl Iterator<Item = (&'static str, &'static str, Fate)> {
     TABLES
         .iter()
         .flat_map(|(path, keys)| keys.iter().map(|key| (*path, key.name, key.fate)))
 }
 
-/// Whether a value says nothing: an empty text or list, zero, or a flag that is off.
+/// Whether a value counts as unset: an empty text or list, zero, or false.
 pub(crate) fn is_unset(value: &Value) -> bool {
     match value {
         Value::String(text) => text.is_empty(),
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_key_stands_in_two_lists() {
+    fn no_key_is_in_two_lists() {
         let mut seen = BTreeSet::new();
         for (table, name, _) in reference() {
             assert!(

@@ -1,4 +1,4 @@
-//! Writes a `config.toml` in the shape of 2017: plain values first, then one indented table for
+//! Writes a `config.toml` in the format of 2017: plain values first, then one indented table for
 //! each part of a runner.
 
 use std::collections::BTreeMap;
@@ -7,20 +7,20 @@ use toml::Value;
 
 use crate::Config;
 
-/// What is written under a key.
+/// The value or table of a key.
 #[derive(Debug)]
 pub(crate) enum Node {
     /// A value on the key's own line.
     Value(Value),
-    /// A list with one item a line.
+    /// A list with one item per line.
     Lines(Vec<String>),
     /// `[key]`.
     Section(Entries),
-    /// `[[key]]`, once for each.
+    /// `[[key]]`, once for each item.
     Sections(Vec<Entries>),
 }
 
-/// What a table holds, in the order in which it is written.
+/// The content of a table, in the order in which it is written.
 #[derive(Debug, Default)]
 pub(crate) struct Entries(Vec<(String, Node)>);
 
@@ -30,7 +30,7 @@ impl Entries {
         self.0.push((key.to_owned(), Node::Value(value.into())));
     }
 
-    /// Writes a number. TOML has none above `i64::MAX`; ours are far below.
+    /// Writes a number. TOML's maximum is `i64::MAX`, which our numbers never reach.
     pub(crate) fn put_number(&mut self, key: &str, number: impl TryInto<i64>) {
         self.put(key, Value::Integer(number.try_into().unwrap_or(i64::MAX)));
     }
@@ -70,14 +70,14 @@ impl Entries {
         }
     }
 
-    /// Writes a list of strings, one a line.
+    /// Writes a list of strings, one per line.
     pub(crate) fn put_lines(&mut self, key: &str, lines: &[String]) {
         if !lines.is_empty() {
             self.0.push((key.to_owned(), Node::Lines(lines.to_vec())));
         }
     }
 
-    /// Writes a table of the user's own keys unless it is empty.
+    /// Writes a table with user-defined keys unless it is empty.
     pub(crate) fn put_map<V: Clone + Into<Value>>(&mut self, key: &str, map: &BTreeMap<String, V>) {
         if !map.is_empty() {
             let mut entries = Entries::default();
@@ -100,7 +100,7 @@ impl Entries {
         }
     }
 
-    /// Writes what a reader kept without understanding it.
+    /// Writes the keys that a reader kept without using them.
     pub(crate) fn put_others(&mut self, others: &toml::Table) {
         for (key, value) in others {
             self.0.push((key.clone(), Node::of(value)));
@@ -130,7 +130,7 @@ impl Node {
     }
 }
 
-/// The file's text. A plain token in it is written as it is.
+/// The file's text, including any plain token.
 pub fn render(config: &Config) -> String {
     let mut text = String::new();
     write_table(&mut text, &[], &config.entries());
@@ -178,7 +178,7 @@ fn write_table(text: &mut String, path: &[&str], Entries(entries): &Entries) {
     }
 }
 
-/// A table's header: outermost ones are set off by an empty line.
+/// A table's header; an empty line precedes outermost tables.
 fn head(text: &mut String, depth: usize, header: &str) {
     if depth == 1 && !text.is_empty() {
         text.push('\n');
@@ -192,7 +192,7 @@ fn push(text: &mut String, indent: &str, line: &str) {
     text.push('\n');
 }
 
-/// The key, quoted where TOML asks for it.
+/// The key, quoted if TOML requires it.
 fn quoted(key: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !key.is_empty() && key.chars().all(bare) {

@@ -1,4 +1,4 @@
-//! Reads TOML tables key by key, with errors that know their line.
+//! Reads TOML tables key by key, with errors that know their place.
 
 mod complaint;
 pub(crate) mod environment;
@@ -35,18 +35,18 @@ const SECRET_KEYS: [&str; 11] = [
     "url",
 ];
 
-/// The file that is read.
+/// The file being read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'d> {
     /// Its name, for errors.
     pub(crate) file: &'d str,
     /// Its text.
     pub(crate) text: &'d str,
-    /// The environment's variables, for what is taken from there.
+    /// Looks up the environment variables in the file.
     pub(crate) variable: Variable,
 }
 
-/// Gives the value of an environment variable.
+/// Returns the value of an environment variable.
 pub(crate) type Variable = fn(&str) -> Option<String>;
 
 impl<'d> Source<'d> {
@@ -64,7 +64,7 @@ impl<'d> Source<'d> {
     }
 }
 
-/// One table, from which keys are taken until none is left.
+/// A table from which keys are taken one by one.
 #[derive(Debug)]
 pub(crate) struct Section<'d> {
     source: Source<'d>,
@@ -72,7 +72,7 @@ pub(crate) struct Section<'d> {
     span: Range<usize>,
     entries: Vec<Entry<'d>>,
     asked: Vec<&'static str>,
-    /// A key that is set and can't be honoured, found before anything was taken.
+    /// A key that is set but can't be honoured, found in advance.
     refused: Option<(Key, Range<usize>)>,
 }
 
@@ -96,8 +96,8 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// Takes a value. GitLab Runner matches keys without regard to case, and so do we; an exact
-    /// match wins.
+    /// Takes a value. Like GitLab Runner, this ignores the key's case; an exact match has
+    /// precedence.
     fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'d>>> {
         self.asked.push(key);
         let exact = self
@@ -118,7 +118,7 @@ impl<'d> Section<'d> {
         Ok(self.string_at(key)?.map(|(text, _)| text))
     }
 
-    /// A string and its place. An empty one is none, as everywhere in GitLab Runner.
+    /// A string and its place. An empty one counts as unset, as everywhere in GitLab Runner.
     pub(crate) fn string_at(
         &mut self,
         key: &'static str,
@@ -159,21 +159,21 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// A list of strings; none where the key is missing. Empty ones are left out.
+    /// A list of strings; empty if the key is missing. Empty strings are ignored.
     pub(crate) fn strings(&mut self, key: &'static str) -> Result<Vec<String>, ConfigError> {
         let mut texts = self.words(key)?;
         texts.retain(|text| !text.is_empty());
         Ok(texts)
     }
 
-    /// A list of strings in which an empty one is a word like any other: an argument of a command,
-    /// or the only user that is allowed.
+    /// A list in which an empty string has a meaning: an argument of a command, or the only allowed
+    /// user.
     pub(crate) fn words(&mut self, key: &'static str) -> Result<Vec<String>, ConfigError> {
         let texts = self.strings_at(key)?.into_iter();
         Ok(texts.map(|(text, _)| text).collect())
     }
 
-    /// A list of strings that each parse as a `T`. Empty ones are left out.
+    /// A list of strings, each parsed as a `T`. Empty strings are ignored.
     pub(crate) fn each_parsed<T>(
         &mut self,
         key: &'static str,
@@ -184,8 +184,8 @@ impl<'d> Section<'d> {
         self.parsed_at(key, texts, parse)
     }
 
-    /// A list of patterns of what is allowed. An empty one allows nothing, and a list that holds
-    /// only such is no list that is not there: that one allows everything.
+    /// A list of patterns of what is allowed. An empty pattern allows nothing, and a list with only
+    /// such patterns still counts as set, whereas a missing list allows everything.
     pub(crate) fn patterns(
         &mut self,
         key: &'static str,
@@ -207,8 +207,8 @@ impl<'d> Section<'d> {
         parsed.collect()
     }
 
-    /// A list of strings, each with its place. One string alone stands for a list of one, which
-    /// GitLab Runner allows for `pull_policy`; alone, an empty one is an unset key.
+    /// A list of strings, each with its place. A single string counts as a list with one item,
+    /// which GitLab Runner allows for `pull_policy`; if it is empty, the key counts as unset.
     pub(crate) fn strings_at(
         &mut self,
         key: &'static str,
@@ -234,7 +234,7 @@ impl<'d> Section<'d> {
         Ok(strings)
     }
 
-    /// A table as it is, without looking into it.
+    /// A table without reading its content.
     pub(crate) fn untyped(&mut self, key: &'static str) -> Result<toml::Table, ConfigError> {
         let Some(value) = self.take(key) else {
             return Ok(toml::Table::new());
@@ -299,7 +299,7 @@ impl<'d> Section<'d> {
         Ok(sections)
     }
 
-    /// The number of the line in which something begins.
+    /// The line number of a span's start.
     pub(crate) fn line_of(&self, span: &Range<usize>) -> usize {
         Excerpt::plain(self.source.file, self.source.text, span.clone()).line()
     }
@@ -309,7 +309,7 @@ impl<'d> Section<'d> {
         self.source.variable
     }
 
-    /// Insists on a key.
+    /// Requires a key.
     pub(crate) fn required<T>(
         &self,
         key: &'static str,
@@ -325,8 +325,8 @@ impl<'d> Section<'d> {
         value.ok_or_else(missing)
     }
 
-    /// Gives what nobody took. A key that is refused is an error, and one that is most probably
-    /// misspelt; any other that GitLab Runner does not have either is kept: it may be newer.
+    /// Returns the keys that were not taken. A refused key is an error, and so is a probably
+    /// misspelt one; other unknown keys are kept, because they may belong to a newer GitLab Runner.
     pub(crate) fn finish(self) -> Result<toml::Table, ConfigError> {
         let table = path_in(&self.header);
         self.assert_all_honoured(table);
@@ -361,7 +361,7 @@ impl<'d> Section<'d> {
             .collect())
     }
 
-    /// A key that is said to be honoured must at least be read.
+    /// A key listed as honoured must at least be read.
     fn assert_all_honoured(&self, table: &str) {
         for key in reference::keys(table) {
             let read = self.asked.contains(&key.name);
@@ -381,7 +381,7 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// A value of the right type that makes no sense.
+    /// The error for an invalid value of the right type.
     pub(crate) fn bad_value(
         &self,
         key: &str,
@@ -436,7 +436,7 @@ impl<'d> Section<'d> {
             }
             _ => false,
         };
-        // Another key of the line may be secret too.
+        // Another key in the same line may be secret too.
         let excerpt = if shown {
             Excerpt::careful(file, text, span, &SECRET_KEYS)
         } else {
@@ -454,7 +454,7 @@ impl<'d> Section<'d> {
     }
 }
 
-/// `runners.docker` of `[runners.docker]`, nothing of the file itself.
+/// `runners.docker` for `[runners.docker]`, empty for the file itself.
 fn path_in(header: &str) -> &str {
     match header.trim_matches(['[', ']']) {
         "the file" => "",

@@ -1,5 +1,5 @@
-//! What a `config.toml` means for those who go by it: for `onspot run`, and for a manager that is
-//! given one beside its own file.
+//! Converts a `config.toml` to settings: for `onspot run`, and for a manager that gets one in
+//! addition to its own file.
 
 use onspot_settings::{
     JobsIn, Lifecycle, LocalRunner, LocalSettings, ManagedRunner, ManagerSettings, Policy,
@@ -8,11 +8,11 @@ use onspot_settings::{
 use crate::ec2_options::Ec2Options;
 use crate::model::{Cache, Config, ExecutorKind, Machine, Runner};
 
-/// Why a `config.toml` can't be gone by.
+/// Why a `config.toml` can't be converted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unusable {
-    /// A runner's executor is one that onspot does not have.
+    /// onspot does not have a runner's executor.
     #[error("runner {runner} has the executor {executor}, which onspot does not have")]
     Executor {
         /// The runner.
@@ -20,7 +20,7 @@ pub enum Unusable {
         /// Its executor.
         executor: String,
     },
-    /// A runner has nowhere to get workers from.
+    /// There is no pool of workers for a runner.
     #[error("there is no pool of workers for runner {runner}")]
     Pool {
         /// The runner.
@@ -29,7 +29,7 @@ pub enum Unusable {
 }
 
 impl Unusable {
-    /// What to do about it.
+    /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Executor { .. } => "use docker, shell, docker+machine or docker-autoscaler",
@@ -41,7 +41,7 @@ impl Unusable {
 }
 
 impl Config {
-    /// What `onspot run` goes by.
+    /// The settings of `onspot run`.
     ///
     /// # Errors
     /// If onspot does not have a runner's executor.
@@ -57,8 +57,8 @@ impl Config {
         })
     }
 
-    /// What a manager goes by that is given this file: the pools are those of `settings`, the
-    /// rest is said here.
+    /// The settings of a manager with this file: the pools are from `settings`, everything else
+    /// from here.
     ///
     /// # Errors
     /// If onspot does not have a runner's executor, or there is no pool for one.
@@ -97,7 +97,7 @@ impl Runner {
         })
     }
 
-    /// What runs its jobs on their host.
+    /// How its jobs are run on their host.
     fn jobs(&self) -> Result<JobsIn, Unusable> {
         match &self.executor {
             ExecutorKind::Shell => Ok(JobsIn::Shell),
@@ -111,9 +111,9 @@ impl Runner {
         }
     }
 
-    /// The scaling that it asks for, on the instances that `stack` is about.
+    /// The scaling policy of this runner, on the instances described by `stack`.
     pub fn policy(&self, stack: &Policy, concurrent: u32) -> Policy {
-        // No `..`: what a policy has, the stack says or this file does.
+        // Without `..`, so that each field comes from the stack or from this file.
         let Policy {
             capacity_per_instance,
             lifecycle,
@@ -149,8 +149,8 @@ impl Runner {
     }
 }
 
-/// The `MachineOptions` that say something else than the pool that the workers come from, each
-/// with what holds instead: the stack's launch template describes the workers.
+/// The `MachineOptions` that differ from the workers' pool, each with the value that applies
+/// instead: the stack's launch template describes the workers.
 pub fn strange_options(
     runner: &Runner,
     managed: &ManagedRunner,
@@ -168,7 +168,7 @@ pub fn strange_options(
         instance_type,
         request_spot,
         spot_price,
-        // Named in a warning by `lint`, or said by `onspot render` of every stack.
+        // `lint` warns of these, or `onspot render` writes them for every stack.
         access_key: _,
         secret_key: _,
         session_token: _,

@@ -1,12 +1,12 @@
-//! Whole files, as people have them.
+//! Complete realistic files.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
 use onspot_runnerconf::{CacheType, Config, ConfigErrorKind, ExecutorKind, lint, render};
 
-/// The article's file of 2017, its variables filled in.
+/// The file of 2017 from the article, with its variables filled in.
 const OF_2017: &str = include_str!("files/2017.toml");
-/// A `docker-autoscaler` file as GitLab documents it today, with keys that are only kept.
+/// A `docker-autoscaler` file as in GitLab's present documentation, with unused keys.
 const AUTOSCALER: &str = include_str!("files/docker-autoscaler.toml");
 
 fn parse(text: &str) -> Config {
@@ -76,7 +76,7 @@ fn a_runner_without_a_token_is_refused() {
     ));
 }
 
-/// What a person sees of an error: its text, its place, its line and its hint.
+/// An error as shown to a person: its text, its place, its line and its hint.
 fn seen(text: &str) -> String {
     let error = Config::parse(text, "config.toml").unwrap_err();
     let mut seen = String::new();
@@ -88,7 +88,7 @@ fn seen(text: &str) -> String {
     seen
 }
 
-/// A file whose one runner has these further lines.
+/// A file with one runner that has these further lines.
 fn with(lines: &str) -> String {
     format!(
         "concurrent = 2\n\n[[runners]]\nname = \"docker.m3\"\nurl = \"https://gitlab.com\"\n\

@@ -1,4 +1,4 @@
-//! What a file says of scaling, as the policy that the manager goes by.
+//! A file's scaling settings, as the manager's policy.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
@@ -124,7 +124,7 @@ fn a_factor_without_a_limit_may_fill_the_fleet() {
 }
 
 #[test]
-fn machine_options_that_say_something_else_than_the_stack_are_found() {
+fn machine_options_that_differ_from_the_stack_are_found() {
     let runner = runner(
         "executor = 'docker+machine'\n[runners.machine]\nMachineDriver = 'amazonec2'\n\
          MachineOptions = ['amazonec2-region=eu-west-1', 'amazonec2-instance-type=c5.large', \

@@ -1,16 +1,16 @@
-//! What becomes of every key of GitLab Runner's reference.
+//! How every key of GitLab Runner's reference is handled.
 
 use std::collections::BTreeSet;
 
 use onspot_runnerconf::{Config, ConfigErrorKind, Fate, Warning, lint, reference};
 
-/// Every key of GitLab Runner 19.4's own structs (their `toml` tags), a table and a key a line.
+/// Every key of GitLab Runner 19.4's own structs (their `toml` tags), one table and key per line.
 const OF_GITLAB_RUNNER: &str = include_str!("files/reference-keys.txt");
 
 /// Values of any type: one of them fits each key.
 const SAMPLES: [&str; 6] = ["\"x\"", "5", "true", "[\"x\"]", "{ x = \"y\" }", "\"json\""];
 
-/// A file in which one key of one table is set.
+/// A file that sets one key of one table.
 fn file(table: &str, key: &str, value: &str) -> String {
     let line = format!("{key:?} = {value}\n");
     let runner = "[[runners]]\nname = \"a\"\nurl = \"https://gitlab.example\"\n\
@@ -87,8 +87,8 @@ fn a_key_that_is_refused_stops_the_file_unless_it_is_unset() {
     }
 }
 
-/// Reading asserts that it asks for every key that is said to be honoured, so it is enough to
-/// read every table once.
+/// Reading asserts that every key listed as honoured is requested, so it is enough to read every
+/// table once.
 #[test]
 fn every_honoured_key_is_read() {
     let text = "[[runners]]\nname = \"a\"\nurl = \"https://gitlab.example\"\ntoken = \"env:T\"\n\

@@ -1,4 +1,4 @@
-//! Whatever a config says, writing and reading it gives the same.
+//! Writing and reading a config returns the same config.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
@@ -17,7 +17,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Any text that TOML can hold in a string, quotes and line breaks among it.
+/// Any text for a TOML string, including quotes and line breaks.
 fn text() -> impl Strategy<Value = String> {
     "[ -~éß\n\t\"'\\\\]{1,12}"
 }
@@ -40,7 +40,7 @@ fn token() -> impl Strategy<Value = TokenRef> {
     ]
 }
 
-/// Tables of keys that GitLab Runner knows and the model keeps.
+/// Tables of keys that GitLab Runner knows and the model only keeps.
 fn other(keys: &'static [&'static str]) -> impl Strategy<Value = toml::Table> {
     let leaf = prop_oneof![
         any::<i64>().prop_map(toml::Value::Integer),
@@ -126,7 +126,7 @@ prop_compose! {
         memory in option::of(select(vec!["512m", "1.5g"])),
         cpus in option::of(select(vec!["2", "0.5"])),
         wait_for_services_timeout in -1..60_i64,
-        // Boxed: the strategy of all of them is too large for a test's stack.
+        // Boxed: the combined strategy is too large for a test's stack.
         containers in containers().boxed(),
         other in other(&["cache_dir", "log_options", "new_in_gitlab_runner"]).boxed(),
     ) -> Docker {
@@ -275,7 +275,7 @@ prop_compose! {
                 periods: vec![Cron::five("* 8-15 * * mon-fri").unwrap()],
                 timezone,
                 idle_count,
-                // Ten years in milliseconds: what a float of nanoseconds holds exactly enough.
+                // Ten years in milliseconds: a float of nanoseconds is exact enough for that.
                 idle_time: Duration::from_millis(ms % 315_360_000_000),
                 scale_factor,
                 preemptive_mode: preemptive,
@@ -333,7 +333,7 @@ prop_compose! {
         runners in vec(runner().boxed(), 0..3),
         other in other(&["session_server", "sentry_dsn"]),
     ) -> Config {
-        // No two runners have one name.
+        // Runner names must be unique.
         let named = runners.into_iter().enumerate().map(|(index, mut runner): (usize, Runner)| {
             runner.settings.name = format!("{}{index}", runner.name());
             runner
@@ -347,7 +347,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn what_is_written_is_read_again(config in config()) {
+    fn a_written_config_is_read_back(config in config()) {
         let text = render(&config);
         match Config::parse(&text, "config.toml") {
             Ok(again) => prop_assert_eq!(again, config, "{}", text),
@@ -356,7 +356,7 @@ proptest! {
     }
 
     #[test]
-    fn machine_options_come_back(options in ec2_options()) {
+    fn machine_options_are_read_back(options in ec2_options()) {
         let again = Ec2Options::from_machine_options(options.to_machine_options()).unwrap();
         prop_assert_eq!(again, options);
     }

@@ -1,4 +1,4 @@
-//! What a file says of jobs, as those who run them are told.
+//! A file's settings for jobs, as passed to the executor.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
@@ -71,7 +71,7 @@ fn a_key_that_limits_jobs_reaches_the_executor() {
 }
 
 #[test]
-fn the_runners_registry_logins_are_its_own_also_where_no_job_asks() {
+fn the_runners_registry_logins_apply_to_every_job() {
     let config = r#"{"auths":{}}"#;
     let local = local(&format!(
         "environment = ['A=b', 'DOCKER_AUTH_CONFIG={config}']\n"
@@ -80,7 +80,7 @@ fn the_runners_registry_logins_are_its_own_also_where_no_job_asks() {
 }
 
 #[test]
-fn slots_have_cgroups_of_their_own_where_the_runner_says_so() {
+fn slots_have_their_own_cgroups_if_configured() {
     let parents = |text: &str| {
         let local = local(text);
         let settings = local.docker.with_slot_cgroups(&local.runner);
@@ -106,7 +106,7 @@ fn slots_have_cgroups_of_their_own_where_the_runner_says_so() {
 }
 
 #[test]
-fn services_are_not_waited_for_where_the_timeout_is_negative() {
+fn a_negative_timeout_means_not_to_wait_for_services() {
     let wait = |seconds: i32| {
         let text = format!("[runners.docker]\nwait_for_services_timeout = {seconds}\n");
         local(&text).docker.patience_with_services().as_secs()
@@ -115,7 +115,7 @@ fn services_are_not_waited_for_where_the_timeout_is_negative() {
 }
 
 #[test]
-fn executors_are_told_apart_and_one_that_is_not_there_is_refused() {
+fn executors_are_distinguished_and_a_missing_one_is_refused() {
     assert_eq!(local("").jobs, JobsIn::Docker);
     let text = "[[runners]]\nname = 'r'\nurl = 'https://gitlab.example'\ntoken = 't'\n\
                 executor = 'kubernetes'\n";

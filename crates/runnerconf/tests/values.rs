@@ -1,4 +1,4 @@
-//! Every value of a file is understood when it is read, or the file is refused there.
+//! Every value of a file is checked when it is read; a file with a wrong one is refused.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
@@ -23,7 +23,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, "config.toml")
 }
 
-/// An error as a person sees it.
+/// An error as shown to a person.
 fn seen(text: &str) -> String {
     let error = parse(text).unwrap_err();
     assert!(error.hint().is_some(), "no hint: {error}");
@@ -135,7 +135,7 @@ fn an_empty_string_is_an_unset_key() {
     assert_eq!(effects.collect::<Vec<_>>(), []);
 }
 
-/// A list of nothing but an empty pattern allows nothing; one that is not there allows everything.
+/// A list with only an empty pattern allows nothing; a missing list allows everything.
 #[test]
 fn a_list_that_allows_only_an_empty_name_allows_nobody() {
     let docker = |line: &str| {
@@ -154,7 +154,7 @@ fn a_list_that_allows_only_an_empty_name_allows_nobody() {
     assert_eq!(containers("allowed_users = ['']").allowed_users, nobody);
 }
 
-/// For every key: what is read from a file with it empty is what is read from one without it.
+/// For every key: a file in which it is empty is read like one without it.
 #[test]
 fn every_key_may_be_empty() {
     for (table, key, _) in onspot_runnerconf::reference() {
@@ -174,7 +174,7 @@ fn every_key_may_be_empty() {
                 "" => format!("{line}{without}"),
                 _ => format!("{without}{line}"),
             };
-            // Where another type is wanted, this is no value of it.
+            // For another type, this is not a valid value.
             let Ok(read) = parse(&text) else { continue };
             assert!(!required, "{key} is required");
             let warned = lint(&read);

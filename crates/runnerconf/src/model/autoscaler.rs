@@ -67,20 +67,20 @@ pub(crate) const KEYS_OF_POLICIES: &[Key] = &[
     Key::honoured("timezone"),
 ];
 
-/// How many instances there are, for `docker-autoscaler`.
+/// The number of instances, for `docker-autoscaler`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Autoscaler {
     /// Jobs that an instance runs at once; 0 means 1.
     pub capacity_per_instance: u32,
     /// Jobs after which an instance is removed; 0 means never.
     pub max_use_count: u32,
-    /// The most instances; 0 means no limit.
+    /// The maximum of instances; 0 means no limit.
     pub max_instances: u32,
     /// The fleeting plugin, for example `aws`.
     pub plugin: Option<String>,
-    /// The plugin's settings, as they are; for `aws` the Auto Scaling group's `name`.
+    /// The plugin's unchanged settings; for `aws` the Auto Scaling group's `name`.
     pub plugin_config: toml::Table,
-    /// Idle instances; the last one whose periods match holds.
+    /// Numbers of idle instances; the last policy whose periods match applies.
     pub policy: Vec<AutoscalerPolicy>,
     /// Kept, not used.
     pub other: toml::Table,
@@ -89,28 +89,28 @@ pub struct Autoscaler {
 /// One `[[runners.autoscaler.policy]]`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AutoscalerPolicy {
-    /// When this holds: cron expressions of five fields; empty means always.
+    /// When this applies: cron expressions of five fields; empty means always.
     pub periods: Vec<Cron>,
     /// The time zone of the periods; the host's if absent.
     pub timezone: Option<TimeZone>,
-    /// Free capacity that is kept, in jobs.
+    /// Free capacity to keep, in jobs.
     pub idle_count: u32,
-    /// After which time an idle instance is removed.
+    /// How long an instance may be idle before it is removed.
     pub idle_time: Duration,
-    /// Free capacity as a share of the capacity in use, at least `idle_count`; 0 turns this off.
+    /// Free capacity as a factor of the capacity in use, at least `idle_count`; 0 disables it.
     pub scale_factor: f64,
-    /// The most that `scale_factor` may ask for; 0 means no limit.
+    /// The maximum for `scale_factor`; 0 means no limit.
     pub scale_factor_limit: u32,
-    /// Whether a job is taken only once there is free capacity; by default if `idle_count` > 0.
+    /// Whether a job is only requested when there is free capacity; by default if `idle_count` > 0.
     pub preemptive_mode: Option<bool>,
     /// Kept, not used.
     pub other: toml::Table,
 }
 
 impl Autoscaler {
-    /// The scaling that it asks for, over `base`, which says the rest.
+    /// The scaling policy with these settings; `base` provides the others.
     pub(crate) fn policy(&self, base: &Policy) -> Policy {
-        // No `..`: a key that nobody uses is to be noticed here.
+        // Without `..`, so that an unused key is noticed here.
         let Self {
             max_use_count,
             max_instances,

@@ -12,7 +12,7 @@ const ONLY_S3: &str = "onspot keeps caches in S3 or on the host";
 const NO_ROLE: &str = "onspot assumes no role for the cache: give its own role the rights";
 const NO_ENCRYPTION: &str = "set the bucket's default encryption instead";
 
-/// What becomes of the keys of `[runners.cache]`. The keys of S3 stand here, too, as in 2017.
+/// How the keys of `[runners.cache]` are handled. It includes those of S3, as in 2017.
 pub(crate) const KEYS: &[Key] = &[
     Key::honoured("AccessKey"),
     Key::refused("azure", ONLY_S3),
@@ -29,7 +29,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::honoured("Type"),
 ];
 
-/// What becomes of the keys of `[runners.cache.s3]`.
+/// How the keys of `[runners.cache.s3]` are handled.
 pub(crate) const KEYS_OF_S3: &[Key] = &[
     Key::honoured("Accelerate"),
     Key::honoured("AccessKey"),
@@ -50,16 +50,16 @@ pub(crate) const KEYS_OF_S3: &[Key] = &[
     Key::refused("UploadRoleARN", NO_ROLE),
 ];
 
-/// Where jobs keep their cache.
+/// Where jobs' caches are stored.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cache {
-    /// The kind of store; absent means on the host only.
+    /// The kind of store; absent means only on the host.
     pub kind: Option<CacheType>,
-    /// Prepended to every key.
+    /// Prefix of every key.
     pub path: Option<String>,
-    /// Whether runners share one cache, so that keys do not hold the runner's short token.
+    /// Whether runners share one cache; otherwise keys contain the runner's short token.
     pub shared: bool,
-    /// The largest archive to upload, in bytes; 0 means no limit.
+    /// The maximum size of an uploaded archive in bytes; 0 means no limit.
     pub max_uploaded_archive_size: u64,
     /// The S3 store.
     pub s3: Option<S3>,
@@ -70,15 +70,15 @@ pub struct Cache {
 /// A kind of store for caches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CacheType {
-    /// S3 and what speaks like it.
+    /// S3 and compatible stores.
     S3,
-    /// S3 by the SDK of GitLab Runner 18; here the same as [`CacheType::S3`].
+    /// S3 with the newer SDK of GitLab Runner 18; here the same as [`CacheType::S3`].
     S3v2,
 }
 
 impl CacheType {
     const ALL: [Self; 2] = [Self::S3, Self::S3v2];
-    /// Google's and Azure's stores, which onspot does not have.
+    /// The stores of Google and Azure, which onspot does not support.
     const OTHERS: [&str; 3] = ["gcs", "gcsv2", "azure"];
 
     /// The name in the file.
@@ -103,7 +103,7 @@ impl CacheType {
 /// An S3 bucket for caches.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct S3 {
-    /// Host, and port if need be, of the endpoint; AWS if absent.
+    /// Host and optional port of the endpoint; AWS if absent.
     pub server_address: Option<String>,
     /// An access key's id; the host's own role is used if absent.
     pub access_key: Option<Secret>,
@@ -113,18 +113,18 @@ pub struct S3 {
     pub bucket_name: Option<String>,
     /// The bucket's region.
     pub bucket_location: Option<String>,
-    /// Whether the endpoint speaks plain HTTP.
+    /// Whether the endpoint uses plain HTTP.
     pub insecure: bool,
-    /// The session token of temporary keys; this and what follows stands only in
+    /// The session token of temporary keys; this and the following keys exist only in
     /// `[runners.cache.s3]`.
     pub session_token: Option<Secret>,
-    /// Whose credentials sign: those above, or the host's own role; told by whether there are
-    /// some if absent.
+    /// Which credentials sign: the keys above, or the host's own role; by default the keys if they
+    /// are set.
     pub authentication: Option<S3Authentication>,
-    /// Whether the bucket's name is in the path instead of the host's name; told by the endpoint
-    /// if absent.
+    /// Whether the bucket's name is in the path instead of the host name; by default it depends on
+    /// the endpoint.
     pub path_style: Option<bool>,
-    /// Whether AWS is reached over IPv6 too; it is if absent.
+    /// Whether AWS may be reached over IPv6; true by default.
     pub dual_stack: Option<bool>,
     /// Whether AWS is reached by S3 Transfer Acceleration.
     pub accelerate: bool,
@@ -132,12 +132,12 @@ pub struct S3 {
     pub other: toml::Table,
 }
 
-/// Whose credentials sign requests to S3.
+/// Which credentials sign requests to S3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum S3Authentication {
     /// The keys in the file.
     AccessKey,
-    /// The host's own role, or whatever the SDK finds.
+    /// The host's own role, or other credentials found by the SDK.
     Iam,
 }
 
@@ -160,7 +160,7 @@ impl S3Authentication {
 }
 
 impl Cache {
-    /// The bucket that it names, if it names one.
+    /// The bucket, if one is set.
     pub(crate) fn place(&self) -> Option<onspot_settings::Cache> {
         // No `..`: a key that nobody uses is to be noticed here.
         let Self {
@@ -174,7 +174,7 @@ impl Cache {
         } = self;
         kind.as_ref()?;
         Some(onspot_settings::Cache {
-            // All its other keys make the connection.
+            // All its other keys configure the connection.
             bucket: s3.as_ref()?.bucket_name.clone()?,
             prefix: path.clone(),
             shared: *shared,
@@ -219,7 +219,7 @@ impl Cache {
         })
     }
 
-    /// The flat shape of 2017, unless there are keys that it does not have.
+    /// The flat format of 2017, unless keys are set that it does not have.
     pub(super) fn entries(&self) -> Entries {
         let mut entries = Entries::default();
         entries.put_some("Type", self.kind.map(CacheType::as_str));
@@ -243,7 +243,7 @@ impl Cache {
 }
 
 impl S3 {
-    /// Takes the keys that 2017 has too; `None` if there is none of them.
+    /// Reads the keys that existed in 2017; `None` if none of them is set.
     fn read_keys(section: &mut Section<'_>) -> Result<Option<Self>, ConfigError> {
         let insecure = section.boolean("Insecure")?;
         let s3 = Self {
@@ -258,7 +258,7 @@ impl S3 {
         Ok((insecure.is_some() || s3 != Self::default()).then_some(s3))
     }
 
-    /// Half of an access key signs nothing, and neither does one that is not there.
+    /// An access key without its secret cannot sign, and neither can missing ones.
     fn insist_on_keys(&self, section: &Section<'_>) -> Result<(), ConfigError> {
         let wanted = self.authentication == Some(S3Authentication::AccessKey)
             || self.access_key.is_some()
@@ -270,7 +270,7 @@ impl S3 {
         Ok(())
     }
 
-    /// Whether 2017 had all the keys that are set.
+    /// Whether all keys that are set existed in 2017.
     fn is_of_2017(&self) -> bool {
         let Self {
             server_address,

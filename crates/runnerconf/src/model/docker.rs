@@ -11,20 +11,20 @@ use crate::reference::Key;
 use crate::render::Entries;
 use crate::section::{Complaint, Section};
 
-/// `[runners.docker]`: what has an effect, and what is kept besides.
+/// `[runners.docker]`: keys with an effect, and others that are kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Docker {
     /// How jobs run in containers.
     pub settings: onspot_settings::Docker,
-    /// Whether the volumes of jobs are not kept on the host: they never are.
+    /// Whether the volumes of jobs are discarded, which they always are.
     pub disable_cache: bool,
     /// Kept, not used.
     pub other: toml::Table,
-    /// What is kept, not used, of `[[runners.docker.services]]`, one for each.
+    /// The unused keys of each of `[[runners.docker.services]]`.
     pub other_of_services: Vec<toml::Table>,
 }
 
-/// What becomes of the keys of `[runners.docker]` that are not honoured.
+/// How the keys of `[runners.docker]` are handled that are not honoured.
 pub(crate) const OTHERS: &[Key] = &[
     Key::warned("cache_dir", "volumes without a source end with their job"),
     Key::warned("helper_image_flavor", "onspot has one helper image"),
@@ -41,7 +41,7 @@ pub(crate) const OTHERS: &[Key] = &[
     Key::warned("volume_keep", "volumes without a source end with their job"),
 ];
 
-/// What becomes of the keys of `[[runners.docker.services]]` that are not honoured.
+/// How the keys of `[[runners.docker.services]]` are handled that are not honoured.
 pub(crate) const OTHERS_OF_SERVICES: &[Key] =
     &[Key::warned("suspend_data_path", "it is for Kubernetes")];
 
@@ -150,7 +150,7 @@ fn of_services(resources: &mut Resources) -> Keys<'_> {
     } and [cpuset_mems])
 }
 
-/// `entrypoint` and the like; `name` has no default.
+/// All keys except `name`, which has no default.
 fn of_service(service: &mut ContainerService) -> Keys<'_> {
     keys!(service => ContainerService {
         entrypoint: "entrypoint" as Words,
@@ -182,7 +182,7 @@ impl Docker {
             docker.settings.services.push(service);
             docker.other_of_services.push(other);
         }
-        // `tls_verify` is refused where it is set.
+        // `tls_verify` is refused if it is set.
         let (settings, no_cache) = (&mut docker.settings, &mut docker.disable_cache);
         keys::read(all(settings, &mut false, no_cache), &mut section)?;
         docker.other = section.finish()?;
@@ -237,7 +237,7 @@ fn volume(text: &str) -> Result<String, Complaint> {
     Ok(text.to_owned())
 }
 
-/// A pattern of images' names.
+/// A pattern of image names.
 fn pattern(text: &str) -> Result<String, Complaint> {
     match GlobBuilder::new(text).literal_separator(true).build() {
         Ok(_) => Ok(text.to_owned()),

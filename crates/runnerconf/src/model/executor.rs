@@ -1,4 +1,4 @@
-//! How jobs are run.
+//! The executors.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ pub enum ExecutorKind {
     Docker,
     /// A shell on this host.
     Shell,
-    /// Containers on instances that come and go, as in 2017.
+    /// Containers on autoscaled instances, as in 2017.
     DockerMachine,
-    /// Containers on instances that come and go, GitLab's successor of `docker+machine`.
+    /// Containers on autoscaled instances, GitLab's successor of `docker+machine`.
     DockerAutoscaler,
-    /// One that GitLab Runner has and onspot does not.
+    /// An executor of GitLab Runner that onspot does not have.
     Other(String),
 }
 
@@ -42,12 +42,12 @@ impl ExecutorKind {
         }
     }
 
-    /// Whether onspot can run such jobs.
+    /// Whether onspot supports it.
     pub fn is_supported(&self) -> bool {
         !matches!(self, Self::Other(_))
     }
 
-    /// Whether jobs run on instances that come and go.
+    /// Whether jobs run on autoscaled instances.
     pub fn autoscales(&self) -> bool {
         matches!(self, Self::DockerMachine | Self::DockerAutoscaler)
     }

@@ -1,4 +1,4 @@
-//! `[runners.machine]`: instances that come and go, as in 2017.
+//! `[runners.machine]`: autoscaled instances, as in 2017.
 
 use std::time::Duration;
 
@@ -49,20 +49,20 @@ pub(crate) const KEYS_OF_PERIODS: &[Key] = &[
     Key::honoured("Timezone"),
 ];
 
-/// How many instances there are, and what they are.
+/// The number and the kind of instances.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Machine {
     /// How many idle instances are kept.
     pub idle_count: u32,
-    /// Idle instances as a share of busy ones, at most `idle_count`; 0 turns this off.
+    /// Idle instances as a factor of busy ones, at most `idle_count`; 0 disables it.
     pub idle_scale_factor: f64,
-    /// The least idle instances when `idle_scale_factor` is used; 0 means 1.
+    /// The minimum of idle instances with `idle_scale_factor`; 0 means 1.
     pub idle_count_min: u32,
     /// Seconds after which an idle instance is removed.
     pub idle_time: u32,
     /// Jobs after which an instance is removed; 0 means never.
     pub max_builds: u32,
-    /// How many instances may be starting at once; 0 means no limit.
+    /// How many instances may be starting at the same time; 0 means no limit.
     pub max_growth_rate: u32,
     /// The docker-machine driver, for example `amazonec2`.
     pub machine_driver: String,
@@ -70,10 +70,10 @@ pub struct Machine {
     pub machine_name: String,
     /// The driver's options, `name=value`; see [`Machine::ec2_options`].
     pub machine_options: Vec<String>,
-    /// Other numbers for certain times; the last one that matches holds.
+    /// Other numbers for certain times; the last match applies.
     pub autoscaling: Vec<MachinePeriod>,
-    /// The times of `OffPeakPeriods`, as this was written until 2020; any of `autoscaling` that
-    /// matches comes before it.
+    /// The times in `OffPeakPeriods`, the notation until 2020; a match in `autoscaling` takes
+    /// precedence.
     pub off_peak: OffPeak,
     /// Kept, not used.
     pub other: toml::Table,
@@ -82,7 +82,7 @@ pub struct Machine {
 /// One `[[runners.machine.autoscaling]]`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MachinePeriod {
-    /// When this holds: cron expressions with seconds and year, as GitLab Runner takes them.
+    /// When this applies: cron expressions with seconds and year, as in GitLab Runner.
     pub periods: Vec<Cron>,
     /// The time zone of the periods; the host's if absent.
     pub timezone: Option<TimeZone>,
@@ -101,7 +101,7 @@ pub struct MachinePeriod {
 /// The keys `OffPeak…` of `[runners.machine]`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OffPeak {
-    /// When this holds: cron expressions as in [`MachinePeriod`]; empty means never.
+    /// When this applies: cron expressions as in [`MachinePeriod`]; empty means never.
     pub periods: Vec<Cron>,
     /// The time zone of the periods; the host's if absent.
     pub timezone: Option<TimeZone>,
@@ -112,17 +112,20 @@ pub struct OffPeak {
 }
 
 impl Machine {
-    /// The driver's name of docker-machine's driver for EC2.
+    /// The name of docker-machine's EC2 driver.
     pub const EC2_DRIVER: &str = "amazonec2";
 
-    /// `machine_options` as the driver `amazonec2` understands them.
+    /// `machine_options` in terms of the driver `amazonec2`.
+    ///
+    /// # Errors
+    /// See [`Ec2Options::from_machine_options`].
     pub fn ec2_options(&self) -> Result<Ec2Options, OptionError> {
         Ec2Options::from_machine_options(&self.machine_options)
     }
 
-    /// The scaling that it asks for, over `base`, which says the rest.
+    /// The scaling policy with these settings; `base` provides the others.
     pub(crate) fn policy(&self, base: &Policy) -> Policy {
-        // No `..`: a key that nobody uses is to be noticed here.
+        // Without `..`, so that an unused key is noticed here.
         let Self {
             idle_count,
             idle_scale_factor,
@@ -138,7 +141,7 @@ impl Machine {
             machine_options: _,
             other: _,
         } = self;
-        // What holds last comes last: `autoscaling` took the place of `OffPeak…`.
+        // The last match applies, so `autoscaling` comes after `OffPeak…`, which it replaced.
         let mut periods = vec![off_peak.period()];
         periods.extend(autoscaling.iter().map(MachinePeriod::period));
         Policy {
@@ -271,7 +274,7 @@ impl MachinePeriod {
 }
 
 impl OffPeak {
-    /// Without periods it never holds.
+    /// Without periods it never applies.
     fn period(&self) -> IdlePeriod {
         let Self {
             periods,
@@ -305,7 +308,8 @@ impl OffPeak {
     }
 }
 
-/// `IdleCountMin` is 1 where it is not set, as in GitLab Runner. It counts only beside a factor.
+/// `IdleCountMin` is 1 if it is not set, as in GitLab Runner. It only applies together with a
+/// factor.
 fn least(idle_count_min: u32) -> u32 {
     idle_count_min.max(1)
 }

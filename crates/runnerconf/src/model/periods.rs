@@ -1,4 +1,4 @@
-//! Times at which something holds, as three tables write them.
+//! Periods, which three tables have in common.
 
 use jiff::tz::TimeZone;
 use onspot_notation::{Cron, Periods};
@@ -7,7 +7,7 @@ use crate::error::ConfigError;
 use crate::render::Entries;
 use crate::section::Section;
 
-/// A time zone's name; `None` for the host's own.
+/// A time zone by name; `None` for the host's own.
 pub(super) fn zone(
     section: &mut Section<'_>,
     key: &'static str,

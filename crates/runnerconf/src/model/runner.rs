@@ -15,7 +15,7 @@ use crate::section::{Complaint, Section, Variable, environment};
 /// One `[[runners]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Runner {
-    /// Who it is to GitLab, and what holds for its jobs.
+    /// Its identity in GitLab, and the settings for its jobs.
     pub settings: onspot_settings::Runner,
     /// Where its token is.
     pub token: TokenRef,
@@ -188,13 +188,13 @@ impl Runner {
     }
 }
 
-/// The runners' names so far, each with its line. Jobs are asked for, and kept, by the runner's
-/// name.
+/// The runners' names so far with their lines. Jobs are requested and stored by the runner's name,
+/// so each must be unique.
 #[derive(Debug, Default)]
 pub(super) struct Names(BTreeMap<String, usize>);
 
 impl Names {
-    /// Takes a runner's name, which no runner before may have.
+    /// Reads a runner's name, which must differ from all earlier ones.
     pub(super) fn read(&mut self, section: &mut Section<'_>) -> Result<String, ConfigError> {
         let found = section.string_at("name")?;
         let (name, span) = section.required("name", found)?;
@@ -213,7 +213,7 @@ impl Names {
     }
 }
 
-/// A token, a reference to one, or the name of an environment variable: `$NAME`.
+/// A token, a reference to one, or an environment variable: `$NAME`.
 fn parse_token(text: &str, variable: Variable) -> Result<TokenRef, Complaint> {
     if let Some(name) = environment::sole_reference(text) {
         environment::value(name, variable)?;
@@ -226,7 +226,7 @@ fn parse_token(text: &str, variable: Variable) -> Result<TokenRef, Complaint> {
     })
 }
 
-/// `NAME=value`. What it says may be half of a secret, so it is not repeated.
+/// Checks `NAME=value`. The error does not contain the text, which may be part of a secret.
 pub(super) fn variable(text: &str) -> Result<String, Complaint> {
     match text.split_once('=') {
         Some((name, _)) if !name.is_empty() => Ok(text.to_owned()),
@@ -244,7 +244,7 @@ fn parse_url(text: &str) -> Result<Url, Complaint> {
     let hint = "write the base URL, for example \"https://gitlab.com\"";
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-            // One form for `https://gitlab.com/sub` and `https://gitlab.com/sub/`.
+            // `https://gitlab.com/sub` and `https://gitlab.com/sub/` get the same form.
             let trimmed = text.trim_end_matches('/');
             Ok(Url::parse(trimmed).unwrap_or(url))
         }

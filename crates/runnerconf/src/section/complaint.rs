@@ -14,7 +14,7 @@ pub(crate) struct Complaint {
 }
 
 impl Complaint {
-    /// Only what is wrong.
+    /// Without a hint.
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -22,13 +22,13 @@ impl Complaint {
         }
     }
 
-    /// The same with advice.
+    /// Adds a hint.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// A word that is none of those allowed.
+    /// The complaint about a word that is not allowed.
     pub(crate) fn none_of(word: &str, allowed: &[&str]) -> Self {
         let hint = match nearest(word, allowed.iter().copied()) {
             Some(nearest) => format!("did you mean `{nearest}`?"),

@@ -1,9 +1,9 @@
-//! `$NAME` and `${NAME}` in a value, taken from the environment.
+//! Expands `$NAME` and `${NAME}` in a value from the environment.
 
 use super::{Complaint, Variable};
 
-/// The text with its references replaced. One to a variable that is not set, or empty, is an
-/// error: GitLab Runner goes on with nothing there and fails much later.
+/// The text with its references replaced. A variable that is unset or empty is an error: GitLab
+/// Runner would continue with an empty text and fail much later.
 pub(crate) fn expand(text: &str, variable: Variable) -> Result<String, Complaint> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
@@ -21,7 +21,7 @@ pub(crate) fn expand(text: &str, variable: Variable) -> Result<String, Complaint
     Ok(expanded)
 }
 
-/// The variable that the whole text refers to, if it is nothing but a reference.
+/// The variable's name, if the whole text is a single reference.
 pub(crate) fn sole_reference(text: &str) -> Option<&str> {
     match reference(text.strip_prefix('$')?)? {
         (name, "") => Some(name),
@@ -40,7 +40,7 @@ pub(crate) fn value(name: &str, variable: Variable) -> Result<String, Complaint>
     })
 }
 
-/// The name that is referred to behind a dollar sign, and what comes after it.
+/// The name after a dollar sign, and the rest of the text.
 fn reference(behind: &str) -> Option<(&str, &str)> {
     let is_name = |text: &str| {
         !text.is_empty()
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn references_are_replaced_and_other_dollars_stay() {
+    fn references_are_replaced_and_other_dollars_are_kept() {
         for (text, expanded) in [
             ("https://$HOST/x", "https://gitlab.example/x"),
             ("https://${HOST}x", "https://gitlab.examplex"),

@@ -1,4 +1,4 @@
-//! Tables whose keys are the user's own.
+//! Tables with user-defined keys.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::Section;
 use crate::error::ConfigError;
 
 impl Section<'_> {
-    /// A table of strings; an empty one where the key is missing.
+    /// A table of strings; empty if the key is missing.
     pub(crate) fn map(
         &mut self,
         key: &'static str,
@@ -29,7 +29,7 @@ impl Section<'_> {
         Ok(map)
     }
 
-    /// A table of lists of strings; an empty one where the key is missing.
+    /// A table of lists of strings; empty if the key is missing.
     pub(crate) fn lists(
         &mut self,
         key: &'static str,

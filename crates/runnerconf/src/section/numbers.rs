@@ -9,7 +9,7 @@ use super::{Complaint, Section};
 use crate::error::ConfigError;
 
 impl Section<'_> {
-    /// A whole number that fits a `T`.
+    /// An integer that fits a `T`.
     pub(crate) fn number<T: TryFrom<i64>>(
         &mut self,
         key: &'static str,
@@ -17,7 +17,7 @@ impl Section<'_> {
         self.whole(key, i64::MIN..=i64::MAX, Complaint::new("is out of range"))
     }
 
-    /// A whole number in a range.
+    /// An integer in a range.
     pub(crate) fn whole<T: TryFrom<i64>>(
         &mut self,
         key: &'static str,
@@ -32,7 +32,7 @@ impl Section<'_> {
         Ok(found)
     }
 
-    /// Hands a whole number to what takes it, or does not.
+    /// Passes an integer to `take`, which may refuse it.
     pub(crate) fn whole_into(
         &mut self,
         key: &'static str,
@@ -52,7 +52,7 @@ impl Section<'_> {
         }
     }
 
-    /// A number with or without decimals, 0 or above.
+    /// A non-negative number, with or without decimals.
     pub(crate) fn factor(&mut self, key: &'static str) -> Result<Option<f64>, ConfigError> {
         let Some(value) = self.take(key) else {
             return Ok(None);

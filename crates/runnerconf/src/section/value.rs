@@ -1,19 +1,19 @@
-//! TOML values without their places in the text.
+//! TOML values without their positions.
 
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// The value without its place.
+/// The value without its position.
 pub(super) fn to_value_of(value: Spanned<DeValue<'_>>) -> toml::Value {
     to_value(value.into_inner())
 }
 
-/// The value without its places.
+/// The value without its positions.
 pub(super) fn to_value(value: DeValue<'_>) -> toml::Value {
     match value {
         DeValue::String(text) => toml::Value::String(text.into_owned()),
-        // The parser has checked the digits but not the size; what is too large for TOML's
-        // integers is kept as a float.
+        // The parser has checked the digits but not the range; an integer too large for TOML is
+        // kept as a float.
         DeValue::Integer(integer) => {
             let digits = integer.as_str().replace('_', "");
             match i64::from_str_radix(&digits, integer.radix()) {
