@@ -34,10 +34,12 @@ impl Tags {
         self
     }
 
-    /// Checks tags that a stack's owner wants on everything: what [`Tags::check`] refuses, what
-    /// some service of those that onspot uses refuses (IAM and SSM take no comma in keys and fewer
-    /// characters in values, and IAM tells no capitals from small letters), and what would be taken
-    /// for onspot's own.
+    /// Checks the tags of a stack's owner: for tags that [`Tags::check`] refuses, that any service
+    /// used by onspot refuses (IAM and SSM accept no comma in keys and fewer characters in values,
+    /// and IAM ignores case), and that would collide with onspot's own.
+    ///
+    /// # Errors
+    /// The first tag that breaks a rule, or a [`TagError`] about two keys or the number of tags.
     pub fn check_of_owner(&self) -> Result<(), TagError> {
         let mut seen: BTreeMap<String, &str> = BTreeMap::new();
         for (key, value) in self.iter() {
@@ -47,7 +49,7 @@ impl Tags {
                 return Err(TagError::Twice { key, other });
             }
         }
-        // The notes take some of those that AWS allows.
+        // The notes count towards AWS's limit too.
         let count = self.clone().noted().len() + OURS;
         if count > MAX_TAGS {
             let most = (MAX_TAGS + self.len()).saturating_sub(count);
