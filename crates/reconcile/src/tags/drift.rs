@@ -1,20 +1,19 @@
-//! What keeps a resource from having the tags that it should have.
+//! The difference between a resource's tags and the desired ones.
 
 use super::Tags;
 use super::owner::is_note;
 use crate::Change;
 
 impl Tags {
-    /// What has to be done to a resource with the tags `found` so that it has these: some are set,
-    /// and those taken off that [`NOTES`] tell to be an earlier wish of the owner's. Tags of
-    /// somebody else stay.
+    /// The changes to a resource with the tags `found` so that it gets these: some are set, and
+    /// tags that the owner once wanted according to [`NOTES`] are removed. Tags set by others stay.
     pub fn drift(&self, found: &Self) -> TagDrift {
         let set = self
             .iter()
             .filter(|(key, value)| found.get(key) != Some(value));
         let noted = found.iter().filter(|(key, _)| is_note(key));
         let ours = noted.flat_map(|(note, keys)| keys.split(' ').chain([note]));
-        // A note that somebody has edited takes nothing off that is AWS's or wanted.
+        // An edited note must not remove tags of AWS or wanted ones.
         let ours = ours.filter(|key| !key.starts_with("aws:") && self.get(key).is_none());
         let remove = ours.filter_map(|key| Some((key, found.get(key)?)));
         TagDrift {
@@ -25,7 +24,7 @@ impl Tags {
     }
 }
 
-/// What keeps a resource from having the tags that it should have: see [`Tags::drift`].
+/// The difference between a resource's tags and the desired ones: see [`Tags::drift`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TagDrift {
     set: Tags,
@@ -34,7 +33,7 @@ pub struct TagDrift {
 }
 
 impl TagDrift {
-    /// Whether the tags are as they should be.
+    /// Whether the tags are the desired ones.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.remove.is_empty()
     }
@@ -44,25 +43,25 @@ impl TagDrift {
         &self.set
     }
 
-    /// The keys to take off.
+    /// The keys to remove.
     pub fn removed_keys(&self) -> impl Iterator<Item = &str> {
         self.remove.iter().map(|(key, _)| key)
     }
 
-    /// The tags to take off.
+    /// The tags to remove.
     pub fn remove(&self) -> &Tags {
         &self.remove
     }
 
-    /// All tags that the resource will have: for services that set all of them at once.
+    /// All resulting tags, for services that set all of them at once.
     pub fn after(&self) -> Tags {
         let kept = self.before.iter();
         let kept = kept.filter(|(key, _)| self.remove.get(key).is_none());
         kept.chain(self.set.iter()).collect()
     }
 
-    /// What a plan shows of it, as field, old and new value. The notes are left out where there is
-    /// more to see.
+    /// The changes for a plan, as field, old and new value. The notes are only listed if nothing
+    /// else changes.
     pub fn details(&self) -> Vec<(String, String, String)> {
         const NONE: &str = "(none)";
         let shown = |(key, _): &(&str, &str)| !is_note(key);
@@ -82,7 +81,7 @@ impl TagDrift {
         details
     }
 
-    /// `change` with the [`details`](Self::details).
+    /// Adds the [`details`](Self::details) to `change`.
     pub fn shown_in(&self, change: Change) -> Change {
         self.details()
             .into_iter()

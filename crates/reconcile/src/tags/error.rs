@@ -1,4 +1,4 @@
-//! Tags that AWS would refuse, or onspot.
+//! Tags that AWS or onspot would refuse.
 
 use super::{MAX_KEY, MAX_TAGS, MAX_VALUE};
 
@@ -25,7 +25,7 @@ pub enum TagError {
         /// The key of the value.
         key: String,
     },
-    /// A character that some service does not allow in a value, or a space at its edge.
+    /// A character that some service does not allow in a value, or a space at an end of it.
     #[error("the value of tag {key:?} has {character:?} where AWS does not allow it")]
     ValueCharacter {
         /// The key of the value.
@@ -39,7 +39,7 @@ pub enum TagError {
         /// The key.
         key: String,
     },
-    /// Two keys that differ in capitals only.
+    /// Two keys that only differ in case.
     #[error("tags {other:?} and {key:?} are one and the same for IAM")]
     Twice {
         /// The second key.
@@ -47,13 +47,13 @@ pub enum TagError {
         /// The first one.
         other: String,
     },
-    /// A key that AWS keeps for itself.
+    /// A key reserved by AWS.
     #[error("tag key {key:?} is reserved by AWS")]
     Reserved {
         /// The key.
         key: String,
     },
-    /// More tags than a resource may have beside onspot's own.
+    /// More tags of an owner than fit next to onspot's own.
     #[error("{count} tags are too many: beside onspot's own AWS has room for {most}")]
     TooManyOfOwner {
         /// How many there are.
@@ -70,7 +70,7 @@ pub enum TagError {
 }
 
 impl TagError {
-    /// The key of the tag that is refused, if it is one.
+    /// The key of the refused tag, if the error is about one tag.
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::Character { key, .. }

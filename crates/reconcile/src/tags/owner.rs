@@ -1,20 +1,21 @@
-//! The tags that a stack's owner wants on everything, beside onspot's own.
+//! The tags that a stack's owner wants on all resources, in addition to onspot's own.
 
 use std::collections::BTreeMap;
 
 use super::{MAX_TAGS, MAX_VALUE, NAME, TagError, Tags, check_one};
 
-/// Beginning of the tag keys that hold, with spaces between them, the keys of the tags that a
-/// stack's owner asked for: so that those that are no longer asked for are known to be ours, and
-/// taken off again. There is more than one such tag where one value has no room for all.
+/// Prefix of the tag keys that list, separated by spaces, the keys of the owner's tags. So tags
+/// that are no longer wanted are known to be ours and can be removed. There is more than one such
+/// tag if a single value is too short for all.
 pub const NOTES: &str = "onspot:tags";
 /// The tags that onspot itself may give a resource: stack, role, runner, content and name.
 const OURS: usize = 5;
-/// Beginning of all tag keys that are onspot's.
+/// Prefix of all of onspot's tag keys.
 const PREFIX: &str = "onspot:";
 
 impl Tags {
-    /// These tags of a stack's owner, and the [`NOTES`] of their keys. Nothing if there are none.
+    /// These tags of a stack's owner, with the [`NOTES`] listing their keys. Empty if there are
+    /// none.
     pub fn noted(mut self) -> Self {
         let mut notes: Vec<String> = Vec::new();
         for key in self.0.keys() {
@@ -87,7 +88,7 @@ fn check_one_of_owner(key: &str, value: &str) -> Result<(), TagError> {
     }
 }
 
-/// Whether a tag holds [`NOTES`].
+/// Whether a tag is one of the [`NOTES`].
 pub(super) fn is_note(key: &str) -> bool {
     key.strip_prefix(NOTES)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -99,7 +100,7 @@ mod tests {
     use crate::STACK;
 
     #[test]
-    fn what_an_owner_no_longer_wants_is_taken_off_and_what_others_set_stays() {
+    fn unwanted_tags_of_an_owner_are_removed_and_those_of_others_stay() {
         let owner = |pairs: &[(&str, &str)]| {
             let tags: Tags = pairs.iter().copied().collect();
             let mut all = tags.noted();
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!(shown, [change("ci", "dev"), change("a", "(none)")]);
         assert!(wanted.drift(&drift.after()).is_empty());
 
-        // Nothing of the owner's is left, nor the note of it.
+        // Nothing of the owner's is left, and no note about it.
         let none = Tags::of_stack("ci").drift(&drift.after());
         assert_eq!(
             none.after(),
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_gets_only_what_every_service_takes() {
+    fn an_owners_tags_must_suit_every_service() {
         let refused = |key: &str, value: &str| {
             let tags = Tags::new().with(key, value);
             let error = tags.check_of_owner().unwrap_err();
