@@ -49,7 +49,7 @@ lint: deny
 unit: engine images
     NO_PROXY='*' no_proxy='*' cargo test --workspace -- --skip proof_
 
-# The end-to-end proofs, each in a world of its own
+# The end-to-end proofs, each in its own world
 e2e: engine images guests
     NO_PROXY='*' no_proxy='*' cargo test --workspace --test world -- --test-threads=1 --nocapture
 

@@ -86,7 +86,7 @@ pub(crate) enum Verb {
     /// Answer one request inside a job's helper container
     #[command(hide = true)]
     Helper,
-    /// Hold or kill a worker's jobs when its lease has ended
+    /// Freeze or kill a worker's jobs when its lease has ended
     #[command(hide = true)]
     Watchdog(Watchdog),
 }
@@ -226,7 +226,7 @@ pub(crate) struct Run {
 /// `onspot manager`
 #[derive(Debug, Args)]
 pub(crate) struct Manager {
-    /// A config.toml of GitLab Runner that replaces what the stack says of its runners
+    /// A config.toml of GitLab Runner that replaces the runners' settings from the stack
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The manager's settings from its stack

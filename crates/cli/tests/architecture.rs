@@ -44,7 +44,7 @@ fn arrows_point_down_only() {
         // Creating a stack and running its jobs only meet in the binary.
         ("stack", "runner"),
         ("runner", "runnerconf"),
-        // What both go by is only types.
+        // The settings that both use are only types.
         ("settings", "reconcile"),
         // It checks our runner and other people's, so it must share none of their code.
         ("mock-gitlab", "gitlab"),

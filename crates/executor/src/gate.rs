@@ -77,7 +77,7 @@ mod tests {
     const SHORT: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn a_closed_gate_lets_nothing_pass_until_it_is_opened() {
+    async fn nothing_passes_a_closed_gate_until_it_is_opened() {
         let gates = Gates::default();
         let (gate, other) = (gates.of(0), gates.of(1));
         drop(gate.pass().await);

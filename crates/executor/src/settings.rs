@@ -1,28 +1,27 @@
-//! What an executor is told once, for all jobs of a runner: the runner's settings, and what is so
-//! of this host.
+//! Settings of an executor for all jobs of a runner: the runner's, and those of this host.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use onspot_settings::{Docker, Runner};
 
-/// How long `after_script` may take where the job does not say it, as with GitLab Runner.
+/// Default time limit of `after_script`, as in GitLab Runner.
 pub(crate) const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Settings of the runner for both executors.
 #[derive(Debug, Clone)]
 pub struct RunnerSettings {
-    /// What holds for all its jobs.
+    /// The settings for all its jobs.
     pub runner: Runner,
     /// The public beginning of the runner's token (`RunnerToken::short`); becomes
     /// `CI_RUNNER_SHORT_TOKEN`.
     pub short_token: String,
-    /// What [`Runner::tls_ca_file`] holds.
+    /// The content of [`Runner::tls_ca_file`].
     pub tls_ca_pem: Option<String>,
 }
 
 impl RunnerSettings {
-    /// No short token, and no certificates but the usual ones.
+    /// Without a short token, and with the system's certificates only.
     pub fn new(runner: Runner) -> Self {
         Self {
             runner,
@@ -37,13 +36,12 @@ impl RunnerSettings {
 pub struct DockerSettings {
     /// What every executor knows.
     pub common: RunnerSettings,
-    /// What holds for the containers of jobs.
+    /// The settings for the containers of jobs.
     pub docker: Docker,
-    /// The slots that share this host's memory where `docker.job.memory` says nothing; no limit
-    /// then if absent.
+    /// The number of slots that share this host's memory if `docker.job.memory` is not set; if
+    /// absent, there is no limit then.
     pub memory_shared_by: Option<usize>,
-    /// What the embedded image of the helper is called on this host; built here when it is
-    /// missing.
+    /// The name of the helper's embedded image on this host; built here if it is missing.
     pub embedded_helper: String,
     /// The `onspot` binary to run in the helper: this process's own, usually.
     pub helper_binary: PathBuf,
@@ -54,7 +52,7 @@ pub struct DockerSettings {
 }
 
 impl DockerSettings {
-    /// The usual places of this host.
+    /// The default paths on this host.
     pub fn new(common: RunnerSettings, docker: Docker, helper_binary: PathBuf) -> Self {
         Self {
             common,
@@ -85,7 +83,7 @@ pub struct ShellSettings {
 }
 
 impl ShellSettings {
-    /// The shell that the runner names, or bash.
+    /// The runner's shell, by default bash.
     pub(crate) fn shell(&self) -> &str {
         self.common.runner.shell.as_deref().unwrap_or("bash")
     }

@@ -169,9 +169,9 @@ mod tests {
     }
 
     #[test]
-    fn where_images_are_cached_is_the_holders_own_and_need_not_be_said() {
+    fn the_image_caches_address_is_the_holders_and_optional() {
         let first = Leader::first(&ManagerId::new("a"), "1", Timestamp::UNIX_EPOCH);
-        // What a version wrote that knew of no cache.
+        // As written by a version without the cache.
         let old = serde_json::to_value(&first).unwrap();
         assert!(old.get("registry").is_none(), "{old}");
         assert_eq!(serde_json::from_value::<Leader>(old).unwrap(), first);

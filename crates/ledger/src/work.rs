@@ -5,7 +5,7 @@ use crate::{Phase, Record, State, WorkerId};
 /// Whether a job may be running on the worker on `instance`, or about to.
 ///
 /// `states` and `records` are what the ledger holds; each record has its job's number. A worker
-/// that has been silent for too long has killed its jobs itself; the caller has to consider that.
+/// that has been silent for too long no longer runs its jobs; the caller has to consider that.
 pub fn has_work<'a>(
     instance: &str,
     states: impl IntoIterator<Item = (&'a WorkerId, &'a State)>,

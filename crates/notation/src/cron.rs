@@ -74,7 +74,7 @@ impl Cron {
         })
     }
 
-    /// The same in seven fields: at any second, in any year, where it has five.
+    /// The expression with seven fields; one with five holds at any second and in any year.
     #[must_use]
     pub fn in_seven_fields(mut self) -> Self {
         if self.text.split_whitespace().count() == 5 {
@@ -118,7 +118,7 @@ impl fmt::Display for Cron {
     }
 }
 
-/// Five fields or seven.
+/// Parses five fields or seven.
 impl FromStr for Cron {
     type Err = Malformed;
 

@@ -24,7 +24,7 @@ pub use runner::Runner;
 
 use runner::Names;
 
-/// What becomes of the keys outside of any table.
+/// How the keys outside of any table are handled.
 pub(crate) const KEYS: &[Key] = &[
     Key::honoured("check_interval"),
     Key::honoured("concurrent"),

@@ -13,7 +13,7 @@ fn local(text: &str) -> LocalRunner {
 }
 
 #[test]
-fn what_the_runner_does_around_a_job_is_passed_on() {
+fn the_runners_hooks_are_passed_on() {
     let runner = local("pre_get_sources_script = 'a'\npost_get_sources_script = 'b'\n").runner;
     assert_eq!(runner.pre_get_sources_script.as_deref(), Some("a"));
     assert_eq!(runner.post_get_sources_script.as_deref(), Some("b"));
@@ -28,7 +28,7 @@ fn docker_settings_are_passed_on() {
     .docker;
     assert_eq!(settings.image.as_deref(), Some("alpine"));
     assert!(settings.privileged);
-    // `disable_cache` is about what is kept of volumes, and nothing is.
+    // `disable_cache` would keep no data of volumes, which is always so.
     assert_eq!(settings.volumes, ["/cache", "/a:/b"]);
     assert_eq!(settings.pull_policy, [PullPolicy::Never]);
 }

@@ -23,11 +23,11 @@ pub struct StackOptions {
     pub max_builds: u32,
     /// How many managers there are.
     pub managers: u32,
-    /// How much memory a job may use, for example `64m`; its share of the worker's if absent.
+    /// The memory limit of a job, for example `64m`; its share of the worker's memory if absent.
     pub memory: Option<String>,
     /// Tags of the stack's owner.
     pub tags: Vec<(String, String)>,
-    /// Whether managers keep images for the workers.
+    /// Whether managers cache images for the workers.
     pub registry_cache: bool,
     /// `key = "duration"` lines of `[timing]`.
     pub timing: Vec<(String, String)>,

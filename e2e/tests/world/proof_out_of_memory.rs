@@ -1,13 +1,14 @@
-//! *Out of memory*: a job that allocates without end fails with a sentence that says so, its worker
-//! lives, and the next job runs on that very worker. Its stack has tags of an owner, which are on
-//! the worker too, and of which `plan` finds nothing left to do.
+//! *Out of memory*: a job that allocates endlessly fails with an explanation, its worker survives,
+//! and the next job runs on the same worker. The stack has tags of an owner, which the worker has
+//! too, and for which `plan` finds nothing left to do.
 
 use onspot_e2e::world::StackOptions;
 use onspot_mock_gitlab::Status;
 
 use crate::scene::{green, prove};
 
-/// Whatever reads a line without end keeps all of it. The kernel kills that child of the shell.
+/// A program that reads an endless line keeps all of it in memory. The kernel kills that child of
+/// the shell.
 const EATER: &str = r#"
 eat:
   tags: [docker.m3]

@@ -1,6 +1,6 @@
 //! *Worker killed*, during build and without notice: the pipeline succeeds on another worker, with
-//! one trace that tells what happened. Both get the job's image through the manager's cache of
-//! images.
+//! one trace that tells what happened. Both workers get the job's image through the manager's image
+//! cache.
 
 use onspot_e2e::world::{JOB_IMAGE, StackOptions};
 
@@ -91,7 +91,7 @@ async fn proof_worker_killed() {
     .await;
 }
 
-/// What the manager's cache of images says that it has; nothing while it does not answer.
+/// The content of the manager's image cache; empty while it does not answer.
 async fn kept_images(scene: &Scene) -> String {
     let managers = scene.managers();
     let Some(manager) = managers.first() else {

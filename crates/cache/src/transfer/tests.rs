@@ -192,7 +192,7 @@ async fn an_upload_has_a_length_and_is_tried_again() {
 
 #[tokio::test]
 async fn an_upload_that_stands_still_is_given_up() {
-    // Nobody accepts a connection: what the system buffers is taken, and then nothing more.
+    // No connection is accepted: the system buffers the first bytes, then nothing more is taken.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/cache", listener.local_addr().unwrap());
     let dir = tempfile::tempdir().unwrap();

@@ -42,7 +42,7 @@ pub(crate) async fn manager(args: &Manager) -> Result<(), Failure> {
         .await
 }
 
-/// What the stack says of the instances, and a config.toml of everything else.
+/// The settings with the instances from the stack and everything else from a `config.toml`.
 fn overruled(settings: ManagerSettings, config: &Config) -> Result<ManagerSettings, Failure> {
     let settings = config.managed(settings)?;
     for (runner, managed) in config.runners.iter().zip(&settings.runners) {

@@ -131,7 +131,7 @@ fn with_resources(
     resources: &Resources,
     limits: Limits,
 ) -> Result<HostConfig, ExecutorError> {
-    // No `..`: a limit that nobody sets is to be noticed here.
+    // Without `..`, so that an unused limit is noticed here.
     let Resources {
         memory,
         memory_swap,
@@ -177,7 +177,7 @@ fn in_slot(template: &str, slot: usize) -> String {
     template.replace("${slot}", &slot).replace("$slot", &slot)
 }
 
-/// Docker counts in signed numbers; no size is larger than they are.
+/// Docker uses signed numbers, which no size exceeds.
 fn bytes(size: &Size) -> i64 {
     i64::try_from(size.bytes()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Sizes as people say them.
+//! Readable sizes.
 
 /// A readable size: `1.5 GiB`.
 pub(super) fn shown(bytes: u64) -> String {

@@ -20,7 +20,7 @@ fn settings() -> RunnerSettings {
     with(|_| ())
 }
 
-/// The settings, and what a test changes about the runner's.
+/// The settings, with a test's changes to the runner's.
 fn with(change: impl FnOnce(&mut Runner)) -> RunnerSettings {
     let mut runner = Runner::new("docker.m3", "https://gitlab.example/".parse().unwrap());
     runner.environment = vec!["TZ=UTC".into(), "GREETING=from the runner".into()];

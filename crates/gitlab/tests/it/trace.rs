@@ -228,7 +228,7 @@ async fn a_keep_alive_is_sent_and_reveals_a_cancel() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_held_says_nothing_until_it_is_let_go() {
+async fn a_held_session_sends_nothing_until_it_is_released() {
     let gitlab = GitLab::start().await;
     let options = TraceOptions {
         silence: Duration::from_millis(10),

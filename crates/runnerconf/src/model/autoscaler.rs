@@ -12,7 +12,7 @@ use crate::reference::{Key, NO_METRICS, NO_SSH, OWN_LOOPS};
 use crate::render::Entries;
 use crate::section::Section;
 
-/// What becomes of the keys of `[runners.autoscaler]`.
+/// How the keys of `[runners.autoscaler]` are handled.
 pub(crate) const KEYS: &[Key] = &[
     Key::warned(
         "capacity_per_instance",
@@ -53,7 +53,7 @@ pub(crate) const KEYS: &[Key] = &[
     ),
 ];
 
-/// What becomes of the keys of `[[runners.autoscaler.policy]]`.
+/// How the keys of `[[runners.autoscaler.policy]]` are handled.
 pub(crate) const KEYS_OF_POLICIES: &[Key] = &[
     Key::honoured("idle_count"),
     Key::honoured("idle_time"),

@@ -162,7 +162,7 @@ impl S3Authentication {
 impl Cache {
     /// The bucket, if one is set.
     pub(crate) fn place(&self) -> Option<onspot_settings::Cache> {
-        // No `..`: a key that nobody uses is to be noticed here.
+        // Without `..`, so that an unused key is noticed here.
         let Self {
             kind,
             path,

@@ -13,7 +13,7 @@ use crate::reference::{Key, OWN_LOOPS};
 use crate::render::Entries;
 use crate::section::{Complaint, Section};
 
-/// What becomes of the keys of `[runners.machine]`.
+/// How the keys of `[runners.machine]` are handled.
 pub(crate) const KEYS: &[Key] = &[
     Key::honoured("autoscaling"),
     Key::honoured("IdleCount"),
@@ -39,7 +39,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::honoured("OffPeakTimezone"),
 ];
 
-/// What becomes of the keys of `[[runners.machine.autoscaling]]`.
+/// How the keys of `[[runners.machine.autoscaling]]` are handled.
 pub(crate) const KEYS_OF_PERIODS: &[Key] = &[
     Key::honoured("IdleCount"),
     Key::honoured("IdleCountMin"),

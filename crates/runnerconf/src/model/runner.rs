@@ -33,7 +33,7 @@ pub struct Runner {
     pub other: toml::Table,
 }
 
-/// What becomes of the keys of `[[runners]]` that are not honoured.
+/// How the keys of `[[runners]]` are handled that are not honoured.
 pub(crate) const OTHERS: &[Key] = &[
     Key::warned("artifact", OWN_LOOPS),
     Key::warned(

@@ -1,4 +1,4 @@
-//! What becomes of a stack's jobs when it goes: GitLab is told that they ended.
+//! Ends the jobs of a stack that is removed: reports them to GitLab.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use url::Url;
 /// What a job's trace says when its stack goes.
 const WHY: &str = "its stack was taken down by `onspot down`";
 
-/// Whom to tell about jobs, and for how long.
+/// The connections to GitLab, and the time limit.
 #[derive(Debug, Clone)]
 pub(super) struct Jobs {
     /// The address of GitLab by runner, as seen from here; the one that a job names itself is
     /// taken for others.
     pub(super) gitlabs: BTreeMap<String, Url>,
-    /// How long GitLab may take for all jobs together.
+    /// Time limit for reporting all jobs.
     pub(super) limit: Duration,
 }
 
@@ -51,8 +51,8 @@ impl JobsEnd for Jobs {
 }
 
 impl Jobs {
-    /// Whom to tell about a job: the runner's GitLab as it is reached from here, or else by the
-    /// address that GitLab itself gave the job.
+    /// The connection to report a job: the runner's GitLab at its address from here, otherwise at
+    /// the address that GitLab itself put into the job.
     fn coordinator(&self, runner: &RunnerName, job: &JobPayload) -> Option<Arc<dyn Coordinator>> {
         let own = || {
             let url = Variables::of(job).get("CI_SERVER_URL")?.to_owned();
