@@ -28,8 +28,8 @@ fn stored<T>(value: T) -> Stored<T> {
     }
 }
 
-/// So many idle workers and waiting jobs.
-fn stack(workers: usize, jobs: u64) -> Picture {
+/// What the ledger and EC2 say of so many idle workers and waiting jobs.
+fn read(workers: usize, jobs: u64) -> (Picture, FleetStatus) {
     let mut picture = Picture::default();
     let mut fleet = FleetStatus::looked();
     for number in 0..workers {
@@ -46,6 +46,11 @@ fn stack(workers: usize, jobs: u64) -> Picture {
         let job = JobKey::new(&runner(), id);
         picture.records.insert(job, stored(record));
     }
+    (picture, fleet)
+}
+
+fn stack(workers: usize, jobs: u64) -> Picture {
+    let (mut picture, fleet) = read(workers, jobs);
     picture.take_in_fleets(BTreeMap::from([(runner(), fleet)]));
     picture
 }
@@ -113,12 +118,11 @@ fn a_job_belongs_to_the_worker_that_its_record_names() {
 
 #[test]
 fn a_job_whose_record_cannot_be_read_keeps_its_worker_busy() {
-    let mut picture = stack(1, 0);
+    let (mut picture, fleet) = read(1, 0);
     let order = Order::empty(&runner()).asked(7, 1);
     picture.put_order(&worker(0), stored(order));
     picture.aside.jobs.insert(JobKey::new(&runner(), 7));
-    let fleets = std::mem::take(&mut picture.fleets);
-    picture.take_in_fleets(fleets);
+    picture.take_in_fleets(BTreeMap::from([(runner(), fleet)]));
     Memory::default().see(&mut picture, Duration::ZERO, Duration::MAX);
     assert_eq!(picture.workers[&worker(0)].idle_since, None);
     let seen = &view(&picture).runners[0].fleet.workers[0];
@@ -133,11 +137,19 @@ fn a_job_whose_record_cannot_be_read_keeps_its_worker_busy() {
 /// One worker of two runners: somebody has edited its tags.
 #[test]
 fn a_worker_is_its_orders_runners_whoever_lists_its_instance() {
-    let mut picture = stack(1, 0);
+    let (mut picture, ours) = read(1, 0);
     let (other, mut theirs) = (RunnerName::new("other"), FleetStatus::looked());
     let running = instance("i-00000", InstanceState::Running);
     theirs.instances.insert(worker(0), running);
-    picture.take_in_fleets(BTreeMap::from([(other.clone(), theirs)]));
+    let fleets = [(other.clone(), theirs), (runner(), ours)];
+    picture.take_in_fleets(BTreeMap::from(fleets));
     assert_eq!(picture.workers[&worker(0)].runner, Some(runner()));
+    assert!(
+        picture
+            .runner(&other, &Timing::default())
+            .fleet
+            .workers
+            .is_empty()
+    );
     assert!(picture.named(&other).is_empty());
 }
