@@ -6,7 +6,8 @@ use crate::Change;
 
 impl Tags {
     /// The changes to a resource with the tags `found` so that it gets these: some are set, and
-    /// tags that the owner once wanted according to [`NOTES`] are removed. Tags set by others stay.
+    /// tags that the owner once wanted according to [`NOTES`](super::NOTES) are removed. Tags set
+    /// by others stay.
     pub fn drift(&self, found: &Self) -> TagDrift {
         let set = self
             .iter()
