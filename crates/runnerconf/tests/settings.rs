@@ -2,8 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use onspot_runnerconf::{Config, Unusable};
-use onspot_settings::{JobsIn, LocalRunner, PullPolicy};
+use onspot_settings::{
+    JobsIn, Lifecycle, LocalRunner, ManagedRunner, ManagerSettings, Policy, PullPolicy, Runner,
+    Timing, WorkerPool,
+};
 
 fn local(text: &str) -> LocalRunner {
     let head = "[[runners]]\nname = 'r'\nurl = 'https://gitlab.example'\ntoken = 't'\n\
@@ -125,4 +131,71 @@ fn executors_are_distinguished_and_a_missing_one_is_refused() {
         .unwrap_err();
     assert!(matches!(&error, Unusable::Executor { runner, .. } if runner == "r"));
     assert!(error.hint().contains("docker+machine"));
+}
+
+fn manager(policy: Policy) -> ManagerSettings {
+    let url = "https://gitlab.example".parse().unwrap();
+    let managed = ManagedRunner {
+        token: "ssm:/onspot/ci/token".parse().unwrap(),
+        runner: Runner::new("r", url),
+        policy,
+        pool: WorkerPool {
+            launch_template: "t".into(),
+            subnets: vec!["subnet-1".into()],
+            instance_types: vec!["m6i.large".into()],
+            spot_max_price: None,
+            role_id: "AROA".into(),
+        },
+    };
+    ManagerSettings {
+        stack: "ci".into(),
+        region: "eu-west-1".into(),
+        endpoint_url: None,
+        bucket: "ci-1".into(),
+        log_group: "ci".into(),
+        registry_port: None,
+        concurrent: 1,
+        check_interval: Duration::from_secs(3),
+        timing: Timing::default(),
+        tags: BTreeMap::new(),
+        runners: vec![managed],
+    }
+}
+
+#[test]
+fn a_managers_own_file_replaces_all_but_where_its_workers_are_bought() {
+    let stack = manager(Policy {
+        capacity_per_instance: 2,
+        on_demand_after: None,
+        lifecycle: Lifecycle::OnDemand,
+        ..Policy::default()
+    });
+    let text = "concurrent = 9\ncheck_interval = 7\n[[runners]]\nname = 'r'\n\
+                url = 'https://other.example'\ntoken = 'env:T'\nexecutor = 'docker+machine'\n\
+                request_concurrency = 4\n[runners.machine]\nIdleCount = 3\nMaxGrowthRate = 2\n";
+    let config = Config::parse(text, "config.toml").unwrap();
+    let settings = config.managed(stack.clone()).unwrap();
+    assert_eq!(settings.concurrent, 9);
+    assert_eq!(settings.check_interval, Duration::from_secs(7));
+    let managed = &settings.runners[0];
+    assert_eq!(managed.token, "env:T".parse().unwrap());
+    assert_eq!(managed.runner.request_concurrency, 4);
+    assert_eq!(managed.pool, stack.runners[0].pool);
+    let policy = &managed.policy;
+    assert_eq!((policy.idle_count, policy.max_growth), (3, 2));
+    assert_eq!((policy.limit, policy.capacity_per_instance), (5, 2));
+    assert_eq!(policy.lifecycle, Lifecycle::OnDemand);
+    assert_eq!(policy.on_demand_after, None);
+}
+
+#[test]
+fn a_runner_that_the_stack_does_not_have_has_no_workers() {
+    let text = "[[runners]]\nname = 'other'\nurl = 'https://gitlab.example'\ntoken = 't'\n\
+                executor = 'docker+machine'\n";
+    let config = Config::parse(text, "config.toml").unwrap();
+    let error = config.managed(manager(Policy::default())).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there is no pool of workers for runner other"
+    );
 }

@@ -1,4 +1,4 @@
-//! Durations as files write them: `20m0s` and `1.5h` as in Go, `10 minutes` as people do.
+//! Durations in files: `20m0s` and `1.5h` as in Go, or `10 minutes`.
 //!
 //! For `#[serde(with = "onspot_settings::duration")]`.
 
@@ -8,10 +8,10 @@ use jiff::fmt::friendly::SpanParser;
 use onspot_notation::{Malformed, duration};
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// Stands for a duration that is never over.
+/// Means that something never happens.
 const NEVER: &str = "never";
 
-/// Reads a duration in Go's notation, or else in jiff's friendly one, which early versions of
+/// Reads a duration in Go's notation or in jiff's friendly format, which early versions of
 /// `onspot.toml` used.
 ///
 /// # Errors
@@ -25,7 +25,7 @@ pub fn parse(text: &str) -> Result<Duration, Malformed> {
     })
 }
 
-/// Writes a duration without the parts that are zero.
+/// Writes a duration, without parts that are zero.
 ///
 /// # Errors
 /// Those of the serializer.
@@ -36,7 +36,7 @@ pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok
 /// Reads a duration.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not a duration.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse(&text).map_err(|error| malformed(&error))
@@ -46,11 +46,11 @@ fn malformed<E: serde::de::Error>(malformed: &Malformed) -> E {
     E::custom(format!("{malformed}: {}", malformed.hint()))
 }
 
-/// A duration that may be absent.
+/// An optional duration.
 pub mod optional {
     use super::{Deserializer, Duration, Serializer};
 
-    /// Writes it if there is one.
+    /// Writes it if present.
     ///
     /// # Errors
     /// Those of the serializer.
@@ -67,7 +67,7 @@ pub mod optional {
     /// Reads it.
     ///
     /// # Errors
-    /// If it is no duration.
+    /// If it is not a duration.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {

@@ -1,5 +1,5 @@
-//! What a manager and a worker are told at boot: `/etc/onspot/manager.toml` and
-//! `/etc/onspot/worker.toml`, written by the instance's user-data; and what `onspot run` goes by.
+//! The settings of a manager and a worker, `/etc/onspot/manager.toml` and
+//! `/etc/onspot/worker.toml`, written by the instance's user-data; and those of `onspot run`.
 //!
 //! Both files are rendered by `onspot up` and read by this very binary, so unknown keys are
 //! errors: a key that is not understood means that the two sides are of different versions.
@@ -15,7 +15,7 @@ use crate::{Cache, Docker, JobsIn, Policy, Runner, Timing, TimingError, TokenRef
 /// Where a worker's agent notes until when its lease runs, and where the watchdog reads it.
 pub const DEFAULT_LEASE_FILE: &str = "/run/onspot/lease";
 
-/// Between two questions for a job where nothing else is said, as with GitLab Runner.
+/// The default wait between two requests for a job, as in GitLab Runner.
 const CHECK_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Why a settings file can't be used.
@@ -50,7 +50,7 @@ pub enum SettingsError {
     },
 }
 
-/// What a manager goes by.
+/// The settings of a manager.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManagerSettings {
@@ -71,7 +71,7 @@ pub struct ManagerSettings {
     pub registry_port: Option<u16>,
     /// How many jobs run at once over all runners, at least 1.
     pub concurrent: u32,
-    /// The wait between two questions for a job.
+    /// The wait between two requests for a job.
     #[serde(default = "check_interval", with = "crate::duration")]
     pub check_interval: Duration,
     /// How fast things are noticed.
@@ -88,18 +88,18 @@ pub struct ManagerSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManagedRunner {
-    /// Where its token is.
+    /// Where its token is stored.
     pub token: TokenRef,
-    /// Who it is to GitLab. How its jobs run is its workers' business.
+    /// Its name, its GitLab and its limits. How its jobs run is only told to its workers.
     #[serde(serialize_with = "Runner::sparse")]
     pub runner: Runner,
-    /// How many workers it has, and when.
+    /// How many workers it has.
     pub policy: Policy,
-    /// Where its workers come from.
+    /// Where its workers are bought.
     pub pool: WorkerPool,
 }
 
-/// Where the workers of one `[[runners]]` are bought.
+/// Where the workers of a runner are bought.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerPool {
@@ -116,7 +116,7 @@ pub struct WorkerPool {
     pub role_id: String,
 }
 
-/// What a worker goes by.
+/// The settings of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerSettings {
@@ -149,23 +149,23 @@ pub struct WorkerSettings {
     /// How fast things are noticed.
     #[serde(default)]
     pub timing: Timing,
-    /// The runner that it serves, without its token.
+    /// Its runner, without the token.
     #[serde(serialize_with = "Runner::sparse")]
     pub runner: Runner,
     /// How jobs run in Docker.
     #[serde(default, serialize_with = "Docker::sparse")]
     pub docker: Docker,
-    /// Where the jobs' cache is; they have none if absent.
+    /// The cache of jobs; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
 }
 
-/// What `onspot run` goes by.
+/// The settings of `onspot run`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LocalSettings {
     /// How many jobs run at once over all runners, at least 1.
     pub concurrent: u32,
-    /// The wait between two questions for a job.
+    /// The wait between two requests for a job.
     pub check_interval: Duration,
     /// The runners.
     pub runners: Vec<LocalRunner>,
@@ -174,18 +174,18 @@ pub struct LocalSettings {
 /// One runner of this host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LocalRunner {
-    /// Who it is to GitLab, and what holds for all its jobs.
+    /// The runner.
     pub runner: Runner,
-    /// What runs its jobs.
+    /// How its jobs run.
     pub jobs: JobsIn,
     /// How jobs run in Docker.
     pub docker: Docker,
-    /// The bucket with the jobs' cache; a folder of this host if absent.
+    /// The cache of jobs; in a folder of this host if absent.
     pub cache: Option<Cache>,
 }
 
 impl ManagerSettings {
-    /// The wait between two questions for a job of a `check_interval` in seconds; 0 means the
+    /// The wait between two requests for a job, from a `check_interval` in seconds; 0 means the
     /// default.
     pub fn check_interval(seconds: u32) -> Duration {
         match seconds {

@@ -1,4 +1,4 @@
-//! How many workers a runner has, and when: what the scaling goes by.
+//! How many workers a runner has: limit, idle rule, growth. `onspot_fleet::decide` applies it.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,5 +1,4 @@
-//! One runner: who it is to GitLab and how its jobs run. The keys of `[[runners]]` in a
-//! `config.toml` that are about neither its token nor its instances.
+//! A runner: the keys of `[[runners]]` in a `config.toml`, without its token and its instances.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,18 +10,18 @@ mod docker;
 
 pub use docker::{ContainerService, Docker, Resources};
 
-/// One runner, and what holds for its jobs whatever runs them.
+/// A runner, and what applies to all its jobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Runner {
-    /// Its name, shown in traces and a part of keys in the ledger.
+    /// Its name. It is shown in traces and is part of keys in the ledger.
     pub name: String,
     /// GitLab's base URL.
     pub url: Url,
-    /// How many jobs it runs at once; 0 means no limit but that of all runners together.
+    /// How many jobs it runs at once; 0 means that only the limit of all runners together counts.
     #[serde(default)]
     pub limit: u32,
-    /// How many questions for a job may be open at once; 0 means 1.
+    /// How many requests for a job may be open at once; 0 means 1.
     #[serde(default)]
     pub request_concurrency: u32,
     /// The most a job may log, in KiB; 0 means the default of 4096.
@@ -31,7 +30,7 @@ pub struct Runner {
     /// Replaces scheme, host and port of repository URLs.
     #[serde(default)]
     pub clone_url: Option<String>,
-    /// `NAME=value` lines that every job gets, below its own variables.
+    /// `NAME=value` lines for every job; the job's own variables replace them.
     #[serde(default)]
     pub environment: Vec<String>,
     /// Where jobs are built, on the host or in the container.
@@ -96,14 +95,14 @@ impl Runner {
         }
     }
 
-    /// A runner that talks to no GitLab: to prepare a host, or to see what a runner is made of.
+    /// A runner without GitLab: to prepare a host, or to list the fields of a runner.
     pub fn without_gitlab(name: impl Into<String>) -> Self {
         #[expect(clippy::expect_used, reason = "the text is a URL")]
         let nowhere = Url::parse("http://localhost").expect("a URL");
         Self::new(name, nowhere)
     }
 
-    /// The value that [`environment`](Self::environment) gives a variable; the last line counts.
+    /// The value of a variable in [`environment`](Self::environment); the last line counts.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.iter().rev().find_map(|line| {
             let (key, value) = line.split_once('=')?;
@@ -111,7 +110,7 @@ impl Runner {
         })
     }
 
-    /// How many bytes a job's trace may have, where that is said.
+    /// The most bytes of a job's trace, if there is a limit of its own.
     pub fn log_limit(&self) -> Option<usize> {
         let kib = usize::try_from(self.output_limit).unwrap_or(usize::MAX);
         (kib > 0).then(|| kib.saturating_mul(1024))
@@ -121,31 +120,31 @@ impl Runner {
     pub(crate) fn sparse<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let usual = Self::new("", self.url.clone());
         let mut table = differing::<_, S::Error>(self, &usual)?;
-        // Without a default it stands there always.
+        // It has no default.
         table.insert("url".to_owned(), self.url.as_str().into());
         table.serialize(serializer)
     }
 }
 
-/// What runs a runner's jobs on a host.
+/// How a runner's jobs run on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobsIn {
-    /// Containers.
+    /// In containers.
     Docker,
-    /// A shell of the host.
+    /// In a shell of the host.
     Shell,
 }
 
-/// Where in S3 the jobs of a runner have their cache.
+/// The place in S3 for the cache of a runner's jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cache {
     /// The bucket.
     pub bucket: String,
-    /// The part of all keys before everything else, without slashes around it.
+    /// The beginning of all keys, without slashes around it.
     #[serde(default)]
     pub prefix: Option<String>,
-    /// Whether runners share it, so that keys do not hold the runner's short token.
+    /// Whether runners share it: keys then leave out the runner's short token.
     #[serde(default)]
     pub shared: bool,
     /// The largest archive to upload, in bytes; 0 means no limit.
@@ -190,7 +189,7 @@ impl fmt::Display for PullPolicy {
     }
 }
 
-/// The entries of `value` that are not those of `usual`.
+/// The entries of `value` that differ from those of `usual`.
 pub(crate) fn differing<T: Serialize, E: serde::ser::Error>(
     value: &T,
     usual: &T,

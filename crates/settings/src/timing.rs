@@ -1,5 +1,5 @@
-//! How fast things are noticed: the lease's length, the waits between two looks. The defaults are
-//! the protocol's; a test world runs shorter ones.
+//! The length of the lease and the intervals of all loops. The defaults are the protocol's; a test
+//! world uses shorter ones.
 
 use std::time::Duration;
 

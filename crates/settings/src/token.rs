@@ -170,8 +170,7 @@ impl FromStr for TokenRef {
     }
 }
 
-/// As it stands in a file. A plain token is refused: what is written here is on its way to a place
-/// where others may read it.
+/// As in a file. A plain token is an error, because others may read the files that are written.
 impl Serialize for TokenRef {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -4,4 +4,4 @@ mod boot;
 pub(crate) mod config;
 pub(crate) mod images;
 pub(crate) mod launch;
-mod settings;
+pub(crate) mod settings;

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{PullPolicy, Runner, differing};
 
-/// GitLab Runner's cgroup of a slot's containers, where nothing else is said.
+/// GitLab Runner's default cgroup of a slot's containers.
 const SLOT_CGROUP: &str = "gitlab-runner/slot-${slot}";
-/// How long services get to open their ports, where nothing else is said.
+/// The default time for services to open their ports.
 const WAIT_FOR_SERVICES: Duration = Duration::from_secs(30);
 
 /// How jobs run in Docker on this host.
@@ -172,7 +172,7 @@ pub struct ContainerService {
 }
 
 impl Docker {
-    /// When images are pulled, in the order of trying; never empty.
+    /// When images are pulled; tried in this order, never empty.
     pub fn pull_policies(&self) -> &[PullPolicy] {
         match self.pull_policy.as_slice() {
             [] => &[PullPolicy::Always],
@@ -180,12 +180,12 @@ impl Docker {
         }
     }
 
-    /// How long services get to open their ports; zero means that nothing is waited for.
+    /// How long to wait for services to open their ports; zero means not to wait.
     pub fn patience_with_services(&self) -> Duration {
         self.wait_for_services.unwrap_or(WAIT_FOR_SERVICES)
     }
 
-    /// The same with the cgroups that the runner gives to slots.
+    /// The same with the cgroups of slots, if the runner has them.
     #[must_use]
     pub fn with_slot_cgroups(mut self, runner: &Runner) -> Self {
         if runner.use_slot_cgroups {

@@ -1,5 +1,5 @@
-//! `onspot.toml` in the terms of those who go by it. Nothing here leaves out a key: a new one has to
-//! find its place.
+//! `onspot.toml` as settings. Every field is named, without `..`: a new key has to be used here or
+//! does not compile.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use onspot_settings::{Docker, IdlePeriod, Lifecycle, Policy, Runner};
 
 use crate::spec;
 
-/// A runner as its manager and as its workers are told. Neither is told more than it needs: what
-/// it boots with would change, and it would be replaced, for nothing.
+/// A runner's settings for its manager and for its workers. Each is told only what it needs:
+/// otherwise it would be replaced after a change that does not concern it.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
-    /// Who the runner is to GitLab.
+    /// For the manager.
     pub(crate) manager: Runner,
-    /// What holds for its jobs.
+    /// For workers.
     pub(crate) worker: Runner,
-    /// How they run in containers.
+    /// For workers: how jobs run in containers.
     pub(crate) docker: Docker,
 }
 
@@ -64,13 +64,13 @@ impl Told {
     }
 }
 
-/// Tags as instances are told them.
+/// Tags in the settings of a manager.
 pub(crate) fn tags(tags: &Tags) -> BTreeMap<String, String> {
     let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     tags.iter().map(owned).collect()
 }
 
-/// How many workers a runner has, and when.
+/// The scaling policy of a runner.
 pub(crate) fn policy(spec: &spec::Spec, runner: &spec::Runner) -> Policy {
     let spec::Workers {
         spot,

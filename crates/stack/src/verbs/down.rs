@@ -15,8 +15,8 @@ use crate::waits::hello;
 use crate::waits::lock::{self, Holder};
 use crate::{Clients, Error};
 
-/// Ends what still runs when a stack goes: GitLab is told, so that no job stays "running" there. It
-/// is asked once managers and workers are gone, while the ledger is still there.
+/// Ends the jobs of a stack that is removed, and tells GitLab, so that no job stays "running" there.
+/// Called when managers and workers are terminated and the ledger still exists.
 pub trait JobsEnd: Send + Sync {
     /// Ends every job that is not over.
     fn end<'a>(
