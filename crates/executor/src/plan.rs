@@ -1,6 +1,7 @@
 //! The plan of a job, computed before it runs: folders, variables, scripts, requests to the helper.
 //! Pure: the same payload and settings give the same plan.
 
+mod flags;
 pub(crate) mod image;
 pub(crate) mod script;
 mod sources;
@@ -13,10 +14,16 @@ use onspot_gitlab::job::{JobPayload, Step};
 use onspot_gitlab::{Variable, Variables};
 use onspot_notation::{Malformed, duration};
 
+use self::script::Manner;
 pub(crate) use self::storage::{CachePlan, UploadPlan};
 use crate::error::ExecutorError;
 use crate::helper::request::{DownloadArtifacts, Place, Sources};
 use crate::settings::RunnerSettings;
+
+/// Whether each job gets a network of its own.
+const NETWORK_PER_BUILD: &str = "FF_NETWORK_PER_BUILD";
+/// The name of that network.
+const NETWORK_NAME: &str = "CI_BUILD_NETWORK_NAME";
 
 /// The surroundings of a job.
 #[derive(Debug, Clone)]
@@ -64,6 +71,7 @@ pub(crate) struct JobPlan {
     /// Whether the owner of the job's files is changed to its image's user before the script.
     pub(crate) gives_away: bool,
     after_script: Vec<String>,
+    manner: Manner,
 }
 
 impl JobPlan {
@@ -76,7 +84,16 @@ impl JobPlan {
         refuse_demands(job)?;
         let project = variables::project_path(job)?;
         let mut variables = variables::all(job, settings, site, &project);
-        let warnings = variables::without_debugging(&mut variables, settings);
+        let mut warnings = variables::without_debugging(&mut variables, settings);
+        warnings.extend(flags::settle(&mut variables, &settings.runner));
+        if variables.flag(NETWORK_PER_BUILD) {
+            let name = variables::network_name(job, settings, site);
+            variables.set(Variable::public(NETWORK_NAME, name));
+        }
+        let manner = Manner {
+            sections: variables.flag("FF_SCRIPT_SECTIONS") && job.features.trace_sections,
+            checks: variables.flag("FF_ENABLE_BASH_EXIT_CODE_CHECK"),
+        };
         // As in GitLab Runner: either everybody may write to the helper's files, or their owner is
         // changed to the image's user.
         let gives_away =
@@ -92,7 +109,7 @@ impl JobPlan {
             downloads: storage::downloads(job, settings, &variables),
             uploads: storage::uploads(job, settings, &variables),
             restore_attempts: sources::attempts(&variables, "RESTORE_CACHE_ATTEMPTS"),
-            steps: steps(job, settings, &variables, &place),
+            steps: steps(job, settings, &variables, &place, manner),
             after_script: job
                 .step(Step::AFTER_SCRIPT)
                 .map(|step| step.script.clone())
@@ -101,6 +118,7 @@ impl JobPlan {
             variables,
             place,
             gives_away,
+            manner,
         })
     }
 
@@ -112,7 +130,10 @@ impl JobPlan {
         }
         let mut variables = self.variables.clone();
         variables.set(Variable::public("CI_JOB_STATUS", status));
-        Some(script::shell(&variables, &self.place, &self.after_script))
+        let part = ("after_script_step", self.after_script.as_slice());
+        let notice = Some("Running after script...");
+        let script = script::shell(&variables, &self.place, self.manner, notice, &[part]);
+        Some(script)
     }
 
     /// The proxy variables, which transfers of the helper use like scripts do.
@@ -129,6 +150,12 @@ impl JobPlan {
         self.variables
             .get("AFTER_SCRIPT_IGNORE_ERRORS")
             .is_none_or(|value| !is_no(value))
+    }
+
+    /// The name of the network that the job gets even without services, if it asks for one.
+    pub(crate) fn network(&self) -> Option<&str> {
+        let asked = self.variables.flag(NETWORK_PER_BUILD);
+        self.variables.get(NETWORK_NAME).filter(|_| asked)
     }
 
     /// A limit set by a variable such as `RUNNER_SCRIPT_TIMEOUT` (`1h30m`), if it is set; zero
@@ -176,28 +203,41 @@ fn steps(
     settings: &RunnerSettings,
     variables: &Variables,
     place: &Place,
+    manner: Manner,
 ) -> Vec<StepPlan> {
+    let list = |script: &Option<String>| script.iter().cloned().collect::<Vec<_>>();
+    let before = list(&settings.runner.pre_build_script);
+    let after = list(&settings.runner.post_build_script);
     let plan = |name: &str, script: &[String]| {
-        let before = settings.runner.pre_build_script.iter();
-        let lines = before
-            .chain(script)
-            .chain(&settings.runner.post_build_script);
-        let lines: Vec<String> = lines.cloned().collect();
+        let parts = [
+            ("pre_build_script", before.as_slice()),
+            ("script_step", script),
+            ("post_build_script", after.as_slice()),
+        ];
         StepPlan {
-            section: format!("step_{name}"),
-            script: script::shell(variables, place, &lines),
+            section: format!("step_{}", name.to_lowercase()),
+            script: script::shell(variables, place, manner, None, &parts),
         }
     };
     let steps: Vec<StepPlan> = job
         .steps
         .iter()
         .filter(|step| step.name != Step::AFTER_SCRIPT)
-        .map(|step| plan(&step.name, &step.script))
+        .map(|step| plan(&step.name, &lines_of(step, variables)))
         .collect();
     if steps.is_empty() {
         return vec![plan(Step::SCRIPT, &[])];
     }
     steps
+}
+
+/// A step's lines. GitLab writes those of `release:` with references that no shell expands.
+fn lines_of(step: &Step, variables: &Variables) -> Vec<String> {
+    let lines = step.script.iter();
+    if step.name == "release" {
+        return lines.map(|line| variables.expand(line)).collect();
+    }
+    lines.cloned().collect()
 }
 
 /// Whether a variable is false, by GitLab Runner's rules.

@@ -61,6 +61,8 @@ pub(crate) enum Slot<'a> {
     Map(&'a mut BTreeMap<String, String>),
     /// A table of lists of strings.
     Lists(&'a mut BTreeMap<String, Vec<String>>),
+    /// A table of flags.
+    Flags(&'a mut BTreeMap<String, bool>),
 }
 
 /// A whole number of any size.
@@ -134,6 +136,7 @@ impl Slot<'_> {
             }
             Self::Map(value) => *value = section.map(key)?,
             Self::Lists(value) => *value = section.lists(key)?,
+            Self::Flags(value) => *value = section.flags(key)?,
         }
         Ok(())
     }
@@ -174,6 +177,7 @@ impl Slot<'_> {
             }
             Self::Map(value) => entries.put_map(key, value),
             Self::Lists(value) => entries.put_map(key, value),
+            Self::Flags(value) => entries.put_map(key, value),
         }
     }
 }

@@ -149,6 +149,7 @@ fn lint_runner(runner: &Runner, found: &mut Findings) {
         _ => {}
     }
     found.unused("runners", &runner.other);
+    lint_feature_flags(runner, found);
     lint_docker(runner, found);
     lint_cache(runner, found);
     if let Some(machine) = &runner.machine {
@@ -156,6 +157,23 @@ fn lint_runner(runner: &Runner, found: &mut Findings) {
     }
     if let Some(autoscaler) = &runner.autoscaler {
         lint_autoscaler(autoscaler, found);
+    }
+}
+
+/// A feature flag that GitLab Runner does not have, or that changes nothing here.
+fn lint_feature_flags(runner: &Runner, found: &mut Findings) {
+    for (name, &value) in &runner.settings.feature_flags {
+        let Some(flag) = onspot_settings::feature_flag(name) else {
+            found.add(
+                "unknown-feature-flag",
+                format!("`{name}` in [runners.feature_flags]: not known to this version"),
+                "remove it, or check its spelling: it may be a newer GitLab Runner's",
+            );
+            continue;
+        };
+        if let Some(why) = flag.without_effect(value) {
+            found.no_effect(&[name], "[runners.feature_flags]", why);
+        }
     }
 }
 

@@ -311,7 +311,7 @@ prop_compose! {
         cache in option::of(cache().boxed()),
         machine in option::of(machine().boxed()),
         autoscaler in option::of(autoscaler().boxed()),
-        other in other(&["kubernetes", "feature_flags", "new_in_gitlab_runner"]),
+        other in other(&["kubernetes", "monitoring", "new_in_gitlab_runner"]),
     ) -> Runner {
         let mut runner = Runner {
             docker, cache, machine, autoscaler, other,

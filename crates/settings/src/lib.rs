@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 pub mod duration;
+mod feature_flags;
 mod instance;
 mod policy;
 mod runner;
 mod timing;
 mod token;
 
+pub use feature_flags::{FEATURE_FLAGS, FeatureFlag, Standing, boolean, feature_flag};
 pub use instance::{
     DEFAULT_LEASE_FILE, LocalRunner, LocalSettings, ManagedRunner, ManagerSettings, SettingsError,
     WorkerPool, WorkerSettings,

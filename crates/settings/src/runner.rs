@@ -1,5 +1,6 @@
 //! A runner: the keys of `[[runners]]` in a `config.toml`, without its token and its instances.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -68,6 +69,9 @@ pub struct Runner {
     /// That cgroup, `${slot}` being the slot's number; `gitlab-runner/slot-${slot}` if absent.
     #[serde(default)]
     pub slot_cgroup_template: Option<String>,
+    /// GitLab Runner's feature flags by name; they override those that a job sets.
+    #[serde(default)]
+    pub feature_flags: BTreeMap<String, bool>,
 }
 
 impl Runner {
@@ -92,6 +96,7 @@ impl Runner {
             debug_trace_disabled: false,
             use_slot_cgroups: false,
             slot_cgroup_template: None,
+            feature_flags: BTreeMap::new(),
         }
     }
 

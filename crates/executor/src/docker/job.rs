@@ -159,7 +159,11 @@ impl<'a> DockerJob<'a> {
     ) -> Result<ContainerCreateBody, ExecutorError> {
         let settings = &self.inner.settings.docker;
         let limits = self.limits(plan.privileged);
-        let config = host_config::of_job(settings, limits, self.binds())?;
+        let init = self.plan.variables.flag("FF_USE_INIT_WITH_DOCKER_EXECUTOR");
+        let config = HostConfig {
+            init: init.then_some(true),
+            ..host_config::of_job(settings, limits, self.binds())?
+        };
         Ok(ContainerCreateBody {
             image: image.cloned(),
             hostname: Some(match &settings.hostname {
@@ -279,7 +283,7 @@ impl Host for DockerJob<'_> {
         // Before anything of the job runs, including its services.
         self.claim(trace).await?;
         self.make_volumes().await?;
-        if !services.is_empty() {
+        if !services.is_empty() || self.plan.network().is_some() {
             self.make_network().await?;
         }
         for (service, image) in services.iter().zip(&images) {

@@ -26,7 +26,10 @@ impl DockerJob<'_> {
         if !matches!(own, "" | "default" | "bridge") {
             return Ok(());
         }
-        let name = format!("onspot-{}-{}", self.run.payload.id, short_id());
+        let name = match self.plan.network() {
+            Some(name) => name.to_owned(),
+            None => format!("onspot-{}-{}", self.run.payload.id, short_id()),
+        };
         // Stored before it exists, so that a job stopped meanwhile removes it all the same.
         self.network = Some(name.clone());
         let request = NetworkCreateRequest {

@@ -13,8 +13,29 @@ use crate::helper::request::Place;
 /// The name of the file behind `$GITLAB_ENV`, as in GitLab Runner.
 const ENV_FILE: &str = "gitlab_runner_env";
 
-/// Commands in a shell that ends at the first failing one; each is shown before it runs.
-pub(crate) fn shell(variables: &Variables, place: &Place, commands: &[String]) -> String {
+/// How a job's commands are run and shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Manner {
+    /// A command of several lines is shown as a section that can be unfolded
+    /// (`FF_SCRIPT_SECTIONS`).
+    pub(crate) sections: bool,
+    /// After each command its exit code is checked, also under `set +e`
+    /// (`FF_ENABLE_BASH_EXIT_CODE_CHECK`).
+    pub(crate) checks: bool,
+}
+
+/// Commands that belong together, and the name of their sections.
+pub(crate) type Part<'a> = (&'a str, &'a [String]);
+
+/// Commands in a shell that ends at the first failing one; each is shown before it runs, and
+/// `notice` before all of them.
+pub(crate) fn shell(
+    variables: &Variables,
+    place: &Place,
+    manner: Manner,
+    notice: Option<&str>,
+    parts: &[Part<'_>],
+) -> String {
     let mut body = exports(variables);
     body.push_str(&of_earlier_scripts(variables, true));
     let _ = writeln!(body, "cd {}", quote(&place.project_dir()));
@@ -22,8 +43,13 @@ pub(crate) fn shell(variables: &Variables, place: &Place, commands: &[String]) -
     if variables.flag("CI_DEBUG_TRACE") {
         body.push_str("set -x\n");
     }
-    for command in commands {
-        body.push_str(&shown(command));
+    if let Some(notice) = notice {
+        body.push_str(&green(notice));
+    }
+    for (name, commands) in parts {
+        for (index, command) in commands.iter().enumerate() {
+            body.push_str(&shown(command, manner, &format!("{name}_{index}")));
+        }
     }
     wrapped(&body)
 }
@@ -36,7 +62,7 @@ pub(crate) fn hook(variables: &Variables, dir: &str, commands: &[String]) -> Str
     body.push_str(&of_earlier_scripts(variables, false));
     let _ = writeln!(body, "cd {}", quote(dir));
     for command in commands {
-        body.push_str(&shown(command));
+        body.push_str(&shown(command, Manner::default(), ""));
     }
     wrapped(&body)
 }
@@ -114,20 +140,39 @@ fn of_earlier_scripts(variables: &Variables, make: bool) -> String {
     )
 }
 
-/// A command, shown in green as by GitLab Runner; only the first line of a long one.
-fn shown(command: &str) -> String {
+/// A command, shown in green as by GitLab Runner: one of several lines by its first line, or as a
+/// folded section.
+fn shown(command: &str, manner: Manner, section: &str) -> String {
     let command = command.trim();
-    let Some(first) = command.lines().next() else {
-        return "echo\n".into();
-    };
-    let line = if command.contains('\n') {
-        format!("$ {first} # collapsed multi-line command")
+    let check = if manner.checks {
+        "_runner_exit_code=$?; if [ $_runner_exit_code -ne 0 ]; then exit $_runner_exit_code; fi\n"
     } else {
-        format!("$ {first}")
+        ""
     };
+    let Some(first) = command.lines().next() else {
+        return format!("echo\n{check}");
+    };
+    let shown = match command.contains('\n') {
+        true if manner.sections => folded(section, command),
+        true => green(&format!("$ {first} # collapsed multi-line command")),
+        false => green(&format!("$ {first}")),
+    };
+    format!("{shown}{command}\n{check}")
+}
+
+/// Prints a line in green.
+fn green(line: &str) -> String {
+    format!("printf '\\033[32;1m%s\\033[0;m\\n' {}\n", quote(line))
+}
+
+/// Prints a command of several lines as a section titled with the command. Its output comes after
+/// the section, as with GitLab Runner.
+fn folded(section: &str, command: &str) -> String {
     format!(
-        "printf '\\033[32;1m%s\\033[0;m\\n' {}\n{command}\n",
-        quote(&line)
+        "printf 'section_start:%s:section_{section}[hide_duration=true,collapsed=true]\\r\\033[0K\
+         \\033[32;1m%s\\033[0;m\\n' \"$(date +%s)\" {}\n\
+         printf 'section_end:%s:section_{section}\\r\\033[0K\\n' \"$(date +%s)\"\n",
+        quote(&format!("$ {command}")),
     )
 }
 

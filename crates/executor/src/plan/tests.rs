@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod demands;
+mod variables;
 
 const SITE: Site<'_> = Site {
     executor: "docker",

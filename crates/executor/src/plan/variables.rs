@@ -60,9 +60,19 @@ fn defaults(settings: &RunnerSettings, job: &JobPayload) -> Vec<Variable> {
         ),
         Variable::public("CI_JOB_STATUS", "running"),
         Variable::public("CI_JOB_TIMEOUT", job.runner_info.timeout.to_string()),
-        Variable::public("CI_RUNNER_VERSION", env!("CARGO_PKG_VERSION")),
-        Variable::public("CI_RUNNER_EXECUTABLE_ARCH", executable_arch()),
     ];
+    if let Some(image) = &job.image {
+        list.push(Variable {
+            raw: false,
+            ..Variable::public("CI_JOB_IMAGE", &image.name)
+        });
+    }
+    if let Some(pem) = settings.tls_ca_pem.as_ref().filter(|pem| !pem.is_empty()) {
+        list.push(Variable {
+            file: true,
+            ..Variable::public("CI_SERVER_TLS_CA_FILE", pem)
+        });
+    }
     let url = &settings.runner.url;
     let host = url.host_str().unwrap_or_default();
     list.push(Variable::public("CI_SERVER_HOST", host));
@@ -91,6 +101,12 @@ fn places(settings: &RunnerSettings, site: &Site<'_>, project: &str) -> Vec<Vari
     let builds = site.builds_dir;
     let isolated = site.executor == "docker";
     let mut list = vec![
+        Variable::public("CI_RUNNER_VERSION", env!("CARGO_PKG_VERSION")),
+        Variable::public(
+            "CI_RUNNER_REVISION",
+            concat!("v", env!("CARGO_PKG_VERSION")),
+        ),
+        Variable::public("CI_RUNNER_EXECUTABLE_ARCH", executable_arch()),
         Variable::public("CI_BUILDS_DIR", builds),
         Variable::public("CI_PROJECT_DIR", format!("{builds}/{project}")),
         Variable::public(FILE_FOLDER, format!("{builds}/{project}.tmp")),
@@ -112,6 +128,19 @@ fn places(settings: &RunnerSettings, site: &Site<'_>, project: &str) -> Vec<Vari
         ));
     }
     list
+}
+
+/// The name of a job's own network, as with GitLab Runner.
+pub(super) fn network_name(job: &JobPayload, settings: &RunnerSettings, site: &Site<'_>) -> String {
+    let name = format!(
+        "runner-{}-{}-{}-{}",
+        settings.short_token, job.job_info.project_id, site.slot, job.id
+    );
+    let name: String = name
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
+    name.to_ascii_lowercase().replace("--", "-")
 }
 
 /// `linux/amd64`: in Go's terms, which scripts know.

@@ -44,10 +44,6 @@ pub(crate) const OTHERS: &[Key] = &[
     Key::warned("custom_build_dir", "GIT_CLONE_PATH is not used"),
     Key::warned("experimental", "onspot runs no job of its own at the start"),
     Key::warned(
-        "feature_flags",
-        "onspot has none of GitLab Runner's feature flags",
-    ),
-    Key::warned(
         "get_sources_timeout",
         "set RUNNER_SCRIPT_TIMEOUT or the job's timeout",
     ),
@@ -97,6 +93,7 @@ fn of_settings(runner: &mut onspot_settings::Runner) -> Keys<'_> {
         debug_trace_disabled: "debug_trace_disabled" as Flag,
         use_slot_cgroups: "use_slot_cgroups" as Flag,
         slot_cgroup_template: "slot_cgroup_template" as String,
+        feature_flags: "feature_flags" as Flags,
     } and [name, url])
 }
 

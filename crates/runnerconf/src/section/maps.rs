@@ -57,4 +57,25 @@ impl Section<'_> {
         }
         Ok(map)
     }
+
+    /// A table of flags; an empty one where the key is missing.
+    pub(crate) fn flags(
+        &mut self,
+        key: &'static str,
+    ) -> Result<BTreeMap<String, bool>, ConfigError> {
+        let Some(section) = self.section(key)? else {
+            return Ok(BTreeMap::new());
+        };
+        let mut map = BTreeMap::new();
+        for (name, value) in section.entries {
+            let (name, span) = (name.into_inner().into_owned(), value.span());
+            match value.into_inner() {
+                DeValue::Boolean(set) => {
+                    map.insert(name, set);
+                }
+                other => return Err(self.wrong_type(key, "a table of booleans", &other, span)),
+            }
+        }
+        Ok(map)
+    }
 }

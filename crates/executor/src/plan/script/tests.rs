@@ -43,6 +43,17 @@ fn place(dir: &std::path::Path) -> Place {
     }
 }
 
+/// Commands without any of the ways to change how they run.
+fn shell(variables: &Variables, place: &Place, commands: &[String]) -> String {
+    super::shell(
+        variables,
+        place,
+        Manner::default(),
+        None,
+        &[("script_step", commands)],
+    )
+}
+
 fn lines(commands: &[&str]) -> Vec<String> {
     commands.iter().map(|&command| command.to_owned()).collect()
 }
@@ -199,4 +210,60 @@ fn a_script_that_cannot_have_a_gitlab_env_runs_without() {
     let ran = run_in("sh", &script);
     assert_eq!(ran.code, Some(0), "{}", ran.output);
     assert!(ran.output.contains("\nran\n"), "{}", ran.output);
+}
+
+#[test]
+fn a_command_of_several_lines_can_be_a_section() {
+    let dir = tempfile::tempdir().unwrap();
+    let manner = Manner {
+        sections: true,
+        ..Manner::default()
+    };
+    let commands = lines(&["echo one", "echo '\\n%s' |\n  cat"]);
+    let parts = [("script_step", commands.as_slice())];
+    let script = super::shell(
+        &Variables::default(),
+        &place(dir.path()),
+        manner,
+        None,
+        &parts,
+    );
+    for name in ["bash", "sh"] {
+        let output = run_in(name, &script).output;
+        let times = timeless(&output);
+        let expected = "\u{1b}[32;1m$ echo one\u{1b}[0;m\none\n\
+            section_start:T:section_script_step_1[hide_duration=true,collapsed=true]\r\u{1b}[0K\
+            \u{1b}[32;1m$ echo '\\n%s' |\n  cat\u{1b}[0;m\n\
+            section_end:T:section_script_step_1\r\u{1b}[0K\n";
+        assert!(times.starts_with(expected), "{name}: {times:?}");
+    }
+}
+
+/// The seconds of section marks replaced by `T`.
+fn timeless(output: &str) -> String {
+    let mut text = String::new();
+    for (index, piece) in output.split(':').enumerate() {
+        let is_time = !piece.is_empty() && piece.bytes().all(|b| b.is_ascii_digit());
+        text.push_str(if index > 0 { ":" } else { "" });
+        text.push_str(if is_time { "T" } else { piece });
+    }
+    text
+}
+
+#[test]
+fn exit_codes_can_be_checked_where_the_shell_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let commands = lines(&["set +e", "(exit 7)", "echo later"]);
+    let parts = [("script_step", commands.as_slice())];
+    for (checks, code) in [(false, 0), (true, 7)] {
+        let manner = Manner {
+            checks,
+            ..Manner::default()
+        };
+        let none = Variables::default();
+        let script = super::shell(&none, &place(dir.path()), manner, None, &parts);
+        for name in ["bash", "sh"] {
+            assert_eq!(run_in(name, &script).code, Some(code), "{name}");
+        }
+    }
 }
