@@ -1,9 +1,6 @@
 //! `onspot-world push`, as people and scripts use it.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
+#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 use std::path::Path;
 use std::process::Output;

@@ -1,7 +1,7 @@
 //! Packs the files of a folder that match some patterns, as for a job's cache, and prints the
 //! object key: `cargo run --example pack_a_folder -- FOLDER 'target/**' '*.lock'`.
 
-#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+#![expect(clippy::print_stdout, reason = "examples print their results")]
 
 use std::error::Error;
 use std::fs::File;

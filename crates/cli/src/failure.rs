@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_said_once() {
+    fn causes_are_not_repeated() {
         let inner = Failure::caused("cannot read x: gone", std::io::Error::other("gone"));
         let What::Error { error, .. } = inner.what else {
             unreachable!("an error was given")

@@ -1,7 +1,7 @@
 //! Asks a GitLab for one job, writes to its trace and reports it as done:
 //! `cargo run --example take_a_job -- https://gitlab.example glrt-…`.
 
-#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+#![expect(clippy::print_stdout, reason = "examples print their results")]
 
 use std::error::Error;
 

@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_has_work_while_it_says_so_and_while_a_job_is_on_its_way() {
+    fn a_worker_has_work_by_its_state_or_by_a_record() {
         let mut state = State::first(&BootId::new("b"), "1", 1, NOW);
         let work = |state: &State, records: &[(u64, &Record)]| {
             has_work("i-1", [(&worker(), state)], records.iter().copied())

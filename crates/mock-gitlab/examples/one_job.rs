@@ -1,6 +1,6 @@
 //! One job, from a push to a green pipeline, with a runner of a few lines.
 
-#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+#![expect(clippy::print_stdout, reason = "examples print their results")]
 
 use std::error::Error;
 use std::time::Duration;

@@ -375,7 +375,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn git_requests_are_told_from_others() {
+    fn git_requests_are_recognised() {
         let parsed = |path| GitPath::parse(path).map(|git| (git.project, git.service));
         assert_eq!(
             parsed("/root/a.git/info/refs"),

@@ -1,7 +1,7 @@
 //! Reads a `config.toml` and prints where onspot would deviate from it:
 //! `cargo run --example check_config -- config.toml`.
 
-#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+#![expect(clippy::print_stdout, reason = "examples print their results")]
 
 use std::error::Error;
 

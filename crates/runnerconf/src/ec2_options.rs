@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_is_none() {
+    fn an_empty_value_counts_as_unset() {
         let options = Ec2Options::from_machine_options([
             "amazonec2-zone=",
             "amazonec2-private-address-only=",
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_is_kept() {
+    fn unused_options_are_kept() {
         let options = Ec2Options::from_machine_options(["amazonec2-ssh-user=core"]).unwrap();
         assert_eq!(options.unused, ["amazonec2-ssh-user=core"]);
         assert_eq!(options.to_machine_options(), ["amazonec2-ssh-user=core"]);

@@ -1,6 +1,6 @@
 //! Complete realistic files.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use onspot_runnerconf::{CacheType, Config, ConfigErrorKind, ExecutorKind, lint, render};
 

@@ -1,6 +1,6 @@
 //! A file's scaling settings, as the manager's policy.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

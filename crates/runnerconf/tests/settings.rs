@@ -1,6 +1,6 @@
 //! A file's settings for jobs, as passed to the executor.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

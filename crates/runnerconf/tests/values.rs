@@ -1,6 +1,6 @@
 //! Every value of a file is checked when it is read; a file with a wrong one is refused.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

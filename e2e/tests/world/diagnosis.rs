@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::print_stderr,
-    reason = "what a failed test saw belongs beside its panic"
+    reason = "the diagnosis belongs next to the panic"
 )]
 
 use onspot_e2e::world::World;

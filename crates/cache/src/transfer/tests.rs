@@ -121,7 +121,7 @@ async fn no_such_object_is_not_an_error_and_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_why_without_the_url() {
+async fn a_refusal_has_a_reason_but_no_url() {
     let server = MockServer::start().await;
     let body = "<Error><Code>AccessDenied</Code></Error>";
     Mock::given(method("GET"))
@@ -191,7 +191,7 @@ async fn an_upload_has_a_length_and_is_tried_again() {
 }
 
 #[tokio::test]
-async fn an_upload_that_stands_still_is_given_up() {
+async fn a_stalled_upload_is_given_up() {
     // No connection is accepted: the system buffers the first bytes, then nothing more is taken.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/cache", listener.local_addr().unwrap());

@@ -179,7 +179,7 @@ async fn nothing_that_an_earlier_job_planted_runs() {
 }
 
 #[tokio::test]
-async fn a_repository_with_anything_unknown_in_it_is_cloned_anew() {
+async fn a_repository_with_unknown_content_is_cloned_again() {
     type Plant = fn(&Path);
     let bench = Bench::new();
     let sha = bench.git(&["rev-parse", "HEAD"]);

@@ -92,7 +92,7 @@ async fn an_image_that_needs_no_login_is_for_everybody() {
 }
 
 #[tokio::test]
-async fn a_pinned_image_is_pulled_once_whatever_the_policy() {
+async fn a_pinned_image_is_pulled_once_with_any_policy() {
     let bench = Bench::with("pinned", "http://127.0.0.1:9", |settings| {
         settings.docker.pull_policy = vec![PullPolicy::Always];
     })

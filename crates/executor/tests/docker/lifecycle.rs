@@ -49,7 +49,7 @@ async fn a_helper_without_a_caller_is_removed() {
 }
 
 #[tokio::test]
-async fn one_helper_waits_however_many_slots_there_are() {
+async fn one_helper_waits_for_any_number_of_slots() {
     let bench = Bench::new("one-warm").await;
     for slot in 0..SLOTS {
         bench.executor.warm(slot).await.unwrap();

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_goes_on_where_another_session_ended() {
+    fn the_checksum_continues_after_another_session() {
         let mut first = Buffer::new(TracePosition::START, 1000);
         first.append(b"hello ");
         let mut second = Buffer::new(first.position(first.end()), 1000);

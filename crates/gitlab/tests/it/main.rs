@@ -1,7 +1,7 @@
 //! onspot-gitlab from outside: messages as data, then over the wire against a server that behaves
 //! like GitLab.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod client;
 mod masking;

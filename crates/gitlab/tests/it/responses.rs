@@ -49,7 +49,7 @@ fn a_token_is_confirmed() {
 }
 
 #[test]
-fn a_refused_token_says_what_to_do() {
+fn a_refused_token_has_a_hint() {
     let body = br#"{"message":"403 Forbidden"}"#;
     let error = response::verified(status(403), &HeaderMap::new(), body).unwrap_err();
     insta::assert_snapshot!(error, @"GitLab refused the runner token when asked to verify the runner (403 Forbidden)");

@@ -106,7 +106,7 @@ async fn much_output_goes_in_pieces_of_a_mebibyte() {
 }
 
 #[tokio::test]
-async fn another_session_goes_on_at_the_end() {
+async fn another_session_continues_at_the_end() {
     let gitlab = GitLab::start().await;
     let (writer, session) = open(&gitlab, FRESH).await;
     writer.line("waiting for capacity");
@@ -260,7 +260,7 @@ async fn a_held_session_sends_nothing_until_it_is_released() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_over_takes_no_trace() {
+async fn a_finished_job_accepts_no_trace() {
     let gitlab = GitLab::start().await;
     gitlab.change(|job| job.over = true);
     let opened = TraceSession::open(gitlab.client(), JOB, token(), Vec::new(), END, quick()).await;

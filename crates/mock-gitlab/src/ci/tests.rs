@@ -161,7 +161,7 @@ fn the_rest_of_a_job() {
 }
 
 #[test]
-fn a_manual_job_is_optional_unless_it_says_so() {
+fn a_manual_job_is_optional_by_default() {
     assert_eq!(
         one("job: {script: x, when: manual}").allow_failure,
         AllowFailure::Always

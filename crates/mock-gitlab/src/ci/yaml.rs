@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mapping_is_refused() {
+    fn only_mappings_are_accepted() {
         for text in ["- a list", "word", ""] {
             let error = mapping(text).expect_err("no mapping").to_string();
             assert!(error.starts_with("(<unknown>): "), "{error}");

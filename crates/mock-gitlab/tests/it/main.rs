@@ -1,9 +1,6 @@
 //! The mock GitLab from outside, as used by runners, git and people: over HTTP.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
+#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod artifacts;
 mod configuration;

@@ -264,7 +264,7 @@ async fn without_a_checkout_the_repository_keeps_its_commit() {
 }
 
 #[tokio::test]
-async fn a_broken_repository_is_cloned_anew() {
+async fn a_broken_repository_is_cloned_again() {
     type Break = fn(&Path);
     let ways: [(&str, Break); 3] = [
         ("HEAD", |git| std::fs::write(git.join("HEAD"), "?").unwrap()),

@@ -202,7 +202,7 @@ fn retries_slow_down_but_a_waiting_caller_gets_quick_ones() {
 }
 
 #[test]
-fn a_cancel_shows_and_the_trace_goes_on() {
+fn a_cancel_is_noticed_and_the_trace_continues() {
     let mut world = World::new();
     let canceling = PatchAnswer {
         remote: RemoteStatus::Canceling,

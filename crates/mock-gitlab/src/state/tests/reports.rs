@@ -89,7 +89,7 @@ fn a_result_must_fit_the_trace() {
 }
 
 #[test]
-fn an_asynchronous_server_says_accepted_first() {
+fn an_asynchronous_server_answers_202_first() {
     let mut scene = Scene::new("a: {script: x}");
     let job = scene.assign().unwrap();
     scene.state.jobs.get_mut(&job).unwrap().accepts_left = 2;
