@@ -5,13 +5,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use onspot_reconcile::ServiceResultExt;
 
-use crate::{FleetError, InstanceId};
+use crate::{Error, InstanceId};
 
 /// How the boot script begins the line that says what failed.
 const FAILED: &str = "onspot boot: FAILED";
 
 /// What an instance wrote to its console; `None` when EC2 has nothing yet.
-pub async fn console(ec2: &Client, instance: &InstanceId) -> Result<Option<String>, FleetError> {
+pub async fn console(ec2: &Client, instance: &InstanceId) -> Result<Option<String>, Error> {
     // The latest output is there for Nitro instances only; for others there is the first.
     let latest = ask(ec2, instance, true).await;
     match latest {
@@ -20,11 +20,7 @@ pub async fn console(ec2: &Client, instance: &InstanceId) -> Result<Option<Strin
     }
 }
 
-async fn ask(
-    ec2: &Client,
-    instance: &InstanceId,
-    latest: bool,
-) -> Result<Option<String>, FleetError> {
+async fn ask(ec2: &Client, instance: &InstanceId, latest: bool) -> Result<Option<String>, Error> {
     let call = ec2.get_console_output().instance_id(instance.as_str());
     let answer = call.latest(latest).send().await;
     let output = answer.calling("GetConsoleOutput")?.output;

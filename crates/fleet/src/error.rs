@@ -4,7 +4,7 @@ use onspot_reconcile::{CallError, TagError};
 
 /// A failure of this crate.
 #[derive(Debug, thiserror::Error)]
-pub enum FleetError {
+pub enum Error {
     /// AWS refused a call or could not be reached.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -61,7 +61,7 @@ pub enum FleetError {
     },
 }
 
-impl FleetError {
+impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -6,7 +6,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Filter;
 use onspot_reconcile::{Change, EventSender, Patience, Plan, ROLE, STACK, Step};
 
-use crate::{FleetError, Instance, InstanceId, InstanceState, observed};
+use crate::{Error, Instance, InstanceId, InstanceState, observed};
 
 /// How long instances may take to end.
 const ENDING: Patience = Patience::new(Duration::from_secs(1), Duration::from_mins(10));
@@ -16,7 +16,7 @@ pub async fn instances(
     ec2: &Client,
     stack: &str,
     role: Option<&str>,
-) -> Result<Vec<Instance>, FleetError> {
+) -> Result<Vec<Instance>, Error> {
     let pairs = [Some((STACK, stack)), role.map(|role| (ROLE, role))];
     let filters = pairs.into_iter().flatten().map(|(key, value)| {
         Filter::builder()
@@ -47,18 +47,14 @@ pub fn termination_plan(instances: &[Instance]) -> Plan {
 
 /// Terminates these instances, without waiting for their end. Ones that EC2 does not know any
 /// more are no error.
-pub async fn terminate(ec2: &Client, instances: &[InstanceId]) -> Result<(), FleetError> {
+pub async fn terminate(ec2: &Client, instances: &[InstanceId]) -> Result<(), Error> {
     observed::terminate(ec2, instances).await
 }
 
 /// Terminates all instances of the stack and waits until they are gone: only then can
 /// their subnets be deleted. The managers' group must be gone before, else new ones come.
 /// Fleets of type `instant` leave nothing of their own behind.
-pub async fn terminate_all(
-    ec2: &Client,
-    stack: &str,
-    events: &EventSender,
-) -> Result<(), FleetError> {
+pub async fn terminate_all(ec2: &Client, stack: &str, events: &EventSender) -> Result<(), Error> {
     let found = instances(ec2, stack, None).await?;
     let ids = living(&found);
     if !ids.is_empty() {
@@ -73,7 +69,7 @@ pub async fn terminate_all(
 }
 
 /// Terminates, and again: an instance may have been launched just before.
-async fn end(ec2: &Client, stack: &str, step: &Step<'_>) -> Result<(), FleetError> {
+async fn end(ec2: &Client, stack: &str, step: &Step<'_>) -> Result<(), Error> {
     step.waiting("them to end");
     let mut asked: Vec<InstanceId> = Vec::new();
     let limit = tokio::time::Instant::now() + ENDING.limit;
@@ -90,7 +86,7 @@ async fn end(ec2: &Client, stack: &str, step: &Step<'_>) -> Result<(), FleetErro
         observed::terminate(ec2, &new).await?;
         asked.extend(new);
         if tokio::time::Instant::now() > limit {
-            return Err(FleetError::TooSlow {
+            return Err(Error::TooSlow {
                 what: format!("{} instances", ids.len()),
                 state: "terminated",
                 seconds: ENDING.limit.as_secs(),

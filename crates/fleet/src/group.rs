@@ -13,7 +13,7 @@ pub use apply::{apply, destroy};
 pub use observe::observe;
 
 use crate::template::{CONTENT, Content};
-use crate::{FleetError, InstanceId};
+use crate::{Error, InstanceId};
 
 /// The role tag of managers.
 pub const MANAGER: &str = "manager";
@@ -104,7 +104,7 @@ impl GroupPlan {
 }
 
 /// What has to be done to get from `observed` to `spec`. Pure.
-pub fn diff(spec: &GroupSpec, observed: Option<&GroupState>) -> Result<GroupPlan, FleetError> {
+pub fn diff(spec: &GroupSpec, observed: Option<&GroupState>) -> Result<GroupPlan, Error> {
     let tags = spec.all_tags();
     tags.check()?;
     let Some(state) = observed else {

@@ -5,7 +5,7 @@ use aws_sdk_ec2::types::{Filter, Image as Ec2Image, ImageState};
 use onspot_reconcile::ServiceResultExt;
 use serde::{Deserialize, Serialize};
 
-use crate::FleetError;
+use crate::Error;
 
 /// A machine image (AMI), as far as launching needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct Image {
 }
 
 /// The image with this id.
-pub async fn image(ec2: &Client, id: &str) -> Result<Image, FleetError> {
+pub async fn image(ec2: &Client, id: &str) -> Result<Image, Error> {
     let answer = ec2
         .describe_images()
         .image_ids(id)
@@ -37,7 +37,7 @@ pub async fn image(ec2: &Client, id: &str) -> Result<Image, FleetError> {
         other => other?.images.unwrap_or_default(),
     };
     let found = images.into_iter().find_map(of_ec2);
-    found.ok_or_else(|| FleetError::NoImage {
+    found.ok_or_else(|| Error::NoImage {
         image: id.to_owned(),
     })
 }
@@ -49,7 +49,7 @@ pub async fn newest_image(
     owner: &str,
     pattern: &str,
     architecture: &str,
-) -> Result<Image, FleetError> {
+) -> Result<Image, Error> {
     let filter = |name: &str, value: &str| Filter::builder().name(name).values(value).build();
     let mut pages = ec2
         .describe_images()
@@ -72,7 +72,7 @@ pub async fn newest_image(
         });
     }
     let found = newest.and_then(of_ec2);
-    found.ok_or_else(|| FleetError::NoImage {
+    found.ok_or_else(|| Error::NoImage {
         image: format!("{pattern} of {owner} for {architecture}"),
     })
 }

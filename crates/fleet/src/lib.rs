@@ -15,7 +15,7 @@ pub mod template;
 mod workers;
 
 pub use console::{console, tail};
-pub use error::FleetError;
+pub use error::Error;
 pub use everything::{instances, terminate, terminate_all, termination_plan};
 pub use image::{Image, image, newest_image};
 pub use instance::{Instance, InstanceId, InstanceState, Pool};

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use onspot_reconcile::{CallError, ServiceResultExt};
 
 use crate::tagging::from_ec2;
-use crate::{FleetError, Instance, InstanceId, InstanceState, Lifecycle, Pool};
+use crate::{Error, Instance, InstanceId, InstanceState, Lifecycle, Pool};
 
 /// Most instances that one `DescribeInstances` is asked for by their ids.
 const DESCRIBE_AT_ONCE: usize = 100;
@@ -36,7 +36,7 @@ pub(crate) fn not_ended() -> Filter {
 pub(crate) async fn instances(
     client: &Client,
     filters: Vec<Filter>,
-) -> Result<Vec<Instance>, FleetError> {
+) -> Result<Vec<Instance>, Error> {
     let mut pages = client
         .describe_instances()
         .set_filters(Some(filters))
@@ -62,17 +62,17 @@ pub(crate) async fn instances(
 pub(crate) async fn by_id(
     client: &Client,
     ids: &[InstanceId],
-) -> Result<Vec<(InstanceId, Option<Instance>)>, FleetError> {
+) -> Result<Vec<(InstanceId, Option<Instance>)>, Error> {
     let mut found = Vec::with_capacity(ids.len());
     for some in ids.chunks(DESCRIBE_AT_ONCE) {
         match described(client, some).await {
             Ok(known) => found.extend(known),
             // One unknown id makes EC2 refuse all of them.
-            Err(FleetError::Call(error)) if is_unknown(&error) => {
+            Err(Error::Call(error)) if is_unknown(&error) => {
                 for id in some {
                     match described(client, std::slice::from_ref(id)).await {
                         Ok(known) => found.extend(known),
-                        Err(FleetError::Call(error)) if is_unknown(&error) => {
+                        Err(Error::Call(error)) if is_unknown(&error) => {
                             found.push((id.clone(), None));
                         }
                         Err(error) => return Err(error),
@@ -98,7 +98,7 @@ fn is_unknown(error: &CallError) -> bool {
 async fn described(
     client: &Client,
     ids: &[InstanceId],
-) -> Result<Vec<(InstanceId, Option<Instance>)>, FleetError> {
+) -> Result<Vec<(InstanceId, Option<Instance>)>, Error> {
     let wanted = ids.iter().map(|id| id.as_str().to_owned()).collect();
     let call = client.describe_instances().set_instance_ids(Some(wanted));
     let answer = call.send().await.calling("DescribeInstances")?;
@@ -113,11 +113,11 @@ async fn described(
 }
 
 /// Terminates instances; ones that EC2 does not know are no error.
-pub(crate) async fn terminate(client: &Client, ids: &[InstanceId]) -> Result<(), FleetError> {
+pub(crate) async fn terminate(client: &Client, ids: &[InstanceId]) -> Result<(), Error> {
     for some in ids.chunks(TERMINATE_AT_ONCE) {
         match terminate_at_once(client, some).await {
             // One unknown id makes EC2 refuse all of them.
-            Err(FleetError::Call(error)) if error.is_not_found() && some.len() > 1 => {
+            Err(Error::Call(error)) if error.is_not_found() && some.len() > 1 => {
                 for id in some {
                     ignoring_unknown(terminate_at_once(client, std::slice::from_ref(id)).await)?;
                 }
@@ -128,16 +128,16 @@ pub(crate) async fn terminate(client: &Client, ids: &[InstanceId]) -> Result<(),
     Ok(())
 }
 
-async fn terminate_at_once(client: &Client, ids: &[InstanceId]) -> Result<(), FleetError> {
+async fn terminate_at_once(client: &Client, ids: &[InstanceId]) -> Result<(), Error> {
     let ids = ids.iter().map(|id| id.as_str().to_owned()).collect();
     let call = client.terminate_instances().set_instance_ids(Some(ids));
     call.send().await.calling("TerminateInstances")?;
     Ok(())
 }
 
-fn ignoring_unknown(result: Result<(), FleetError>) -> Result<(), FleetError> {
+fn ignoring_unknown(result: Result<(), Error>) -> Result<(), Error> {
     match result {
-        Err(FleetError::Call(error)) if error.is_not_found() => Ok(()),
+        Err(Error::Call(error)) if error.is_not_found() => Ok(()),
         other => other,
     }
 }

@@ -6,7 +6,7 @@
 use onspot_reconcile::{CallError, CallFailure};
 use serde::{Deserialize, Serialize};
 
-use crate::FleetError;
+use crate::Error;
 
 /// Why EC2 launched nothing, as far as it changes what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -234,7 +234,7 @@ fn is_limit(code: &str) -> bool {
     parts.iter().any(|part| code.contains(part))
 }
 
-impl FleetError {
+impl Error {
     /// What a launch that failed with this means.
     pub fn launch_failure(&self) -> LaunchFailure {
         match self {

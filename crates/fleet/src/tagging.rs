@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{
 };
 use onspot_reconcile::{ServiceResultExt, TagDrift, Tags};
 
-use crate::FleetError;
+use crate::Error;
 
 /// Tags of one kind of resource, for a call that creates it.
 pub(crate) fn tag_specification(kind: ResourceType, tags: &Tags) -> TagSpecification {
@@ -35,7 +35,7 @@ pub(crate) fn ec2_tags(tags: &Tags) -> Vec<Tag> {
 }
 
 /// Puts right the tags of a resource that is there.
-pub(crate) async fn retag(ec2: &Client, id: &str, drift: &TagDrift) -> Result<(), FleetError> {
+pub(crate) async fn retag(ec2: &Client, id: &str, drift: &TagDrift) -> Result<(), Error> {
     if !drift.set().is_empty() {
         let call = ec2.create_tags().resources(id);
         let call = call.set_tags(Some(ec2_tags(drift.set()))).send().await;

@@ -26,7 +26,7 @@ pub use parts::Parts;
 
 pub(crate) use parts::instance_tags;
 
-use crate::{FleetError, Image};
+use crate::{Error, Image};
 
 /// Tag that holds the hash of what an instance was launched from, and the beginning of the
 /// description of a template's version.
@@ -149,10 +149,10 @@ impl TemplateSpec {
     }
 
     /// Refuses what EC2 would.
-    fn check(&self) -> Result<(), FleetError> {
+    fn check(&self) -> Result<(), Error> {
         self.instance_tags().check()?;
         match self.user_data.len() {
-            bytes if bytes > MAX_USER_DATA => Err(FleetError::UserData {
+            bytes if bytes > MAX_USER_DATA => Err(Error::UserData {
                 template: self.name.clone(),
                 bytes,
                 limit: MAX_USER_DATA,
@@ -259,7 +259,7 @@ impl TemplatesPlan {
 pub fn diff(
     specs: &[TemplateSpec],
     observed: &BTreeMap<String, TemplateState>,
-) -> Result<TemplatesPlan, FleetError> {
+) -> Result<TemplatesPlan, Error> {
     let mut steps = Vec::new();
     for spec in specs {
         spec.check()?;

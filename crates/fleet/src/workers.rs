@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::observed::{instances, not_ended};
-use crate::{FleetError, Instance, InstanceId, Lifecycle, Pool};
+use crate::{Error, Instance, InstanceId, Lifecycle, Pool};
 
 pub use launch::{LaunchRequest, Launched, PoolError};
 
@@ -93,7 +93,7 @@ impl Ec2Fleet {
 
     /// All workers of the runner that EC2 lists and that have not ended. Those that have stay
     /// listed for about an hour, and of short jobs there are many.
-    pub async fn observe(&self) -> Result<Vec<Instance>, FleetError> {
+    pub async fn observe(&self) -> Result<Vec<Instance>, Error> {
         let tags = [
             (STACK, self.spec.stack.as_str()),
             (RUNNER, &self.spec.runner),
@@ -115,35 +115,32 @@ impl Ec2Fleet {
     pub async fn by_id(
         &self,
         instances: &[InstanceId],
-    ) -> Result<Vec<(InstanceId, Option<Instance>)>, FleetError> {
+    ) -> Result<Vec<(InstanceId, Option<Instance>)>, Error> {
         crate::observed::by_id(&self.client, instances).await
     }
 
     /// The workers among these that were launched from another content of their launch template
     /// than launches use now: from an older version, or from one that was edited by hand.
-    pub async fn outdated(
-        &self,
-        instances: &[Instance],
-    ) -> Result<BTreeSet<InstanceId>, FleetError> {
+    pub async fn outdated(&self, instances: &[Instance]) -> Result<BTreeSet<InstanceId>, Error> {
         let mut known = self.template.lock().await;
         let template = &self.spec.launch_template;
         known.outdated(&self.client, template, instances).await
     }
 
     /// Terminates instances. Ones that EC2 does not know any more are no error.
-    pub async fn terminate(&self, instances: &[InstanceId]) -> Result<(), FleetError> {
+    pub async fn terminate(&self, instances: &[InstanceId]) -> Result<(), Error> {
         crate::observed::terminate(&self.client, instances).await
     }
 
     /// What the instance wrote to its console, for the diagnosis of one that never reported;
     /// `None` when EC2 has nothing yet.
-    pub async fn console(&self, instance: &InstanceId) -> Result<Option<String>, FleetError> {
+    pub async fn console(&self, instance: &InstanceId) -> Result<Option<String>, Error> {
         crate::console::console(&self.client, instance).await
     }
 
     /// The number of the launch template's version that launches use: another one means that
     /// workers are made from something else.
-    pub async fn template_version(&self) -> Result<i64, FleetError> {
+    pub async fn template_version(&self) -> Result<i64, Error> {
         let call = self.client.describe_launch_templates();
         let answer = call
             .launch_template_names(&self.spec.launch_template)
@@ -154,19 +151,19 @@ impl Ec2Fleet {
         let version = templates
             .into_iter()
             .find_map(|template| template.default_version_number);
-        version.ok_or_else(|| FleetError::NoTemplate {
+        version.ok_or_else(|| Error::NoTemplate {
             template: self.spec.launch_template.clone(),
         })
     }
 
     /// The workers of the stack whose runner is none of `runners`.
-    pub async fn strays(&self, runners: &BTreeSet<&str>) -> Result<Vec<Instance>, FleetError> {
+    pub async fn strays(&self, runners: &BTreeSet<&str>) -> Result<Vec<Instance>, Error> {
         let workers = crate::instances(&self.client, &self.spec.stack, Some(WORKER)).await?;
         Ok(crate::strays(runners, &workers))
     }
 
     /// The pools that launches of `lifecycle` may use.
-    pub async fn pools(&self, lifecycle: Lifecycle) -> Result<Vec<Pool>, FleetError> {
+    pub async fn pools(&self, lifecycle: Lifecycle) -> Result<Vec<Pool>, Error> {
         let zones = self.zones().await?;
         let pools = self.spec.subnets.iter().flat_map(|subnet| {
             let zone = zones.get(subnet).unwrap_or(subnet);
@@ -180,11 +177,11 @@ impl Ec2Fleet {
     }
 
     /// The zone of each of the spec's subnets.
-    async fn zones(&self) -> Result<&BTreeMap<String, String>, FleetError> {
+    async fn zones(&self) -> Result<&BTreeMap<String, String>, Error> {
         self.zones.get_or_try_init(|| self.ask_for_zones()).await
     }
 
-    async fn ask_for_zones(&self) -> Result<BTreeMap<String, String>, FleetError> {
+    async fn ask_for_zones(&self) -> Result<BTreeMap<String, String>, Error> {
         let subnets = Some(self.spec.subnets.clone());
         let answer = self
             .client

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::{NetplanError, Tier};
+use crate::{Error, Tier};
 
 /// Zones that a plan has room for, used or not: what makes it stable.
 const SLOTS: u32 = 8;
@@ -44,13 +44,13 @@ impl AddressPlan {
     ///
     /// # Errors
     ///
-    /// [`NetplanError::TooSmall`], [`NetplanError::TooBig`], [`NetplanError::HostBits`] or
-    /// [`NetplanError::Reserved`] for a range that cannot be used; [`NetplanError::NoZone`],
-    /// [`NetplanError::UnknownZone`] or [`NetplanError::ZonesCollide`] for zones that cannot.
-    pub fn new<Z: AsRef<str>>(cidr: Ipv4Net, zones: &[Z]) -> Result<Self, NetplanError> {
+    /// [`Error::TooSmall`], [`Error::TooBig`], [`Error::HostBits`] or
+    /// [`Error::Reserved`] for a range that cannot be used; [`Error::NoZone`],
+    /// [`Error::UnknownZone`] or [`Error::ZonesCollide`] for zones that cannot.
+    pub fn new<Z: AsRef<str>>(cidr: Ipv4Net, zones: &[Z]) -> Result<Self, Error> {
         check_range(cidr)?;
         if zones.is_empty() {
-            return Err(NetplanError::NoZone);
+            return Err(Error::NoZone);
         }
         let mut taken: BTreeMap<u32, &str> = BTreeMap::new();
         let mut ranges = BTreeMap::new();
@@ -59,7 +59,7 @@ impl AddressPlan {
             let slot = slot(zone)?;
             if let Some(other) = taken.insert(slot, zone) {
                 let (zone, other) = (zone.to_owned(), other.to_owned());
-                return Err(NetplanError::ZonesCollide { zone, other });
+                return Err(Error::ZonesCollide { zone, other });
             }
             ranges.insert(zone.to_owned(), ranges_of(cidr, slot));
         }
@@ -80,28 +80,28 @@ impl AddressPlan {
 }
 
 /// Refuses ranges that AWS would, and those that break Docker on the instances.
-fn check_range(cidr: Ipv4Net) -> Result<(), NetplanError> {
+fn check_range(cidr: Ipv4Net) -> Result<(), Error> {
     if cidr.trunc() != cidr {
-        return Err(NetplanError::HostBits {
+        return Err(Error::HostBits {
             cidr,
             network: cidr.trunc(),
         });
     }
     if cidr.prefix_len() > SMALLEST {
-        return Err(NetplanError::TooSmall {
+        return Err(Error::TooSmall {
             cidr,
             needed: SMALLEST,
         });
     }
     if cidr.prefix_len() < BIGGEST {
-        return Err(NetplanError::TooBig {
+        return Err(Error::TooBig {
             cidr,
             allowed: BIGGEST,
         });
     }
     let addresses = cidr.network();
     if DOCKER.contains(&addresses) {
-        return Err(NetplanError::Reserved {
+        return Err(Error::Reserved {
             cidr,
             by: "Docker's own network on the instances",
         });
@@ -111,7 +111,7 @@ fn check_range(cidr: Ipv4Net) -> Result<(), NetplanError> {
         || addresses.octets()[0] >= 224
         || addresses.octets()[0] == 0
     {
-        return Err(NetplanError::Reserved {
+        return Err(Error::Reserved {
             cidr,
             by: "the internet protocol itself",
         });
@@ -120,12 +120,12 @@ fn check_range(cidr: Ipv4Net) -> Result<(), NetplanError> {
 }
 
 /// The zone's place, from the letter at the end of its name.
-fn slot(zone: &str) -> Result<u32, NetplanError> {
+fn slot(zone: &str) -> Result<u32, Error> {
     let letter = zone.bytes().last().filter(u8::is_ascii_lowercase);
     let place = letter.map(|letter| u32::from(letter - b'a'));
     place
         .filter(|place| *place < SLOTS)
-        .ok_or_else(|| NetplanError::UnknownZone {
+        .ok_or_else(|| Error::UnknownZone {
             zone: zone.to_owned(),
         })
 }

@@ -11,22 +11,22 @@ use onspot_reconcile::{EventSender, Step};
 use crate::call::Applier;
 use crate::plan::{Action, Resource};
 use crate::resource::{endpoint, gateway, nat, routes, security_group, subnet, vpc};
-use crate::{Nat, NetplanError, Network, NetworkPlan, Role, tagging};
+use crate::{Error, Nat, Network, NetworkPlan, Role, tagging};
 
 /// Makes what `plan` says. Run again after a failure or a crash, with a fresh plan, it goes
 /// on from there.
 ///
 /// # Errors
 ///
-/// [`NetplanError::Call`] if EC2 refuses a call or cannot be reached,
-/// [`NetplanError::NatFailed`] and [`NetplanError::TooSlow`] if the NAT gateway does not start or
-/// end, [`NetplanError::Missing`] if `plan` makes no whole network: a part of a plan
+/// [`Error::Call`] if EC2 refuses a call or cannot be reached,
+/// [`Error::NatFailed`] and [`Error::TooSlow`] if the NAT gateway does not start or
+/// end, [`Error::Missing`] if `plan` makes no whole network: a part of a plan
 /// ([`split`](NetworkPlan::split)) or one of a [`teardown`](crate::teardown()).
 pub async fn apply(
     ec2: &Client,
     plan: &NetworkPlan,
     events: &EventSender,
-) -> Result<Network, NetplanError> {
+) -> Result<Network, Error> {
     let mut ids = run(ec2, plan, events).await?;
     let mut nat = Nat::None;
     if let Some(desired) = &plan.desired {
@@ -45,13 +45,9 @@ pub async fn apply(
 ///
 /// # Errors
 ///
-/// [`NetplanError::Call`] if EC2 refuses a call or cannot be reached, also because something
-/// still uses a resource after minutes; [`NetplanError::TooSlow`] if a NAT gateway does not end.
-pub async fn destroy(
-    ec2: &Client,
-    plan: &NetworkPlan,
-    events: &EventSender,
-) -> Result<(), NetplanError> {
+/// [`Error::Call`] if EC2 refuses a call or cannot be reached, also because something
+/// still uses a resource after minutes; [`Error::TooSlow`] if a NAT gateway does not end.
+pub async fn destroy(ec2: &Client, plan: &NetworkPlan, events: &EventSender) -> Result<(), Error> {
     run(ec2, plan, events).await.map(drop)
 }
 
@@ -59,7 +55,7 @@ async fn run(
     ec2: &Client,
     plan: &NetworkPlan,
     events: &EventSender,
-) -> Result<BTreeMap<Role, String>, NetplanError> {
+) -> Result<BTreeMap<Role, String>, Error> {
     let mut applier = Applier {
         ec2,
         desired: plan.desired.as_ref(),
@@ -90,7 +86,7 @@ async fn act(
     at: &mut Applier<'_>,
     action: &Action,
     step: &Step<'_>,
-) -> Result<Option<String>, NetplanError> {
+) -> Result<Option<String>, Error> {
     match action {
         Action::Create(role) => {
             let id = create(at, role).await?;
@@ -119,7 +115,7 @@ async fn act(
     Ok(None)
 }
 
-async fn create(at: &Applier<'_>, role: &Role) -> Result<String, NetplanError> {
+async fn create(at: &Applier<'_>, role: &Role) -> Result<String, Error> {
     match role {
         Role::Vpc => vpc::create(at).await,
         Role::InternetGateway => gateway::create(at).await,
@@ -133,12 +129,7 @@ async fn create(at: &Applier<'_>, role: &Role) -> Result<String, NetplanError> {
 }
 
 /// Removes by id. Gone already is as good as removed.
-async fn delete(
-    ec2: &Client,
-    resource: &Resource,
-    id: &str,
-    step: &Step<'_>,
-) -> Result<(), NetplanError> {
+async fn delete(ec2: &Client, resource: &Resource, id: &str, step: &Step<'_>) -> Result<(), Error> {
     match resource {
         Resource::Vpc => vpc::delete(ec2, id, step).await,
         Resource::Gateway { attached_to } => gateway::delete(ec2, id, attached_to, step).await,

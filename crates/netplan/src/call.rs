@@ -9,7 +9,7 @@ use onspot_reconcile::{CallError, Patience, Step};
 
 use crate::spec::Desired;
 use crate::tagging::sdk_tags;
-use crate::{NetplanError, Role};
+use crate::{Error, Role};
 
 /// Everywhere, as routes and rules write it.
 pub(crate) const ANYWHERE: &str = "0.0.0.0/0";
@@ -29,22 +29,18 @@ pub(crate) struct Applier<'a> {
 
 impl Applier<'_> {
     /// The id of a part that exists by now.
-    pub(crate) fn id(&self, role: &Role) -> Result<&str, NetplanError> {
+    pub(crate) fn id(&self, role: &Role) -> Result<&str, Error> {
         let id = self.ids.get(role).map(String::as_str);
         id.ok_or_else(|| missing(role))
     }
 
     /// What is wanted; a plan that creates something always has it.
-    pub(crate) fn desired(&self) -> Result<&Desired, NetplanError> {
+    pub(crate) fn desired(&self) -> Result<&Desired, Error> {
         self.desired.ok_or_else(|| missing("specification"))
     }
 
     /// The tags of a part, for the call that creates it.
-    pub(crate) fn tags(
-        &self,
-        kind: ResourceType,
-        role: &Role,
-    ) -> Result<TagSpecification, NetplanError> {
+    pub(crate) fn tags(&self, kind: ResourceType, role: &Role) -> Result<TagSpecification, Error> {
         let tags = sdk_tags(&self.desired()?.tags(role));
         Ok(TagSpecification::builder()
             .resource_type(kind)
@@ -54,14 +50,14 @@ impl Applier<'_> {
 }
 
 /// There is no such part, and nothing made it.
-pub(crate) fn missing(part: &(impl ToString + ?Sized)) -> NetplanError {
-    NetplanError::Missing {
+pub(crate) fn missing(part: &(impl ToString + ?Sized)) -> Error {
+    Error::Missing {
         role: part.to_string(),
     }
 }
 
 /// Calls until EC2 knows what the call refers to.
-pub(crate) async fn settled<T, F>(call: impl FnMut() -> F) -> Result<T, NetplanError>
+pub(crate) async fn settled<T, F>(call: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, CallError>>,
 {
@@ -72,7 +68,7 @@ where
 pub(crate) async fn released<T, F>(
     step: &Step<'_>,
     mut call: impl FnMut() -> F,
-) -> Result<(), NetplanError>
+) -> Result<(), Error>
 where
     F: Future<Output = Result<T, CallError>>,
 {
@@ -94,8 +90,8 @@ pub(crate) fn required(
     id: Option<String>,
     operation: &'static str,
     what: &'static str,
-) -> Result<String, NetplanError> {
-    id.ok_or(NetplanError::Incomplete { operation, what })
+) -> Result<String, Error> {
+    id.ok_or(Error::Incomplete { operation, what })
 }
 
 /// What tells EC2 that a repeated request is the same one, so that a request whose answer was
@@ -106,11 +102,9 @@ pub(crate) fn token() -> String {
 }
 
 /// A repeated call finds its work done.
-pub(crate) fn already_there_is_fine<T>(
-    result: Result<T, NetplanError>,
-) -> Result<(), NetplanError> {
+pub(crate) fn already_there_is_fine<T>(result: Result<T, Error>) -> Result<(), Error> {
     match result {
-        Err(NetplanError::Call(error)) if CallError::is_already_there(&error) => Ok(()),
+        Err(Error::Call(error)) if CallError::is_already_there(&error) => Ok(()),
         other => other.map(drop),
     }
 }

@@ -7,7 +7,7 @@ use onspot_reconcile::{Change, Tags};
 
 use crate::plan::{Action, PlannedStep, Resource};
 use crate::spec::Desired;
-use crate::{Found, NetplanError, Role};
+use crate::{Error, Found, Role};
 
 /// The comparison in the making.
 pub(crate) struct Diff<'a> {
@@ -25,14 +25,14 @@ impl Diff<'_> {
         &self,
         all: &'b [Found<T>],
         role: &Role,
-    ) -> Result<Option<&'b Found<T>>, NetplanError> {
+    ) -> Result<Option<&'b Found<T>>, Error> {
         let mut with_role = all.iter().filter(|found| found.role.as_ref() == Some(role));
         let (first, second) = (with_role.next(), with_role.next());
         if second.is_none() {
             return Ok(first);
         }
         let claiming = all.iter().filter(|found| found.role.as_ref() == Some(role));
-        Err(NetplanError::Ambiguous {
+        Err(Error::Ambiguous {
             stack: self.desired.spec.stack.clone(),
             role: role.to_string(),
             ids: claiming.map(|found| found.id.clone()).collect(),

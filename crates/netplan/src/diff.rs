@@ -4,7 +4,7 @@ use crate::compare::Diff;
 use crate::plan::{NetworkPlan, PlannedStep};
 use crate::resource::{endpoint, gateway, nat, routes, security_group, subnet, vpc};
 use crate::spec::Desired;
-use crate::{NetplanError, Observed, Tier};
+use crate::{Error, Observed, Tier};
 
 #[cfg(test)]
 mod cloud;
@@ -12,7 +12,7 @@ mod cloud;
 mod tests;
 
 /// Adds what has to be done about one resource.
-type Compare = fn(&mut Diff<'_>, &Observed) -> Result<(), NetplanError>;
+type Compare = fn(&mut Diff<'_>, &Observed) -> Result<(), Error>;
 
 /// How each resource is compared, in the order in which they are made.
 const MAKING: [Compare; 8] = [
@@ -51,9 +51,9 @@ const REMOVING: [fn(&str, &Observed) -> Vec<PlannedStep>; 8] = [
 ///
 /// # Errors
 ///
-/// [`NetplanError::RangeChanged`] if the VPC has another range, and
-/// [`NetplanError::Ambiguous`] if a part of the network is there twice.
-pub fn diff(desired: &Desired, observed: &Observed) -> Result<NetworkPlan, NetplanError> {
+/// [`Error::RangeChanged`] if the VPC has another range, and
+/// [`Error::Ambiguous`] if a part of the network is there twice.
+pub fn diff(desired: &Desired, observed: &Observed) -> Result<NetworkPlan, Error> {
     let mut diff = Diff {
         desired,
         ids: observed.by_role(),

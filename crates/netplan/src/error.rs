@@ -5,7 +5,7 @@ use onspot_reconcile::{CallError, TagError};
 
 /// A failure of this crate.
 #[derive(Debug, thiserror::Error)]
-pub enum NetplanError {
+pub enum Error {
     /// AWS refused a call or could not be reached.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -113,7 +113,7 @@ pub enum NetplanError {
     },
 }
 
-impl NetplanError {
+impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {

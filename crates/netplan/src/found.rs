@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types::{Filter, Tag};
 use onspot_reconcile::{ROLE, STACK, Tags};
 
-use crate::{NetplanError, Role};
+use crate::{Error, Role};
 
 /// A resource of the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Found<T> {
 }
 
 /// All resources of one kind, or why they could not be listed.
-pub(crate) type Listed<T> = Result<Vec<Found<T>>, NetplanError>;
+pub(crate) type Listed<T> = Result<Vec<Found<T>>, Error>;
 
 /// The filter that finds the stack's resources.
 pub(crate) fn of_stack(stack: &str) -> Filter {

@@ -19,7 +19,7 @@ mod users;
 pub use address::{AddressPlan, ZoneRanges};
 pub use apply::{apply, destroy};
 pub use diff::{diff, teardown};
-pub use error::NetplanError;
+pub use error::Error;
 pub use found::Found;
 pub use network::{Network, SubnetId};
 pub use observed::{Observed, observe};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Member, Nat, NetplanError, Role, Tier};
+use crate::{Error, Member, Nat, Role, Tier};
 
 /// A subnet and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,10 +34,10 @@ pub struct Network {
 
 impl Network {
     /// The network that these ids make up.
-    pub(crate) fn of(ids: &BTreeMap<Role, String>, nat: Nat) -> Result<Self, NetplanError> {
+    pub(crate) fn of(ids: &BTreeMap<Role, String>, nat: Nat) -> Result<Self, Error> {
         let one = |role: Role| {
             let id = ids.get(&role).cloned();
-            id.ok_or_else(|| NetplanError::Missing {
+            id.ok_or_else(|| Error::Missing {
                 role: role.to_string(),
             })
         };

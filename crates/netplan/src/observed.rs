@@ -14,7 +14,7 @@ use crate::resource::{
     subnet::{self, SubnetState},
     vpc::{self, VpcState},
 };
-use crate::{Found, Nat, NetplanError, Network, Role, tagging};
+use crate::{Error, Found, Nat, Network, Role, tagging};
 
 /// All network resources of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub struct Observed {
 ///
 /// # Errors
 ///
-/// [`NetplanError::Call`] if EC2 refuses to list a kind of resource or cannot be reached.
-pub async fn observe(ec2: &Client, stack: &str) -> Result<Observed, NetplanError> {
+/// [`Error::Call`] if EC2 refuses to list a kind of resource or cannot be reached.
+pub async fn observe(ec2: &Client, stack: &str) -> Result<Observed, Error> {
     let (vpcs, gateways, subnets, nats, addresses, routes, endpoints, groups) = tokio::try_join!(
         vpc::observe(ec2, stack),
         gateway::observe(ec2, stack),

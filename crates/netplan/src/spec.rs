@@ -4,7 +4,7 @@ use ipnet::Ipv4Net;
 use onspot_reconcile::{STACK, Tags};
 use serde::{Deserialize, Serialize};
 
-use crate::{AddressPlan, NetplanError, Role};
+use crate::{AddressPlan, Error, Role};
 
 /// How instances without a public address reach the internet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,8 +71,8 @@ pub struct Desired {
 ///
 /// # Errors
 ///
-/// Those of [`AddressPlan::new`], and [`NetplanError::Tag`] for a tag that AWS would refuse.
-pub fn desired(spec: &NetworkSpec) -> Result<Desired, NetplanError> {
+/// Those of [`AddressPlan::new`], and [`Error::Tag`] for a tag that AWS would refuse.
+pub fn desired(spec: &NetworkSpec) -> Result<Desired, Error> {
     let addresses = AddressPlan::new(spec.cidr, &spec.zones)?;
     spec.tags.check()?;
     Ok(Desired {

@@ -6,7 +6,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Tag};
 use onspot_reconcile::{ServiceResultExt, TagDrift, Tags};
 
-use crate::NetplanError;
+use crate::Error;
 
 /// Most values that EC2 accepts for one filter.
 const FILTER_VALUES: usize = 200;
@@ -15,7 +15,7 @@ const FILTER_VALUES: usize = 200;
 pub(crate) async fn describe<'a>(
     ec2: &Client,
     ids: impl Iterator<Item = &'a str>,
-) -> Result<BTreeMap<String, Tags>, NetplanError> {
+) -> Result<BTreeMap<String, Tags>, Error> {
     let ids: Vec<String> = ids.map(str::to_owned).collect();
     let mut found: BTreeMap<String, Tags> = BTreeMap::new();
     for some in ids.chunks(FILTER_VALUES) {
@@ -37,7 +37,7 @@ pub(crate) async fn describe<'a>(
 
 /// Sets the tags that are missing, and takes off those that are no longer wanted: these with their
 /// values, so that what somebody else has set meanwhile stays.
-pub(crate) async fn retag(ec2: &Client, id: &str, drift: &TagDrift) -> Result<(), NetplanError> {
+pub(crate) async fn retag(ec2: &Client, id: &str, drift: &TagDrift) -> Result<(), Error> {
     if !drift.set().is_empty() {
         let call = ec2.create_tags().resources(id);
         let call = call.set_tags(Some(sdk_tags(drift.set()))).send().await;

@@ -7,15 +7,15 @@ use aws_sdk_ec2::types::{Filter, InstanceStateName};
 use onspot_reconcile::ServiceResultExt;
 
 use crate::plan::{Action, Resource};
-use crate::{NetplanError, NetworkPlan, Role, Tier};
+use crate::{Error, NetworkPlan, Role, Tier};
 
 /// The instances, whosever they are, that keep `plan` from being applied or that it would cut
 /// off: those in subnets that it deletes, and where it deletes the NAT those that need it.
 ///
 /// # Errors
 ///
-/// [`NetplanError::Call`] if EC2 refuses to list the instances or cannot be reached.
-pub async fn users(ec2: &Client, plan: &NetworkPlan) -> Result<Vec<String>, NetplanError> {
+/// [`Error::Call`] if EC2 refuses to list the instances or cannot be reached.
+pub async fn users(ec2: &Client, plan: &NetworkPlan) -> Result<Vec<String>, Error> {
     let subnets = subnets_in_question(plan);
     if subnets.is_empty() {
         return Ok(Vec::new());

@@ -7,7 +7,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::{BehaviorVersion, Region};
 use onspot_netplan::{
-    InboundRule, NetplanError, NetworkSpec, desired, destroy, diff, observe, teardown, users,
+    Error, InboundRule, NetworkSpec, desired, destroy, diff, observe, teardown, users,
 };
 use onspot_reconcile::event_channel;
 use wiremock::matchers::body_string_contains;
@@ -399,7 +399,7 @@ async fn a_refusal_keeps_ec2s_words() {
     let error = observe(&client(&server.uri()), "ci")
         .await
         .expect_err("a refusal");
-    let NetplanError::Call(call) = &error else {
+    let Error::Call(call) = &error else {
         panic!("not a failed call: {error}")
     };
     assert_eq!(call.code(), Some("AuthFailure"));

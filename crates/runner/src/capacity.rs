@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use onspot_fleet::{
-    FleetError, Instance, InstanceId, LaunchFailure, LaunchRequest, Launched, Pool,
+    Error as FleetError, Instance, InstanceId, LaunchFailure, LaunchRequest, Launched, Pool,
 };
 use onspot_ledger::RunnerName;
 

@@ -32,10 +32,10 @@ pub enum Error {
     Name(#[from] BadName),
     /// The network could not be planned or made.
     #[error(transparent)]
-    Network(#[from] onspot_netplan::NetplanError),
+    Network(#[from] onspot_netplan::Error),
     /// Launch templates or the managers' group could not be planned or made.
     #[error(transparent)]
-    Fleet(#[from] onspot_fleet::FleetError),
+    Fleet(#[from] onspot_fleet::Error),
     /// The bucket could not be planned or made.
     #[error(transparent)]
     Bucket(#[from] onspot_cache::bucket::BucketError),

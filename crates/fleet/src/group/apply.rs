@@ -10,7 +10,7 @@ use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt, Step,
 use super::failures::Failures;
 use super::observe::{find, observe};
 use super::{Action, GroupPlan, GroupSpec, GroupState, MANAGER, MemberState, is_outdated};
-use crate::{FleetError, InstanceState, instances, template};
+use crate::{Error, InstanceState, instances, template};
 
 /// How long a new instance profile may stay unknown to Auto Scaling.
 const SETTLING: Patience = Patience::new(Duration::from_secs(3), Duration::from_mins(2));
@@ -26,7 +26,7 @@ pub async fn apply(
     ec2: &Ec2,
     plan: &GroupPlan,
     events: &EventSender,
-) -> Result<(), FleetError> {
+) -> Result<(), Error> {
     let Some(change) = plan.change.as_ref().filter(|_| !plan.is_empty()) else {
         return Ok(());
     };
@@ -54,7 +54,7 @@ pub async fn destroy(
     ec2: &Ec2,
     plan: &GroupPlan,
     events: &EventSender,
-) -> Result<(), FleetError> {
+) -> Result<(), Error> {
     apply(autoscaling, ec2, plan, events).await
 }
 
@@ -67,7 +67,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    async fn act(&self, action: Action) -> Result<(), FleetError> {
+    async fn act(&self, action: Action) -> Result<(), Error> {
         match action {
             Action::Create => {
                 self.create().await?;
@@ -84,7 +84,7 @@ impl Job<'_> {
     }
 
     /// Makes the group. One of this name that is still being deleted must be gone before.
-    async fn create(&self) -> Result<(), FleetError> {
+    async fn create(&self) -> Result<(), Error> {
         let template = self.template().await?;
         let end = tokio::time::Instant::now() + CHANGING.limit;
         loop {
@@ -106,7 +106,7 @@ impl Job<'_> {
     }
 
     /// Waits until no group of this name is being deleted.
-    async fn await_end_of_predecessor(&self) -> Result<(), FleetError> {
+    async fn await_end_of_predecessor(&self) -> Result<(), Error> {
         let deleting = async || {
             let group = find(self.autoscaling, &self.spec.name).await?;
             Ok::<_, CallError>(group.is_some_and(|group| group.status.is_some()))
@@ -144,7 +144,7 @@ impl Job<'_> {
             .map(drop)
     }
 
-    async fn update(&self) -> Result<(), FleetError> {
+    async fn update(&self) -> Result<(), Error> {
         let spec = self.spec;
         let template = self.template().await?;
         SETTLING
@@ -167,7 +167,7 @@ impl Job<'_> {
 
     /// Sets the tags, after the launch template: an instance that starts in between is
     /// then replaced once too often, and not once too seldom.
-    async fn tag(&self) -> Result<(), FleetError> {
+    async fn tag(&self) -> Result<(), Error> {
         let call = self
             .autoscaling
             .create_or_update_tags()
@@ -185,7 +185,7 @@ impl Job<'_> {
 
     /// Replaces outdated managers one after the other. Nothing is lost: jobs go on without
     /// a manager, and another one takes over.
-    async fn renew(&self) -> Result<(), FleetError> {
+    async fn renew(&self) -> Result<(), Error> {
         let state = self.state().await?.unwrap_or_default();
         for member in state
             .members
@@ -198,7 +198,7 @@ impl Job<'_> {
             let left = CHANGING
                 .until(async || {
                     let members = self.state().await?.unwrap_or_default().members;
-                    Ok::<_, FleetError>(members.iter().all(|m| m.id != member.id).then_some(()))
+                    Ok::<_, Error>(members.iter().all(|m| m.id != member.id).then_some(()))
                 })
                 .await?;
             left.ok_or_else(|| self.too_slow("without the old manager"))?;
@@ -208,7 +208,7 @@ impl Job<'_> {
     }
 
     /// Ends a member; the group makes another one. One that has gone meanwhile is fine.
-    async fn replace(&self, member: &MemberState) -> Result<(), FleetError> {
+    async fn replace(&self, member: &MemberState) -> Result<(), Error> {
         let ended = CHANGING
             .retry(is_busy, async || {
                 let call = self.autoscaling.terminate_instance_in_auto_scaling_group();
@@ -222,11 +222,11 @@ impl Job<'_> {
             .await;
         match ended {
             Err(error) if is_unknown(&error) => Ok(()),
-            other => other.map(drop).map_err(FleetError::from),
+            other => other.map(drop).map_err(Error::from),
         }
     }
 
-    async fn delete(&self) -> Result<(), FleetError> {
+    async fn delete(&self) -> Result<(), Error> {
         let asked = CHANGING
             .retry(is_busy, async || {
                 let call = self.autoscaling.delete_auto_scaling_group();
@@ -248,7 +248,7 @@ impl Job<'_> {
                 let ended = managers
                     .iter()
                     .all(|m| m.state == InstanceState::Terminated);
-                Ok::<_, FleetError>((group.is_none() && ended).then_some(()))
+                Ok::<_, Error>((group.is_none() && ended).then_some(()))
             })
             .await?;
         gone.ok_or_else(|| self.too_slow("deleted"))
@@ -256,7 +256,7 @@ impl Job<'_> {
 
     /// Waits until as many members as wanted are in service. When launches fail again and again
     /// for one reason, more waiting won't help.
-    async fn await_members(&self) -> Result<(), FleetError> {
+    async fn await_members(&self) -> Result<(), Error> {
         let mut told = String::new();
         let mut failures = Failures::default();
         let limit = tokio::time::Instant::now() + CHANGING.limit;
@@ -269,7 +269,7 @@ impl Job<'_> {
             failures.note(self.last_activity().await);
             if failures.are_enough() || tokio::time::Instant::now() > limit {
                 return Err(match failures.reason {
-                    Some(why) => FleetError::CannotLaunch {
+                    Some(why) => Error::CannotLaunch {
                         group: self.spec.name.clone(),
                         why,
                     },
@@ -298,7 +298,7 @@ impl Job<'_> {
         call.ok()?.activities?.into_iter().next()
     }
 
-    async fn state(&self) -> Result<Option<GroupState>, FleetError> {
+    async fn state(&self) -> Result<Option<GroupState>, Error> {
         observe(
             self.autoscaling,
             self.ec2,
@@ -310,10 +310,10 @@ impl Job<'_> {
 
     /// The launch template's present default version, by its number: so that the group
     /// itself says which version it is at.
-    async fn template(&self) -> Result<LaunchTemplateSpecification, FleetError> {
+    async fn template(&self) -> Result<LaunchTemplateSpecification, Error> {
         let mut templates = template::observe(self.ec2, &self.spec.stack).await?;
         let template = templates.remove(&self.spec.template);
-        let template = template.ok_or_else(|| FleetError::NoTemplate {
+        let template = template.ok_or_else(|| Error::NoTemplate {
             template: self.spec.template.clone(),
         })?;
         Ok(LaunchTemplateSpecification::builder()
@@ -343,8 +343,8 @@ impl Job<'_> {
         i32::try_from(self.spec.count).unwrap_or(i32::MAX)
     }
 
-    fn too_slow(&self, state: &'static str) -> FleetError {
-        FleetError::TooSlow {
+    fn too_slow(&self, state: &'static str) -> Error {
+        Error::TooSlow {
             what: format!("auto scaling group {}", self.spec.name),
             state,
             seconds: CHANGING.limit.as_secs(),

@@ -8,7 +8,7 @@ use onspot_reconcile::{CallError, ROLE, STACK, ServiceResultExt, Tags};
 
 use super::{GroupState, MANAGER, MemberState};
 use crate::template::{CONTENT, Content};
-use crate::{FleetError, InstanceId, observed, template};
+use crate::{Error, InstanceId, observed, template};
 
 /// The group of this name; `None` if there is none, or if it is just being deleted.
 pub async fn observe(
@@ -16,7 +16,7 @@ pub async fn observe(
     ec2: &Ec2,
     stack: &str,
     name: &str,
-) -> Result<Option<GroupState>, FleetError> {
+) -> Result<Option<GroupState>, Error> {
     let Some(group) = find(autoscaling, name)
         .await?
         .filter(|group| group.status.is_none())
@@ -65,7 +65,7 @@ async fn content(
     group: &AutoScalingGroup,
     ec2: &Ec2,
     stack: &str,
-) -> Result<Option<Content>, FleetError> {
+) -> Result<Option<Content>, Error> {
     let Some(used) = &group.launch_template else {
         return Ok(None);
     };
@@ -98,7 +98,7 @@ async fn members(
     group: &AutoScalingGroup,
     ec2: &Ec2,
     stack: &str,
-) -> Result<Vec<MemberState>, FleetError> {
+) -> Result<Vec<MemberState>, Error> {
     let filters = [(STACK, stack), (ROLE, MANAGER)].map(|(key, value)| {
         Filter::builder()
             .name(format!("tag:{key}"))

@@ -16,18 +16,14 @@ use onspot_reconcile::{CallError, EventSender, Patience, ServiceResultExt, Step}
 
 use super::observe::description;
 use super::{Action, TemplateSpec, TemplatesPlan};
-use crate::FleetError;
+use crate::Error;
 use crate::tagging::{retag, tag_specification, template_tags};
 
 /// How long a new template may stay unknown to other calls.
 const SETTLING: Patience = Patience::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// Makes what `plan` says, and can be repeated after a failure.
-pub async fn apply(
-    ec2: &Client,
-    plan: &TemplatesPlan,
-    events: &EventSender,
-) -> Result<(), FleetError> {
+pub async fn apply(ec2: &Client, plan: &TemplatesPlan, events: &EventSender) -> Result<(), Error> {
     for (change, action) in &plan.steps {
         if *action == Action::Keep {
             continue;
@@ -46,7 +42,7 @@ pub async fn apply(
 }
 
 /// Does one action; returns the id of what it made.
-async fn act(ec2: &Client, action: &Action) -> Result<Option<String>, FleetError> {
+async fn act(ec2: &Client, action: &Action) -> Result<Option<String>, Error> {
     match action {
         Action::Keep => Ok(None),
         Action::Create(spec) => create(ec2, spec).await.map(Some),
@@ -60,7 +56,7 @@ async fn act(ec2: &Client, action: &Action) -> Result<Option<String>, FleetError
     }
 }
 
-async fn create(ec2: &Client, spec: &TemplateSpec) -> Result<String, FleetError> {
+async fn create(ec2: &Client, spec: &TemplateSpec) -> Result<String, Error> {
     let answer = ec2
         .create_launch_template()
         .launch_template_name(spec.template_name())
@@ -77,13 +73,13 @@ async fn create(ec2: &Client, spec: &TemplateSpec) -> Result<String, FleetError>
     let id = answer
         .launch_template
         .and_then(|template| template.launch_template_id);
-    id.ok_or(FleetError::Incomplete {
+    id.ok_or(Error::Incomplete {
         operation: "CreateLaunchTemplate",
         what: "the template's id",
     })
 }
 
-async fn add_version(ec2: &Client, id: &str, spec: &TemplateSpec) -> Result<i64, FleetError> {
+async fn add_version(ec2: &Client, id: &str, spec: &TemplateSpec) -> Result<i64, Error> {
     let call = ec2.create_launch_template_version().launch_template_id(id);
     let call = call.version_description(description(&spec.content()));
     let call = call.client_token(token());
@@ -93,13 +89,13 @@ async fn add_version(ec2: &Client, id: &str, spec: &TemplateSpec) -> Result<i64,
         .launch_template_version;
     version
         .and_then(|version| version.version_number)
-        .ok_or(FleetError::Incomplete {
+        .ok_or(Error::Incomplete {
             operation: "CreateLaunchTemplateVersion",
             what: "the version's number",
         })
 }
 
-async fn use_version(ec2: &Client, id: &str, number: i64) -> Result<Option<String>, FleetError> {
+async fn use_version(ec2: &Client, id: &str, number: i64) -> Result<Option<String>, Error> {
     let set = SETTLING
         .retry(CallError::is_not_found, async || {
             let call = ec2.modify_launch_template().launch_template_id(id);
@@ -111,7 +107,7 @@ async fn use_version(ec2: &Client, id: &str, number: i64) -> Result<Option<Strin
     Ok(None)
 }
 
-async fn delete(ec2: &Client, id: &str) -> Result<Option<String>, FleetError> {
+async fn delete(ec2: &Client, id: &str) -> Result<Option<String>, Error> {
     let call = ec2.delete_launch_template().launch_template_id(id);
     match call.send().await.calling("DeleteLaunchTemplate") {
         Err(error) if !error.is_not_found() => Err(error.into()),

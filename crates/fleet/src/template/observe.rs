@@ -7,14 +7,11 @@ use aws_sdk_ec2::types::{Filter, LaunchTemplateVersion};
 use onspot_reconcile::{STACK, ServiceResultExt};
 
 use super::{CONTENT, Content, Parts, TemplateState, Version};
-use crate::FleetError;
+use crate::Error;
 use crate::tagging::from_ec2;
 
 /// All launch templates of the stack, by name.
-pub async fn observe(
-    ec2: &Client,
-    stack: &str,
-) -> Result<BTreeMap<String, TemplateState>, FleetError> {
+pub async fn observe(ec2: &Client, stack: &str) -> Result<BTreeMap<String, TemplateState>, Error> {
     let filter = Filter::builder()
         .name(format!("tag:{STACK}"))
         .values(stack)
@@ -48,7 +45,7 @@ pub async fn observe(
 }
 
 /// The default and the newest version; `None` if the template was deleted meanwhile.
-async fn versions(ec2: &Client, id: &str) -> Result<Option<(Version, Version)>, FleetError> {
+async fn versions(ec2: &Client, id: &str) -> Result<Option<(Version, Version)>, Error> {
     let call = ec2
         .describe_launch_template_versions()
         .launch_template_id(id);

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Ec2Fleet, WORKER};
 use crate::instance::UNKNOWN;
 use crate::tagging::tag_specification;
-use crate::{FleetError, Instance, InstanceId, InstanceState, Lifecycle, Pool, Refusal, template};
+use crate::{Error, Instance, InstanceId, InstanceState, Lifecycle, Pool, Refusal, template};
 
 /// Most overrides that `CreateFleet` accepts.
 const MAX_OVERRIDES: usize = 300;
@@ -73,7 +73,7 @@ impl std::fmt::Display for PoolError {
 impl Ec2Fleet {
     /// Launches workers. A pool without capacity is no error of the call: see
     /// [`Launched::errors`].
-    pub async fn launch(&self, request: LaunchRequest) -> Result<Launched, FleetError> {
+    pub async fn launch(&self, request: LaunchRequest) -> Result<Launched, Error> {
         let zones = self.zones().await?;
         let count = i32::try_from(request.count).unwrap_or(i32::MAX);
         let (spot, on_demand, default) = match request.lifecycle {

@@ -10,7 +10,7 @@ use onspot_reconcile::{CallError, ServiceResultExt as _};
 use tokio::time::Instant;
 
 use crate::template::{CONTENT, instance_tags};
-use crate::{FleetError, Instance, InstanceId};
+use crate::{Error, Instance, InstanceId};
 
 /// EC2's own tags on whatever was launched from a template. Nobody can edit them.
 const TEMPLATE: &str = "aws:ec2launchtemplate:id";
@@ -50,7 +50,7 @@ impl Known {
         client: &Client,
         template: &str,
         instances: &[Instance],
-    ) -> Result<BTreeSet<InstanceId>, FleetError> {
+    ) -> Result<BTreeSet<InstanceId>, Error> {
         let fresh = self.looked.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
         if let Some((_, templates)) = fresh {
             let outdated = templates.outdated(instances);
@@ -96,11 +96,7 @@ impl Templates {
 }
 
 /// The templates of the workers; if they don't tell, the one of this name.
-async fn look(
-    client: &Client,
-    name: &str,
-    instances: &[Instance],
-) -> Result<Templates, FleetError> {
+async fn look(client: &Client, name: &str, instances: &[Instance]) -> Result<Templates, Error> {
     let mut numbers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for instance in instances {
         let tags = &instance.tags;

@@ -9,7 +9,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::{BehaviorVersion, Region};
 use onspot_fleet::{
-    Ec2Fleet, FleetError, FleetSpec, Image, Instance, InstanceId, InstanceState, LaunchFailure,
+    Ec2Fleet, Error, FleetSpec, Image, Instance, InstanceId, InstanceState, LaunchFailure,
     LaunchRequest, Launched, Lifecycle, Pool, Refusal, template,
 };
 use onspot_reconcile::{CallFailure, Tags};
@@ -219,7 +219,7 @@ async fn if_all_pools_are_to_be_avoided_all_are_tried() {
     );
 }
 
-async fn refused(response: ResponseTemplate) -> FleetError {
+async fn refused(response: ResponseTemplate) -> Error {
     let server = MockServer::start().await;
     Mock::given(body_string_contains("Action="))
         .respond_with(response)
@@ -234,7 +234,7 @@ async fn a_refusal_keeps_ec2s_words_and_says_what_to_do() {
     let error = refused(refusal("UnauthorizedOperation", message)).await;
     insta::assert_snapshot!(error, @"AWS refused DescribeInstances: You are not authorized to perform this operation. (UnauthorizedOperation)");
     insta::assert_snapshot!(error.hint().expect("a hint"), @"these credentials lack permission for DescribeInstances: use an identity that may do it");
-    let FleetError::Call(call) = error else {
+    let Error::Call(call) = error else {
         panic!("not a failed call: {error}")
     };
     assert_eq!(call.failure(), CallFailure::Denied);

@@ -8,7 +8,7 @@ use crate::call::{Applier, released, required, settled, token};
 use crate::compare::{Diff, Fix, deletions};
 use crate::found::{Listed, of_stack, role_of};
 use crate::plan::{Action, PlannedStep, Resource};
-use crate::{Found, NetplanError, Role, Tier};
+use crate::{Error, Found, Role, Tier};
 
 /// The services with an endpoint, as AWS calls them after `com.amazonaws.<region>.`.
 const SERVICES: [&str; 1] = ["s3"];
@@ -46,10 +46,7 @@ fn of_endpoint(endpoint: VpcEndpoint) -> Option<Found<EndpointState>> {
 }
 
 /// An endpoint for each service, that the route tables of both tiers lead to.
-pub(crate) fn diff(
-    diff: &mut Diff<'_>,
-    there: &[Found<EndpointState>],
-) -> Result<(), NetplanError> {
+pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<EndpointState>]) -> Result<(), Error> {
     for service in SERVICES {
         let role = Role::Endpoint(service.to_owned());
         let Some(endpoint) = diff.one(there, &role)? else {
@@ -78,7 +75,7 @@ pub(crate) fn removals(stack: &str, there: &[Found<EndpointState>]) -> Vec<Plann
     deletions(stack, there, "vpc endpoint", |_| Resource::Endpoint)
 }
 
-pub(crate) async fn create(at: &Applier<'_>, service: &str) -> Result<String, NetplanError> {
+pub(crate) async fn create(at: &Applier<'_>, service: &str) -> Result<String, Error> {
     let vpc = at.id(&Role::Vpc)?;
     let name = format!("com.amazonaws.{}.{service}", at.desired()?.spec.region);
     let tables = route_tables(at, &TIERS)?;
@@ -99,11 +96,7 @@ pub(crate) async fn create(at: &Applier<'_>, service: &str) -> Result<String, Ne
 }
 
 /// Lets the route tables of these tiers lead to the endpoint.
-pub(crate) async fn link(
-    at: &Applier<'_>,
-    service: &str,
-    tiers: &[Tier],
-) -> Result<(), NetplanError> {
+pub(crate) async fn link(at: &Applier<'_>, service: &str, tiers: &[Tier]) -> Result<(), Error> {
     let endpoint = at.id(&Role::Endpoint(service.to_owned()))?;
     let tables = route_tables(at, tiers)?;
     let call = at.ec2.modify_vpc_endpoint().vpc_endpoint_id(endpoint);
@@ -112,12 +105,12 @@ pub(crate) async fn link(
     Ok(())
 }
 
-fn route_tables(at: &Applier<'_>, tiers: &[Tier]) -> Result<Vec<String>, NetplanError> {
+fn route_tables(at: &Applier<'_>, tiers: &[Tier]) -> Result<Vec<String>, Error> {
     let table = |tier: &Tier| at.id(&Role::Routes(*tier)).map(str::to_owned);
     tiers.iter().map(table).collect()
 }
 
-pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), NetplanError> {
+pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), Error> {
     released(step, async || {
         let call = ec2.delete_vpc_endpoints().vpc_endpoint_ids(id);
         call.send().await.calling("DeleteVpcEndpoints")

@@ -8,7 +8,7 @@ use crate::call::{Applier, already_there_is_fine, released, required, settled};
 use crate::compare::{Diff, Fix, deletions};
 use crate::found::{Listed, of_stack, role_of};
 use crate::plan::{Action, PlannedStep, Resource};
-use crate::{Found, NetplanError, Role};
+use crate::{Error, Found, Role};
 
 /// An internet gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ fn of_gateway(gateway: InternetGateway) -> Option<Found<GatewayState>> {
 }
 
 /// One gateway, attached to the VPC.
-pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<GatewayState>]) -> Result<(), NetplanError> {
+pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<GatewayState>]) -> Result<(), Error> {
     let role = Role::InternetGateway;
     let Some(gateway) = diff.one(there, &role)? else {
         let change = diff.create(&role);
@@ -60,7 +60,7 @@ pub(crate) fn removals(stack: &str, there: &[Found<GatewayState>]) -> Vec<Planne
     })
 }
 
-pub(crate) async fn create(at: &Applier<'_>) -> Result<String, NetplanError> {
+pub(crate) async fn create(at: &Applier<'_>) -> Result<String, Error> {
     let tags = at.tags(ResourceType::InternetGateway, &Role::InternetGateway)?;
     let call = at.ec2.create_internet_gateway().tag_specifications(tags);
     let answer = call.send().await.calling("CreateInternetGateway")?;
@@ -69,7 +69,7 @@ pub(crate) async fn create(at: &Applier<'_>) -> Result<String, NetplanError> {
     required(id, "CreateInternetGateway", "the gateway's id")
 }
 
-pub(crate) async fn attach(at: &Applier<'_>) -> Result<(), NetplanError> {
+pub(crate) async fn attach(at: &Applier<'_>) -> Result<(), Error> {
     let (vpc, gateway) = (at.id(&Role::Vpc)?, at.id(&Role::InternetGateway)?);
     let attached = settled(async || {
         let call = at.ec2.attach_internet_gateway().vpc_id(vpc);
@@ -84,7 +84,7 @@ pub(crate) async fn delete(
     id: &str,
     attached_to: &[String],
     step: &Step<'_>,
-) -> Result<(), NetplanError> {
+) -> Result<(), Error> {
     for vpc in attached_to {
         released(step, async || {
             let call = ec2.detach_internet_gateway().vpc_id(vpc);

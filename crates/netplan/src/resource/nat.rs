@@ -11,7 +11,7 @@ use crate::compare::{Diff, Fix, deletions};
 use crate::found::{Listed, of_stack, role_of};
 use crate::plan::{Action, PlannedStep, Resource};
 use crate::spec::Desired;
-use crate::{Found, Nat, NetplanError, Role, Tier};
+use crate::{Error, Found, Nat, Role, Tier};
 
 /// How long a NAT gateway that is gone may still hold its address.
 const LETTING_GO: Patience = Patience::new(Duration::from_secs(3), Duration::from_mins(2));
@@ -79,12 +79,12 @@ pub(crate) async fn observe_addresses(ec2: &Client, stack: &str) -> Listed<Addre
 }
 
 /// The zone of the NAT gateway, where one is wanted.
-fn desired(desired: &Desired) -> Result<Option<String>, NetplanError> {
+fn desired(desired: &Desired) -> Result<Option<String>, Error> {
     match desired.spec.nat {
         Nat::None => Ok(None),
         Nat::Gateway => {
             let zone = desired.spec.zones.first().cloned();
-            zone.ok_or(NetplanError::NoZone).map(Some)
+            zone.ok_or(Error::NoZone).map(Some)
         }
     }
 }
@@ -95,7 +95,7 @@ pub(crate) fn diff(
     diff: &mut Diff<'_>,
     addresses: &[Found<AddressState>],
     nats: &[Found<NatState>],
-) -> Result<(), NetplanError> {
+) -> Result<(), Error> {
     let Some(zone) = desired(diff.desired)? else {
         return Ok(());
     };
@@ -155,7 +155,7 @@ pub(crate) fn address_removals(stack: &str, there: &[Found<AddressState>]) -> Ve
     deletions(stack, there, "elastic address", |_| Resource::Address)
 }
 
-pub(crate) async fn allocate_address(at: &Applier<'_>) -> Result<String, NetplanError> {
+pub(crate) async fn allocate_address(at: &Applier<'_>) -> Result<String, Error> {
     let tags = at.tags(ResourceType::ElasticIp, &Role::NatAddress)?;
     let call = at.ec2.allocate_address().domain(DomainType::Vpc);
     let answer = call.tag_specifications(tags).send().await;
@@ -163,7 +163,7 @@ pub(crate) async fn allocate_address(at: &Applier<'_>) -> Result<String, Netplan
     required(id, "AllocateAddress", "the allocation's id")
 }
 
-pub(crate) async fn create(at: &Applier<'_>) -> Result<String, NetplanError> {
+pub(crate) async fn create(at: &Applier<'_>) -> Result<String, Error> {
     let zone = desired(at.desired()?)?.unwrap_or_default();
     let subnet = at.id(&Role::Subnet(Tier::Public, zone))?;
     let address = at.id(&Role::NatAddress)?;
@@ -185,7 +185,7 @@ pub(crate) async fn create(at: &Applier<'_>) -> Result<String, NetplanError> {
     required(id, "CreateNatGateway", "the gateway's id")
 }
 
-pub(crate) async fn await_available(at: &Applier<'_>, step: &Step<'_>) -> Result<(), NetplanError> {
+pub(crate) async fn await_available(at: &Applier<'_>, step: &Step<'_>) -> Result<(), Error> {
     let id = at.id(&Role::NatGateway)?;
     step.waiting(format!("{id} to be available"));
     let available = CHANGING
@@ -202,7 +202,7 @@ pub(crate) async fn await_available(at: &Applier<'_>, step: &Step<'_>) -> Result
 }
 
 /// Deletes a NAT gateway and waits: until it is gone it holds its address and subnet.
-pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), NetplanError> {
+pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), Error> {
     let call = ec2.delete_nat_gateway().nat_gateway_id(id);
     match call.send().await.calling("DeleteNatGateway") {
         Err(error) if error.is_not_found() => return Ok(()),
@@ -213,7 +213,7 @@ pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<()
         .until(async || {
             let state = look(ec2, id).await?.and_then(|nat| nat.state);
             let gone = state.is_none_or(|state| state == NatGatewayState::Deleted);
-            Ok::<_, NetplanError>(gone.then_some(()))
+            Ok::<_, Error>(gone.then_some(()))
         })
         .await?;
     gone.ok_or_else(|| too_slow(id, "deleted"))
@@ -221,12 +221,9 @@ pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<()
 
 /// Releases an address. A NAT gateway that is deleted already may hold it a little longer,
 /// and EC2 says `AuthFailure` for that.
-pub(crate) async fn release_address(
-    ec2: &Client,
-    id: &str,
-    step: &Step<'_>,
-) -> Result<(), NetplanError> {
-    let held = |error: &NetplanError| matches!(error, NetplanError::Call(error) if error.code() == Some("AuthFailure"));
+pub(crate) async fn release_address(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), Error> {
+    let held =
+        |error: &Error| matches!(error, Error::Call(error) if error.code() == Some("AuthFailure"));
     LETTING_GO
         .retry(held, async || {
             released(step, async || {
@@ -239,7 +236,7 @@ pub(crate) async fn release_address(
 }
 
 /// A NAT gateway as it is now; `None` if EC2 does not know it (any more, or yet).
-async fn look(ec2: &Client, id: &str) -> Result<Option<NatGateway>, NetplanError> {
+async fn look(ec2: &Client, id: &str) -> Result<Option<NatGateway>, Error> {
     let call = ec2.describe_nat_gateways().nat_gateway_ids(id);
     match call.send().await.calling("DescribeNatGateways") {
         Err(error) if error.is_not_found() => Ok(None),
@@ -248,16 +245,16 @@ async fn look(ec2: &Client, id: &str) -> Result<Option<NatGateway>, NetplanError
 }
 
 /// A failed NAT gateway, with the reason in EC2's words.
-fn failed(id: &str, nat: Option<NatGateway>) -> NetplanError {
+fn failed(id: &str, nat: Option<NatGateway>) -> Error {
     let why = nat.and_then(|nat| nat.failure_message);
-    NetplanError::NatFailed {
+    Error::NatFailed {
         id: id.to_owned(),
         why: why.unwrap_or_else(|| "EC2 does not say why".to_owned()),
     }
 }
 
-fn too_slow(id: &str, state: &'static str) -> NetplanError {
-    NetplanError::TooSlow {
+fn too_slow(id: &str, state: &'static str) -> Error {
+    Error::TooSlow {
         what: format!("NAT gateway {id}"),
         state,
         seconds: CHANGING.limit.as_secs(),

@@ -11,7 +11,7 @@ use crate::compare::{Diff, Fix, deletions, step};
 use crate::found::{Listed, of_stack, role_of};
 use crate::plan::{Action, PlannedStep, Resource};
 use crate::spec::Desired;
-use crate::{Found, Nat, NetplanError, Role, Tier};
+use crate::{Error, Found, Nat, Role, Tier};
 
 /// A route table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(crate) fn diff(
     diff: &mut Diff<'_>,
     there: &[Found<RoutesState>],
     tier: Tier,
-) -> Result<(), NetplanError> {
+) -> Result<(), Error> {
     let role = Role::Routes(tier);
     let via = desired(diff.desired, tier);
     let zones = diff.desired.addresses.zones.keys().cloned();
@@ -149,7 +149,7 @@ pub(crate) fn removals(stack: &str, there: &[Found<RoutesState>]) -> Vec<Planned
     })
 }
 
-pub(crate) async fn create(at: &Applier<'_>, tier: Tier) -> Result<String, NetplanError> {
+pub(crate) async fn create(at: &Applier<'_>, tier: Tier) -> Result<String, Error> {
     let vpc = at.id(&Role::Vpc)?;
     let tags = at.tags(ResourceType::RouteTable, &Role::Routes(tier))?;
     let token = token();
@@ -168,7 +168,7 @@ pub(crate) async fn set_default(
     tier: Tier,
     via: &Role,
     replace: bool,
-) -> Result<(), NetplanError> {
+) -> Result<(), Error> {
     let (table, target) = (at.id(&Role::Routes(tier))?, at.id(via)?);
     let (nat, gateway) = match via {
         Role::NatGateway => (Some(target.to_owned()), None),
@@ -191,7 +191,7 @@ pub(crate) async fn set_default(
     already_there_is_fine(made.await)
 }
 
-pub(crate) async fn remove_default(at: &Applier<'_>, tier: Tier) -> Result<(), NetplanError> {
+pub(crate) async fn remove_default(at: &Applier<'_>, tier: Tier) -> Result<(), Error> {
     let table = at.id(&Role::Routes(tier))?;
     let call = at.ec2.delete_route().route_table_id(table);
     let call = call.destination_cidr_block(ANYWHERE);
@@ -202,11 +202,7 @@ pub(crate) async fn remove_default(at: &Applier<'_>, tier: Tier) -> Result<(), N
 }
 
 /// Lets a zone's subnet use its tier's table.
-pub(crate) async fn use_table(
-    at: &Applier<'_>,
-    tier: Tier,
-    zone: &str,
-) -> Result<(), NetplanError> {
+pub(crate) async fn use_table(at: &Applier<'_>, tier: Tier, zone: &str) -> Result<(), Error> {
     let table = at.id(&Role::Routes(tier))?;
     let subnet = at.id(&Role::Subnet(tier, zone.to_owned()))?;
     let associated = settled(async || {
@@ -222,7 +218,7 @@ pub(crate) async fn delete(
     id: &str,
     associations: &[String],
     step: &Step<'_>,
-) -> Result<(), NetplanError> {
+) -> Result<(), Error> {
     for association in associations {
         released(step, async || {
             let call = ec2.disassociate_route_table().association_id(association);

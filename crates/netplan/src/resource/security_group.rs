@@ -9,7 +9,7 @@ use crate::compare::{Diff, Fix, deletions};
 use crate::found::{Listed, of_stack, role_of};
 use crate::plan::{Action, PlannedStep, Resource};
 use crate::spec::Desired;
-use crate::{Found, Member, NetplanError, Role};
+use crate::{Error, Found, Member, Role};
 
 /// A security group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ fn desired(desired: &Desired) -> [(Member, Option<u16>); 2] {
 }
 
 /// A group for each member, with no inbound rule but the wanted one, and every way out.
-pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<GroupState>]) -> Result<(), NetplanError> {
+pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<GroupState>]) -> Result<(), Error> {
     for (member, port) in desired(diff.desired) {
         let role = Role::SecurityGroup(member);
         let open = port.map(|port| Action::OpenPort { port });
@@ -145,7 +145,7 @@ pub(crate) fn removals(stack: &str, there: &[Found<GroupState>]) -> Vec<PlannedS
 }
 
 /// A new group lets everything out and nothing in, which is just what is wanted.
-pub(crate) async fn create(at: &Applier<'_>, member: Member) -> Result<String, NetplanError> {
+pub(crate) async fn create(at: &Applier<'_>, member: Member) -> Result<String, Error> {
     let vpc = at.id(&Role::Vpc)?;
     let role = Role::SecurityGroup(member);
     let name = role.name(&at.desired()?.spec.stack);
@@ -162,7 +162,7 @@ pub(crate) async fn create(at: &Applier<'_>, member: Member) -> Result<String, N
 }
 
 /// Revokes all inbound rules that the group has by now.
-pub(crate) async fn close_inbound(at: &Applier<'_>, member: Member) -> Result<(), NetplanError> {
+pub(crate) async fn close_inbound(at: &Applier<'_>, member: Member) -> Result<(), Error> {
     let group = at.id(&Role::SecurityGroup(member))?;
     let call = at.ec2.describe_security_groups().group_ids(group);
     let answer = call.send().await.calling("DescribeSecurityGroups")?;
@@ -178,7 +178,7 @@ pub(crate) async fn close_inbound(at: &Applier<'_>, member: Member) -> Result<()
     Ok(())
 }
 
-pub(crate) async fn open_outbound(at: &Applier<'_>, member: Member) -> Result<(), NetplanError> {
+pub(crate) async fn open_outbound(at: &Applier<'_>, member: Member) -> Result<(), Error> {
     let role = Role::SecurityGroup(member);
     let group = at.id(&role)?;
     let tags = at.tags(ResourceType::SecurityGroupRule, &role)?;
@@ -191,11 +191,11 @@ pub(crate) async fn open_outbound(at: &Applier<'_>, member: Member) -> Result<()
     let call = call.ip_permissions(all).tag_specifications(tags);
     let opened = call.send().await;
     let opened = opened.calling("AuthorizeSecurityGroupEgress");
-    already_there_is_fine(opened.map_err(NetplanError::from))
+    already_there_is_fine(opened.map_err(Error::from))
 }
 
 /// Lets workers, and nobody else, in at a port of the managers.
-pub(crate) async fn open_port(at: &Applier<'_>, port: u16) -> Result<(), NetplanError> {
+pub(crate) async fn open_port(at: &Applier<'_>, port: u16) -> Result<(), Error> {
     let role = Role::SecurityGroup(Member::Manager);
     let managers = at.id(&role)?;
     let tags = at.tags(ResourceType::SecurityGroupRule, &role)?;
@@ -219,7 +219,7 @@ pub(crate) async fn open_port(at: &Applier<'_>, port: u16) -> Result<(), Netplan
     already_there_is_fine(opened.await)
 }
 
-pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), NetplanError> {
+pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), Error> {
     released(step, async || {
         let call = ec2.delete_security_group().group_id(id);
         call.send().await.calling("DeleteSecurityGroup")

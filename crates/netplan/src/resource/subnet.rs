@@ -10,7 +10,7 @@ use crate::compare::{Diff, Fix, deletions};
 use crate::found::{Listed, of_stack, role_of};
 use crate::plan::{Action, PlannedStep, Resource};
 use crate::spec::Desired;
-use crate::{Found, NetplanError, Role, Tier};
+use crate::{Error, Found, Role, Tier};
 
 /// A subnet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ fn desired(desired: &Desired) -> impl Iterator<Item = (Tier, &str, Ipv4Net)> {
 }
 
 /// Each wanted subnet. Those of zones that are not wanted any more are [`leftovers`].
-pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<SubnetState>]) -> Result<(), NetplanError> {
+pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<SubnetState>]) -> Result<(), Error> {
     for (tier, zone, range) in desired(diff.desired) {
         let role = Role::Subnet(tier, zone.to_owned());
         let give = Action::GivePublicAddresses {
@@ -96,11 +96,7 @@ pub(crate) fn removals<'a>(
     deletions(stack, there, "subnet", |_| Resource::Subnet)
 }
 
-pub(crate) async fn create(
-    at: &Applier<'_>,
-    tier: Tier,
-    zone: &str,
-) -> Result<String, NetplanError> {
+pub(crate) async fn create(at: &Applier<'_>, tier: Tier, zone: &str) -> Result<String, Error> {
     let role = Role::Subnet(tier, zone.to_owned());
     let vpc = at.id(&Role::Vpc)?;
     let range = at.desired()?.addresses.range(tier, zone);
@@ -116,10 +112,7 @@ pub(crate) async fn create(
     required(id, "CreateSubnet", "the subnet's id")
 }
 
-pub(crate) async fn give_public_addresses(
-    at: &Applier<'_>,
-    zone: &str,
-) -> Result<(), NetplanError> {
+pub(crate) async fn give_public_addresses(at: &Applier<'_>, zone: &str) -> Result<(), Error> {
     let subnet = at.id(&Role::Subnet(Tier::Public, zone.to_owned()))?;
     let on = || AttributeBooleanValue::builder().value(true).build();
     settled(async || {
@@ -131,7 +124,7 @@ pub(crate) async fn give_public_addresses(
     Ok(())
 }
 
-pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), NetplanError> {
+pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), Error> {
     released(step, async || {
         let call = ec2.delete_subnet().subnet_id(id);
         call.send().await.calling("DeleteSubnet")

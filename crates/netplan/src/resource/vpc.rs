@@ -8,7 +8,7 @@ use crate::call::{Applier, released, required, settled};
 use crate::compare::{Diff, Fix, deletions};
 use crate::found::{Listed, of_stack, role_of};
 use crate::plan::{Action, PlannedStep, Resource};
-use crate::{Found, NetplanError, Role};
+use crate::{Error, Found, Role};
 
 /// A VPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(crate) async fn observe(ec2: &Client, stack: &str) -> Listed<VpcState> {
     Ok(found)
 }
 
-async fn of_vpc(ec2: &Client, vpc: Vpc) -> Result<Option<Found<VpcState>>, NetplanError> {
+async fn of_vpc(ec2: &Client, vpc: Vpc) -> Result<Option<Found<VpcState>>, Error> {
     let Some(id) = vpc.vpc_id else {
         return Ok(None);
     };
@@ -61,7 +61,7 @@ async fn of_vpc(ec2: &Client, vpc: Vpc) -> Result<Option<Found<VpcState>>, Netpl
 }
 
 /// One VPC with the wanted range, in which names are resolved.
-pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<VpcState>]) -> Result<(), NetplanError> {
+pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<VpcState>]) -> Result<(), Error> {
     let range = diff.desired.spec.cidr;
     let Some(vpc) = diff.one(there, &Role::Vpc)? else {
         let change = diff.create(&Role::Vpc).setting("cidr", range.to_string());
@@ -69,7 +69,7 @@ pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<VpcState>]) -> Result<(),
         return Ok(());
     };
     if vpc.state.cidr != range.to_string() {
-        return Err(NetplanError::RangeChanged {
+        return Err(Error::RangeChanged {
             existing: vpc.state.cidr.clone(),
             wanted: range,
         });
@@ -86,7 +86,7 @@ pub(crate) fn removals(stack: &str, there: &[Found<VpcState>]) -> Vec<PlannedSte
     deletions(stack, there, "vpc", |_| Resource::Vpc)
 }
 
-pub(crate) async fn create(at: &Applier<'_>) -> Result<String, NetplanError> {
+pub(crate) async fn create(at: &Applier<'_>) -> Result<String, Error> {
     let range = at.desired()?.spec.cidr;
     let call = at.ec2.create_vpc().cidr_block(range.to_string());
     let call = call.tag_specifications(at.tags(ResourceType::Vpc, &Role::Vpc)?);
@@ -95,7 +95,7 @@ pub(crate) async fn create(at: &Applier<'_>) -> Result<String, NetplanError> {
 }
 
 /// EC2 takes one attribute a call.
-pub(crate) async fn enable_dns(at: &Applier<'_>) -> Result<(), NetplanError> {
+pub(crate) async fn enable_dns(at: &Applier<'_>) -> Result<(), Error> {
     let vpc = at.id(&Role::Vpc)?;
     let on = || AttributeBooleanValue::builder().value(true).build();
     let call = || at.ec2.modify_vpc_attribute().vpc_id(vpc);
@@ -112,7 +112,7 @@ pub(crate) async fn enable_dns(at: &Applier<'_>) -> Result<(), NetplanError> {
     Ok(())
 }
 
-pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), NetplanError> {
+pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), Error> {
     released(step, async || {
         let call = ec2.delete_vpc().vpc_id(id);
         call.send().await.calling("DeleteVpc")

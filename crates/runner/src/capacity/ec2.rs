@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use onspot_fleet::{
-    Ec2Fleet, FleetError, Instance, InstanceId, LaunchRequest, Launched, Lifecycle, Pool,
+    Ec2Fleet, Error as FleetError, Instance, InstanceId, LaunchRequest, Launched, Lifecycle, Pool,
 };
 use onspot_ledger::RunnerName;
 
