@@ -5,18 +5,25 @@
 //! symlinks the archive contains.
 
 mod entry;
+mod fingerprint;
+mod limits;
 mod parallel;
 pub mod tarzstd;
 mod tree;
 pub mod zip;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::fingerprint::{fingerprint, sum_of_names};
+pub use self::limits::Limits;
+use self::limits::Unpacked;
 pub use self::tree::{Attributes, Kind, Owner, Stat, Tree};
 use crate::CacheError;
 
@@ -29,15 +36,17 @@ pub enum Format {
     Zip,
     /// A tar file, compressed by zstd.
     TarZstd,
+    /// A zip file with entries compressed by zstd.
+    ZipZstd,
 }
 
 impl Format {
     /// Reads the value of `CACHE_COMPRESSION_FORMAT`; unknown ones mean zip, as in GitLab Runner.
     pub fn parse(text: &str) -> Self {
-        if text.trim().eq_ignore_ascii_case("tarzstd") {
-            Self::TarZstd
-        } else {
-            Self::Zip
+        match text.trim().to_ascii_lowercase().as_str() {
+            "tarzstd" => Self::TarZstd,
+            "zipzstd" => Self::ZipZstd,
+            _ => Self::Zip,
         }
     }
 }
@@ -74,8 +83,8 @@ impl Level {
 
     fn deflate(self) -> i64 {
         match self {
-            Self::Fastest => 1,
-            Self::Fast => 3,
+            Self::Fastest => 0,
+            Self::Fast => 1,
             Self::Default => 6,
             Self::Slow => 8,
             Self::Slowest => 9,
@@ -102,13 +111,40 @@ pub struct Contents {
     pub skipped: u64,
 }
 
-/// Unpacks an archive of either format; the first bytes tell which.
+/// Writes an archive of the given paths (relative to `tree`).
 ///
 /// # Errors
-/// If the archive is broken, an entry would lie outside `tree`, or a file cannot be written. Files
-/// already unpacked stay.
-pub fn extract(tree: &Tree, archive: std::fs::File) -> Result<Contents, CacheError> {
-    unpack(tree, archive)?.finish(tree)
+/// If the archive cannot be written. Paths that vanished or cannot be read are skipped.
+pub fn create(
+    format: Format,
+    tree: &Tree,
+    paths: &BTreeSet<PathBuf>,
+    level: Level,
+    out: File,
+) -> Result<Contents, CacheError> {
+    match format {
+        Format::Zip => zip::create(tree, paths, level, out),
+        Format::ZipZstd => zip::create_zstd(tree, paths, level, out),
+        Format::TarZstd => tarzstd::create(tree, paths, level, out),
+    }
+}
+
+/// Unpacks an archive of any format; the first bytes tell which.
+///
+/// # Errors
+/// If the archive is broken or exceeds the limits, an entry would lie outside `tree`, or a file
+/// cannot be written. Files already unpacked stay.
+pub fn extract(tree: &Tree, archive: File, limits: Limits) -> Result<Contents, CacheError> {
+    Ok(unpack(tree, archive, limits)?.finish(tree)?.contents)
+}
+
+/// What an archive held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extracted {
+    /// How much.
+    pub contents: Contents,
+    /// [`sum_of_names`] of its files, folders and symlinks.
+    pub names: u64,
 }
 
 /// Unpacks an archive into an empty folder on the same file system, then moves everything to its
@@ -120,9 +156,10 @@ pub fn extract(tree: &Tree, archive: std::fs::File) -> Result<Contents, CacheErr
 pub fn extract_by_way_of(
     aside: &Tree,
     tree: &Tree,
-    archive: std::fs::File,
-) -> Result<Contents, CacheError> {
-    let unpacked = unpack(aside, archive)?;
+    archive: File,
+    limits: Limits,
+) -> Result<Extracted, CacheError> {
+    let unpacked = unpack(aside, archive, limits)?;
     for (folder, _) in &unpacked.folders {
         tree.make_dir(folder)
             .map_err(CacheError::file("write", folder))?;
@@ -145,26 +182,7 @@ fn move_all(from: &Tree, folder: &Path, to: &Tree) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// What was unpacked, except for the attributes of folders.
-struct Unpacked {
-    contents: Contents,
-    /// In the archive's order: a folder before its contents.
-    folders: Vec<(PathBuf, Attributes)>,
-}
-
-impl Unpacked {
-    fn finish(self, tree: &Tree) -> Result<Contents, CacheError> {
-        // Deepest first: writing into a folder changes its time, and a read-only folder could not
-        // be filled.
-        for (path, attributes) in self.folders.into_iter().rev() {
-            tree.finish_dir(&path, &attributes)
-                .map_err(CacheError::file("write", &path))?;
-        }
-        Ok(self.contents)
-    }
-}
-
-fn unpack(tree: &Tree, archive: std::fs::File) -> Result<Unpacked, CacheError> {
+fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpacked, CacheError> {
     use std::io::{Read, Seek};
     let mut archive = archive;
     let mut magic = [0; 4];
@@ -175,9 +193,9 @@ fn unpack(tree: &Tree, archive: std::fs::File) -> Result<Unpacked, CacheError> {
         .rewind()
         .map_err(|e| CacheError::Archive(e.to_string()))?;
     if magic[..read] == [0x28, 0xb5, 0x2f, 0xfd] {
-        tarzstd::unpack(tree, archive)
+        tarzstd::unpack(tree, archive, limits)
     } else {
-        zip::unpack(tree, archive)
+        zip::unpack(tree, archive, limits)
     }
 }
 
@@ -202,12 +220,17 @@ fn relative(name: &[u8]) -> Result<PathBuf, CacheError> {
     Ok(path)
 }
 
-/// Whether a file cannot be archived at all, so that it is skipped instead of failing the archive.
+/// Whether a file is skipped instead of failing the archive: it is gone, closed, became something
+/// else since it was found, or is only reached by a symlink that leads outside.
 fn is_skippable(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-    )
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::CrossesDevices
+            | io::ErrorKind::InvalidInput
+    ) || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 #[cfg(test)]

@@ -41,6 +41,18 @@ pub enum CacheError {
     /// The archive itself is broken.
     #[error("the archive cannot be read: {0}")]
     Archive(String),
+    /// The archive holds more bytes than it may.
+    #[error("the archive holds more than the {most} bytes that may be unpacked here")]
+    TooLarge {
+        /// How many it may hold.
+        most: u64,
+    },
+    /// The archive holds more files than it may.
+    #[error("the archive holds more than the {most} files and folders that may be unpacked here")]
+    TooMany {
+        /// How many it may hold.
+        most: u64,
+    },
     /// The archive could not be written.
     #[error("the archive cannot be written: {0}")]
     Write(String),
@@ -86,6 +98,11 @@ impl CacheError {
             Self::Refused { status: 403, .. } => Some(
                 "the role lacks s3:PutObject below the cache's prefix or, with your own KMS key, \
                  kms:GenerateDataKey; `onspot up` repairs the policy of its own roles"
+                    .into(),
+            ),
+            Self::TooLarge { .. } | Self::TooMany { .. } => Some(
+                "the other jobs of this host need room too: keep less in caches and artifacts, or \
+                 give the workers larger disks"
                     .into(),
             ),
             Self::Sign(_) => Some("check the AWS credentials of this worker".into()),

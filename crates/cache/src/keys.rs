@@ -2,7 +2,52 @@
 
 use serde::{Deserialize, Serialize};
 
+use sha2::{Digest, Sha256};
+
 use crate::CacheError;
+
+/// A job's cache key, and what becomes of it in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheKey {
+    /// For people.
+    pub shown: String,
+    /// Its place below the project.
+    pub name: String,
+    /// Where the same cache is if it was stored with `FF_HASH_CACHE_KEYS` the other way round.
+    pub other: Option<String>,
+}
+
+impl CacheKey {
+    /// A key as in the job, after expansion. With `FF_HASH_CACHE_KEYS` it is hashed, without
+    /// being sanitised before, and lies in a folder of the hash's first two digits.
+    ///
+    /// # Errors
+    /// If nothing is left of the key once it is sanitised.
+    pub fn new(key: &str, hashed: bool) -> Result<Self, CacheError> {
+        let plain = sanitize(key);
+        if hashed {
+            if key.is_empty() {
+                return Err(CacheError::EmptyKey { key: String::new() });
+            }
+            return Ok(Self {
+                shown: key.to_owned(),
+                name: hashed_name(key),
+                other: plain.ok(),
+            });
+        }
+        let plain = plain?;
+        Ok(Self {
+            other: Some(hashed_name(&plain)),
+            name: plain.clone(),
+            shown: plain,
+        })
+    }
+}
+
+fn hashed_name(key: &str) -> String {
+    let hash = hex::encode(Sha256::digest(key.as_bytes()));
+    format!("{}/{hash}", &hash[..2])
+}
 
 /// Whose cache it is: the part of an object key before the job's cache key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +186,24 @@ mod tests {
         for key in ["", ".", "..", "/", " ", "%2e%2e", "a/.."] {
             assert!(sanitize(key).is_err(), "{key:?}");
         }
+    }
+
+    #[test]
+    fn hashed_keys_are_those_of_gitlab_runner() {
+        let hash = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";
+        let hashed = CacheKey::new("key", true).unwrap();
+        assert_eq!(hashed.name, format!("2c/{hash}"));
+        assert_eq!(
+            (hashed.shown.as_str(), hashed.other.as_deref()),
+            ("key", Some("key"))
+        );
+        let plain = CacheKey::new("key ", false).unwrap();
+        assert_eq!(plain.name, "key");
+        assert_eq!(plain.other, Some(format!("2c/{hash}")));
+        // Only a hash makes a key of dots.
+        assert!(CacheKey::new("..", false).is_err());
+        assert_eq!(CacheKey::new("..", true).unwrap().other, None);
+        assert!(CacheKey::new("", true).is_err());
     }
 
     proptest! {

@@ -11,7 +11,7 @@ mod transfer;
 
 pub use access::{CacheAccess, local_file};
 pub use error::CacheError;
-pub use keys::{CacheScope, object_key, sanitize};
-pub use s3::S3Cache;
+pub use keys::{CacheKey, CacheScope, object_key, sanitize};
+pub use s3::{Encryption, S3Cache, SignedPut};
 pub use selection::{Found, Selected, Selection};
 pub use transfer::{Transfer, TransferOptions};

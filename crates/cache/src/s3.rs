@@ -4,10 +4,54 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
+use aws_sdk_s3::types::ServerSideEncryption;
 use url::Url;
 
 use crate::{CacheError, CacheScope, object_key};
+
+/// How S3 is asked to encrypt an archive; the bucket's own way if it is not asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encryption {
+    /// With a key of S3's own.
+    S3,
+    /// With a key of KMS.
+    Kms {
+        /// The key's id, ARN or alias.
+        key: String,
+    },
+    /// Twice, with a key of KMS.
+    DoubleKms {
+        /// The key's id, ARN or alias.
+        key: String,
+    },
+}
+
+impl Encryption {
+    fn kind(&self) -> ServerSideEncryption {
+        match self {
+            Self::S3 => ServerSideEncryption::Aes256,
+            Self::Kms { .. } => ServerSideEncryption::AwsKms,
+            Self::DoubleKms { .. } => ServerSideEncryption::AwsKmsDsse,
+        }
+    }
+
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::S3 => None,
+            Self::Kms { key } | Self::DoubleKms { key } => Some(key),
+        }
+    }
+}
+
+/// A URL for one upload and the headers that have to go with it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignedPut {
+    /// The URL.
+    pub url: Url,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+}
 
 /// The cache of one job's project in the stack's bucket.
 ///
@@ -15,9 +59,11 @@ use crate::{CacheError, CacheScope, object_key};
 #[derive(Clone)]
 pub struct S3Cache {
     client: Client,
+    uploads: Client,
     bucket: String,
     scope: CacheScope,
     upload_limit: Option<u64>,
+    encryption: Option<Encryption>,
 }
 
 impl fmt::Debug for S3Cache {
@@ -33,10 +79,12 @@ impl S3Cache {
     /// The cache of a project.
     pub fn new(client: Client, bucket: impl Into<String>, scope: CacheScope) -> Self {
         Self {
+            uploads: client.clone(),
             client,
             bucket: bucket.into(),
             scope,
             upload_limit: None,
+            encryption: None,
         }
     }
 
@@ -47,6 +95,18 @@ impl S3Cache {
             upload_limit: bytes,
             ..self
         }
+    }
+
+    /// Sets how S3 is asked to encrypt archives.
+    #[must_use]
+    pub fn with_encryption(self, encryption: Option<Encryption>) -> Self {
+        Self { encryption, ..self }
+    }
+
+    /// Sets a connection of its own for uploads, with other rights.
+    #[must_use]
+    pub fn with_uploads_by(self, uploads: Client) -> Self {
+        Self { uploads, ..self }
     }
 
     /// The maximum size of an archive in bytes, if there is one.
@@ -82,10 +142,22 @@ impl S3Cache {
     ///
     /// # Errors
     /// If the key is empty or there are no credentials.
-    pub async fn presign_put(&self, key: &str, ttl: Duration) -> Result<Url, CacheError> {
+    pub async fn presign_put(&self, key: &str, ttl: Duration) -> Result<SignedPut, CacheError> {
         let key = self.object_key(key)?;
-        let request = self.client.put_object().bucket(&self.bucket).key(key);
-        signed(request.presigned(expires(ttl)?).await)
+        let encryption = self.encryption.as_ref();
+        let request = self.uploads.put_object().bucket(&self.bucket).key(key);
+        let request = request
+            .set_server_side_encryption(encryption.map(Encryption::kind))
+            .set_ssekms_key_id(encryption.and_then(Encryption::key).map(str::to_owned));
+        let request = request.presigned(expires(ttl)?).await;
+        let request = request.map_err(|error| CacheError::Sign(chain(&error)))?;
+        let headers = request.headers();
+        Ok(SignedPut {
+            url: url_of(&request)?,
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        })
     }
 }
 
@@ -93,10 +165,11 @@ fn expires(ttl: Duration) -> Result<PresigningConfig, CacheError> {
     PresigningConfig::expires_in(ttl).map_err(|error| CacheError::Sign(error.to_string()))
 }
 
-fn signed<E: std::error::Error>(
-    request: Result<aws_sdk_s3::presigning::PresignedRequest, E>,
-) -> Result<Url, CacheError> {
-    let request = request.map_err(|error| CacheError::Sign(chain(&error)))?;
+fn signed<E: std::error::Error>(request: Result<PresignedRequest, E>) -> Result<Url, CacheError> {
+    url_of(&request.map_err(|error| CacheError::Sign(chain(&error)))?)
+}
+
+fn url_of(request: &PresignedRequest) -> Result<Url, CacheError> {
     Url::parse(request.uri()).map_err(|error| CacheError::Sign(error.to_string()))
 }
 
@@ -143,6 +216,8 @@ mod tests {
         let ttl = Duration::from_mins(10);
         let get = cache().presign_get("main", ttl).await.unwrap();
         let put = cache().presign_put("main", ttl).await.unwrap();
+        assert_eq!(put.headers, []);
+        let put = put.url;
         assert_eq!(get.path(), "/cache/runner/abcdefghi/project/7/main");
         assert_eq!(get.path(), put.path());
         let signature = |url: &Url| {
@@ -163,6 +238,33 @@ mod tests {
                 .1;
             assert_eq!(headers, "host", "{url}");
             assert!(!url.query().unwrap().contains("checksum"), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_encrypted_upload_signs_what_it_asks_for() {
+        let ttl = Duration::from_mins(10);
+        let key = || "arn:aws:kms:eu-west-1:1:key/k".to_owned();
+        let name = "x-amz-server-side-encryption";
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        for (encryption, kind) in [
+            (Encryption::S3, "AES256"),
+            (Encryption::Kms { key: key() }, "aws:kms"),
+            (Encryption::DoubleKms { key: key() }, "aws:kms:dsse"),
+        ] {
+            let mut expected = vec![header(name, kind)];
+            if encryption.key().is_some() {
+                expected.push(header(&format!("{name}-aws-kms-key-id"), &key()));
+            }
+            let cache = cache().with_encryption(Some(encryption));
+            let mut put = cache.presign_put("main", ttl).await.unwrap();
+            put.headers.sort();
+            assert_eq!(put.headers, expected);
+            let query = put.url.query().unwrap();
+            assert!(query.contains(&format!("host%3B{name}")), "{query}");
+            // Whoever only reads need not say how it was encrypted.
+            let get = cache.presign_get("main", ttl).await.unwrap();
+            assert!(!get.query().unwrap().contains("encryption"));
         }
     }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use onspot_patience::{Backoff, Stall};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, LAST_MODIFIED, RANGE};
 use reqwest::{Client, Response, StatusCode};
 use tokio_util::io::ReaderStream;
 use url::Url;
@@ -38,6 +39,9 @@ pub struct TransferOptions {
     pub backoff: Duration,
     /// How long no bytes may be received or sent before a request counts as failed.
     pub idle_timeout: Duration,
+    /// How long one try of a whole transfer may take, if there is a limit
+    /// (`CACHE_REQUEST_TIMEOUT`).
+    pub request_timeout: Option<Duration>,
 }
 
 impl Default for TransferOptions {
@@ -48,6 +52,7 @@ impl Default for TransferOptions {
             tries: 5,
             backoff: Duration::from_millis(200),
             idle_timeout: Duration::from_mins(1),
+            request_timeout: None,
         }
     }
 }
@@ -116,12 +121,44 @@ impl Transfer {
         }
     }
 
-    /// Uploads a file.
+    /// Uploads a file with the headers that were signed.
     ///
     /// # Errors
     /// If it is refused, or fails after all tries.
-    pub async fn upload(&self, url: &Url, from: &Path) -> Result<u64, CacheError> {
-        self.retry("upload", || self.upload_once(url, from)).await
+    pub async fn upload(
+        &self,
+        url: &Url,
+        headers: &[(String, String)],
+        from: &Path,
+    ) -> Result<u64, CacheError> {
+        self.retry("upload", || self.upload_once(url, headers, from))
+            .await
+    }
+
+    /// When an object was stored; `None` if it cannot be had. Asked by a GET of one byte: a
+    /// presigned URL allows no other method.
+    pub async fn modified(&self, url: &Url) -> Option<Timestamp> {
+        let request = self.client.get(url.clone()).header(RANGE, "bytes=0-0");
+        let response = request.send().await.ok()?;
+        let response = response.error_for_status().ok()?;
+        let time = response.headers().get(LAST_MODIFIED)?.to_str().ok()?;
+        Some(jiff::fmt::rfc2822::parse(time).ok()?.timestamp())
+    }
+
+    async fn in_time<T>(
+        &self,
+        tried: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let Some(limit) = self.options.request_timeout else {
+            return tried.await;
+        };
+        match tokio::time::timeout(limit, tried).await {
+            Ok(tried) => tried,
+            Err(_) => Err(Failure::Transient(format!(
+                "it took longer than {} s (CACHE_REQUEST_TIMEOUT)",
+                limit.as_secs()
+            ))),
+        }
     }
 
     async fn download_once(&self, url: &Url, file: &Arc<std::fs::File>) -> Result<u64, Failure> {
@@ -239,7 +276,12 @@ impl Transfer {
         Err(Failure::Transient(last))
     }
 
-    async fn upload_once(&self, url: &Url, from: &Path) -> Result<u64, Failure> {
+    async fn upload_once(
+        &self,
+        url: &Url,
+        headers: &[(String, String)],
+        from: &Path,
+    ) -> Result<u64, Failure> {
         let broken = |error| Failure::Final(CacheError::file("read", from)(error));
         let file = tokio::fs::File::open(from).await.map_err(broken)?;
         let size = file.metadata().await.map_err(broken)?.len();
@@ -251,6 +293,9 @@ impl Transfer {
         let body = reqwest::Body::wrap_stream(stall.watch(content));
         let upload = async {
             let request = self.uploads.put(url.clone()).header(CONTENT_LENGTH, size);
+            let request = headers.iter().fold(request, |request, (name, value)| {
+                request.header(name.as_str(), value.as_str())
+            });
             let response = request.body(body).send().await.map_err(transient)?;
             checked("upload", response).await.map(drop)
         };
@@ -272,7 +317,7 @@ impl Transfer {
             if attempt > 0 {
                 tokio::time::sleep(backoff.pause()).await;
             }
-            match once().await {
+            match self.in_time(once()).await {
                 Ok(bytes) => return Ok(bytes),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Transient(text)) => {

@@ -4,11 +4,13 @@
 mod scripts;
 mod storage;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use onspot_gitlab::FailureReason;
 use onspot_gitlab::ansi;
 use onspot_notation::duration;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -67,6 +69,8 @@ struct Course<'a, H> {
     plan: &'a JobPlan,
     control: Control,
     after_script_timeout: Duration,
+    /// The fingerprints of caches that the job has as they are stored, by their names.
+    restored: Mutex<BTreeMap<String, String>>,
 }
 
 /// Runs a planned job on a host. The host is cleaned up whatever happens.
@@ -88,6 +92,7 @@ pub(crate) async fn drive<H: Host>(
         plan,
         control,
         after_script_timeout,
+        restored: Mutex::default(),
     };
     // Boxed, so that the caller's future does not contain all of it.
     let end = Box::pin(course.run()).await;

@@ -62,6 +62,8 @@ pub(crate) struct JobPlan {
     pub(crate) downloads: DownloadArtifacts,
     /// How often restoring a cache is tried.
     pub(crate) restore_attempts: u32,
+    /// How many seconds one transfer of a cache may take, if there is a limit.
+    pub(crate) transfer_seconds: Option<u64>,
     /// The job's scripts except `after_script`, in order.
     pub(crate) steps: Vec<StepPlan>,
     /// What to upload.
@@ -94,6 +96,8 @@ impl JobPlan {
             sections: variables.flag("FF_SCRIPT_SECTIONS") && job.features.trace_sections,
             checks: variables.flag("FF_ENABLE_BASH_EXIT_CODE_CHECK"),
         };
+        let (caches, odd) = storage::caches(job, &variables);
+        warnings.extend(odd);
         // As in GitLab Runner: either everybody may write to the helper's files, or their owner is
         // changed to the image's user.
         let gives_away =
@@ -105,7 +109,8 @@ impl JobPlan {
         };
         Ok(Self {
             sources: sources::plan(job, settings, &variables, &place)?,
-            caches: storage::caches(job, &variables),
+            caches,
+            transfer_seconds: storage::transfer_seconds(&variables),
             downloads: storage::downloads(job, settings, &variables),
             uploads: storage::uploads(job, settings, &variables),
             restore_attempts: sources::attempts(&variables, "RESTORE_CACHE_ATTEMPTS"),

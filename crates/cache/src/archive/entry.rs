@@ -14,24 +14,57 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use super::{Kind, Level, Owner, Stat};
 use crate::CacheError;
 
+/// How the content of an archive's files is compressed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packing {
+    method: CompressionMethod,
+    level: Option<i64>,
+}
+
+impl Packing {
+    /// Deflated. The fastest level only stores, as in GitLab Runner.
+    pub(super) fn deflate(level: Level) -> Self {
+        match level.deflate() {
+            0 => Self::STORED,
+            level => Self {
+                method: CompressionMethod::Deflated,
+                level: Some(level),
+            },
+        }
+    }
+
+    /// Compressed by zstd.
+    pub(super) fn zstd(level: Level) -> Self {
+        Self {
+            method: CompressionMethod::Zstd,
+            level: Some(level.zstd().into()),
+        }
+    }
+
+    const STORED: Self = Self {
+        method: CompressionMethod::Stored,
+        level: None,
+    };
+}
+
 /// Begins an entry. Its name is the path's raw bytes, UTF-8 or not, as in GitLab Runner.
 pub(super) fn start(
     zip: &mut ZipWriter<BufWriter<File>>,
     path: &Path,
     stat: Stat,
-    level: Level,
+    packing: Packing,
 ) -> Result<(), CacheError> {
     let mut name = path.as_os_str().as_bytes().to_vec();
-    let mut options = options(stat, level)?;
     if stat.kind == Kind::Directory {
         name.push(b'/');
     }
-    if stat.kind != Kind::File {
-        // A folder has no content to compress.
-        options = options
-            .compression_method(CompressionMethod::Stored)
-            .compression_level(None);
-    }
+    // A folder has no content to compress.
+    let packing = if stat.kind == Kind::File {
+        packing
+    } else {
+        Packing::STORED
+    };
+    let options = options(stat, packing)?;
     zip.start_file_with_options(options.name(&name))
         .map_err(write_error)
 }
@@ -40,11 +73,11 @@ pub(super) fn start(
 /// steps and no time zone; the extended one, which all unpackers prefer, is exact to the second.
 pub(super) fn options(
     stat: Stat,
-    level: Level,
+    packing: Packing,
 ) -> Result<FullFileOptions<'static, 'static>, CacheError> {
     let mut options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(level.deflate()))
+        .compression_method(packing.method)
+        .compression_level(packing.level)
         .external_attributes((kind_bits(stat.kind) | stat.mode) << 16)
         .large_file(stat.size >= zip::ZIP64_BYTES_THR);
     if let Some(time) = dos_time(stat.modified) {

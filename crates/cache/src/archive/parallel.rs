@@ -1,4 +1,4 @@
-//! Deflates files on all processors at once; one thread writes them.
+//! Compresses files on all processors at once; one thread writes them.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read};
@@ -9,11 +9,11 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use zip::write::ZipFileBuilder;
 use zip::{PreparedZipFile, ZipWriter};
 
-use super::entry::{options, start, write_error};
-use super::{Contents, Level, Stat, Tree, is_skippable};
+use super::entry::{Packing, options, start, write_error};
+use super::{Contents, Stat, Tree, is_skippable};
 use crate::CacheError;
 
-/// Files up to this size are deflated in memory by the workers; larger ones, and those whose name
+/// Files up to this size are compressed in memory by the workers; larger ones, and those whose name
 /// is not UTF-8, are streamed one after the other by the writing thread.
 const IN_MEMORY: u64 = 16 << 20;
 
@@ -22,7 +22,7 @@ pub(super) fn add_files(
     zip: &mut ZipWriter<BufWriter<File>>,
     tree: &Tree,
     files: &[(PathBuf, Stat)],
-    level: Level,
+    packing: Packing,
 ) -> Result<Contents, CacheError> {
     let (small, large): (Vec<_>, Vec<_>) = files
         .iter()
@@ -36,7 +36,7 @@ pub(super) fn add_files(
         let (sender, ready) = sync_channel(threads.max(1) * 2);
         for _ in 0..threads {
             let sender = sender.clone();
-            scope.spawn(|| deflate_all(tree, &small, &next, level, sender));
+            scope.spawn(|| compress_all(tree, &small, &next, packing, sender));
         }
         drop(sender);
         // If an error ends the loop early, the channel closes and the threads end with it.
@@ -52,7 +52,7 @@ pub(super) fn add_files(
         Ok::<_, CacheError>(())
     })?;
     for (path, stat) in large {
-        if add_streamed(zip, tree, path, *stat, level)? {
+        if add_streamed(zip, tree, path, *stat, packing)? {
             contents.entries += 1;
         } else {
             contents.skipped += 1;
@@ -67,27 +67,27 @@ type Prepared = Result<Option<PreparedZipFile>, CacheError>;
     clippy::needless_pass_by_value,
     reason = "the channel closes when the last thread ends"
 )]
-fn deflate_all(
+fn compress_all(
     tree: &Tree,
     files: &[&(PathBuf, Stat)],
     next: &AtomicUsize,
-    level: Level,
+    packing: Packing,
     sender: SyncSender<Prepared>,
 ) {
     while let Some((path, stat)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let prepared = deflate(tree, path, *stat, level);
+        let prepared = compress(tree, path, *stat, packing);
         if sender.send(prepared).is_err() {
             return;
         }
     }
 }
 
-fn deflate(tree: &Tree, path: &Path, stat: Stat, level: Level) -> Prepared {
+fn compress(tree: &Tree, path: &Path, stat: Stat, packing: Packing) -> Prepared {
     let Some(file) = open(tree, path)? else {
         return Ok(None);
     };
     let name = path.to_str().unwrap_or_default();
-    let mut entry = ZipFileBuilder::new(name, options(stat, level)?).map_err(write_error)?;
+    let mut entry = ZipFileBuilder::new(name, options(stat, packing)?).map_err(write_error)?;
     // No more than the size seen before: a file that is still growing must end somewhere.
     io::copy(&mut file.take(stat.size), &mut entry).map_err(CacheError::file("read", path))?;
     entry.finish().map(Some).map_err(write_error)
@@ -98,12 +98,12 @@ fn add_streamed(
     tree: &Tree,
     path: &Path,
     stat: Stat,
-    level: Level,
+    packing: Packing,
 ) -> Result<bool, CacheError> {
     let Some(file) = open(tree, path)? else {
         return Ok(false);
     };
-    start(zip, path, stat, level)?;
+    start(zip, path, stat, packing)?;
     io::copy(&mut file.take(stat.size), zip).map_err(CacheError::file("read", path))?;
     Ok(true)
 }

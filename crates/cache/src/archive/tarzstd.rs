@@ -6,7 +6,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::{
-    Attributes, Contents, Kind, Level, Owner, Stat, Tree, Unpacked, is_skippable, relative,
+    Attributes, Contents, Kind, Level, Limits, Owner, Stat, Tree, Unpacked, is_skippable, relative,
 };
 use crate::CacheError;
 
@@ -88,11 +88,10 @@ fn add(
 }
 
 /// Unpacks an archive into `tree`, except for the attributes of its folders.
-pub(super) fn unpack(tree: &Tree, archive: File) -> Result<Unpacked, CacheError> {
+pub(super) fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpacked, CacheError> {
     let decoder = zstd::Decoder::new(BufReader::new(archive)).map_err(read_error)?;
     let mut tar = tar::Archive::new(decoder);
-    let mut contents = Contents::default();
-    let mut folders = Vec::new();
+    let mut unpacked = Unpacked::within(limits);
     for entry in tar.entries().map_err(read_error)? {
         let mut entry = entry.map_err(read_error)?;
         let path = relative(&entry.path_bytes())?;
@@ -103,29 +102,31 @@ pub(super) fn unpack(tree: &Tree, archive: File) -> Result<Unpacked, CacheError>
         let put = CacheError::file("write", &path);
         match entry.header().entry_type() {
             tar::EntryType::Directory => {
+                unpacked.count(&path)?;
                 tree.make_dir(&path).map_err(put)?;
-                folders.push((path, attributes));
+                unpacked.folders.push((path, attributes));
             }
             tar::EntryType::Symlink => {
+                unpacked.count(&path)?;
                 let target = entry.link_name().map_err(read_error)?;
                 let target = target
                     .ok_or_else(|| CacheError::Archive("a symlink without a target".into()))?;
                 tree.symlink(&path, &target, &attributes).map_err(put)?;
             }
             tar::EntryType::Regular | tar::EntryType::Continuous => {
-                tree.write(&path, &attributes, &mut entry).map_err(put)?;
+                unpacked.count(&path)?;
+                unpacked.write(tree, &path, &attributes, &mut entry)?;
             }
             // Hard links could point outside, and a build folder needs no devices.
-            _ => {
-                contents.skipped += 1;
-                continue;
-            }
+            _ => unpacked.contents.skipped += 1,
         }
-        contents.entries += 1;
     }
     // The checksum follows the end of the tar file.
-    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(read_error)?;
-    Ok(Unpacked { contents, folders })
+    let rest = tar
+        .into_inner()
+        .take(unpacked.bytes_left().saturating_add(1));
+    io::copy(&mut { rest }, &mut io::sink()).map_err(read_error)?;
+    Ok(unpacked)
 }
 
 fn attributes(header: &tar::Header) -> Attributes {

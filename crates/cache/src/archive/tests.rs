@@ -12,8 +12,18 @@ use rustix::fs::{FileType, Mode};
 use super::*;
 use crate::Selection;
 
+mod hostile;
+
 type Create = fn(&Tree, &BTreeSet<PathBuf>, Level, File) -> Result<Contents, CacheError>;
-const FORMATS: [(&str, Create); 2] = [("zip", zip::create), ("tarzstd", tarzstd::create)];
+const FORMATS: [(&str, Create); 3] = [
+    ("zip", zip::create),
+    ("zipzstd", zip::create_zstd),
+    ("tarzstd", tarzstd::create),
+];
+const PLENTY: Limits = Limits {
+    bytes: 1 << 30,
+    entries: 1000,
+};
 
 struct Folders {
     dir: tempfile::TempDir,
@@ -49,7 +59,8 @@ impl Folders {
     }
 
     fn unpack(&self) -> Result<Contents, CacheError> {
-        extract(&self.tree("to"), File::open(self.path("archive")).unwrap())
+        let archive = File::open(self.path("archive")).unwrap();
+        extract(&self.tree("to"), archive, PLENTY)
     }
 }
 
@@ -231,7 +242,7 @@ proptest! {
             prop::collection::vec(any::<u8>(), 0..2000),
             1..20,
         ),
-        tar in any::<bool>(),
+        format in 0..FORMATS.len(),
     ) {
         let folders = Folders::new();
         for (name, content) in &files {
@@ -239,7 +250,7 @@ proptest! {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        folders.pack(FORMATS[usize::from(tar)].1);
+        folders.pack(FORMATS[format].1);
         folders.unpack().unwrap();
         for (name, content) in &files {
             prop_assert_eq!(&fs::read(folders.path("to").join(name)).unwrap(), content);
@@ -325,9 +336,9 @@ fn files_moved_into_place_replace_existing_ones() {
         fs::write(folders.path("to/dir/own"), "own").unwrap();
         let unpack = |to: &str| {
             let archive = File::open(folders.path("archive")).unwrap();
-            extract_by_way_of(&folders.tree("aside"), &folders.tree(to), archive)
+            extract_by_way_of(&folders.tree("aside"), &folders.tree(to), archive, PLENTY)
         };
-        assert_eq!(unpack("to").unwrap().entries, 5, "{format}");
+        assert_eq!(unpack("to").unwrap().contents.entries, 5, "{format}");
         let read = |name: &str| fs::read_to_string(folders.path("to").join(name)).unwrap();
         let all = [
             read("dir/file"),
@@ -361,7 +372,8 @@ fn an_archive_that_is_broken_halfway_changes_nothing() {
         fs::write(folders.path("to/0"), "old").unwrap();
         fs::create_dir(folders.path("aside")).unwrap();
         let archive = File::open(folders.path("archive")).unwrap();
-        let unpacked = extract_by_way_of(&folders.tree("aside"), &folders.tree("to"), archive);
+        let (aside, to) = (folders.tree("aside"), folders.tree("to"));
+        let unpacked = extract_by_way_of(&aside, &to, archive, PLENTY);
         assert!(unpacked.is_err(), "{format}");
         assert_eq!(fs::read_dir(folders.path("to")).unwrap().count(), 1);
         assert_eq!(fs::read(folders.path("to/0")).unwrap(), b"old", "{format}");

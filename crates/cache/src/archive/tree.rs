@@ -262,6 +262,11 @@ impl Tree {
         Ok(renameat(&from, name, &to, name)?)
     }
 
+    /// What the folder's file system says of itself.
+    pub(super) fn file_system(&self) -> io::Result<rustix::fs::StatVfs> {
+        Ok(rustix::fs::fstatvfs(&self.fd)?)
+    }
+
     /// The names in a folder.
     ///
     /// # Errors
@@ -285,7 +290,11 @@ impl Tree {
     }
 
     /// The open folder above a path, and the path's last part.
-    fn parent<'a>(&self, relative: &'a Path, create: bool) -> io::Result<(OwnedFd, &'a OsStr)> {
+    pub(super) fn parent<'a>(
+        &self,
+        relative: &'a Path,
+        create: bool,
+    ) -> io::Result<(OwnedFd, &'a OsStr)> {
         let name = relative.file_name().ok_or_else(escapes)?;
         let parent = relative.parent().unwrap_or(Path::new(""));
         Ok((self.directory(parent, create)?, name))

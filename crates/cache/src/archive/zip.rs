@@ -13,9 +13,9 @@ use zip::extra_fields::ExtraField;
 use zip::read::ZipFile;
 use zip::{ZipArchive, ZipWriter};
 
-use super::entry::{OWNER, start, write_error};
+use super::entry::{OWNER, Packing, start, write_error};
 use super::{
-    Attributes, Contents, Kind, Level, Owner, Stat, Tree, Unpacked, is_skippable, parallel,
+    Attributes, Contents, Kind, Level, Limits, Owner, Stat, Tree, Unpacked, is_skippable, parallel,
     relative,
 };
 use crate::CacheError;
@@ -34,6 +34,28 @@ pub fn create(
     level: Level,
     out: File,
 ) -> Result<Contents, CacheError> {
+    create_with(tree, paths, Packing::deflate(level), out)
+}
+
+/// Like [`create`], compressed by zstd instead of deflated: not every unzip reads that.
+///
+/// # Errors
+/// See [`create`].
+pub fn create_zstd(
+    tree: &Tree,
+    paths: &BTreeSet<PathBuf>,
+    level: Level,
+    out: File,
+) -> Result<Contents, CacheError> {
+    create_with(tree, paths, Packing::zstd(level), out)
+}
+
+fn create_with(
+    tree: &Tree,
+    paths: &BTreeSet<PathBuf>,
+    packing: Packing,
+    out: File,
+) -> Result<Contents, CacheError> {
     let mut zip = ZipWriter::new(BufWriter::new(out));
     let mut contents = Contents::default();
     let mut files = Vec::new();
@@ -42,14 +64,14 @@ pub fn create(
             Ok(stat) if stat.kind == Kind::File => files.push((path.clone(), stat)),
             Ok(stat) if stat.kind == Kind::Special => contents.skipped += 1,
             Ok(stat) => {
-                add_plain(&mut zip, tree, path, stat)?;
+                add_plain(&mut zip, tree, path, stat, packing)?;
                 contents.entries += 1;
             }
             Err(error) if is_skippable(&error) => contents.skipped += 1,
             Err(error) => return Err(CacheError::file("read", path)(error)),
         }
     }
-    let added = parallel::add_files(&mut zip, tree, &files, level)?;
+    let added = parallel::add_files(&mut zip, tree, &files, packing)?;
     contents.entries += added.entries;
     contents.skipped += added.skipped;
     let mut out = zip.finish().map_err(write_error)?;
@@ -63,6 +85,7 @@ fn add_plain(
     tree: &Tree,
     path: &Path,
     stat: Stat,
+    packing: Packing,
 ) -> Result<(), CacheError> {
     let target = match stat.kind {
         Kind::Symlink => tree
@@ -70,7 +93,7 @@ fn add_plain(
             .map_err(CacheError::file("read", path))?,
         _ => PathBuf::new(),
     };
-    start(zip, path, stat, Level::Default)?;
+    start(zip, path, stat, packing)?;
     zip.write_all(target.as_os_str().as_bytes())
         .map_err(|e| CacheError::Write(e.to_string()))
 }
@@ -94,30 +117,29 @@ fn read_owner(field: &[u8]) -> Option<Owner> {
 }
 
 /// Unpacks an archive into `tree`, except for the attributes of its folders.
-pub(super) fn unpack(tree: &Tree, archive: File) -> Result<Unpacked, CacheError> {
+pub(super) fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpacked, CacheError> {
     let mut zip = ZipArchive::new(BufReader::new(archive)).map_err(read_error)?;
-    let mut contents = Contents::default();
-    let mut folders = Vec::new();
+    let mut unpacked = Unpacked::within(limits);
     for index in 0..zip.len() {
         let mut entry = zip.by_index(index).map_err(read_error)?;
         let path = relative(entry.name_raw())?;
         if path.as_os_str().is_empty() {
             continue;
         }
+        unpacked.count(&path)?;
         let attributes = attributes(&entry);
         let put = CacheError::file("write", &path);
         if entry.is_dir() {
             tree.make_dir(&path).map_err(put)?;
-            folders.push((path, attributes));
+            unpacked.folders.push((path, attributes));
         } else if entry.is_symlink() {
             let target = link_target(&mut entry)?;
             tree.symlink(&path, &target, &attributes).map_err(put)?;
         } else {
-            tree.write(&path, &attributes, &mut entry).map_err(put)?;
+            unpacked.write(tree, &path, &attributes, &mut entry)?;
         }
-        contents.entries += 1;
     }
-    Ok(Unpacked { contents, folders })
+    Ok(unpacked)
 }
 
 fn attributes<R: Read>(entry: &ZipFile<'_, R>) -> Attributes {

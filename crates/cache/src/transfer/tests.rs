@@ -15,6 +15,7 @@ fn transfer() -> Transfer {
         tries: 3,
         backoff: Duration::from_millis(1),
         idle_timeout: Duration::from_secs(5),
+        ..TransferOptions::default()
     })
     .unwrap()
 }
@@ -187,7 +188,10 @@ async fn an_upload_has_a_length_and_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("archive");
     fs::write(&file, "ghost").unwrap();
-    assert_eq!(transfer().upload(&url(&server), &file).await.unwrap(), 5);
+    assert_eq!(
+        transfer().upload(&url(&server), &[], &file).await.unwrap(),
+        5
+    );
 }
 
 #[tokio::test]
@@ -205,7 +209,7 @@ async fn a_stalled_upload_is_given_up() {
     });
     let error = impatient
         .unwrap()
-        .upload(&Url::parse(&url).unwrap(), &file)
+        .upload(&Url::parse(&url).unwrap(), &[], &file)
         .await;
     assert_eq!(
         error.unwrap_err().to_string(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use onspot_cache::{CacheAccess, local_file};
+use onspot_cache::{CacheAccess, CacheKey, local_file};
 use onspot_gitlab::FailureReason;
 
 use super::{Course, End};
@@ -46,54 +46,77 @@ impl<H: Host> Course<'_, H> {
             if cache.warning.is_none() {
                 self.run
                     .trace
-                    .info(&format!("Not restoring {} (policy)", cache.key));
+                    .info(&format!("Not restoring {} (policy)", cache.key.shown));
             }
             return Ok(());
         }
+        if matches!(self.run.cache, CacheAccess::None) {
+            self.run.trace.info("This runner has no cache.");
+            return Ok(());
+        }
         let mut candidates = Vec::new();
+        let mut failed = None;
         for key in &cache.restore {
             match self.candidate(key).await {
-                Ok(Some(from)) => candidates.push(Candidate {
-                    key: key.clone(),
-                    from,
-                }),
-                Ok(None) => {
-                    self.run.trace.info("This runner has no cache.");
-                    return Ok(());
-                }
-                Err(error) => self.warn(&error.to_string()),
+                Ok(candidate) => candidates.push(candidate),
+                // The others may be had.
+                Err(error) => failed = Some(error),
             }
         }
-        if !candidates.is_empty() {
-            let attempts = self.plan.restore_attempts;
-            self.call(HelperRequest::RestoreCache(RestoreCache {
-                candidates,
-                attempts,
-            }))
-            .await?;
+        if candidates.is_empty() {
+            return failed.map_or(Ok(()), Err);
+        }
+        if let Some(error) = failed {
+            self.warn(&error.to_string());
+        }
+        let request = RestoreCache {
+            candidates,
+            attempts: self.plan.restore_attempts,
+            selection: cache.selection.clone(),
+            transfer_seconds: self.plan.transfer_seconds,
+        };
+        let answer = self.call(HelperRequest::RestoreCache(request)).await?;
+        if let HelperAnswer::Restored {
+            fingerprint: Some(fingerprint),
+            ..
+        } = answer
+        {
+            let name = cache.key.name.clone();
+            self.restored.lock().insert(name, fingerprint);
         }
         Ok(())
     }
 
-    /// The location of a key's cache for the helper.
-    async fn candidate(&self, key: &str) -> Result<Option<Location>, ExecutorError> {
-        match &self.run.cache {
-            CacheAccess::None => Ok(None),
+    /// Where the cache of a key would be for the helper.
+    async fn candidate(&self, key: &CacheKey) -> Result<Candidate, ExecutorError> {
+        let (from, other) = match &self.run.cache {
             CacheAccess::S3(cache) => {
-                let url = cache.presign_get(key, URL_LIFETIME).await?;
-                Ok(Some(Location::Url(url.into())))
+                let url = cache.presign_get(&key.name, URL_LIFETIME).await?;
+                let other = match &key.other {
+                    Some(name) => Some(cache.presign_get(name, URL_LIFETIME).await?),
+                    None => None,
+                };
+                let place = |url: url::Url| Location::Url(url.into());
+                (place(url), other.map(place))
             }
             CacheAccess::Local(folder) => {
-                let file = self.local_file(folder, key)?;
                 let at = self
                     .host
                     .helper_file(&format!("restore/{}", uuid::Uuid::new_v4()));
-                if file.is_file() {
-                    self.host.put_file(&file, &at).await?;
+                let names = std::iter::once(&key.name).chain(&key.other);
+                for name in names {
+                    let file = self.local_file(folder, name)?;
+                    if file.is_file() {
+                        self.host.put_file(&file, &at).await?;
+                        break;
+                    }
                 }
-                Ok(Some(Location::File(at)))
+                (Location::File(at), None)
             }
-        }
+            CacheAccess::None => (Location::File(PathBuf::new()), None),
+        };
+        let key = key.shown.clone();
+        Ok(Candidate { key, from, other })
     }
 
     pub(super) async fn save_caches(&self, success: bool) -> Result<(), End> {
@@ -123,18 +146,20 @@ impl<H: Host> Course<'_, H> {
     }
 
     async fn save_cache(&self, cache: &CachePlan) -> Result<(), ExecutorError> {
-        let to = match &self.run.cache {
+        let name = &cache.key.name;
+        let (to, headers) = match &self.run.cache {
             CacheAccess::None => return Ok(()),
             CacheAccess::S3(s3) => {
-                Location::Url(s3.presign_put(&cache.key, URL_LIFETIME).await?.into())
+                let signed = s3.presign_put(name, URL_LIFETIME).await?;
+                (Location::Url(signed.url.into()), signed.headers)
             }
-            CacheAccess::Local(_) => Location::File(
-                self.host
-                    .helper_file(&format!("save/{}", uuid::Uuid::new_v4())),
-            ),
+            CacheAccess::Local(_) => {
+                let file = format!("save/{}", uuid::Uuid::new_v4());
+                (Location::File(self.host.helper_file(&file)), Vec::new())
+            }
         };
         let request = SaveCache {
-            key: cache.key.clone(),
+            key: cache.key.shown.clone(),
             selection: cache.selection.clone(),
             format: cache.format,
             level: cache.level,
@@ -143,16 +168,19 @@ impl<H: Host> Course<'_, H> {
                 CacheAccess::S3(s3) => s3.upload_limit(),
                 CacheAccess::None | CacheAccess::Local(_) => None,
             },
+            headers,
+            stored: self.restored.lock().get(name).cloned(),
+            transfer_seconds: self.plan.transfer_seconds,
         };
         let HelperAnswer::Stored { bytes } = self.call(HelperRequest::SaveCache(request)).await?
         else {
             return Ok(());
         };
         if let (CacheAccess::Local(folder), Location::File(from)) = (&self.run.cache, &to) {
-            self.keep(folder, &cache.key, from).await?;
+            self.keep(folder, name, from).await?;
         }
         self.tell(Event::CacheSaved {
-            key: cache.key.clone(),
+            key: cache.key.shown.clone(),
             bytes,
         })
         .await;

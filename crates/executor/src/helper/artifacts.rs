@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ pub(super) async fn download(
 fn is_worth_another_try(error: &HelperError) -> bool {
     match error {
         HelperError::GitLab(error) => error.is_transient(),
+        HelperError::Cache(error) => error.is_worth_another_try(),
         _ => true,
     }
 }
@@ -70,8 +71,11 @@ async fn download_one(
         .download_artifact(download.job, &download.token, direct)
         .await?;
     stream.save(&file).await?;
-    let contents = unpack(at, file).await?;
-    say(&format!("extracted {} files and folders", contents.entries));
+    let extracted = unpack(at, file).await?;
+    say(&format!(
+        "extracted {} files and folders",
+        extracted.contents.entries
+    ));
     Ok(())
 }
 
@@ -88,16 +92,13 @@ pub(super) async fn upload(
     }
     let folder = tempfile::tempdir().map_err(HelperError::file("create", "a temporary folder"))?;
     let file = folder.path().join("artifacts");
-    let (name, bytes) = match &request.format {
-        ArtifactFormat::Zip => {
-            let bytes = pack(at, found, Format::Zip, request.level, file.clone()).await?;
-            (format!("{}.zip", request.name), bytes)
-        }
-        ArtifactFormat::Gzip => {
-            let bytes = gzip(at, found, file.clone()).await?;
-            (format!("{}.gz", request.name), bytes)
-        }
-        ArtifactFormat::Raw => raw(at, found, file.clone()).await?,
+    let packed = |format, found| pack(at, found, format, request.level, file.clone());
+    let (ending, bytes) = match &request.format {
+        ArtifactFormat::Zip => (".zip", packed(Format::Zip, found).await?),
+        ArtifactFormat::ZipZstd => (".zip", packed(Format::ZipZstd, found).await?),
+        ArtifactFormat::TarZstd => (".tar.zst", packed(Format::TarZstd, found).await?),
+        ArtifactFormat::Gzip => (".gz", gzip(at, found, file.clone()).await?),
+        ArtifactFormat::Raw => ("", raw(at, found, file.clone()).await?),
         ArtifactFormat::Other(format) => {
             return Err(HelperError::Request(format!(
                 "unknown artifact format {format:?}"
@@ -105,7 +106,7 @@ pub(super) async fn upload(
         }
     };
     let upload = ArtifactUpload {
-        name,
+        name: format!("{}{ending}", request.name),
         format: request.format.as_str().to_owned(),
         kind: request.kind.clone(),
         expire_in: request.expire_in.clone(),
@@ -131,7 +132,7 @@ async fn gzip(at: &Place, paths: BTreeSet<PathBuf>, to: PathBuf) -> Result<u64, 
             let name = path
                 .file_name()
                 .map_or_else(Vec::new, |n| n.as_encoded_bytes().to_vec());
-            let mut file = tree.read(path).map_err(HelperError::file("read", path))?;
+            let mut file = contents(&tree, path)?;
             let mut member = flate2::GzBuilder::new()
                 .filename(name)
                 .write(&mut out, flate2::Compression::default());
@@ -144,12 +145,8 @@ async fn gzip(at: &Place, paths: BTreeSet<PathBuf>, to: PathBuf) -> Result<u64, 
     .await
 }
 
-/// The single file unchanged, under its own name.
-async fn raw(
-    at: &Place,
-    paths: BTreeSet<PathBuf>,
-    to: PathBuf,
-) -> Result<(String, u64), HelperError> {
+/// The single file unchanged.
+async fn raw(at: &Place, paths: BTreeSet<PathBuf>, to: PathBuf) -> Result<u64, HelperError> {
     let at = at.clone();
     blocking(move || {
         let tree = place::open(&at)?;
@@ -159,17 +156,21 @@ async fn raw(
                 "an artifact in raw format has to be exactly one file".into(),
             ));
         };
-        let mut file = tree.read(path).map_err(HelperError::file("read", path))?;
+        let mut file = contents(&tree, path)?;
         let mut out = File::create(&to).map_err(HelperError::file("create", &to))?;
-        let bytes = std::io::copy(&mut file, &mut out).map_err(HelperError::file("copy", path))?;
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        Ok((name, bytes))
+        std::io::copy(&mut file, &mut out).map_err(HelperError::file("copy", path))
     })
     .await
+}
+
+/// A file's content, no more of it than there is now: it may be growing.
+fn contents(tree: &archive::Tree, path: &Path) -> Result<impl Read, HelperError> {
+    let file = tree.read(path).map_err(HelperError::file("read", path))?;
+    let size = file
+        .metadata()
+        .map_err(HelperError::file("read", path))?
+        .len();
+    Ok(file.take(size))
 }
 
 fn files<'a>(

@@ -1,11 +1,12 @@
 //! A job's caches: unpacked before the script, packed after it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use onspot_cache::archive::{self, Contents, Format, Tree};
-use onspot_cache::{CacheError, Found, Selection, Transfer, TransferOptions};
+use onspot_cache::archive::{self, Extracted, Format, Limits, Tree};
+use onspot_cache::{CacheError, Found, Selected, Selection, Transfer, TransferOptions};
 use onspot_gitlab::ansi;
 use url::Url;
 
@@ -19,28 +20,52 @@ pub(super) async fn restore(
     at: &Place,
     request: RestoreCache,
 ) -> Result<HelperAnswer, HelperError> {
-    for candidate in request.candidates {
+    let transfer = transfer(request.transfer_seconds)?;
+    for (index, candidate) in request.candidates.into_iter().enumerate() {
         say(&ansi::info(&format!(
             "Checking cache for {}...",
             candidate.key
         )));
-        match restore_one(at, &candidate, request.attempts.max(1)).await {
-            Ok(Some(contents)) => {
+        match restore_one(at, &transfer, &candidate, request.attempts.max(1)).await {
+            Ok(Some(found)) => {
                 let text = format!(
                     "Successfully extracted cache ({} entries)",
-                    contents.entries
+                    found.extracted.contents.entries
                 );
                 say(&ansi::info(&text));
+                let fingerprint = if index == 0 && found.under_own_name {
+                    fingerprint(at, &request.selection, Some(found.extracted.names)).await
+                } else {
+                    None
+                };
                 return Ok(HelperAnswer::Restored {
                     key: Some(candidate.key),
+                    fingerprint,
                 });
             }
             Ok(None) => say("No cache under this key yet."),
-            // A broken cache does not fail the job, because it is optional.
+            // A broken cache is no reason to fail: the job can do without it.
             Err(error) => say(&ansi::warning(&not_restored(&error))),
         }
     }
-    Ok(HelperAnswer::Restored { key: None })
+    Ok(HelperAnswer::Restored {
+        key: None,
+        fingerprint: None,
+    })
+}
+
+/// The fingerprint of a selection, if it is the files of these names.
+async fn fingerprint(at: &Place, selection: &Selection, names: Option<u64>) -> Option<String> {
+    let found = find(at, selection.clone()).await.ok()?.paths;
+    let at = at.clone();
+    let taken = blocking(move || {
+        if names.is_some_and(|names| archive::sum_of_names(&found) != names) {
+            return Ok(None);
+        }
+        Ok(archive::fingerprint(&place::open(&at)?, &found).ok())
+    });
+    // Without it, the cache is saved once more than needed.
+    taken.await.ok().flatten()
 }
 
 /// The message for a cache that could not be restored, with a hint.
@@ -59,14 +84,23 @@ fn not_restored(error: &HelperError) -> String {
     }
 }
 
+/// A cache that was found and unpacked.
+struct Restored {
+    extracted: Extracted,
+    /// Whether it was not under the name that it would have with `FF_HASH_CACHE_KEYS` the other
+    /// way round.
+    under_own_name: bool,
+}
+
 async fn restore_one(
     at: &Place,
+    transfer: &Transfer,
     candidate: &Candidate,
     attempts: u32,
-) -> Result<Option<Contents>, HelperError> {
+) -> Result<Option<Restored>, HelperError> {
     let mut attempt = 1;
     loop {
-        match restore_once(at, candidate).await {
+        match restore_once(at, transfer, candidate).await {
             Err(HelperError::Cache(error))
                 if attempt < attempts && error.is_worth_another_try() =>
             {
@@ -80,30 +114,58 @@ async fn restore_one(
     }
 }
 
-async fn restore_once(at: &Place, candidate: &Candidate) -> Result<Option<Contents>, HelperError> {
+async fn restore_once(
+    at: &Place,
+    transfer: &Transfer,
+    candidate: &Candidate,
+) -> Result<Option<Restored>, HelperError> {
     let folder = tempfile::tempdir().map_err(HelperError::file("create", "a temporary folder"))?;
-    let archive = match &candidate.from {
+    let (from, under_own_name) = newer(transfer, candidate).await?;
+    let archive = match from {
         Location::File(path) if path.exists() => path.clone(),
         Location::File(_) => return Ok(None),
         Location::Url(url) => {
             let file = folder.path().join("cache");
-            match transfer()?.download(&parse(url)?, &file).await? {
+            match transfer.download(&parse(url)?, &file).await? {
                 Some(_) => file,
                 None => return Ok(None),
             }
         }
     };
-    unpack(at, archive).await.map(Some)
+    let extracted = unpack(at, archive).await?;
+    Ok(Some(Restored {
+        extracted,
+        under_own_name,
+    }))
+}
+
+/// Which of a cache's two places has the newer one, and whether that is its own.
+async fn newer<'a>(
+    transfer: &Transfer,
+    candidate: &'a Candidate,
+) -> Result<(&'a Location, bool), HelperError> {
+    if let (Location::Url(own), Some(location @ Location::Url(other))) =
+        (&candidate.from, &candidate.other)
+    {
+        let (own, other) = (parse(own)?, parse(other)?);
+        let (own, other) = tokio::join!(transfer.modified(&own), transfer.modified(&other));
+        if other.is_some_and(|other| own.is_none_or(|own| other > own)) {
+            return Ok((location, false));
+        }
+    }
+    Ok((&candidate.from, true))
 }
 
 /// Unpacks an archive into the project's folder, completely or not at all.
-pub(super) async fn unpack(at: &Place, archive: PathBuf) -> Result<Contents, HelperError> {
+pub(super) async fn unpack(at: &Place, archive: PathBuf) -> Result<Extracted, HelperError> {
     let at = at.clone();
     blocking(move || {
         let tree = place::open(&at)?;
         let aside = place::aside(&at)?;
         let file = File::open(&archive).map_err(HelperError::file("open", &archive))?;
-        Ok(archive::extract_by_way_of(&aside.tree, &tree, file)?)
+        let limits = Limits::of(&tree).map_err(HelperError::file("measure", at.project_dir()))?;
+        let (aside, tree) = (&aside.tree, &tree);
+        Ok(archive::extract_by_way_of(aside, tree, file, limits)?)
     })
     .await
 }
@@ -115,9 +177,14 @@ pub(super) async fn save(at: &Place, request: SaveCache) -> Result<HelperAnswer,
         Location::File(path) => path.clone(),
         Location::Url(_) => folder.path().join("cache"),
     };
-    let found = select(at, request.selection).await?;
+    let found = select(at, request.selection.clone()).await?;
     if found.is_empty() {
         say(&ansi::warning("no files for this cache"));
+        return Ok(HelperAnswer::Nothing);
+    }
+    if request.stored.is_some() && request.stored == fingerprint(at, &request.selection, None).await
+    {
+        say(&ansi::info("Archive is up to date!"));
         return Ok(HelperAnswer::Nothing);
     }
     let bytes = pack(at, found, request.format, request.level, file.clone()).await?;
@@ -131,30 +198,38 @@ pub(super) async fn save(at: &Place, request: SaveCache) -> Result<HelperAnswer,
         return Ok(HelperAnswer::Nothing);
     }
     if let Location::Url(url) = &request.to {
-        transfer()?.upload(&parse(url)?, &file).await?;
+        let transfer = transfer(request.transfer_seconds)?;
+        transfer
+            .upload(&parse(url)?, &request.headers, &file)
+            .await?;
     }
     say(&ansi::info(&format!("Created cache ({bytes} bytes)")));
     Ok(HelperAnswer::Stored { bytes })
 }
 
-/// Finds the files of a selection, reporting each part in the trace.
-pub(super) async fn select(
-    at: &Place,
-    selection: Selection,
-) -> Result<std::collections::BTreeSet<PathBuf>, HelperError> {
+/// What a selection finds.
+async fn find(at: &Place, selection: Selection) -> Result<Selected, HelperError> {
     let untracked = if selection.untracked {
         sources::untracked(at).await?
     } else {
         Vec::new()
     };
     let at = at.clone();
-    let selected = blocking(move || {
+    blocking(move || {
         let tree = place::open(&at)?;
         // Absolute paths are relative to what the job sees.
         let tree = tree.known_as(at.project_dir());
         Ok(selection.find(&tree, &untracked)?)
     })
-    .await?;
+    .await
+}
+
+/// What a selection finds, each part of it said in the trace.
+pub(super) async fn select(
+    at: &Place,
+    selection: Selection,
+) -> Result<BTreeSet<PathBuf>, HelperError> {
+    let selected = find(at, selection).await?;
     for found in &selected.report {
         match found {
             Found::Pattern { pattern, count: 0 } => {
@@ -180,7 +255,7 @@ pub(super) async fn select(
 /// Packs files into an archive, and returns its size in bytes.
 pub(super) async fn pack(
     at: &Place,
-    paths: std::collections::BTreeSet<PathBuf>,
+    paths: BTreeSet<PathBuf>,
     format: Format,
     level: archive::Level,
     to: PathBuf,
@@ -192,10 +267,7 @@ pub(super) async fn pack(
             std::fs::create_dir_all(parent).map_err(HelperError::file("create", parent))?;
         }
         let out = File::create(&to).map_err(HelperError::file("create", &to))?;
-        let contents = match format {
-            Format::Zip => archive::zip::create(&tree, &paths, level, out)?,
-            Format::TarZstd => archive::tarzstd::create(&tree, &paths, level, out)?,
-        };
+        let contents = archive::create(format, &tree, &paths, level, out)?;
         if contents.skipped > 0 {
             let text = format!("left out {} special or unreadable files", contents.skipped);
             say(&ansi::warning(&text));
@@ -211,8 +283,11 @@ pub(super) fn size(path: &Path) -> Result<u64, HelperError> {
         .len())
 }
 
-fn transfer() -> Result<Transfer, HelperError> {
-    Ok(Transfer::new(TransferOptions::default())?)
+fn transfer(seconds: Option<u64>) -> Result<Transfer, HelperError> {
+    Ok(Transfer::new(TransferOptions {
+        request_timeout: seconds.map(Duration::from_secs),
+        ..TransferOptions::default()
+    })?)
 }
 
 fn parse(url: &str) -> Result<Url, HelperError> {

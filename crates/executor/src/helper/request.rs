@@ -106,6 +106,10 @@ pub enum HelperAnswer {
     Restored {
         /// The key under which it was found, if any.
         key: Option<String>,
+        /// The fingerprint of the unpacked files, if they are all files of the cache and are stored
+        /// under its own key.
+        #[serde(default)]
+        fingerprint: Option<String>,
     },
     /// An archive was made and stored.
     Stored {
@@ -255,6 +259,9 @@ pub struct Candidate {
     pub key: String,
     /// Its location.
     pub from: Location,
+    /// Its location with `FF_HASH_CACHE_KEYS` the other way round; the newer one is used.
+    #[serde(default)]
+    pub other: Option<Location>,
 }
 
 /// Unpack the first existing one of several caches.
@@ -265,6 +272,12 @@ pub struct RestoreCache {
     pub candidates: Vec<Candidate>,
     /// How often each is tried.
     pub attempts: u32,
+    /// The cache's files: if they are exactly what was unpacked, it need not be saved again.
+    #[serde(default)]
+    pub selection: Selection,
+    /// The time limit of one transfer in seconds, if any.
+    #[serde(default)]
+    pub transfer_seconds: Option<u64>,
 }
 
 /// Pack and store a cache.
@@ -284,6 +297,15 @@ pub struct SaveCache {
     /// The maximum size of the archive in bytes; a larger one is not stored.
     #[serde(default)]
     pub most_bytes: Option<u64>,
+    /// Headers to send with the URL.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The fingerprint of the files that are already stored.
+    #[serde(default)]
+    pub stored: Option<String>,
+    /// The time limit of one transfer in seconds, if any.
+    #[serde(default)]
+    pub transfer_seconds: Option<u64>,
 }
 
 /// The artifacts of an earlier job.

@@ -9,6 +9,7 @@ use onspot_cache::archive::{Format, Level};
 use super::request::*;
 use super::*;
 
+mod caches;
 mod storage;
 mod taken_up;
 
@@ -263,6 +264,9 @@ async fn a_cache_larger_than_the_runner_allows_is_not_stored() {
             level: Level::Fast,
             to: Location::File(bench.dir.path().join("cache.zip")),
             most_bytes,
+            headers: Vec::new(),
+            stored: None,
+            transfer_seconds: None,
         })
     };
     let HelperAnswer::Stored { bytes } = bench.ask(save(None)).await.unwrap() else {
@@ -292,6 +296,9 @@ async fn a_cache_is_saved_and_restored_by_files() {
             level: Level::Fast,
             to: Location::File(archive.clone()),
             most_bytes: Some(1 << 20),
+            headers: Vec::new(),
+            stored: None,
+            transfer_seconds: None,
         })
     };
     let untracked = Selection {
@@ -312,11 +319,14 @@ async fn a_cache_is_saved_and_restored_by_files() {
             .map(|(key, path)| Candidate {
                 key: (*key).to_owned(),
                 from: Location::File(path.to_path_buf()),
+                other: None,
             })
             .collect();
         HelperRequest::RestoreCache(RestoreCache {
             candidates,
             attempts: 1,
+            selection: Selection::default(),
+            transfer_seconds: None,
         })
     };
     let nowhere = Path::new("/nonexistent/cache.zip");
@@ -327,7 +337,8 @@ async fn a_cache_is_saved_and_restored_by_files() {
     assert_eq!(
         found,
         HelperAnswer::Restored {
-            key: Some("main".into())
+            key: Some("main".into()),
+            fingerprint: None,
         }
     );
     assert_eq!(bench.read("ghosts.txt").as_deref(), Some("boo"));
@@ -343,7 +354,13 @@ async fn a_cache_is_saved_and_restored_by_files() {
     let broken = bench.dir.path().join("broken");
     std::fs::write(&broken, "rubbish").unwrap();
     let found = bench.ask(candidates(&[("broken", &broken)])).await.unwrap();
-    assert_eq!(found, HelperAnswer::Restored { key: None });
+    assert_eq!(
+        found,
+        HelperAnswer::Restored {
+            key: None,
+            fingerprint: None,
+        }
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The plan for a job's caches and artifacts.
 
 use onspot_cache::archive::{Format, Level};
-use onspot_cache::{Selection, sanitize};
+use onspot_cache::{CacheKey, Selection, sanitize};
 use onspot_gitlab::Variables;
 use onspot_gitlab::job::{ArtifactFormat, CachePolicy, JobPayload, When};
 
@@ -12,10 +12,10 @@ use crate::settings::RunnerSettings;
 /// One cache of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CachePlan {
-    /// Its key, expanded.
-    pub(crate) key: String,
+    /// Its key.
+    pub(crate) key: CacheKey,
     /// The keys to try, in this order; empty if the policy does not pull.
-    pub(crate) restore: Vec<String>,
+    pub(crate) restore: Vec<CacheKey>,
     /// Whether the policy allows saving, and after which outcome.
     pub(crate) save: Option<When>,
     /// Its files.
@@ -37,8 +37,10 @@ pub(crate) struct UploadPlan {
     pub(crate) request: UploadArtifacts,
 }
 
-pub(super) fn caches(job: &JobPayload, variables: &Variables) -> Vec<CachePlan> {
+/// The caches, and what the job's author should know of them.
+pub(super) fn caches(job: &JobPayload, variables: &Variables) -> (Vec<CachePlan>, Vec<String>) {
     let mut plans = Vec::new();
+    let mut warnings = Vec::new();
     for spec in &job.cache {
         let selection = Selection {
             paths: expanded(&spec.paths, variables),
@@ -52,43 +54,87 @@ pub(super) fn caches(job: &JobPayload, variables: &Variables) -> Vec<CachePlan> 
         if spec.key.is_empty() {
             key = format!("{}/{}", job.job_info.name, job.git_info.r#ref);
         }
+        let Some(key) = cache_key(&key, variables, &mut warnings) else {
+            continue;
+        };
         let policy_text = variables.expand(&spec.policy);
         let policy = CachePolicy::parse(&policy_text);
         let (pulls, pushes) = policy.map_or((false, false), |p| (p.pulls(), p.pushes()));
         let restore = if pulls {
-            candidates(&key, &spec.fallback_keys, variables)
+            candidates(&key, &spec.fallback_keys, variables, &mut warnings)
         } else {
             vec![]
         };
+        let variable = |name| variables.get(name).unwrap_or_default();
         plans.push(CachePlan {
             key,
             restore,
             save: pushes.then_some(spec.when),
             selection,
-            format: Format::parse(
-                variables
-                    .get("CACHE_COMPRESSION_FORMAT")
-                    .unwrap_or_default(),
-            ),
-            level: Level::parse(variables.get("CACHE_COMPRESSION_LEVEL").unwrap_or_default()),
+            format: Format::parse(variable("CACHE_COMPRESSION_FORMAT")),
+            level: Level::parse(variable("CACHE_COMPRESSION_LEVEL")),
             warning: policy.is_none().then(|| {
                 format!("unknown cache policy {policy_text:?}: it can be pull, push or pull-push")
             }),
         });
     }
-    plans
+    (plans, warnings)
+}
+
+/// How long one transfer of a cache may take (`CACHE_REQUEST_TIMEOUT`, in minutes). Without it,
+/// one goes on for as long as bytes flow.
+pub(super) fn transfer_seconds(variables: &Variables) -> Option<u64> {
+    let minutes: u64 = variables
+        .get("CACHE_REQUEST_TIMEOUT")?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(minutes.checked_mul(60)?).filter(|seconds| *seconds > 0)
+}
+
+fn cache_key(text: &str, variables: &Variables, warnings: &mut Vec<String>) -> Option<CacheKey> {
+    match CacheKey::new(text, variables.flag("FF_HASH_CACHE_KEYS")) {
+        Ok(key) => {
+            if key.shown != text {
+                let shown = &key.shown;
+                warnings.push(format!("cache key {text:?} sanitized to {shown:?}"));
+            }
+            Some(key)
+        }
+        Err(error) => {
+            warnings.push(format!("a cache is left out: {error}"));
+            None
+        }
+    }
 }
 
 /// The cache's own key, its fallback keys, and the job's last fallback. A user-defined fallback key
 /// must not give access to a protected branch's cache.
-fn candidates(key: &str, fallback: &[String], variables: &Variables) -> Vec<String> {
+fn candidates(
+    key: &CacheKey,
+    fallback: &[String],
+    variables: &Variables,
+    warnings: &mut Vec<String>,
+) -> Vec<CacheKey> {
     let last = variables
         .get("CACHE_FALLBACK_KEY")
         .map(|key| variables.expand(key));
-    let last = last.filter(|key| !is_protected(key));
-    let mut keys = vec![key.to_owned()];
-    for key in expanded(fallback, variables).into_iter().chain(last) {
-        if !key.trim().is_empty() && !keys.contains(&key) {
+    let last = last.filter(|key| {
+        let allowed = !is_protected(key);
+        if !allowed {
+            let text = format!("CACHE_FALLBACK_KEY {key:?} not allowed to end in \"-protected\"");
+            warnings.push(text);
+        }
+        allowed
+    });
+    let mut keys = vec![key.clone()];
+    for text in expanded(fallback, variables).into_iter().chain(last) {
+        if text.trim().is_empty() {
+            continue;
+        }
+        if let Some(key) = cache_key(&text, variables, warnings)
+            && !keys.contains(&key)
+        {
             keys.push(key);
         }
     }
@@ -152,7 +198,7 @@ pub(super) fn uploads(
             ca_pem: settings.tls_ca_pem.clone(),
             job: job.id,
             token: job.token.clone(),
-            name: file_name(&variables.expand(&spec.name), kind),
+            name: file_name(&variables.expand(&spec.name)),
             kind: kind.to_owned(),
             format: spec.artifact_format.clone(),
             expire_in: variables.expand(&spec.expire_in),
@@ -179,24 +225,16 @@ pub(super) fn uploads(
         .collect()
 }
 
-/// The artifact's name without characters that are invalid in a file name; GitLab's default if it
-/// is empty.
-fn file_name(name: &str, kind: &str) -> String {
-    let name: String = name
-        .trim()
-        .chars()
-        .map(|c| {
-            if matches!(c, '/' | '\\' | '\0') {
-                '_'
-            } else {
-                c
-            }
-        })
-        .collect();
-    match name.as_str() {
-        "" | "." | ".." if kind == "archive" => "artifacts".into(),
-        "" | "." | ".." => format!("artifacts.{kind}"),
-        _ => name,
+/// The last part of the artifact's name, as GitLab Runner takes it; its defaults where there is
+/// none.
+fn file_name(name: &str) -> String {
+    if name.is_empty() {
+        return "artifacts".into();
+    }
+    let name = name.trim_end_matches('/');
+    match name.rsplit('/').next().unwrap_or_default() {
+        "" | "." | ".." => "default".into(),
+        base => base.replace('\0', "_"),
     }
 }
 

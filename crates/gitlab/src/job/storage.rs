@@ -48,6 +48,10 @@ pub enum ArtifactFormat {
     Gzip,
     /// The single file unchanged.
     Raw,
+    /// A zip archive with entries compressed by zstd.
+    ZipZstd,
+    /// A tar archive compressed by zstd.
+    TarZstd,
     /// A format that this version does not know.
     Other(String),
 }
@@ -59,6 +63,8 @@ impl ArtifactFormat {
             Self::Zip => "zip",
             Self::Gzip => "gzip",
             Self::Raw => "raw",
+            Self::ZipZstd => "zipzstd",
+            Self::TarZstd => "tarzstd",
             Self::Other(name) => name,
         }
     }
@@ -70,6 +76,8 @@ impl From<String> for ArtifactFormat {
             "" | "zip" => Self::Zip,
             "gzip" => Self::Gzip,
             "raw" => Self::Raw,
+            "zipzstd" => Self::ZipZstd,
+            "tarzstd" => Self::TarZstd,
             _ => Self::Other(name),
         }
     }

@@ -12,14 +12,14 @@ use super::*;
 const FORBIDDEN: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
 
 /// A bench with an empty project folder.
-async fn empty() -> Bench {
+pub(super) async fn empty() -> Bench {
     let bench = Bench::new();
     let sources = bench.sources(Strategy::Empty, "");
     bench.get(sources).await.unwrap();
     bench
 }
 
-fn archive(content: &str) -> Vec<u8> {
+pub(super) fn archive(content: &str) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default();
     zip.start_file("cached", options).unwrap();
@@ -33,11 +33,14 @@ fn restore(server: &MockServer, keys: &[&str], attempts: u32) -> HelperRequest {
         .map(|key| Candidate {
             key: (*key).to_owned(),
             from: Location::Url(format!("{}/{key}?X-Amz-Signature=secret", server.uri())),
+            other: None,
         })
         .collect();
     HelperRequest::RestoreCache(RestoreCache {
         candidates,
         attempts,
+        selection: Selection::default(),
+        transfer_seconds: None,
     })
 }
 
@@ -54,7 +57,10 @@ async fn a_cache_without_access_is_a_miss() {
         .respond_with(ResponseTemplate::new(200).set_body_bytes(archive("x")))
         .mount(&server)
         .await;
-    let none = HelperAnswer::Restored { key: None };
+    let none = HelperAnswer::Restored {
+        key: None,
+        fingerprint: None,
+    };
     assert_eq!(
         bench.ask(restore(&server, &["own"], 3)).await.unwrap(),
         none
@@ -69,7 +75,13 @@ async fn a_cache_without_access_is_a_miss() {
         .await
         .unwrap();
     let key = Some("fallback".into());
-    assert_eq!(found, HelperAnswer::Restored { key });
+    assert_eq!(
+        found,
+        HelperAnswer::Restored {
+            key,
+            fingerprint: None,
+        }
+    );
 }
 
 #[tokio::test]
@@ -150,7 +162,10 @@ async fn nothing_of_a_failed_archive_is_left() {
         .respond_with(ResponseTemplate::new(200).set_body_bytes(archive("x")))
         .mount(&server)
         .await;
-    let none = HelperAnswer::Restored { key: None };
+    let none = HelperAnswer::Restored {
+        key: None,
+        fingerprint: None,
+    };
     assert_eq!(bench.ask(restore(&server, &["k"], 1)).await.unwrap(), none);
     let temp = bench.dir.path().join("builds/group/project.tmp");
     let left = std::fs::read_dir(temp).unwrap().map(|e| e.unwrap());
