@@ -58,12 +58,37 @@ struct Flagged {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expected {
+    /// Rows of the compatibility table, each `area: feature`.
+    #[serde(default)]
+    pub(crate) covers: Covers,
+    /// How it differs from GitLab Runner, if it does.
+    pub(crate) differs: Option<String>,
     pub(crate) pipeline: Status,
     /// Part of GitLab's error for a refused configuration.
     pub(crate) yaml_error: Option<String>,
     /// All its jobs, and no others.
     #[serde(default)]
     pub(crate) jobs: BTreeMap<String, ExpectedJob>,
+}
+
+/// One row of the compatibility table or several.
+#[derive(Debug, Default, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Covers {
+    #[default]
+    Nothing,
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Covers {
+    pub(crate) fn rows(&self) -> &[String] {
+        match self {
+            Self::Nothing => &[],
+            Self::One(row) => std::slice::from_ref(row),
+            Self::Several(rows) => rows,
+        }
+    }
 }
 
 /// The expected results of a job.

@@ -3,6 +3,7 @@
 //! Each folder is a repository with its `.gitlab-ci.yml`; `expect.json` holds the expected results.
 //! `ONSPOT_PIPELINES=name,name` runs only some of them.
 
+mod compatibility;
 mod fixture;
 mod host;
 mod stop;
