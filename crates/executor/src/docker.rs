@@ -17,6 +17,7 @@ mod memory;
 mod out_of_memory;
 mod removal;
 mod service;
+mod service_log;
 mod services;
 mod size;
 mod sweep;
@@ -56,8 +57,8 @@ pub const JOB_LABEL: &str = "onspot.job";
 pub const SLOT_LABEL: &str = "onspot.slot";
 /// Label of every container, network and volume: the runner's name.
 pub const RUNNER_LABEL: &str = "onspot.runner";
-/// Label of every container, network and volume: `job`, `service`, `helper`, `network` or
-/// `volume`.
+/// Label of every container, network and volume: `job`, `service`, `helper`, `network`, `volume`,
+/// or `cache` for a volume that is kept for later jobs.
 pub const KIND_LABEL: &str = "onspot.kind";
 
 /// Time limit for the engine's answer: it may have to receive gigabytes first.

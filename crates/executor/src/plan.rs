@@ -7,6 +7,7 @@ pub(crate) mod script;
 mod sources;
 mod storage;
 mod variables;
+pub(crate) mod volumes;
 
 use std::time::Duration;
 

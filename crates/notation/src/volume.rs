@@ -2,7 +2,7 @@
 
 use crate::Malformed;
 
-const HINT: &str = "write an absolute path, or two: \"/on/the/host:/in/the/container:ro\"";
+const HINT: &str = "write \"/in/the/container\", \"/on/the/host:/in/the/container:ro\" or \"name:/in/the/container\"";
 const OPTIONS: [&str; 14] = [
     "ro",
     "rw",
@@ -20,8 +20,9 @@ const OPTIONS: [&str; 14] = [
     "delegated",
 ];
 
-/// Checks a mount: `/path`, or `/source:/target`, with options after another colon. The source must
-/// be an absolute path on the host.
+/// Checks a mount: `/path`, or `source:/target`, with options after another colon. The source is an
+/// absolute path on the host, or the name of a volume of Docker. A relative path is neither: what
+/// it would be relative to, nobody could say.
 ///
 /// # Errors
 /// If the text is not a valid mount.
@@ -33,8 +34,15 @@ pub fn check(text: &str) -> Result<(), Malformed> {
         [_, _, options] => (&parts[..2], options),
         _ => return Err(wrong("it has too many parts".to_owned())),
     };
-    if let Some(path) = paths.iter().find(|path| !path.starts_with('/')) {
-        return Err(wrong(format!("`{path}` is no absolute path")));
+    if let [source, _] = paths
+        && !source.starts_with('/')
+        && !is_name(source)
+    {
+        let flaw = format!("`{source}` is neither an absolute path nor the name of a volume");
+        return Err(wrong(flaw));
+    }
+    if let Some(target) = paths.last().filter(|path| !path.starts_with('/')) {
+        return Err(wrong(format!("`{target}` is no absolute path")));
     }
     let target = paths.last().copied().unwrap_or_default();
     if target.trim_matches('/').is_empty() {
@@ -45,6 +53,16 @@ pub fn check(text: &str) -> Result<(), Malformed> {
         Some(option) => Err(wrong(format!("`{option}` is none of its options"))),
         None => Ok(()),
     }
+}
+
+/// Whether Docker takes a source for a volume of this name.
+fn is_name(text: &str) -> bool {
+    let mut characters = text.chars();
+    let starts = characters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphanumeric());
+    let follows = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    starts && text.len() > 1 && characters.all(follows)
 }
 
 #[cfg(test)]
@@ -60,11 +78,24 @@ mod tests {
             "/a:/b:ro,z",
             "/a b:/c",
             "/:/host:ro",
+            "tools:/opt/tools",
+            "team_cache-1.0:/cache:ro",
         ] {
             assert_eq!(check(text), Ok(()), "{text}");
         }
         for (text, flaw) in [
-            ("relative:/x", "`relative` is no absolute path"),
+            (
+                "./relative:/x",
+                "`./relative` is neither an absolute path nor the name of a volume",
+            ),
+            (
+                "some/folder:/x",
+                "`some/folder` is neither an absolute path nor the name of a volume",
+            ),
+            (
+                "..:/x",
+                "`..` is neither an absolute path nor the name of a volume",
+            ),
             ("cache", "`cache` is no absolute path"),
             ("/a:b", "`b` is no absolute path"),
             ("", "`` is no absolute path"),

@@ -128,7 +128,7 @@ prop_compose! {
         wait_for_services_timeout in -1..60_i64,
         // Boxed: the combined strategy is too large for a test's stack.
         containers in containers().boxed(),
-        other in other(&["cache_dir", "log_options", "new_in_gitlab_runner"]).boxed(),
+        other in other(&["volume_keep", "log_options", "new_in_gitlab_runner"]).boxed(),
     ) -> Docker {
         let volumes = volumes.into_iter().map(str::to_owned).collect();
         let extra_hosts = extra_hosts.into_iter().map(str::to_owned).collect();
@@ -139,14 +139,14 @@ prop_compose! {
             seconds => Some(Duration::from_secs(seconds.try_into().unwrap_or(0))),
         };
         let mut settings = onspot_settings::Docker {
-            image, privileged, volumes, extra_hosts, dns, cap_add, shm_size, pull_policy,
+            image, privileged, disable_cache, volumes, extra_hosts, dns, cap_add, shm_size, pull_policy,
             allowed_pull_policies, network_mode, wait_for_services,
             ..containers
         };
         settings.job.memory = memory;
         settings.job.cpus = cpus;
         let other_of_services = settings.services.iter().map(|_| toml::Table::new()).collect();
-        Docker { settings, disable_cache, other, other_of_services }
+        Docker { settings, other, other_of_services }
     }
 }
 

@@ -34,7 +34,7 @@ fn docker_settings_are_passed_on() {
     .docker;
     assert_eq!(settings.image.as_deref(), Some("alpine"));
     assert!(settings.privileged);
-    // `disable_cache` would keep no data of volumes, which is always so.
+    assert!(settings.disable_cache);
     assert_eq!(settings.volumes, ["/cache", "/a:/b"]);
     assert_eq!(settings.pull_policy, [PullPolicy::Never]);
 }

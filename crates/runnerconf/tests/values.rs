@@ -48,7 +48,7 @@ fn a_wrong_value_is_an_error_with_its_line_and_a_hint() {
         format!("log_format = \"xml\"\n{}", with("")),
         docker("memory = \"lots\""),
         docker("cpus = \"two\""),
-        docker("volumes = [\"/cache\", \"relative:/x\"]"),
+        docker("volumes = [\"/cache\", \"some/folder:/x\"]"),
         docker("volumes = [\"cache\"]"),
         docker("volumes = [\"/a:/b:rx\"]"),
         docker("volumes = [\"/a:/\"]"),

@@ -48,7 +48,7 @@ pub(super) struct DockerJob<'a> {
     memory: Option<u64>,
     pub(super) network: Option<String>,
     pub(super) services: Vec<Service>,
-    /// Mounts of the job's own volumes.
+    /// What the settings mount, and the volumes of bare paths.
     pub(super) volumes: Vec<String>,
     /// The task that creates the job's container while the sources are fetched.
     creating: Option<JoinHandle<Result<String, ExecutorError>>>,
@@ -127,8 +127,6 @@ impl<'a> DockerJob<'a> {
     pub(super) fn binds(&self) -> Vec<String> {
         let mut binds = vec![self.inner.builds_mount(self.run.slot)];
         binds.extend(self.volumes.iter().cloned());
-        let mounts = self.inner.settings.docker.volumes.iter();
-        binds.extend(mounts.filter(|volume| volume.contains(':')).cloned());
         binds
     }
 
@@ -183,6 +181,7 @@ impl<'a> DockerJob<'a> {
             tty: Some(false),
             healthcheck: Some(container::no_health_check()),
             host_config: Some(self.in_network(config)),
+            networking_config: self.place_of_job(),
             ..ContainerCreateBody::default()
         })
     }
@@ -255,6 +254,7 @@ impl Host for DockerJob<'_> {
             "Using Docker executor with image {} ...",
             image.name
         ));
+        self.tell_of_the_engine(trace);
         let of_runner = self.inner.settings.docker_auth_config();
         let logins = Logins::of(job, variables, of_runner, |text| trace.warning(text));
         let (inner, slot) = (Arc::clone(&self.inner), self.run.slot);
@@ -351,6 +351,7 @@ impl Host for DockerJob<'_> {
         let services = self.services.iter().map(|service| &service.id);
         let all = self.container.iter().chain(services);
         let ended = join_all(all.map(|id| container::end(&self.inner.docker, id))).await;
+        self.end_service_logs().await;
         ended.into_iter().collect()
     }
 

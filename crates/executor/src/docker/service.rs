@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bollard::Docker;
 use onspot_gitlab::TraceWriter;
+use parking_lot::Mutex;
 
 use super::container;
+use super::service_log::ServiceLog;
 
 /// How many bytes of the end of a service's log are shown.
 const SHOWN: usize = 64 << 10;
@@ -21,6 +23,8 @@ pub(super) struct Service {
     pub(super) address: Option<String>,
     /// Whether its log is in the trace already.
     told: AtomicBool,
+    /// Its log on the way into the trace, if the job asked for it.
+    log: Mutex<Option<ServiceLog>>,
 }
 
 impl Service {
@@ -31,7 +35,18 @@ impl Service {
             ports: Vec::new(),
             address: None,
             told: AtomicBool::new(false),
+            log: Mutex::new(None),
         }
+    }
+
+    /// Its log goes into the trace from now on.
+    pub(super) fn follow(&self, log: ServiceLog) {
+        *self.log.lock() = Some(log);
+    }
+
+    /// That log, if it is still followed.
+    pub(super) fn take_log(&self) -> Option<ServiceLog> {
+        self.log.lock().take()
     }
 
     /// Reports what happened to it and shows its log, once.

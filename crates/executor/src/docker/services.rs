@@ -3,22 +3,42 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, NetworkCreateRequest,
-    NetworkingConfig,
+    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig,
+    NetworkCreateRequest, NetworkingConfig,
 };
 use onspot_gitlab::{TraceWriter, Variable};
 
 use super::helper::short_id;
 use super::job::DockerJob;
 use super::service::Service;
-use super::{container, host_config};
+use super::service_log::ServiceLog;
+use super::{Inner, container, host_config};
 use crate::error::ExecutorError;
 use crate::plan::image::ImagePlan;
 
 /// The bridge option for the MTU.
 const MTU: &str = "com.docker.network.driver.mtu";
 
+/// The first version of the engine's interface that sets hardware addresses in networks.
+const SETS_HARDWARE_ADDRESSES: (usize, usize) = (1, 44);
+
+impl Inner {
+    /// Whether the engine can give a container a hardware address.
+    pub(super) fn sets_hardware_addresses(&self) -> bool {
+        let version = self.docker.client_version();
+        (version.major_version, version.minor_version) >= SETS_HARDWARE_ADDRESSES
+    }
+}
+
 impl DockerJob<'_> {
+    /// Tells of settings that this engine can't do.
+    pub(super) fn tell_of_the_engine(&self, trace: &TraceWriter) {
+        let mac = self.inner.settings.docker.mac_address.as_deref();
+        if mac.is_some_and(|mac| !mac.is_empty()) && !self.inner.sets_hardware_addresses() {
+            trace.warning("mac_address has no effect: this Docker engine is older than 25.0");
+        }
+    }
+
     /// Creates the network shared by the job and its services, unless the settings name one.
     pub(super) async fn make_network(&mut self) -> Result<(), ExecutorError> {
         let settings = &self.inner.settings.docker;
@@ -75,6 +95,12 @@ impl DockerJob<'_> {
             "start service {}",
             plan.name
         )))?;
+        if self.plan.variables.flag("CI_DEBUG_SERVICES")
+            && let Some(service) = self.services.last()
+        {
+            let docker = &self.inner.docker;
+            service.follow(ServiceLog::start(docker, &id, &plan.aliases, trace));
+        }
         let inspected = self.inner.docker.inspect_container(&id, None).await;
         let inspected = inspected.map_err(ExecutorError::docker(format!(
             "look at service {}",
@@ -100,7 +126,11 @@ impl DockerJob<'_> {
         );
         let list = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
         let (settings, limits) = (&self.inner.settings.docker, self.limits(plan.privileged));
-        let config = host_config::of_service(settings, limits, self.binds(), &plan.name)?;
+        let init = self.plan.variables.flag("FF_USE_INIT_WITH_DOCKER_EXECUTOR");
+        let config = HostConfig {
+            init: init.then_some(true),
+            ..host_config::of_service(settings, limits, self.binds(), &plan.name)?
+        };
         Ok(ContainerCreateBody {
             image: Some(image.to_owned()),
             entrypoint: list(&plan.entrypoint),
@@ -134,6 +164,31 @@ impl DockerJob<'_> {
                     .iter()
                     .any(of_runner)
                 && !self.run.payload.variables.iter().any(of_job))
+    }
+
+    /// The job's own container in its network: services reach it as `build`. It alone has the
+    /// hardware address of the settings, since two containers with one would not be reached.
+    pub(super) fn place_of_job(&self) -> Option<NetworkingConfig> {
+        let settings = &self.inner.settings.docker;
+        let aliases = self.aliases(&["build".to_owned()]);
+        let mac_address = settings.mac_address.clone().filter(|mac| !mac.is_empty());
+        if mac_address.is_none() || !self.inner.sets_hardware_addresses() {
+            return aliases;
+        }
+        let named = settings.network_mode.clone();
+        let of_host = named.filter(|mode| !mode.is_empty());
+        let mut endpoints = aliases
+            .and_then(|config| config.endpoints_config)
+            .unwrap_or_else(|| {
+                let network = of_host.unwrap_or_else(|| "default".to_owned());
+                HashMap::from([(network, EndpointSettings::default())])
+            });
+        for endpoint in endpoints.values_mut() {
+            endpoint.mac_address.clone_from(&mac_address);
+        }
+        Some(NetworkingConfig {
+            endpoints_config: Some(endpoints),
+        })
     }
 
     fn aliases(&self, aliases: &[String]) -> Option<NetworkingConfig> {

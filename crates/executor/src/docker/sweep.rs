@@ -23,7 +23,9 @@ pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept
         Some(runner) => format!("{RUNNER_LABEL}={runner}"),
         None => KIND_LABEL.to_owned(),
     };
-    let labels = [label];
+    let labels = [label.clone()];
+    // Those that are kept for later jobs are of another kind.
+    let ending = [label, format!("{KIND_LABEL}=volume")];
     let mut swept = Swept::default();
 
     let containers = container::labelled(docker, &labels).await;
@@ -44,7 +46,7 @@ pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept
     // Concurrently, because an ended lease leaves no time to do it one by one.
     join_all(ids.iter().map(|id| container::remove(docker, id))).await;
 
-    remove_volumes(docker, &labels).await;
+    remove_volumes(docker, &ending).await;
     swept.networks = remove_networks(docker, &labels).await?;
     Ok(swept)
 }

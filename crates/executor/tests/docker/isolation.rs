@@ -17,6 +17,7 @@ use crate::support::{Bench, IMAGE, job};
 async fn a_bare_path_is_shared_by_the_job_and_its_services() {
     let bench = Bench::with("volumes", "http://127.0.0.1:9", |settings| {
         settings.docker.volumes = vec!["/certs/client".into()];
+        settings.docker.disable_cache = true;
     })
     .await;
     let mut payload = job(&[
@@ -43,11 +44,54 @@ async fn a_bare_path_is_shared_by_the_job_and_its_services() {
     bench.finish().await;
 }
 
+/// As a volume for `/cache` does with GitLab Runner on one host, but only for jobs with the same
+/// rights.
+#[tokio::test]
+async fn a_bare_path_is_kept_for_the_next_job_of_the_project_and_for_no_other() {
+    let bench = Bench::with("kept", "http://127.0.0.1:9", |settings| {
+        settings.docker.volumes = vec!["/cache".into(), "/also/$CI_PROJECT_ID".into()];
+    })
+    .await;
+    let of = |project: u64, protected: bool, line: &str| {
+        let mut payload = job(&[line]);
+        payload.job_info.project_id = project;
+        payload.git_info.protected = Some(protected);
+        let id = Variable::public("CI_PROJECT_ID", project.to_string());
+        payload.variables.push(id);
+        // Anybody may write there.
+        payload.image.as_mut().unwrap().executor_opts.docker.user = "12345".into();
+        payload
+    };
+    let list = "ls /cache /also/*";
+    let first = bench
+        .run(of(
+            7,
+            false,
+            "echo kept-it >/cache/own; echo too >/also/7/own",
+        ))
+        .await;
+    assert_eq!(first.outcome, Outcome::Success, "{}", first.trace);
+    let next = bench.run(of(7, false, "cat /cache/own /also/7/own")).await;
+    assert!(next.trace.contains("\nkept-it\ntoo\n"), "{}", next.trace);
+    for stranger in [of(8, false, list), of(7, true, list)] {
+        let ended = bench.run(stranger).await;
+        assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+        assert!(!ended.trace.contains("\nown\n"), "{}", ended.trace);
+    }
+    // What removes the leftovers of a killed worker leaves it.
+    bench.executor.sweep().await.unwrap();
+    let next = bench.run(of(7, false, "cat /cache/own")).await;
+    assert!(next.trace.contains("\nkept-it\n"), "{}", next.trace);
+    assert_eq!((bench.volumes(), bench.kept_volumes()), (0, 6));
+    bench.finish().await;
+}
+
 /// Whenever a stop interrupts the preparation, nothing is left of the job.
 #[tokio::test]
 async fn a_stop_while_preparing_leaves_nothing() {
     let bench = Bench::with("prepare-stop", "http://127.0.0.1:9", |settings| {
         settings.docker.volumes = vec!["/certs/client".into()];
+        settings.docker.disable_cache = true;
     })
     .await;
     let mut payload = job(&["sleep 1000"]);

@@ -117,3 +117,53 @@ async fn a_service_of_the_runner_runs_with_every_job() {
     assert!(ended.trace.contains(taken), "{}", ended.trace);
     bench.finish().await;
 }
+
+#[tokio::test]
+async fn what_services_say_is_in_the_trace_if_the_job_wants_it() {
+    let bench = Bench::new("service-log").await;
+    let mut database = service(
+        "db second",
+        "echo secret-is-hunter2; sleep 1; echo said-later >&2; sleep 1000",
+    );
+    database.alias = "db second".into();
+    let mut payload = with(database, "sleep 2");
+    payload
+        .variables
+        .push(Variable::public("CI_DEBUG_SERVICES", "true"));
+    payload.variables.push(Variable {
+        masked: true,
+        ..Variable::public("PASSWORD", "hunter2")
+    });
+    let ended = bench.run(payload.clone()).await;
+    assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+    for text in [
+        "[service:debian-db-second] 20",
+        " secret-is-[MASKED]\x1b",
+        " said-later\x1b",
+    ] {
+        assert!(ended.trace.contains(text), "no {text:?} in {}", ended.trace);
+    }
+    payload.variables.truncate(1);
+    let ended = bench.run(payload).await;
+    assert!(!ended.trace.contains("said-later"), "{}", ended.trace);
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_service_reaches_the_job_as_build() {
+    let bench = Bench::new("build-alias").await;
+    let asks = "until getent hosts build >/builds/seen; do sleep 0.1; done; sleep 1000";
+    let waits = "for i in $(seq 100); do [ -s /builds/seen ] && break; sleep 0.1; done; \
+                 cat /builds/seen; rm /builds/seen; hostname -i";
+    let ended = bench.run(with(service("asker", asks), waits)).await;
+    assert_eq!(ended.outcome, Outcome::Success, "{}", ended.trace);
+    let seen = ended.trace.lines().find(|line| line.ends_with(" build"));
+    let address = seen.and_then(|line| line.split_whitespace().next());
+    let address = address.unwrap_or_else(|| panic!("{}", ended.trace));
+    assert!(
+        ended.trace.lines().any(|line| line.trim() == address),
+        "{}",
+        ended.trace
+    );
+    bench.finish().await;
+}

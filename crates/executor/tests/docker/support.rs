@@ -161,12 +161,17 @@ impl Bench {
 
     /// How many networks have this runner's label.
     pub(crate) fn networks(&self) -> usize {
-        self.listed("network")
+        self.listed("network", "network").len()
     }
 
-    /// How many volumes have this runner's label.
+    /// How many volumes that end with their job have this runner's label.
     pub(crate) fn volumes(&self) -> usize {
-        self.listed("volume")
+        self.listed("volume", "volume").len()
+    }
+
+    /// How many volumes are kept for this runner's next jobs.
+    pub(crate) fn kept_volumes(&self) -> usize {
+        self.listed("volume", "cache").len()
     }
 
     /// Waits until `holds` is true.
@@ -179,19 +184,27 @@ impl Bench {
         tokio::time::timeout(crate::LONG, reached).await.unwrap();
     }
 
-    fn listed(&self, what: &str) -> usize {
+    fn listed(&self, what: &str, kind: &str) -> Vec<String> {
         let output = Command::new("docker")
             .args([what, "ls", "--quiet"])
             .args(["--filter", &format!("label=onspot.runner={}", self.runner)])
+            .args(["--filter", &format!("label=onspot.kind={kind}")])
             .output()
             .unwrap();
-        String::from_utf8(output.stdout).unwrap().lines().count()
+        let listed = String::from_utf8(output.stdout).unwrap();
+        listed.lines().map(str::to_owned).collect()
     }
 
     /// Removes helpers and folders.
     pub(crate) async fn finish(self) {
         self.executor.close().await;
         self.executor.sweep().await.unwrap();
+        for volume in self.listed("volume", "cache") {
+            let removed = Command::new("docker")
+                .args(["volume", "rm", &volume])
+                .output();
+            assert!(removed.unwrap().status.success(), "{volume}");
+        }
         assert_eq!(self.containers("job") + self.containers("helper"), 0);
     }
 }

@@ -16,8 +16,6 @@ use crate::section::{Complaint, Section};
 pub struct Docker {
     /// How jobs run in containers.
     pub settings: onspot_settings::Docker,
-    /// Whether the volumes of jobs are discarded, which they always are.
-    pub disable_cache: bool,
     /// Kept, not used.
     pub other: toml::Table,
     /// The unused keys of each of `[[runners.docker.services]]`.
@@ -26,10 +24,8 @@ pub struct Docker {
 
 /// How the keys of `[runners.docker]` are handled that are not honoured.
 pub(crate) const OTHERS: &[Key] = &[
-    Key::warned("cache_dir", "volumes without a source end with their job"),
     Key::warned("helper_image_flavor", "onspot has one helper image"),
     Key::warned("log_options", "a job's log goes to GitLab alone"),
-    Key::warned("mac_address", "containers have Docker's addresses"),
     Key::refused(
         "tls_cert_path",
         "onspot reaches Docker by a socket or by plain TCP",
@@ -38,7 +34,10 @@ pub(crate) const OTHERS: &[Key] = &[
         "tls_verify",
         "onspot reaches Docker by a socket or by plain TCP",
     ),
-    Key::warned("volume_keep", "volumes without a source end with their job"),
+    Key::warned(
+        "volume_keep",
+        "the volumes that an image declares end with their container",
+    ),
 ];
 
 /// How the keys of `[[runners.docker.services]]` are handled that are not honoured.
@@ -46,19 +45,10 @@ pub(crate) const OTHERS_OF_SERVICES: &[Key] =
     &[Key::warned("suspend_data_path", "it is for Kubernetes")];
 
 /// All keys but `services`, in the order of 2017.
-fn all<'a>(
-    docker: &'a mut onspot_settings::Docker,
-    tls_verify: &'a mut bool,
-    disable_cache: &'a mut bool,
-) -> Keys<'a> {
+fn all<'a>(docker: &'a mut onspot_settings::Docker, tls_verify: &'a mut bool) -> Keys<'a> {
     let mut all = of_settings(docker);
-    for (before, key, flag) in [
-        ("image", "tls_verify", tls_verify),
-        ("volumes", "disable_cache", disable_cache),
-    ] {
-        let at = all.iter().position(|(key, _)| *key == before);
-        all.insert(at.unwrap_or(0), (key, Slot::ShownFlag(flag)));
-    }
+    let at = all.iter().position(|(key, _)| *key == "image");
+    all.insert(at.unwrap_or(0), ("tls_verify", Slot::ShownFlag(tls_verify)));
     all
 }
 
@@ -69,6 +59,7 @@ fn of_settings(docker: &mut onspot_settings::Docker) -> Keys<'_> {
         host: "host" as String,
         image: "image" as String,
         privileged: "privileged" as ShownFlag,
+        disable_cache: "disable_cache" as ShownFlag,
         volumes: "volumes" as Texts(volume),
         shm_size: "shm_size" as ShownNumber,
         pull_policy: "pull_policy" as Policies,
@@ -104,6 +95,8 @@ fn of_settings(docker: &mut onspot_settings::Docker) -> Keys<'_> {
         volume_driver: "volume_driver" as String,
         volumes_from: "volumes_from" as Strings,
         links: "links" as Strings,
+        cache_dir: "cache_dir" as Text(folder),
+        mac_address: "mac_address" as Text(hardware_address),
         hostname: "hostname" as String,
         enable_ipv6: "enable_ipv6" as Flag,
         network_mtu: "network_mtu" as Number,
@@ -162,7 +155,7 @@ fn of_service(service: &mut ContainerService) -> Keys<'_> {
 /// The keys of `[runners.docker]` that are honoured.
 pub(crate) fn honoured() -> Vec<&'static str> {
     let mut names = keys::names(&of_settings(&mut onspot_settings::Docker::default()));
-    names.extend(["disable_cache", "isolation", "services"]);
+    names.extend(["isolation", "services"]);
     names
 }
 
@@ -183,8 +176,7 @@ impl Docker {
             docker.other_of_services.push(other);
         }
         // `tls_verify` is refused if it is set.
-        let (settings, no_cache) = (&mut docker.settings, &mut docker.disable_cache);
-        keys::read(all(settings, &mut false, no_cache), &mut section)?;
+        keys::read(all(&mut docker.settings, &mut false), &mut section)?;
         docker.other = section.finish()?;
         Ok(docker)
     }
@@ -192,15 +184,11 @@ impl Docker {
     pub(super) fn entries(&self) -> Entries {
         let Self {
             mut settings,
-            mut disable_cache,
             other,
             other_of_services,
         } = self.clone();
         let mut entries = Entries::default();
-        keys::write(
-            all(&mut settings, &mut false, &mut disable_cache),
-            &mut entries,
-        );
+        keys::write(all(&mut settings, &mut false), &mut entries);
         entries.put_others(&other);
         let mut others = other_of_services.into_iter();
         let services = settings.services.into_iter();
@@ -235,6 +223,30 @@ fn write_service(mut service: ContainerService, other: &toml::Table) -> Entries 
 fn volume(text: &str) -> Result<String, Complaint> {
     volume::check(text)?;
     Ok(text.to_owned())
+}
+
+/// A folder of the host.
+fn folder(text: &str) -> Result<String, Complaint> {
+    if text.starts_with('/') && !text.contains(':') {
+        return Ok(text.to_owned());
+    }
+    Err(
+        Complaint::new(format!("is `{text}`, which is no absolute path"))
+            .with_hint("write a folder of the host, for example \"/srv/cache\""),
+    )
+}
+
+/// Six bytes in hexadecimal.
+fn hardware_address(text: &str) -> Result<String, Complaint> {
+    let is_byte = |part: &str| part.len() == 2 && u8::from_str_radix(part, 16).is_ok();
+    let parts: Vec<&str> = text.split([':', '-']).collect();
+    if parts.len() == 6 && parts.iter().all(|part| is_byte(part)) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        Complaint::new(format!("is `{text}`, which is no hardware address"))
+            .with_hint("write for example \"92:d0:c6:0a:29:33\""),
+    )
 }
 
 /// A pattern of image names.

@@ -49,8 +49,13 @@ pub struct Docker {
     /// How many services a job may have, those of the runner among them; no limit if absent.
     pub services_limit: Option<u32>,
     /// Further mounts of job containers, `source:target[:mode]`, and bare paths, which become
-    /// volumes that the job and its services share for as long as the job runs.
+    /// volumes that the job and its services share, and that are kept for the slot's next job of
+    /// the same project and protectedness. A source is a path of the host or a volume's name.
     pub volumes: Vec<String>,
+    /// Whether the volumes of bare paths end with their job.
+    pub disable_cache: bool,
+    /// The folder on the host that bare paths are kept in, instead of volumes.
+    pub cache_dir: Option<String>,
     /// What makes the volumes of bare paths; Docker's own driver if absent.
     pub volume_driver: Option<String>,
     /// What that driver is told.
@@ -73,6 +78,8 @@ pub struct Docker {
     pub extra_hosts: Vec<String>,
     /// Other containers that jobs reach by name, `container[:name]`.
     pub links: Vec<String>,
+    /// The hardware address of job containers; Docker's choice if absent.
+    pub mac_address: Option<String>,
     /// The host name of job containers; made from runner and project if absent.
     pub hostname: Option<String>,
     /// DNS servers.

@@ -213,7 +213,7 @@ fn what_is_wrong_is_said_with_its_place() {
         SMALL.replace("env:RUNNER_TOKEN", "env:"),
         format!("{SMALL}{}", SMALL.replace("docker.m3", "Docker M3")),
         runner("environment = ['FOO']"),
-        runner("volumes = ['/cache', 'relative:/x']"),
+        runner("volumes = ['/cache', 'some/folder:/x']"),
         runner("image = ''"),
         workers("instance_types = []"),
         workers("instance_types = ['m5.large', 'large']"),
