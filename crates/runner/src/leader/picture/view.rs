@@ -79,7 +79,7 @@ impl Picture {
         let state = worker.state.value();
         Some(Seen {
             id: id.clone(),
-            stage: worker.stage(timing),
+            stage: worker.stage(timing, self.now),
             // One that EC2 does not show is nothing that EC2 takes away.
             pool: pool.unwrap_or_else(|| Pool::unknown(Lifecycle::OnDemand)),
             launched_at: instance.map_or(self.now, |instance| instance.launched_at),
@@ -122,7 +122,7 @@ impl Picture {
 }
 
 impl Worker {
-    fn stage(&self, timing: &Timing) -> Stage {
+    fn stage(&self, timing: &Timing, now: Timestamp) -> Stage {
         let jobs = self.assigned();
         let leaving = |losing, done| Stage::Leaving { jobs, losing, done };
         let instance = self.instance_state();
@@ -143,7 +143,7 @@ impl Worker {
             };
         }
         match self.state.value() {
-            Some(state) => self.reporting(state, timing),
+            Some(state) => self.reporting(state, timing, now),
             // It can't be talked to: it finishes what it has, and goes.
             None if self.state.is_malformed() => leaving(false, true),
             None if instance == Some(InstanceState::Pending) => Stage::Launching,
@@ -152,7 +152,7 @@ impl Worker {
     }
 
     /// The stage of a worker that has written a state.
-    fn reporting(&self, state: &State, timing: &Timing) -> Stage {
+    fn reporting(&self, state: &State, timing: &Timing, now: Timestamp) -> Stage {
         let (assigned, silent): (u32, Duration) = (self.assigned(), self.silent_for);
         let jobs = assigned.max(self.unfinished());
         let leaving = |jobs, losing, done| Stage::Leaving { jobs, losing, done };
@@ -175,7 +175,8 @@ impl Worker {
         Stage::Ready {
             free,
             jobs,
-            idle_since: self.idle_since,
+            // Its last job may have ended in this very round: then it is idle from now on.
+            idle_since: (jobs == 0).then(|| self.idle_since.unwrap_or(now)),
         }
     }
 }
