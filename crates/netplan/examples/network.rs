@@ -1,4 +1,4 @@
-//! Shows what has to be done for a network, and does it if it is told so:
+//! Shows the plan of a network, and carries it out if told to:
 //!
 //! ```text
 //! cargo run -p onspot-netplan --example network -- eu-west-1a eu-west-1b [--apply | --remove]
@@ -15,7 +15,7 @@ use aws_config::BehaviorVersion;
 use onspot_netplan::{NetworkSpec, apply, desired, destroy, diff, observe, teardown};
 use onspot_reconcile::event_channel;
 
-/// The stack whose network it is.
+/// The stack that the network belongs to.
 const STACK: &str = "example";
 
 #[tokio::main]
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     print!("{}", plan.plan());
 
-    // Whoever wants to show progress listens at the other end.
+    // A program that shows progress would read the other end.
     let (events, _nobody_listens) = event_channel();
     if told("--remove") {
         destroy(&ec2, &plan, &events).await?;

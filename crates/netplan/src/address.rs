@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Tier};
 
-/// Zones that a plan has room for, used or not: what makes it stable.
+/// How many zones a plan reserves room for, used or not, so that adding one moves no subnet.
 const SLOTS: u32 = 8;
 /// The biggest VPC that AWS allows, as a prefix length.
 const BIGGEST: u8 = 16;
 /// The smallest VPC whose smallest subnet is still one that AWS allows (/28).
 const SMALLEST: u8 = 23;
-/// Docker's default bridge on every instance: a VPC there would be out of its reach.
+/// Docker's default bridge on every instance: containers could not reach a VPC in this range.
 const DOCKER: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 17, 0, 0), 16);
 
 /// The ranges of a zone's two subnets.
@@ -79,7 +79,7 @@ impl AddressPlan {
     }
 }
 
-/// Refuses ranges that AWS would, and those that break Docker on the instances.
+/// Refuses ranges that AWS would refuse, and those that break Docker on the instances.
 fn check_range(cidr: Ipv4Net) -> Result<(), Error> {
     if cidr.trunc() != cidr {
         return Err(Error::HostBits {
@@ -119,7 +119,7 @@ fn check_range(cidr: Ipv4Net) -> Result<(), Error> {
     Ok(())
 }
 
-/// The zone's place, from the letter at the end of its name.
+/// The zone's slot, from the letter at the end of its name.
 fn slot(zone: &str) -> Result<u32, Error> {
     let letter = zone.bytes().last().filter(u8::is_ascii_lowercase);
     let place = letter.map(|letter| u32::from(letter - b'a'));
@@ -130,7 +130,7 @@ fn slot(zone: &str) -> Result<u32, Error> {
         })
 }
 
-/// The ranges at one place.
+/// The ranges of one slot.
 fn ranges_of(cidr: Ipv4Net, slot: u32) -> ZoneRanges {
     let start = u32::from(cidr.network());
     let size = 1_u32 << (32 - cidr.prefix_len());

@@ -1,7 +1,7 @@
-//! Carries out a plan, call by call, and tells what happens.
+//! Carries out a plan, call by call, and reports what happens.
 //!
-//! Every created resource gets its tags in the very call that creates it, so that whatever
-//! a crash leaves behind is found by the next run.
+//! Every call that creates a resource also tags it, so that the next run finds what a crash has
+//! left behind.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,14 @@ use crate::plan::{Action, Resource};
 use crate::resource::{endpoint, gateway, nat, routes, security_group, subnet, vpc};
 use crate::{Error, Nat, Network, NetworkPlan, Role, tagging};
 
-/// Makes what `plan` says. Run again after a failure or a crash, with a fresh plan, it goes
-/// on from there.
+/// Carries out `plan`. After a failure or a crash, a run with a fresh plan continues from there.
 ///
 /// # Errors
 ///
-/// [`Error::Call`] if EC2 refuses a call or cannot be reached,
-/// [`Error::NatFailed`] and [`Error::TooSlow`] if the NAT gateway does not start or
-/// end, [`Error::Missing`] if `plan` makes no whole network: a part of a plan
-/// ([`split`](NetworkPlan::split)) or one of a [`teardown`](crate::teardown()).
+/// [`Error::Call`] if EC2 refuses a call or cannot be reached, [`Error::NatFailed`] and
+/// [`Error::TooSlow`] if the NAT gateway does not start or end, [`Error::Missing`] if the network
+/// is incomplete after `plan`: `plan` is only a part of one ([`split`](NetworkPlan::split)) or a
+/// [`teardown`](crate::teardown()).
 pub async fn apply(
     ec2: &Client,
     plan: &NetworkPlan,
@@ -31,7 +30,7 @@ pub async fn apply(
     let mut nat = Nat::None;
     if let Some(desired) = &plan.desired {
         nat = desired.spec.nat;
-        // Zones that are left over may still be there; nothing new shall go into them.
+        // Zones that are no longer wanted may still exist; nothing new may go into them.
         ids.retain(|role, _| match role {
             Role::Subnet(_, zone) => desired.addresses.zones.contains_key(zone),
             _ => true,
@@ -40,13 +39,13 @@ pub async fn apply(
     Network::of(&ids, nat)
 }
 
-/// Removes what a plan says: that of a [`teardown`](crate::teardown()), or the later part of one
-/// that was [split](NetworkPlan::split).
+/// Carries out a plan that removes: a [`teardown`](crate::teardown()), or the later part of a
+/// [split](NetworkPlan::split) plan.
 ///
 /// # Errors
 ///
-/// [`Error::Call`] if EC2 refuses a call or cannot be reached, also because something
-/// still uses a resource after minutes; [`Error::TooSlow`] if a NAT gateway does not end.
+/// [`Error::Call`] if EC2 refuses a call or cannot be reached, for example because something still
+/// uses a resource after minutes; [`Error::TooSlow`] if a NAT gateway does not end.
 pub async fn destroy(ec2: &Client, plan: &NetworkPlan, events: &EventSender) -> Result<(), Error> {
     run(ec2, plan, events).await.map(drop)
 }
@@ -128,7 +127,7 @@ async fn create(at: &Applier<'_>, role: &Role) -> Result<String, Error> {
     }
 }
 
-/// Removes by id. Gone already is as good as removed.
+/// Deletes by id. A resource that is already gone is no error.
 async fn delete(ec2: &Client, resource: &Resource, id: &str, step: &Step<'_>) -> Result<(), Error> {
     match resource {
         Resource::Vpc => vpc::delete(ec2, id, step).await,

@@ -11,12 +11,12 @@ use crate::spec::Desired;
 use crate::tagging::sdk_tags;
 use crate::{Error, Role};
 
-/// Everywhere, as routes and rules write it.
+/// Every address, as routes and rules write it.
 pub(crate) const ANYWHERE: &str = "0.0.0.0/0";
 
 /// How long a new resource may stay unknown to other calls: EC2 is eventually consistent.
 const SETTLING: Patience = Patience::new(Duration::from_secs(1), Duration::from_mins(1));
-/// How long the last users of a resource may take to let go of it.
+/// How long the last users of a resource may take to release it.
 const RELEASING: Patience = Patience::new(Duration::from_secs(3), Duration::from_mins(10));
 
 /// A plan that is being carried out.
@@ -49,7 +49,7 @@ impl Applier<'_> {
     }
 }
 
-/// There is no such part, and nothing made it.
+/// The error of a part that neither exists nor was made.
 pub(crate) fn missing(part: &(impl ToString + ?Sized)) -> Error {
     Error::Missing {
         role: part.to_string(),
@@ -94,14 +94,14 @@ pub(crate) fn required(
     id.ok_or(Error::Incomplete { operation, what })
 }
 
-/// What tells EC2 that a repeated request is the same one, so that a request whose answer was
-/// lost makes nothing twice. Chosen anew for each decision: to a known token EC2 answers with what
-/// it made first, even if that has been deleted since.
+/// The idempotency token of a request: EC2 makes nothing twice when a request is repeated because
+/// its answer was lost. Each decision gets a new token, because EC2 answers a known one with the
+/// resource it made first, even if that has been deleted since.
 pub(crate) fn token() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// A repeated call finds its work done.
+/// Ignores the error of a repeated call that finds its work done.
 pub(crate) fn already_there_is_fine<T>(result: Result<T, Error>) -> Result<(), Error> {
     match result {
         Err(Error::Call(error)) if CallError::is_already_there(&error) => Ok(()),

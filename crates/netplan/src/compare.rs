@@ -39,7 +39,7 @@ impl Diff<'_> {
         })
     }
 
-    /// Whether a step so far makes this part, anew or for the first time.
+    /// Whether a step so far creates or replaces this part.
     pub(crate) fn makes(&self, role: &Role) -> bool {
         let mut actions = self.steps.iter().flat_map(|step| &step.actions);
         actions.any(|action| matches!(action, Action::Create(made) if made == role))
@@ -69,7 +69,7 @@ impl Diff<'_> {
         self.push(change.with_id(id), fix.actions);
     }
 
-    /// Whether a resource has the tags that it would be made with now.
+    /// Adds to `fix` the tags that differ from those the resource would be created with now.
     fn fix_tags(&self, role: &Role, id: &str, fix: &mut Fix) {
         let Some(found) = self.tags.get(id) else {
             return;
@@ -89,7 +89,7 @@ impl Diff<'_> {
         self.steps.push(step(change, actions));
     }
 
-    /// Adds what has to wait until no instance uses it any more.
+    /// Adds steps that have to wait until no instance uses their resource any more.
     pub(crate) fn push_late(&mut self, steps: impl IntoIterator<Item = PlannedStep>) {
         let late = steps.into_iter();
         self.steps

@@ -1,4 +1,4 @@
-//! From what is wanted and what is there to what has to be done, and in which order. Pure.
+//! Compares the wanted with the observed network: what has to be done, and in which order. Pure.
 
 use crate::compare::Diff;
 use crate::plan::{NetworkPlan, PlannedStep};
@@ -27,15 +27,15 @@ const MAKING: [Compare; 8] = [
     |diff, there| endpoint::diff(diff, &there.endpoints),
 ];
 
-/// What may have to go while the rest stays, in the order in which it goes.
+/// What a smaller network may have to remove, in the order of removal.
 const LEAVING: [fn(&mut Diff<'_>, &Observed); 3] = [
     |diff, there| routes::leftovers(diff, &there.routes),
     |diff, there| nat::leftovers(diff, &there.addresses, &there.nats),
     |diff, there| subnet::leftovers(diff, &there.subnets),
 ];
 
-/// How each resource of a stack is removed, in the order in which they are: NAT gateways hold
-/// addresses and subnets; all that is in a VPC holds the VPC.
+/// How each resource of a stack is removed, in the order of removal: NAT gateways hold addresses
+/// and subnets; all that is in a VPC holds the VPC.
 const REMOVING: [fn(&str, &Observed) -> Vec<PlannedStep>; 8] = [
     |stack, there| nat::removals(stack, &there.nats),
     |stack, there| nat::address_removals(stack, &there.addresses),
@@ -74,8 +74,8 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Result<NetworkPlan, Error
     })
 }
 
-/// What has to be done to leave nothing of the network, in order. Instances must be gone
-/// before: a subnet with one in it cannot be deleted.
+/// What has to be done to remove the whole network, in order. All instances must be gone first: a
+/// subnet that holds one cannot be deleted.
 pub fn teardown(observed: &Observed) -> NetworkPlan {
     let stack = &observed.stack;
     let steps = REMOVING.iter().flat_map(|remove| remove(stack, observed));

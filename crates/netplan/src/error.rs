@@ -41,7 +41,7 @@ pub enum Error {
     Reserved {
         /// The range.
         cidr: Ipv4Net,
-        /// Who has it.
+        /// What it belongs to.
         by: &'static str,
     },
     /// No zone was given.
@@ -79,7 +79,7 @@ pub enum Error {
         /// All that claim to be it.
         ids: Vec<String>,
     },
-    /// AWS's answer lacks what it always has.
+    /// AWS's answer lacks something that it always has.
     #[error("the answer to {operation} lacks {what}")]
     Incomplete {
         /// The operation in AWS's spelling.

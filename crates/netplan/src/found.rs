@@ -10,9 +10,9 @@ use crate::{Error, Role};
 pub struct Found<T> {
     /// EC2's id.
     pub id: String,
-    /// The part of the network that it is, by its tag; `None` without a tag that is known here.
+    /// Which part of the network it is, by its role tag; `None` without a known role tag.
     pub role: Option<Role>,
-    /// What else the diff needs to know of it.
+    /// What else the diff needs to know about it.
     pub state: T,
 }
 

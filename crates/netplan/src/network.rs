@@ -61,8 +61,8 @@ impl Network {
         })
     }
 
-    /// Where managers and workers go: the private subnets if those reach the internet, else
-    /// the public ones.
+    /// The subnets of managers and workers: the private ones if they reach the internet, else the
+    /// public ones.
     pub fn instance_subnets(&self) -> &[SubnetId] {
         match self.nat {
             Nat::Gateway => &self.private_subnets,

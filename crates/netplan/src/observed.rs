@@ -27,7 +27,7 @@ pub struct Observed {
     pub gateways: Vec<Found<GatewayState>>,
     /// Subnets.
     pub subnets: Vec<Found<SubnetState>>,
-    /// NAT gateways that work or will; not the deleted ones that EC2 still lists.
+    /// NAT gateways that are available or pending; not the deleted ones that EC2 still lists.
     pub nats: Vec<Found<NatState>>,
     /// Elastic addresses.
     pub addresses: Vec<Found<AddressState>>,

@@ -1,4 +1,4 @@
-//! A plan: what will happen, for people, and the calls that make it happen.
+//! A plan: the changes, for people to read, and the calls that make them.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub struct NetworkPlan {
 pub(crate) struct PlannedStep {
     pub(crate) change: Change,
     pub(crate) actions: Vec<Action>,
-    /// Whether it takes away what instances may still use: see [`NetworkPlan::split`].
+    /// Whether it removes something that instances may still use: see [`NetworkPlan::split`].
     pub(crate) late: bool,
 }
 
@@ -59,7 +59,7 @@ pub(crate) enum Action {
     OpenOutbound {
         member: Member,
     },
-    /// A port of the managers, to the workers.
+    /// Opens a port of the managers to the workers.
     OpenPort {
         port: u16,
     },
@@ -67,7 +67,7 @@ pub(crate) enum Action {
         id: String,
         drift: TagDrift,
     },
-    /// By id and not by role: also what has no known role must go.
+    /// By id and not by role, because resources without a known role must go too.
     Delete {
         resource: Resource,
         id: String,
@@ -93,8 +93,9 @@ impl NetworkPlan {
         self.steps.iter().map(|step| step.change.clone()).collect()
     }
 
-    /// What can be done at once, and apart from it what has to wait until no instance uses it
-    /// any more: zones and NAT that are no longer wanted. [`users`](crate::users()) tells who does.
+    /// Splits the plan into what can be done at once and what has to wait until no instance uses it
+    /// any more: the removal of zones and NAT that are no longer wanted. [`users`](crate::users())
+    /// lists those instances.
     pub fn split(self) -> (Self, Self) {
         let (late, now) = self.steps.iter().cloned().partition(|step| step.late);
         let later = Self {

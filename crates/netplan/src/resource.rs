@@ -1,6 +1,6 @@
-//! The resources, a module for each kind, from top to bottom: its state, `observe`, what is
-//! desired, `diff`, `leftovers` where it can be in the way of a smaller network, `removals`,
-//! `create`, the calls that mend it, `delete`.
+//! The resources, one module for each kind. From top to bottom a module holds the state, `observe`,
+//! `desired`, `diff`, `leftovers` (where a smaller network may have to remove the resource),
+//! `removals`, `create`, the calls that mend the resource, and `delete`.
 //!
 //! The order in which they are made and removed is in `diff.rs`.
 

@@ -1,11 +1,11 @@
-//! The parts of a network, each found again by its role tag.
+//! The parts of a network. `observe` recognises each by its role tag.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The way that a subnet has to the internet.
+/// How a subnet reaches the internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
@@ -103,7 +103,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// A role tag that is none of the network's.
+/// A role tag that no part of a network has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no part of a network")]
 pub struct UnknownRole(String);

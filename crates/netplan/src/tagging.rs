@@ -1,4 +1,4 @@
-//! The tags of what is there, seen and put right in one place for all kinds of resources.
+//! Reads and corrects the tags of existing resources, for all kinds of resources.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +35,8 @@ pub(crate) async fn describe<'a>(
     Ok(found)
 }
 
-/// Sets the tags that are missing, and takes off those that are no longer wanted: these with their
-/// values, so that what somebody else has set meanwhile stays.
+/// Sets missing tags and removes unwanted ones. It names the values of the tags to remove, so that
+/// EC2 keeps a value that somebody else has set meanwhile.
 pub(crate) async fn retag(ec2: &Client, id: &str, drift: &TagDrift) -> Result<(), Error> {
     if !drift.set().is_empty() {
         let call = ec2.create_tags().resources(id);

@@ -1,4 +1,4 @@
-//! Who still uses what a plan takes away.
+//! The instances that still use what a plan removes.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use onspot_reconcile::ServiceResultExt;
 use crate::plan::{Action, Resource};
 use crate::{Error, NetworkPlan, Role, Tier};
 
-/// The instances, whosever they are, that keep `plan` from being applied or that it would cut
-/// off: those in subnets that it deletes, and where it deletes the NAT those that need it.
+/// All instances, of this stack or not, that block `plan` or that it would cut off: those in
+/// subnets that it deletes and, if it deletes the NAT gateway, those in private subnets.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ fn subnets_in_question(plan: &NetworkPlan) -> BTreeSet<String> {
             } => {
                 subnets.insert(id.clone());
             }
-            // Whoever is in a private subnet reaches the internet by it.
+            // Instances in private subnets reach the internet through it.
             Action::Delete {
                 resource: Resource::Nat,
                 ..

@@ -1,4 +1,4 @@
-//! What is made of EC2's answers.
+//! The requests to EC2, and how its answers are read.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ fn client(endpoint: &str) -> Client {
     Client::from_conf(config)
 }
 
-/// Answers the given actions so, and any other with nothing found.
+/// Answers the given actions with the given bodies, and any other with nothing found.
 async fn server(answers: &[(&str, &str)]) -> MockServer {
     let known: BTreeMap<String, String> = answers
         .iter()

@@ -9,7 +9,7 @@ use crate::{
     Observed, Role, RoutesState, SubnetState, Tier, VpcState,
 };
 
-/// EC2 as far as the plan's calls go.
+/// The part of EC2 that the plan's calls touch.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cloud {
     pub(super) observed: Observed,
@@ -181,7 +181,7 @@ impl Cloud {
         state(&mut self.observed.groups, Role::SecurityGroup(member))
     }
 
-    /// Deletes, and refuses what EC2 would: something that is still used.
+    /// Deletes a resource, and like EC2 refuses to delete one that is still used.
     fn delete(&mut self, id: &str) {
         let now = &mut self.observed;
         let in_vpc = now.subnets.len() + now.routes.len() + now.endpoints.len() + now.groups.len();

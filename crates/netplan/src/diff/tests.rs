@@ -16,7 +16,7 @@ fn spec(zones: &[&str], nat: Nat) -> Desired {
     .unwrap()
 }
 
-/// The same, and workers reach managers at `port`.
+/// The same network, in which workers reach managers at `manager_port`.
 fn with_port(wish: Desired, manager_port: Option<u16>) -> Desired {
     let spec = NetworkSpec {
         manager_port,
@@ -68,7 +68,7 @@ fn other_tags_are_put_right_everywhere_and_nothing_is_made_anew() {
 }
 
 proptest! {
-    /// Each run gets another wish, and crashes after some calls; the last one does not.
+    /// Each run has another desired network and crashes after some calls, except for the last one.
     #[test]
     fn any_crash_is_gone_on_from(
         wishes in prop::collection::vec((any_spec(), 0_usize..40), 0..4),
@@ -233,7 +233,7 @@ fn workers_reach_one_port_of_managers_only_while_it_is_wanted() {
     assert_eq!(cloud.group(Member::Manager).inbound, [rule(5000)]);
     assert!(cloud.group(Member::Worker).inbound.is_empty());
 
-    // What somebody opened beside it, another port, another group, nothing at all.
+    // Rules that somebody else opened, another port, another group, no rule at all.
     let stranger = InboundRule::Port {
         port: 5000,
         from: "id-of-another".to_owned(),

@@ -10,9 +10,9 @@ use crate::found::{Listed, of_stack, role_of};
 use crate::plan::{Action, PlannedStep, Resource};
 use crate::{Error, Found, Role, Tier};
 
-/// The services with an endpoint, as AWS calls them after `com.amazonaws.<region>.`.
+/// The services with an endpoint: the part of AWS's name after `com.amazonaws.<region>.`.
 const SERVICES: [&str; 1] = ["s3"];
-/// Whose subnets reach them so.
+/// The tiers whose subnets reach the services through the endpoints.
 const TIERS: [Tier; 2] = [Tier::Public, Tier::Private];
 
 /// A gateway endpoint.
@@ -45,7 +45,7 @@ fn of_endpoint(endpoint: VpcEndpoint) -> Option<Found<EndpointState>> {
     })
 }
 
-/// An endpoint for each service, that the route tables of both tiers lead to.
+/// Wants an endpoint for each service, with a route from the tables of both tiers.
 pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<EndpointState>]) -> Result<(), Error> {
     for service in SERVICES {
         let role = Role::Endpoint(service.to_owned());

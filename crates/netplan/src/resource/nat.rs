@@ -13,7 +13,7 @@ use crate::plan::{Action, PlannedStep, Resource};
 use crate::spec::Desired;
 use crate::{Error, Found, Nat, Role, Tier};
 
-/// How long a NAT gateway that is gone may still hold its address.
+/// How long a deleted NAT gateway may still hold its address.
 const LETTING_GO: Patience = Patience::new(Duration::from_secs(3), Duration::from_mins(2));
 /// How long a NAT gateway may take to start or to end.
 const CHANGING: Patience = Patience::new(Duration::from_secs(2), Duration::from_mins(10));
@@ -34,7 +34,7 @@ pub struct AddressState {
     pub public_ip: String,
 }
 
-/// The NAT gateways that work or will.
+/// The NAT gateways that are available or pending.
 pub(crate) async fn observe(ec2: &Client, stack: &str) -> Listed<NatState> {
     let call = ec2.describe_nat_gateways().filter(of_stack(stack));
     let found = call.into_paginator().items().send().try_collect().await;
@@ -46,7 +46,7 @@ fn of_nat(nat: NatGateway) -> Option<Found<NatState>> {
     let available = match nat.state? {
         NatGatewayState::Available => true,
         NatGatewayState::Pending => false,
-        // A failed one is removed by EC2 itself after about an hour.
+        // EC2 itself removes a failed one after about an hour.
         _ => return None,
     };
     let state = NatState {
@@ -89,8 +89,8 @@ fn desired(desired: &Desired) -> Result<Option<String>, Error> {
     }
 }
 
-/// One NAT gateway in any of the wanted zones, with its address; or none, and then what is there
-/// is [`leftovers`].
+/// Wants one NAT gateway with its address in any of the wanted zones, or none; [`leftovers`] then
+/// removes an existing one.
 pub(crate) fn diff(
     diff: &mut Diff<'_>,
     addresses: &[Found<AddressState>],
@@ -169,7 +169,7 @@ pub(crate) async fn create(at: &Applier<'_>) -> Result<String, Error> {
     let address = at.id(&Role::NatAddress)?;
     let tags = at.tags(ResourceType::Natgateway, &Role::NatGateway)?;
     let token = token();
-    // A gateway that was replaced may hold the address a little longer.
+    // A replaced gateway may hold the address a little longer.
     let held = |error: &CallError| error.code() == Some("Resource.AlreadyAssociated");
     let created = LETTING_GO.retry(
         |error| held(error) || error.is_not_found(),
@@ -201,7 +201,7 @@ pub(crate) async fn await_available(at: &Applier<'_>, step: &Step<'_>) -> Result
     available.ok_or_else(|| too_slow(id, "available"))
 }
 
-/// Deletes a NAT gateway and waits: until it is gone it holds its address and subnet.
+/// Deletes a NAT gateway and waits until it is gone, as it holds its address and subnet until then.
 pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), Error> {
     let call = ec2.delete_nat_gateway().nat_gateway_id(id);
     match call.send().await.calling("DeleteNatGateway") {
@@ -219,8 +219,8 @@ pub(crate) async fn delete(ec2: &Client, id: &str, step: &Step<'_>) -> Result<()
     gone.ok_or_else(|| too_slow(id, "deleted"))
 }
 
-/// Releases an address. A NAT gateway that is deleted already may hold it a little longer,
-/// and EC2 says `AuthFailure` for that.
+/// Releases an address. A deleted NAT gateway may hold it a little longer; EC2 answers
+/// `AuthFailure` in that case.
 pub(crate) async fn release_address(ec2: &Client, id: &str, step: &Step<'_>) -> Result<(), Error> {
     let held =
         |error: &Error| matches!(error, Error::Call(error) if error.code() == Some("AuthFailure"));

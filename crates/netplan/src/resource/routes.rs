@@ -52,7 +52,7 @@ fn of_table(table: RouteTable) -> Option<Found<RoutesState>> {
     })
 }
 
-/// What everything of a tier goes to by default; nothing for private subnets without NAT.
+/// The target of a tier's default route; none for private subnets without NAT.
 fn desired(desired: &Desired, tier: Tier) -> Option<Role> {
     match tier {
         Tier::Public => Some(Role::InternetGateway),
@@ -60,8 +60,8 @@ fn desired(desired: &Desired, tier: Tier) -> Option<Role> {
     }
 }
 
-/// A tier's table, with its default route and in use by the tier's subnets. A default route that
-/// is not wanted any more is [`leftovers`].
+/// Wants a table for the tier, with its default route, used by the tier's subnets. [`leftovers`]
+/// removes a default route that is not wanted any more.
 pub(crate) fn diff(
     diff: &mut Diff<'_>,
     there: &[Found<RoutesState>],
@@ -124,7 +124,8 @@ fn await_target(via: &Role) -> Option<Action> {
     (*via == Role::NatGateway).then_some(Action::AwaitNat)
 }
 
-/// The private subnets' way out, where NAT is no longer wanted. Instances may still need it.
+/// Removes the private subnets' default route if NAT is no longer wanted. Instances may still need
+/// it.
 pub(crate) fn leftovers(diff: &mut Diff<'_>, there: &[Found<RoutesState>]) {
     let tier = Tier::Private;
     let role = Role::Routes(tier);

@@ -56,7 +56,7 @@ fn of_group(group: SecurityGroup) -> Option<Found<GroupState>> {
     })
 }
 
-/// The rules that EC2 has put into one, as they differ in their source alone.
+/// Splits a rule of EC2's answer: EC2 merges rules that differ only in their source.
 fn inbound_rules(rule: &IpPermission) -> Vec<InboundRule> {
     let port = match (rule.ip_protocol(), rule.from_port(), rule.to_port()) {
         (Some("tcp"), Some(from), Some(to)) if from == to => u16::try_from(from).ok(),
@@ -85,13 +85,14 @@ fn is_open(rule: &IpPermission) -> bool {
     rule.ip_protocol() == Some("-1") && anywhere
 }
 
-/// Each member's port that workers may reach. The managers' group last: it may name the workers'.
+/// The port of each member that workers may reach. The managers' group is last, because its rule
+/// may name the workers' group.
 fn desired(desired: &Desired) -> [(Member, Option<u16>); 2] {
     let port = desired.spec.manager_port;
     [(Member::Worker, None), (Member::Manager, port)]
 }
 
-/// A group for each member, with no inbound rule but the wanted one, and every way out.
+/// Wants a group for each member, with only the wanted inbound rule and all outbound traffic.
 pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<GroupState>]) -> Result<(), Error> {
     for (member, port) in desired(diff.desired) {
         let role = Role::SecurityGroup(member);
@@ -112,7 +113,7 @@ pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<GroupState>]) -> Result<(
                 1 => "1 rule".to_owned(),
                 count => format!("{count} rules"),
             };
-            // Whatever is open, all of it is closed before the wanted rule is opened.
+            // All existing rules are removed before the wanted one is added.
             let close = (!rules.is_empty()).then_some(Action::CloseInbound { member });
             fix.add("inbound", &old, &wanted, close.into_iter().chain(open));
         }
@@ -125,7 +126,7 @@ pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<GroupState>]) -> Result<(
     Ok(())
 }
 
-/// Whether these are just the rules that are wanted.
+/// Whether these are exactly the wanted rules.
 fn is_right(diff: &Diff<'_>, rules: &[InboundRule], port: Option<u16>) -> bool {
     let workers = Role::SecurityGroup(Member::Worker);
     match (rules, port) {
@@ -137,7 +138,8 @@ fn is_right(diff: &Diff<'_>, rules: &[InboundRule], port: Option<u16>) -> bool {
     }
 }
 
-/// The managers' first: it may name the workers', which can't go before it.
+/// The managers' group goes first: its rule may name the workers' group, which EC2 refuses to
+/// delete until then.
 pub(crate) fn removals(stack: &str, there: &[Found<GroupState>]) -> Vec<PlannedStep> {
     let mut groups: Vec<_> = there.iter().collect();
     groups.sort_by(|a, b| a.role.cmp(&b.role));
@@ -194,7 +196,7 @@ pub(crate) async fn open_outbound(at: &Applier<'_>, member: Member) -> Result<()
     already_there_is_fine(opened.map_err(Error::from))
 }
 
-/// Lets workers, and nobody else, in at a port of the managers.
+/// Opens a port of the managers to the workers and to nobody else.
 pub(crate) async fn open_port(at: &Applier<'_>, port: u16) -> Result<(), Error> {
     let role = Role::SecurityGroup(Member::Manager);
     let managers = at.id(&role)?;

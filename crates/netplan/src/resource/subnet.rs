@@ -55,7 +55,7 @@ fn desired(desired: &Desired) -> impl Iterator<Item = (Tier, &str, Ipv4Net)> {
     })
 }
 
-/// Each wanted subnet. Those of zones that are not wanted any more are [`leftovers`].
+/// Compares each wanted subnet. [`leftovers`] removes those of zones that are not wanted any more.
 pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<SubnetState>]) -> Result<(), Error> {
     for (tier, zone, range) in desired(diff.desired) {
         let role = Role::Subnet(tier, zone.to_owned());
@@ -79,7 +79,7 @@ pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<SubnetState>]) -> Result<
     Ok(())
 }
 
-/// The subnets of zones that are no longer wanted. Instances may still be in them.
+/// Removes the subnets of zones that are no longer wanted. Instances may still be in them.
 pub(crate) fn leftovers(diff: &mut Diff<'_>, there: &[Found<SubnetState>]) {
     let zones = &diff.desired.addresses.zones;
     let unwanted = there.iter().filter(|subnet| match &subnet.role {

@@ -21,7 +21,7 @@ pub struct VpcState {
     pub dns_hostnames: bool,
 }
 
-/// The VPCs, with the two attributes that only calls of their own tell.
+/// The VPCs, with two attributes that each need a call of their own.
 pub(crate) async fn observe(ec2: &Client, stack: &str) -> Listed<VpcState> {
     let call = ec2.describe_vpcs().filters(of_stack(stack));
     let vpcs = call.into_paginator().items().send().try_collect().await;
@@ -60,7 +60,7 @@ async fn of_vpc(ec2: &Client, vpc: Vpc) -> Result<Option<Found<VpcState>>, Error
     }))
 }
 
-/// One VPC with the wanted range, in which names are resolved.
+/// Wants one VPC with the wanted range, in which names are resolved.
 pub(crate) fn diff(diff: &mut Diff<'_>, there: &[Found<VpcState>]) -> Result<(), Error> {
     let range = diff.desired.spec.cidr;
     let Some(vpc) = diff.one(there, &Role::Vpc)? else {
