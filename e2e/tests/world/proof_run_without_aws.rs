@@ -10,8 +10,8 @@ use onspot_mock_gitlab::{MockGitlab, NewRunner};
 use crate::diagnosis;
 use crate::scene::{green, push_folder};
 
-/// The label of everything that the executor creates.
-const KIND: &str = "onspot.kind";
+/// The label of everything that the executor creates for this runner.
+const OURS: &str = "onspot.runner=laptop";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proof_run_without_aws() {
@@ -28,10 +28,6 @@ async fn proof_run_without_aws() {
         tags: vec![RUNNER.to_owned()],
         ..NewRunner::default()
     });
-    let before = engine::containers(&docker, KIND)
-        .await
-        .expect("containers")
-        .len();
     let onspot = LocalRun::start(folder.path(), &config(&gitlab, &token));
     let mut onspot = onspot.expect("onspot run");
 
@@ -51,11 +47,11 @@ async fn proof_run_without_aws() {
     let trace = gitlab.trace(pipeline.job("verify").expect("verify").id);
     let ghost = cowsay::ghost(&trace);
     assert!(ghost.contains("building build @ stage build"), "{trace}");
-    let left = engine::containers(&docker, KIND)
+    let left = engine::containers(&docker, OURS)
         .await
         .expect("containers")
         .len();
-    assert_eq!(left, before, "no container is left");
+    assert_eq!(left, 0, "no container is left");
     assert!(gitlab.violations().is_empty(), "{:?}", gitlab.violations());
 }
 

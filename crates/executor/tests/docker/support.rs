@@ -150,13 +150,19 @@ impl Bench {
 
     /// How many containers of this kind have this runner's label.
     pub(crate) fn containers(&self, kind: &str) -> usize {
+        self.container_ids(kind).len()
+    }
+
+    /// The ids of the containers of this kind with this runner's label.
+    pub(crate) fn container_ids(&self, kind: &str) -> Vec<String> {
         let output = Command::new("docker")
             .args(["ps", "--all", "--quiet"])
             .args(["--filter", &format!("label=onspot.runner={}", self.runner)])
             .args(["--filter", &format!("label=onspot.kind={kind}")])
             .output()
             .unwrap();
-        String::from_utf8(output.stdout).unwrap().lines().count()
+        let ids = String::from_utf8(output.stdout).unwrap();
+        ids.lines().map(str::to_owned).collect()
     }
 
     /// How many networks have this runner's label.
