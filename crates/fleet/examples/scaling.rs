@@ -1,4 +1,4 @@
-//! What the scaling policy decides as jobs come: `cargo run --example scaling`.
+//! Shows what the scaling policy decides as jobs arrive: `cargo run --example scaling`.
 
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 

@@ -1,4 +1,4 @@
-//! What an instance wrote to its console: all that is left to read of one that never reported.
+//! The console output of an instance: the only source for the diagnosis of one that never reported.
 
 use aws_sdk_ec2::Client;
 use base64::Engine as _;
@@ -10,9 +10,13 @@ use crate::{Error, InstanceId};
 /// How the boot script begins the line that says what failed.
 const FAILED: &str = "onspot boot: FAILED";
 
-/// What an instance wrote to its console; `None` when EC2 has nothing yet.
+/// The console output of an instance; `None` when EC2 has none yet.
+///
+/// # Errors
+///
+/// [`Error::Call`] if EC2 refuses the call or cannot be reached.
 pub async fn console(ec2: &Client, instance: &InstanceId) -> Result<Option<String>, Error> {
-    // The latest output is there for Nitro instances only; for others there is the first.
+    // EC2 has the latest output of Nitro instances only; of others it has the output of their boot.
     let latest = ask(ec2, instance, true).await;
     match latest {
         Ok(Some(text)) => Ok(Some(text)),
@@ -32,8 +36,8 @@ async fn ask(ec2: &Client, instance: &InstanceId, latest: bool) -> Result<Option
     }))
 }
 
-/// The last `lines` lines that say something, and before them those that the boot script marked
-/// as failed. Nothing in them can steer a terminal.
+/// The last `lines` non-empty lines, preceded by those that the boot script marked as failed.
+/// Control sequences are removed, so that printing them is safe.
 pub fn tail(console: &str, lines: usize) -> Vec<String> {
     let said: Vec<String> = console
         .lines()

@@ -1,4 +1,4 @@
-//! What can go wrong with instances and what makes them.
+//! The errors of instances, launch templates and the managers' group.
 
 use onspot_reconcile::{CallError, TagError};
 
@@ -33,7 +33,7 @@ pub enum Error {
         /// How long it may be, in bytes.
         limit: usize,
     },
-    /// AWS's answer lacks what it always has.
+    /// AWS's answer lacks something that it always has.
     #[error("the answer to {operation} lacks {what}")]
     Incomplete {
         /// The operation in AWS's spelling.

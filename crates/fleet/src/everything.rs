@@ -1,4 +1,4 @@
-//! All instances of a stack, whatever their role, and their end.
+//! Lists and terminates the instances of a stack, of all roles.
 
 use std::time::Duration;
 
@@ -8,10 +8,14 @@ use onspot_reconcile::{Change, EventSender, Patience, Plan, ROLE, STACK, Step};
 
 use crate::{Error, Instance, InstanceId, InstanceState, observed};
 
-/// How long instances may take to end.
+/// How long instances may take to terminate.
 const ENDING: Patience = Patience::new(Duration::from_secs(1), Duration::from_mins(10));
 
-/// The instances of the stack, of one role or of all, terminated ones included.
+/// The instances of the stack, of one role or of all roles, including terminated ones.
+///
+/// # Errors
+///
+/// [`Error::Call`] if EC2 refuses to list the instances or cannot be reached.
 pub async fn instances(
     ec2: &Client,
     stack: &str,
@@ -27,7 +31,7 @@ pub async fn instances(
     observed::instances(ec2, filters.collect()).await
 }
 
-/// What [`terminate_all`] would end.
+/// What [`terminate_all`] would terminate.
 pub fn termination_plan(instances: &[Instance]) -> Plan {
     let living = instances
         .iter()
@@ -45,15 +49,24 @@ pub fn termination_plan(instances: &[Instance]) -> Plan {
         .collect()
 }
 
-/// Terminates these instances, without waiting for their end. Ones that EC2 does not know any
-/// more are no error.
+/// Terminates these instances without waiting until they are gone. Instances that EC2 does not know
+/// any more are no error.
+///
+/// # Errors
+///
+/// [`Error::Call`] if EC2 refuses to terminate an instance or cannot be reached.
 pub async fn terminate(ec2: &Client, instances: &[InstanceId]) -> Result<(), Error> {
     observed::terminate(ec2, instances).await
 }
 
-/// Terminates all instances of the stack and waits until they are gone: only then can
-/// their subnets be deleted. The managers' group must be gone before, else new ones come.
-/// Fleets of type `instant` leave nothing of their own behind.
+/// Terminates all instances of the stack and waits until they are gone, because subnets can be
+/// deleted only then. Remove the managers' group first, else it launches new ones. Fleets of type
+/// `instant` leave nothing else behind.
+///
+/// # Errors
+///
+/// [`Error::Call`] if EC2 refuses a call or cannot be reached; [`Error::TooSlow`] if instances are
+/// still there after the wait.
 pub async fn terminate_all(ec2: &Client, stack: &str, events: &EventSender) -> Result<(), Error> {
     let found = instances(ec2, stack, None).await?;
     let ids = living(&found);
@@ -68,7 +81,7 @@ pub async fn terminate_all(ec2: &Client, stack: &str, events: &EventSender) -> R
     Ok(())
 }
 
-/// Terminates, and again: an instance may have been launched just before.
+/// Terminates in a loop, because EC2 may list an instance late that was launched just before.
 async fn end(ec2: &Client, stack: &str, step: &Step<'_>) -> Result<(), Error> {
     step.waiting("them to end");
     let mut asked: Vec<InstanceId> = Vec::new();

@@ -27,18 +27,18 @@ pub struct GroupSpec {
     pub name: String,
     /// The name of the managers' launch template.
     pub template: String,
-    /// The hash of the template's content that all managers should be made from.
+    /// The content hash of the template that all managers should be made from.
     pub content: Content,
-    /// The subnets to be in.
+    /// The subnets of its instances.
     pub subnets: Vec<String>,
-    /// How many managers: the group's smallest, greatest and wanted size.
+    /// How many managers: the group's minimum, maximum and desired size.
     pub count: u32,
     /// Further tags of the group and its instances.
     pub tags: Tags,
 }
 
 impl GroupSpec {
-    /// The tags of the group, which it gives its instances too.
+    /// The tags of the group, which it also gives to its instances.
     pub fn all_tags(&self) -> Tags {
         let mut tags = self.tags.clone();
         tags.extend([(onspot_reconcile::STACK, self.stack.as_str())]);
@@ -55,18 +55,18 @@ pub struct MemberState {
     pub id: InstanceId,
     /// Whether it is healthy and in service.
     pub in_service: bool,
-    /// What it was made from, by its tag.
+    /// The content that it was made from, by its tag.
     pub content: Option<Content>,
 }
 
 /// The group as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupState {
-    /// Smallest, wanted and greatest size.
+    /// Minimum, desired and maximum size.
     pub sizes: (i32, i32, i32),
     /// The subnets, ordered.
     pub subnets: Vec<String>,
-    /// What new instances will be made from, by the launch template's version.
+    /// The content that new instances will be made from, by the launch template's version.
     pub content: Option<Content>,
     /// The group's tags.
     pub tags: Tags,
@@ -86,7 +86,7 @@ pub struct GroupPlan {
 enum Action {
     Create,
     Update,
-    /// Replaces the members that were made from something else.
+    /// Replaces the members that were made from other content.
     Renew,
     Delete,
 }
@@ -104,6 +104,10 @@ impl GroupPlan {
 }
 
 /// What has to be done to get from `observed` to `spec`. Pure.
+///
+/// # Errors
+///
+/// [`Error::Tag`] for a tag that AWS would refuse.
 pub fn diff(spec: &GroupSpec, observed: Option<&GroupState>) -> Result<GroupPlan, Error> {
     let tags = spec.all_tags();
     tags.check()?;
@@ -194,7 +198,7 @@ pub fn teardown(spec: &GroupSpec, observed: Option<&GroupState>) -> GroupPlan {
     }
 }
 
-/// Whether a member was made from something else than is wanted.
+/// Whether a member was made from other content than wanted.
 fn is_outdated(spec: &GroupSpec, member: &MemberState) -> bool {
     member.content.as_ref() != Some(&spec.content)
 }
@@ -215,7 +219,7 @@ mod tests {
         }
     }
 
-    /// The group as it is after all of the plan.
+    /// The group as it is after the whole plan.
     fn as_wanted() -> GroupState {
         GroupState {
             sizes: (1, 1, 1),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// A machine image (AMI), as far as launching needs to know it.
+/// A machine image (AMI): the properties that a launch needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// EC2's id, for example `ami-0a1b2c3d`.
@@ -23,6 +23,11 @@ pub struct Image {
 }
 
 /// The image with this id.
+///
+/// # Errors
+///
+/// [`Error::NoImage`] if there is none with this id in the region; [`Error::Call`] if EC2 refuses
+/// the call or cannot be reached.
 pub async fn image(ec2: &Client, id: &str) -> Result<Image, Error> {
     let answer = ec2
         .describe_images()
@@ -44,6 +49,11 @@ pub async fn image(ec2: &Client, id: &str) -> Result<Image, Error> {
 
 /// The newest available image of `owner` (an account or an alias such as `amazon`) whose
 /// name matches `pattern` (`*` stands for anything).
+///
+/// # Errors
+///
+/// [`Error::NoImage`] if none matches; [`Error::Call`] if EC2 refuses the call or cannot be
+/// reached.
 pub async fn newest_image(
     ec2: &Client,
     owner: &str,
@@ -64,7 +74,7 @@ pub async fn newest_image(
         let available = images
             .into_iter()
             .filter(|i| i.state.as_ref().is_none_or(|s| *s == ImageState::Available));
-        // Dates are written so that their order is that of their texts.
+        // The dates are ISO 8601 texts, whose alphabetical order is that of time.
         newest = newest.into_iter().chain(available).max_by(|a, b| {
             a.creation_date
                 .cmp(&b.creation_date)

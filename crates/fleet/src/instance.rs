@@ -1,4 +1,4 @@
-//! Instances as EC2 shows them, and where they come from.
+//! Instances as EC2 shows them, and the pools that they come from.
 
 use std::fmt;
 
@@ -35,7 +35,7 @@ impl From<&str> for InstanceId {
     }
 }
 
-/// Where capacity comes from: each pool can run dry on its own.
+/// A source of capacity. Each pool can run dry independently of the others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pool {
     /// For example `m6i.large`.
@@ -50,7 +50,7 @@ pub struct Pool {
 pub(crate) const UNKNOWN: &str = "?";
 
 impl Pool {
-    /// A pool of which nothing is known but how it is paid for.
+    /// A pool of which only the lifecycle is known.
     pub fn unknown(lifecycle: Lifecycle) -> Self {
         Self {
             instance_type: UNKNOWN.to_owned(),
@@ -59,7 +59,7 @@ impl Pool {
         }
     }
 
-    /// Whether AWS named all of it.
+    /// Whether AWS named both type and zone.
     pub fn is_known(&self) -> bool {
         self.instance_type != UNKNOWN && self.zone != UNKNOWN
     }
@@ -99,7 +99,7 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
-    /// Whether the instance is gone or certain to go, and runs no job any more.
+    /// Whether the instance is gone, or cannot run jobs any more and will certainly go.
     ///
     /// An instance that is shutting down may still run for a moment.
     pub fn is_gone(self) -> bool {
@@ -119,7 +119,7 @@ pub struct Instance {
     pub id: InstanceId,
     /// The pool that it came from.
     pub pool: Pool,
-    /// What it does now.
+    /// Its current state.
     pub state: InstanceState,
     /// When it was launched, by EC2's clock.
     pub launched_at: Timestamp,
@@ -131,7 +131,8 @@ pub struct Instance {
     pub private_ip: Option<String>,
     /// Its tags.
     pub tags: onspot_reconcile::Tags,
-    /// Whether it was launched from something else than is launched now, where that was looked at.
+    /// Whether it was launched from other content than launches use now; `false` where nobody
+    /// compared.
     #[serde(default)]
     pub outdated: bool,
 }

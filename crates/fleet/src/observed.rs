@@ -1,4 +1,4 @@
-//! Instances as EC2 describes them, and their end.
+//! Describes and terminates instances.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
@@ -10,10 +10,10 @@ use onspot_reconcile::{CallError, ServiceResultExt};
 use crate::tagging::from_ec2;
 use crate::{Error, Instance, InstanceId, InstanceState, Lifecycle, Pool};
 
-/// Most instances that one `DescribeInstances` is asked for by their ids.
+/// The most ids per `DescribeInstances` call.
 const DESCRIBE_AT_ONCE: usize = 100;
 
-/// Most instances that one `TerminateInstances` is asked for.
+/// The most ids per `TerminateInstances` call.
 const TERMINATE_AT_ONCE: usize = 500;
 
 /// Matches instances that have not ended.
@@ -56,9 +56,9 @@ pub(crate) async fn instances(
     Ok(found)
 }
 
-/// What has become of instances, asked for by their ids; `None` for one that EC2 does not know.
+/// The current states of instances, looked up by id; `None` for one that EC2 does not know.
 ///
-/// Unlike a search by tag this does not depend on what anybody did to the tags.
+/// Unlike a search by tag, this still works after somebody has changed the tags.
 pub(crate) async fn by_id(
     client: &Client,
     ids: &[InstanceId],
@@ -67,7 +67,7 @@ pub(crate) async fn by_id(
     for some in ids.chunks(DESCRIBE_AT_ONCE) {
         match described(client, some).await {
             Ok(known) => found.extend(known),
-            // One unknown id makes EC2 refuse all of them.
+            // EC2 refuses the whole call if it does not know one of the ids.
             Err(Error::Call(error)) if is_unknown(&error) => {
                 for id in some {
                     match described(client, std::slice::from_ref(id)).await {
@@ -85,7 +85,7 @@ pub(crate) async fn by_id(
     Ok(found)
 }
 
-/// Whether EC2 says that there is no such instance; what can't be an id names none either.
+/// Whether EC2 says that there is no such instance. A malformed id counts as well.
 fn is_unknown(error: &CallError) -> bool {
     matches!(
         error.code(),
@@ -93,8 +93,8 @@ fn is_unknown(error: &CallError) -> bool {
     )
 }
 
-/// Those of `ids` that are in EC2's answer. One that is not was left out without a word: nothing
-/// is known of it then, and nothing is said.
+/// Those of `ids` that are in EC2's answer. If EC2 leaves one out without an error, its state is
+/// unknown, so the result leaves it out too.
 async fn described(
     client: &Client,
     ids: &[InstanceId],
@@ -112,11 +112,11 @@ async fn described(
         .collect())
 }
 
-/// Terminates instances; ones that EC2 does not know are no error.
+/// Terminates instances. Instances that EC2 does not know are no error.
 pub(crate) async fn terminate(client: &Client, ids: &[InstanceId]) -> Result<(), Error> {
     for some in ids.chunks(TERMINATE_AT_ONCE) {
         match terminate_at_once(client, some).await {
-            // One unknown id makes EC2 refuse all of them.
+            // EC2 refuses the whole call if it does not know one of the ids.
             Err(Error::Call(error)) if error.is_not_found() && some.len() > 1 => {
                 for id in some {
                     ignoring_unknown(terminate_at_once(client, std::slice::from_ref(id)).await)?;
@@ -142,7 +142,7 @@ fn ignoring_unknown(result: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
-/// An instance in our words; `None` if EC2 left out what every instance has.
+/// Converts EC2's instance; `None` if EC2 left out something that every instance has.
 fn of_ec2(instance: Ec2Instance) -> Option<Instance> {
     let state = match instance.state?.name? {
         InstanceStateName::Pending => InstanceState::Pending,

@@ -17,10 +17,10 @@ pub use pools::{DRY_FOR, Extent, Pools, Refused};
 
 use crate::{Lifecycle, Pool};
 
-/// The jobs that want capacity.
+/// The jobs that need capacity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Demand {
-    /// Jobs that no worker has yet, those of `waiting_on_demand` among them.
+    /// Jobs that no worker has yet, including those of `waiting_on_demand`.
     pub waiting: u32,
     /// Jobs that a worker has.
     pub running: u32,
@@ -46,41 +46,42 @@ pub enum Stage {
         /// Since when it has none, if it has none.
         idle_since: Option<Timestamp>,
     },
-    /// It takes no new jobs: asked to drain, to be taken away by EC2, or silent for too long.
+    /// It takes no new jobs, because it is draining, interrupted by EC2, or silent for too long.
     Leaving {
         /// The jobs that are still its own.
         jobs: u32,
-        /// Whether those will have to be run elsewhere.
+        /// Whether those jobs will have to run elsewhere.
         losing: bool,
-        /// Whether the instance may go once it has no job: not before the worker said so.
+        /// Whether the instance may be terminated once it has no job, which the worker itself has
+        /// to report first.
         done: bool,
     },
-    /// EC2 ends its instance already: it is no capacity any more, and counts against no limit.
+    /// EC2 is already terminating its instance: it offers no capacity and counts against no limit.
     Ending {
-        /// The jobs that are still its own, and will have to be run elsewhere.
+        /// The jobs that are still its own and will have to run elsewhere.
         jobs: u32,
     },
 }
 
-/// A worker when it is decided what to do. `Id` is what the caller calls it by.
+/// A worker as the policy sees it. `Id` is the caller's type of identifier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worker<Id> {
-    /// Which one.
+    /// Its identifier.
     pub id: Id,
-    /// How far it is.
+    /// Its stage.
     pub stage: Stage,
-    /// Where it came from, and how it is paid for.
+    /// The pool that it came from, which says how it is paid for.
     pub pool: Pool,
     /// When it was launched.
     pub launched_at: Timestamp,
-    /// Attempts that it was given in its life, the present ones among them.
+    /// How many attempts it has been given in its life, including the present ones.
     pub uses: u32,
-    /// Whether it was launched from something else than is launched now.
+    /// Whether it was launched from other content than launches use now.
     pub outdated: bool,
 }
 
 impl<Id> Worker<Id> {
-    /// Since when it could take jobs and has none.
+    /// Since when it is ready and has no job.
     pub fn idle_since(&self) -> Option<Timestamp> {
         match self.stage {
             Stage::Ready {
@@ -97,7 +98,7 @@ impl<Id> Worker<Id> {
         matches!(self.stage, Stage::Ready { .. }) && self.idle_since().is_none()
     }
 
-    /// Whether it is on its way.
+    /// Whether it is launching or booting.
     pub fn is_coming(&self) -> bool {
         matches!(self.stage, Stage::Launching | Stage::Booting)
     }
@@ -107,7 +108,7 @@ impl<Id> Worker<Id> {
         !matches!(self.stage, Stage::Ending { .. })
     }
 
-    /// Takes in that it is given a job.
+    /// Records that it is given a job.
     pub fn take_job(&mut self) {
         if let Stage::Ready { free, jobs, .. } = &mut self.stage {
             *free = free.saturating_sub(1);
@@ -117,16 +118,16 @@ impl<Id> Worker<Id> {
     }
 }
 
-/// All that the policy looks at beside the demand.
+/// Everything that the policy looks at besides the demand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View<Id> {
-    /// The workers that are there or on their way.
+    /// The workers that exist or are being launched.
     pub workers: Vec<Worker<Id>>,
     /// What is known about the pools.
     pub pools: Pools,
     /// The pools that launches may use; empty if unknown, then none counts as dry.
     pub candidates: Vec<Pool>,
-    /// What is known of the latest boots.
+    /// The latest boots.
     pub boots: Boots,
 }
 
@@ -147,7 +148,7 @@ impl<Id> Default for View<Id> {
 pub enum Reason {
     /// It was drained and has no job any more.
     Drained,
-    /// It was launched and never reported.
+    /// It was launched but never reported.
     NeverReported,
 }
 
@@ -170,7 +171,7 @@ pub enum Scale<Id> {
         /// How they are paid for.
         lifecycle: Lifecycle,
     },
-    /// Give a worker no more jobs, so that it can be terminated: an idle one, or an outdated one.
+    /// Give an idle or outdated worker no more jobs, so that it can be terminated.
     Drain {
         /// The worker.
         worker: Id,

@@ -1,14 +1,14 @@
 //! What EC2's error codes mean for the next launch: one table.
 //!
 //! The codes are those of the EC2 API reference (*Error codes for the Amazon EC2 API*), as they
-//! come both from a failed call and from the `Errors` of a fleet of type `instant`.
+//! appear both in a failed call and in the `Errors` of a fleet of type `instant`.
 
 use onspot_reconcile::{CallError, CallFailure};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Why EC2 launched nothing, as far as it changes what to do next.
+/// Why EC2 launched nothing, classified by what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Refusal {
@@ -18,13 +18,13 @@ pub enum Refusal {
     NotOffered,
     /// The most that may be paid for a spot instance is less than it costs now.
     Price,
-    /// A limit of the account, or of what it has made, is used up.
+    /// A limit of the account or of one of its resources is used up.
     Limit,
     /// Too many calls.
     Throttled,
     /// EC2 has a problem of its own.
     Fault,
-    /// What was asked for can't be had, now or later, before somebody changes something.
+    /// The request can't succeed until somebody changes something.
     Configuration,
 }
 
@@ -33,14 +33,13 @@ pub enum Refusal {
 pub enum LaunchFailure {
     /// EC2 said no: nothing was launched.
     Refused(Refusal),
-    /// There was no answer, or none that says whether something was launched.
+    /// There was no answer, or the answer does not say whether something was launched.
     Unknown,
-    /// The same token was sent before with other parameters: what it was to launch was decided
-    /// then.
+    /// The same token was sent before with other parameters, which decided what it launches.
     TokenUsed,
 }
 
-/// Spot instances that can't be had for what may be paid.
+/// The codes of a maximum spot price that is too low.
 const PRICE: &[&str] = &["SpotMaxPriceTooLow"];
 
 const CAPACITY: &[&str] = &[
@@ -56,7 +55,7 @@ const CAPACITY: &[&str] = &[
     "UnfulfillableCapacity",
 ];
 
-/// Those that do not end in `LimitExceeded` or `QuotaExceeded`.
+/// The codes of used-up limits that do not end in `LimitExceeded` or `QuotaExceeded`.
 const LIMITS: &[&str] = &[
     "InsufficientFreeAddressesInSubnet",
     "MaxConfigLimitExceededException",
@@ -90,7 +89,7 @@ const FAULTS: &[&str] = &[
     "Unavailable",
 ];
 
-/// Those that do not begin like [`WRONG`].
+/// The codes of a wrong configuration that do not begin with one of [`WRONG`].
 const CONFIGURATION: &[&str] = &[
     "AccessDenied",
     "AccessDeniedException",
@@ -109,7 +108,7 @@ const CONFIGURATION: &[&str] = &[
     "VolumeTypeNotAvailableInZone",
 ];
 
-/// How the codes begin that say that the request or what it names is wrong.
+/// How the codes begin that say that the request, or a resource it names, is wrong.
 const WRONG: &[&str] = &[
     "AuthFailure.",
     "Invalid",
@@ -120,15 +119,15 @@ const WRONG: &[&str] = &[
     "Unsupported",
 ];
 
-/// What EC2 says of a type that a zone does not have; the code alone does not tell.
+/// Part of EC2's message when a zone does not offer a type, which the code alone does not tell.
 const NOT_IN_ZONE: &str = "is not supported in your requested Availability Zone";
 
 impl Refusal {
-    /// What `code` and `message` mean. A code that is in no table is taken for a fault: it is
-    /// tried again, and nothing dearer is bought instead.
+    /// What `code` and `message` mean. A code that is in no table counts as a fault: the launch is
+    /// retried, and nothing more expensive is bought instead.
     pub fn of(code: &str, message: &str) -> Self {
         let ours = |table: &[&str]| table.contains(&code);
-        // For a fleet, "Unsupported" is said of one of its types: in that zone, or as spot.
+        // In a fleet, "Unsupported" is about one of its types: in that zone, or as spot.
         if message.contains(NOT_IN_ZONE) || code == "Unsupported" {
             Self::NotOffered
         } else if ours(PRICE) {
@@ -148,7 +147,7 @@ impl Refusal {
         }
     }
 
-    /// What to do about it, where somebody has to do something.
+    /// What to do about it, if somebody has to do something.
     pub fn hint(self, code: &str) -> Option<&'static str> {
         match self {
             Self::Capacity | Self::Throttled | Self::Fault => None,
@@ -182,13 +181,13 @@ impl Refusal {
     }
 }
 
-/// What the quota behind a code is called in the console of Service Quotas.
+/// The name of the quota behind a code in the console of Service Quotas.
 pub fn quota_name(code: &str) -> Option<&'static str> {
     quota(code).map(|(name, _)| name)
 }
 
-/// What may be paid at most and what it costs, as EC2 says it of a bid that is too low: "Your Spot
-/// request price of 0.001 is lower than the minimum required Spot request fulfillment price of
+/// The maximum price and the current price, from EC2's message about a bid that is too low: "Your
+/// Spot request price of 0.001 is lower than the minimum required Spot request fulfillment price of
 /// 0.0041."
 pub fn prices_in(message: &str) -> Option<(&str, &str)> {
     let words = message.split_whitespace();
@@ -201,7 +200,7 @@ pub fn prices_in(message: &str) -> Option<(&str, &str)> {
     Some((prices.next()?, prices.next()?))
 }
 
-/// The quota's name, and where to ask for more of it.
+/// The quota's name, and where to request an increase.
 fn quota(code: &str) -> Option<(&'static str, &'static str)> {
     Some(match code {
         "MaxSpotInstanceCountExceeded" | "MaxSpotFleetRequestCountExceeded" => (
@@ -235,7 +234,7 @@ fn is_limit(code: &str) -> bool {
 }
 
 impl Error {
-    /// What a launch that failed with this means.
+    /// What this error means if a launch failed with it.
     pub fn launch_failure(&self) -> LaunchFailure {
         match self {
             Self::Call(call) => of_call(call),
@@ -252,10 +251,10 @@ impl Error {
 fn of_call(call: &CallError) -> LaunchFailure {
     match (call.code(), call.failure()) {
         (Some("IdempotentParameterMismatch"), _) => LaunchFailure::TokenUsed,
-        // Credentials of a role are renewed by themselves.
+        // A role's credentials renew themselves.
         (Some("RequestExpired" | "ExpiredToken" | "InvalidClientTokenId"), _)
         | (None, CallFailure::NoCredentials) => LaunchFailure::Refused(Refusal::Fault),
-        // A problem of EC2's own says nothing about what was done before it.
+        // An internal error of EC2 does not say whether it launched something before.
         (Some(code), _) if FAULTS.contains(&code) => LaunchFailure::Unknown,
         (Some(code), _) => LaunchFailure::Refused(Refusal::of(code, call.message())),
         (None, _) => LaunchFailure::Unknown,

@@ -1,5 +1,5 @@
-//! Workers whose runner nobody has any more: no manager looks after them, so that they would run,
-//! and be billed, for ever.
+//! Workers whose runner no longer exists. No manager looks after them, so they would run and be
+//! billed for ever.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Tags in the shapes of EC2.
+//! Converts tags to and from EC2's types.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
@@ -34,7 +34,7 @@ pub(crate) fn ec2_tags(tags: &Tags) -> Vec<Tag> {
         .collect()
 }
 
-/// Puts right the tags of a resource that is there.
+/// Corrects the tags of an existing resource.
 pub(crate) async fn retag(ec2: &Client, id: &str, drift: &TagDrift) -> Result<(), Error> {
     if !drift.set().is_empty() {
         let call = ec2.create_tags().resources(id);
@@ -42,7 +42,7 @@ pub(crate) async fn retag(ec2: &Client, id: &str, drift: &TagDrift) -> Result<()
         call.calling("CreateTags")?;
     }
     if !drift.remove().is_empty() {
-        // With their values: what somebody else has set meanwhile stays.
+        // With their values, so that EC2 keeps a value that somebody else has set meanwhile.
         let call = ec2.delete_tags().resources(id);
         let call = call.set_tags(Some(ec2_tags(drift.remove()))).send().await;
         call.calling("DeleteTags")?;

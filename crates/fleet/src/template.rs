@@ -1,11 +1,11 @@
 //! Launch templates: what an instance of the stack is made of.
 //!
-//! Whether a template is as wanted is seen from its parts, which are compared one by one, and from a
-//! hash of all that it was made from, kept as the description of its version: the hash tells of what
-//! EC2 does not show, the parts of what was edited by hand.
+//! Two comparisons decide whether a template is as wanted: one of its parts, and one of a hash of
+//! everything that it was made from, which is stored in the description of its version. The hash
+//! reveals changes that EC2 does not show; the parts reveal edits by hand.
 //!
-//! Workers have two templates, which differ in one thing: the one for spot tags spot requests too.
-//! EC2 takes those tags from nowhere else, and refuses a launch on demand from a template that has
+//! Workers have two templates, which differ in one thing: only the one for spot tags spot requests.
+//! EC2 accepts those tags nowhere else, and refuses an on-demand launch from a template that has
 //! them.
 
 mod apply;
@@ -28,22 +28,23 @@ pub(crate) use parts::instance_tags;
 
 use crate::{Error, Image};
 
-/// Tag that holds the hash of what an instance was launched from, and the beginning of the
-/// description of a template's version.
+/// The tag with the content hash that an instance was launched from. The description of a
+/// template's version begins with the same text.
 pub const CONTENT: &str = "onspot:content";
 
-/// Raised when [`apply()`] makes something else of the same [`TemplateSpec`], so that
+/// Raised when [`apply()`] makes a different template from the same [`TemplateSpec`], so that
 /// existing templates get a new version.
 const FORMAT: u8 = 2;
 /// The longest user-data that EC2 accepts, in bytes before it is encoded.
 const MAX_USER_DATA: usize = 16 * 1024;
 
-/// The name of the template for spot beside the one of this name. No runner can be called so.
+/// The name of the spot template that belongs to the template of this name. No runner can have such
+/// a name.
 pub fn for_spot(name: &str) -> String {
     format!("{name}.spot")
 }
 
-/// What the instances of a template are.
+/// What the instances of a template are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateSpec {
     /// The stack's name.
@@ -57,9 +58,9 @@ pub struct TemplateSpec {
     pub role: String,
     /// The runner that the instances serve, for workers.
     pub runner: Option<String>,
-    /// What they boot from.
+    /// The image that they boot from.
     pub image: Image,
-    /// Their type; `None` where the launch says it.
+    /// Their type; `None` if the launch chooses it.
     pub instance_type: Option<String>,
     /// The root volume's size in GiB, if bigger than the image's.
     pub disk_gb: Option<u32>,
@@ -67,7 +68,7 @@ pub struct TemplateSpec {
     pub instance_profile: String,
     /// Their security group's id.
     pub security_group: String,
-    /// What they run at first boot, as plain text of at most 16 KiB.
+    /// The script that they run at first boot, as plain text of at most 16 KiB.
     pub user_data: String,
     /// Further tags of the template and of all that is made from it.
     pub tags: Tags,
@@ -118,7 +119,7 @@ impl TemplateSpec {
             .max(8)
     }
 
-    /// The hash of all that makes an instance what it is, the same for spot and on demand.
+    /// The hash of everything that defines an instance; it is the same for spot and on demand.
     pub fn content(&self) -> Content {
         let mut hash = Sha256::new();
         hash.update([FORMAT]);
@@ -148,7 +149,7 @@ impl TemplateSpec {
         Content(hex::encode(&hash.finalize()[..16]))
     }
 
-    /// Refuses what EC2 would.
+    /// Refuses a specification that EC2 would refuse.
     fn check(&self) -> Result<(), Error> {
         self.instance_tags().check()?;
         match self.user_data.len() {
@@ -185,12 +186,12 @@ pub struct Version {
     pub image: Option<String>,
     /// The instance type that it names.
     pub instance_type: Option<String>,
-    /// What it is really made of.
+    /// What it is really made of, edits by hand included.
     pub parts: Parts,
 }
 
 impl Version {
-    /// Whether it is what `spec` asks for: made from that, and not edited since.
+    /// Whether it matches `spec`: it was made from that and has not been edited since.
     fn is_of(&self, spec: &TemplateSpec) -> bool {
         self.content.as_ref() == Some(&spec.content()) && self.parts == Parts::wanted(spec)
     }
@@ -229,7 +230,7 @@ enum Action {
         id: String,
         drift: TagDrift,
     },
-    /// A new version is there and only not the default, as after a crash.
+    /// The new version exists but is not the default yet, for example after a crash.
     UseVersion {
         id: String,
         number: i64,
@@ -254,8 +255,13 @@ impl TemplatesPlan {
     }
 }
 
-/// What has to be done so that there are just the templates of `specs`. Pure. Templates of
-/// the stack that no spec names are deleted: their runner is gone.
+/// What has to be done so that exactly the templates of `specs` exist. Pure. Templates of the stack
+/// that no spec names are deleted: their runner is gone.
+///
+/// # Errors
+///
+/// [`Error::Tag`] for a tag that AWS would refuse, and [`Error::UserData`] for user-data that is
+/// too long.
 pub fn diff(
     specs: &[TemplateSpec],
     observed: &BTreeMap<String, TemplateState>,
@@ -332,7 +338,7 @@ fn diff_one(spec: &TemplateSpec, state: &TemplateState) -> (Change, Action) {
         change = change.changing("instance type", or_none(old), or_none(new));
     }
     let change = if default.content.as_ref() == Some(&content) {
-        // What is not named above: somebody has edited it.
+        // Parts that were not named above: somebody has edited them.
         let edited = Parts::wanted(spec).differing(&default.parts);
         change.changing("edited by hand", edited.join(", "), "as designed")
     } else {

@@ -1,4 +1,4 @@
-//! Workers: launched by `CreateFleet` of type `instant`, found by their tags, terminated.
+//! Launches workers by `CreateFleet` of type `instant`, finds them by their tags, terminates them.
 
 mod launch;
 mod template;
@@ -27,17 +27,17 @@ pub struct FleetSpec {
     pub stack: String,
     /// The name of the `[[runners]]` section.
     pub runner: String,
-    /// The name of the launch template for instances on demand; the default version is used. That
-    /// for spot has the name that [`for_spot`](crate::template::for_spot) makes of it.
+    /// The name of the launch template for instances on demand; the default version is used.
+    /// [`for_spot`](crate::template::for_spot) makes the name of the spot template from it.
     pub launch_template: String,
-    /// Further tags of all that is launched: the stack's owner's.
+    /// The stack owner's tags, for everything that is launched.
     #[serde(default)]
     pub tags: Tags,
-    /// The subnets to launch into, one a zone.
+    /// The subnets to launch into, one per zone.
     pub subnets: Vec<String>,
     /// The instance types to choose from, for example `m6i.large`.
     pub instance_types: Vec<String>,
-    /// Most to pay for a spot instance, in dollars an hour; `None` for the on-demand price.
+    /// The most to pay for a spot instance, in dollars per hour; `None` for the on-demand price.
     pub spot_max_price: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl FleetSpec {
             subnets,
             instance_types,
             spot_max_price,
-            // It tells workers apart in the ledger.
+            // It only identifies workers in the ledger.
             role_id: _,
         } = managed.pool.clone();
         Self {
@@ -69,14 +69,14 @@ impl FleetSpec {
 pub struct Ec2Fleet {
     client: Client,
     spec: FleetSpec,
-    /// Subnet to zone; asked for once, as a subnet never moves.
+    /// The zone of each subnet, looked up once because a subnet never moves.
     zones: OnceCell<BTreeMap<String, String>>,
     /// What workers are launched from.
     template: Mutex<template::Known>,
 }
 
 impl Ec2Fleet {
-    /// The workers that `spec` describes, by way of `client`.
+    /// The workers that `spec` describes, managed through `client`.
     pub fn new(client: Client, spec: FleetSpec) -> Self {
         Self {
             client,
@@ -86,13 +86,17 @@ impl Ec2Fleet {
         }
     }
 
-    /// What this fleet was made from.
+    /// The specification of this fleet.
     pub fn spec(&self) -> &FleetSpec {
         &self.spec
     }
 
-    /// All workers of the runner that EC2 lists and that have not ended. Those that have stay
-    /// listed for about an hour, and of short jobs there are many.
+    /// All workers of the runner that have not ended. EC2 lists ended ones for about an hour, and
+    /// short jobs leave many of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if EC2 refuses the call or cannot be reached.
     pub async fn observe(&self) -> Result<Vec<Instance>, Error> {
         let tags = [
             (STACK, self.spec.stack.as_str()),
@@ -110,8 +114,13 @@ impl Ec2Fleet {
         instances(&self.client, filters).await
     }
 
-    /// What has become of these instances, asked for by their ids and not by their tags: `None`
-    /// for one that EC2 does not know. One that EC2 says nothing of is left out.
+    /// The current states of these instances, looked up by id and not by tag; `None` for one that
+    /// EC2 does not know. An instance that EC2's answer does not mention is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if EC2 refuses the call for another reason than an unknown id, or cannot be
+    /// reached.
     pub async fn by_id(
         &self,
         instances: &[InstanceId],
@@ -121,25 +130,42 @@ impl Ec2Fleet {
 
     /// The workers among these that were launched from another content of their launch template
     /// than launches use now: from an older version, or from one that was edited by hand.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if EC2 refuses to describe the templates or cannot be reached.
     pub async fn outdated(&self, instances: &[Instance]) -> Result<BTreeSet<InstanceId>, Error> {
         let mut known = self.template.lock().await;
         let template = &self.spec.launch_template;
         known.outdated(&self.client, template, instances).await
     }
 
-    /// Terminates instances. Ones that EC2 does not know any more are no error.
+    /// Terminates instances. Instances that EC2 does not know any more are no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if EC2 refuses to terminate an instance or cannot be reached.
     pub async fn terminate(&self, instances: &[InstanceId]) -> Result<(), Error> {
         crate::observed::terminate(&self.client, instances).await
     }
 
-    /// What the instance wrote to its console, for the diagnosis of one that never reported;
-    /// `None` when EC2 has nothing yet.
+    /// The console output of the instance, for the diagnosis of one that never reported; `None`
+    /// when EC2 has none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if EC2 refuses the call or cannot be reached.
     pub async fn console(&self, instance: &InstanceId) -> Result<Option<String>, Error> {
         crate::console::console(&self.client, instance).await
     }
 
-    /// The number of the launch template's version that launches use: another one means that
-    /// workers are made from something else.
+    /// The number of the launch template version that launches use. A new number means that workers
+    /// are made from other content.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoTemplate`] if the template does not exist; [`Error::Call`] if EC2 refuses the
+    /// call or cannot be reached.
     pub async fn template_version(&self) -> Result<i64, Error> {
         let call = self.client.describe_launch_templates();
         let answer = call
@@ -157,12 +183,20 @@ impl Ec2Fleet {
     }
 
     /// The workers of the stack whose runner is none of `runners`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if EC2 refuses to list the workers or cannot be reached.
     pub async fn strays(&self, runners: &BTreeSet<&str>) -> Result<Vec<Instance>, Error> {
         let workers = crate::instances(&self.client, &self.spec.stack, Some(WORKER)).await?;
         Ok(crate::strays(runners, &workers))
     }
 
     /// The pools that launches of `lifecycle` may use.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if EC2 refuses to describe the subnets or cannot be reached.
     pub async fn pools(&self, lifecycle: Lifecycle) -> Result<Vec<Pool>, Error> {
         let zones = self.zones().await?;
         let pools = self.spec.subnets.iter().flat_map(|subnet| {

@@ -16,11 +16,17 @@ use crate::{Error, InstanceState, instances, template};
 const SETTLING: Patience = Patience::new(Duration::from_secs(3), Duration::from_mins(2));
 /// How long the group may take to have all its members in service, or to be gone.
 const CHANGING: Patience = Patience::new(Duration::from_secs(2), Duration::from_mins(10));
-/// Seconds in which a new manager's health does not count.
+/// For this many seconds Auto Scaling ignores a new manager's health checks.
 const GRACE: i32 = 60;
 
-/// Makes what `plan` says and waits until all managers are in service and made from the
-/// wanted template. Can be repeated after a failure.
+/// Carries out `plan` and waits until all managers are in service and made from the wanted
+/// template. Can be repeated after a failure.
+///
+/// # Errors
+///
+/// [`Error::Call`] if AWS refuses a call or cannot be reached, [`Error::NoTemplate`] if the launch
+/// template does not exist, [`Error::CannotLaunch`] if launches fail repeatedly for one reason,
+/// [`Error::TooSlow`] if the group does not get there in time.
 pub async fn apply(
     autoscaling: &AutoScaling,
     ec2: &Ec2,
@@ -48,7 +54,12 @@ pub async fn apply(
     Ok(())
 }
 
-/// Removes what a [`teardown`](super::teardown) plan says and waits until no manager is left.
+/// Carries out a [`teardown`](super::teardown) plan and waits until no manager is left.
+///
+/// # Errors
+///
+/// [`Error::Call`] if AWS refuses a call or cannot be reached; [`Error::TooSlow`] if the group or
+/// its managers are still there after the wait.
 pub async fn destroy(
     autoscaling: &AutoScaling,
     ec2: &Ec2,
@@ -83,7 +94,7 @@ impl Job<'_> {
         }
     }
 
-    /// Makes the group. One of this name that is still being deleted must be gone before.
+    /// Makes the group. A group of this name that is still being deleted must be gone first.
     async fn create(&self) -> Result<(), Error> {
         let template = self.template().await?;
         let end = tokio::time::Instant::now() + CHANGING.limit;
@@ -165,8 +176,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Sets the tags, after the launch template: an instance that starts in between is
-    /// then replaced once too often, and not once too seldom.
+    /// Sets the tags. This comes after the change of the launch template, so that an instance that
+    /// starts in between has an old content tag: it is replaced needlessly, but none is missed.
     async fn tag(&self) -> Result<(), Error> {
         let call = self
             .autoscaling
@@ -183,8 +194,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Replaces outdated managers one after the other. Nothing is lost: jobs go on without
-    /// a manager, and another one takes over.
+    /// Replaces outdated managers one after the other. Nothing is lost: jobs continue without a
+    /// manager until another one takes over.
     async fn renew(&self) -> Result<(), Error> {
         let state = self.state().await?.unwrap_or_default();
         for member in state
@@ -207,7 +218,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Ends a member; the group makes another one. One that has gone meanwhile is fine.
+    /// Terminates a member; the group launches another one. A member that is already gone is no
+    /// error.
     async fn replace(&self, member: &MemberState) -> Result<(), Error> {
         let ended = CHANGING
             .retry(is_busy, async || {
@@ -254,8 +266,8 @@ impl Job<'_> {
         gone.ok_or_else(|| self.too_slow("deleted"))
     }
 
-    /// Waits until as many members as wanted are in service. When launches fail again and again
-    /// for one reason, more waiting won't help.
+    /// Waits until all wanted members are in service. Gives up early when launches fail repeatedly
+    /// for the same reason.
     async fn await_members(&self) -> Result<(), Error> {
         let mut told = String::new();
         let mut failures = Failures::default();
@@ -286,8 +298,7 @@ impl Job<'_> {
         }
     }
 
-    /// The latest thing that the group did. It only says why something else failed, so that a
-    /// failing call is no failure.
+    /// The group's latest activity. It only explains another failure, so a failing call is ignored.
     async fn last_activity(&self) -> Option<Activity> {
         let call = self.autoscaling.describe_scaling_activities();
         let call = call
@@ -308,8 +319,8 @@ impl Job<'_> {
         .await
     }
 
-    /// The launch template's present default version, by its number: so that the group
-    /// itself says which version it is at.
+    /// The launch template's current default version, by number, so that the group itself shows
+    /// which version it uses.
     async fn template(&self) -> Result<LaunchTemplateSpecification, Error> {
         let mut templates = template::observe(self.ec2, &self.spec.stack).await?;
         let template = templates.remove(&self.spec.template);
@@ -352,8 +363,8 @@ impl Job<'_> {
     }
 }
 
-/// Whether the error may pass: IAM is eventually consistent, and a group that changes
-/// refuses to be changed.
+/// Whether a retry may help: IAM is eventually consistent, and a group that is changing refuses
+/// changes.
 fn is_unsettled(error: &CallError) -> bool {
     let new_profile = || {
         let message = error.message().to_ascii_lowercase();
@@ -362,7 +373,7 @@ fn is_unsettled(error: &CallError) -> bool {
     is_busy(error) || new_profile()
 }
 
-/// Whether the group is being changed by something else.
+/// Whether another change of the group is still in progress.
 fn is_busy(error: &CallError) -> bool {
     matches!(
         error.code(),

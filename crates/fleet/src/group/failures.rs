@@ -1,13 +1,13 @@
-//! Launches of managers that fail, and when that is final.
+//! Counts failed launches of managers and decides when to give up.
 
 use std::collections::BTreeSet;
 
 use aws_sdk_autoscaling::types::{Activity, ScalingActivityStatusCode};
 
-/// Launches that fail for one reason before it is believed.
+/// How many launches must fail for the same reason before the failure counts as final.
 const ENOUGH: usize = 3;
 
-/// The failed launches that were seen, as far as they have the same reason.
+/// The failed launches so far that have the same reason as the latest.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     /// Why the latest launch failed, in AWS's words.
@@ -30,7 +30,7 @@ impl Failures {
         self.activities.extend(activity.activity_id);
     }
 
-    /// Whether they are so many that the next launch will fail too.
+    /// Whether there are so many that the next launch will fail too.
     pub(super) fn are_enough(&self) -> bool {
         self.activities.len() >= ENOUGH
     }

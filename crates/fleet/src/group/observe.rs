@@ -10,7 +10,11 @@ use super::{GroupState, MANAGER, MemberState};
 use crate::template::{CONTENT, Content};
 use crate::{Error, InstanceId, observed, template};
 
-/// The group of this name; `None` if there is none, or if it is just being deleted.
+/// The group of this name; `None` if there is none or it is being deleted.
+///
+/// # Errors
+///
+/// [`Error::Call`] if AWS refuses a call or cannot be reached.
 pub async fn observe(
     autoscaling: &AutoScaling,
     ec2: &Ec2,
@@ -45,7 +49,7 @@ pub async fn observe(
     }))
 }
 
-/// The group in AWS's words.
+/// The group as Auto Scaling describes it.
 pub(super) async fn find(
     autoscaling: &AutoScaling,
     name: &str,
@@ -60,7 +64,7 @@ pub(super) async fn find(
         .find(|group| group.auto_scaling_group_name.as_deref() == Some(name)))
 }
 
-/// What the version of the launch template that the group names is made of.
+/// The content of the launch template version that the group uses.
 async fn content(
     group: &AutoScalingGroup,
     ec2: &Ec2,
@@ -93,7 +97,7 @@ fn tags(group: &AutoScalingGroup) -> Tags {
         .collect()
 }
 
-/// The group's instances, with what their tags say they were made from.
+/// The group's instances, each with the content that its tag names.
 async fn members(
     group: &AutoScalingGroup,
     ec2: &Ec2,

@@ -1,5 +1,5 @@
-//! A memory of workers that were launched and never reported: one may be a bad machine, several
-//! in a row are a broken image or boot script, which more of them would not mend.
+//! Remembers workers that were launched but never reported. A single one may be a bad machine.
+//! Several in a row point to a broken image or boot script, so more launches would fail as well.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::InstanceId;
 
-/// After so many in a row nothing more is launched for a long time.
+/// After this many in a row, launches stop for [`LONG_PAUSE`].
 const ENOUGH: usize = 3;
-/// The pause after each of those before.
+/// The pause after each of the earlier ones.
 const PAUSE: SignedDuration = SignedDuration::from_mins(1);
-/// How long nothing is launched once there are enough; then one is tried.
+/// How long launches stop once there are [`ENOUGH`]; then a single worker is tried.
 const LONG_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
-/// What is known of the latest boots. A plain value.
+/// The latest boots. A plain value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boots {
     /// The launch of the newest worker that has reported.
     good: Option<Timestamp>,
-    /// Those launched after it that never did, with their launches.
+    /// Workers launched after that one that never reported, with their launch times.
     lost: BTreeMap<InstanceId, Timestamp>,
-    /// Since when there is one more, and until when nothing is launched.
+    /// When the last one was added, and until when nothing is launched.
     halt: Option<(Timestamp, Timestamp)>,
-    /// The last one, and what it had to say.
+    /// The last one and the end of its console.
     last: Option<FailedBoot>,
 }
 
@@ -46,13 +46,13 @@ pub struct BootHalt<'a> {
     pub last: Option<&'a FailedBoot>,
     /// When the next one is launched.
     pub until: Timestamp,
-    /// Whether there were enough of them to give up for long.
+    /// Whether there were enough of them for the long pause.
     pub is_final: bool,
 }
 
 impl Boots {
-    /// Remembers a worker that was launched at `launched_at` and never reported. Whether it
-    /// counts: one that is not newer than one that did report is a bad machine, no more.
+    /// Remembers a worker that was launched at `launched_at` but never reported. Returns whether it
+    /// counts: if a worker that was launched later has reported, this one was just a bad machine.
     pub fn note_lost(
         &mut self,
         instance: &InstanceId,
@@ -74,7 +74,7 @@ impl Boots {
         true
     }
 
-    /// Remembers what such a worker's console ended with.
+    /// Remembers the end of such a worker's console.
     pub fn note_console(&mut self, instance: &InstanceId, console: Vec<String>) {
         if self.lost.contains_key(instance) {
             self.last = Some(FailedBoot {
@@ -97,17 +97,17 @@ impl Boots {
         }
     }
 
-    /// Forgets everything: workers are made from something else now.
+    /// Forgets everything, because workers are made from other content now.
     pub fn note_new_configuration(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether the last boots failed, so that one worker at a time is enough to see more.
+    /// Whether the last boots failed, so that only one worker at a time should be launched.
     pub fn are_doubtful(&self) -> bool {
         !self.lost.is_empty()
     }
 
-    /// Why nothing is launched now.
+    /// Why nothing may be launched now, if so.
     pub fn halted(&self, now: Timestamp) -> Option<BootHalt<'_>> {
         let (since, until) = self.halt?;
         // A clock that was set back does not extend it.

@@ -10,10 +10,10 @@ mod tests;
 
 /// What to do now to serve `demand` within `policy`.
 ///
-/// It never lets the number of workers exceed the limit by a launch, drains a worker that has
-/// jobs only if it is outdated, and terminates only drained workers and those that never reported. It
-/// keeps no memory: called again with the same values it answers the same, so what it
-/// asked for must show in the next `view`.
+/// It launches no workers beyond the limit, drains a worker that has jobs only if it is outdated,
+/// and terminates only drained workers and those that never reported. It keeps no memory: the same
+/// values give the same answer, so the caller has to show the effect of its actions in the next
+/// `view`.
 pub fn decide<Id: Clone + Ord>(
     policy: &Policy,
     demand: &Demand,
@@ -61,8 +61,8 @@ impl Supply {
     fn count<Id>(policy: &Policy, view: &View<Id>, now: Timestamp) -> Self {
         let mut supply = Self::default();
         for worker in view.workers.iter().filter(|worker| worker.counts()) {
-            // Ones that were asked to end count until EC2 says that they do: the limit is also
-            // about the account's quota.
+            // A worker that is being terminated counts until EC2 confirms it, because the limit
+            // also protects the account's quota.
             supply.instances += 1;
             if is_lost(policy, worker, now) {
                 continue;
@@ -79,7 +79,7 @@ impl Supply {
     }
 }
 
-/// Places that are missing.
+/// The places that are missing.
 #[derive(Debug)]
 struct Wanted {
     /// For jobs that must not run on spot.
@@ -94,7 +94,7 @@ impl Wanted {
     fn of(policy: &Policy, demand: &Demand, supply: &Supply) -> Self {
         let strict = demand.waiting_on_demand.min(demand.waiting);
         let on_demand = strict.saturating_sub(supply.on_demand);
-        // On-demand places that strict jobs leave serve anybody.
+        // On-demand places that are left by jobs that need on-demand serve any other job.
         let places = supply.spot + supply.on_demand.saturating_sub(strict);
         let others = demand.waiting - strict;
         let any = others.saturating_sub(places);
@@ -132,7 +132,7 @@ fn launches<Id>(
         room -= count;
         count
     };
-    // Most urgent first: jobs that only on-demand can serve.
+    // Jobs that only on-demand can serve are the most urgent.
     let strict = if has_pool(view, Lifecycle::OnDemand, now) {
         take(wanted.on_demand)
     } else {
@@ -149,8 +149,8 @@ fn launches<Id>(
         .collect()
 }
 
-/// What ordinary launches use now: the policy's lifecycle; on-demand once all spot pools are
-/// dry and a job has waited long enough; nothing while all are dry.
+/// The lifecycle of ordinary launches: the policy's own; on-demand once all spot pools are dry and
+/// a job has waited long enough; none while all pools are dry.
 fn usable_lifecycle<Id>(
     policy: &Policy,
     demand: &Demand,
@@ -170,15 +170,15 @@ fn usable_lifecycle<Id>(
     fallback.then_some(Lifecycle::OnDemand)
 }
 
-/// Whether something may be launched of this lifecycle.
+/// Whether anything of this lifecycle may be launched.
 fn has_pool<Id>(view: &View<Id>, lifecycle: Lifecycle, now: Timestamp) -> bool {
     let mut pools = pools_of(view, lifecycle).peekable();
     view.pools.halted(lifecycle, now).is_none()
         && (pools.peek().is_none() || pools.any(|pool| !view.pools.is_out(pool, now)))
 }
 
-/// Whether it is capacity that is missing, in every pool that could have any: not permission, not
-/// a quota, not money. Only then is something dearer a way out.
+/// Whether every pool that exists lacks capacity, rather than a permission, a quota or a higher
+/// price. Only then does it help to buy the more expensive lifecycle.
 fn are_dry<Id>(view: &View<Id>, lifecycle: Lifecycle, now: Timestamp) -> bool {
     if let Some(halted) = view.pools.halted(lifecycle, now) {
         return halted.refusal == Refusal::Capacity;
@@ -197,7 +197,7 @@ fn pools_of<Id>(view: &View<Id>, lifecycle: Lifecycle) -> impl Iterator<Item = &
         .filter(move |pool| pool.lifecycle == lifecycle)
 }
 
-/// Idle workers that are used up, above the limit, or idle for too long and not needed.
+/// Idle workers that are used up, above the limit, or unneeded and idle for too long.
 fn drains<Id: Clone + Ord>(
     policy: &Policy,
     demand: &Demand,
@@ -209,7 +209,7 @@ fn drains<Id: Clone + Ord>(
         Some((worker, since.duration_until(now)))
     });
     let mut idle: Vec<(&Worker<Id>, SignedDuration)> = idle.collect();
-    // The longest idle goes first; ids make the order total.
+    // The worker that is idle for longest goes first; ids make the order total.
     idle.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.id.cmp(&b.0.id)));
     let (used_up, idle): (Vec<_>, Vec<_>) = idle
         .into_iter()
@@ -247,7 +247,7 @@ fn drains<Id: Clone + Ord>(
         .collect()
 }
 
-/// How many jobs more a worker can take, or will be able to once it is up.
+/// How many more jobs a worker can take, now or once it has booted.
 fn free_places<Id>(policy: &Policy, worker: &Worker<Id>) -> u32 {
     let free = match worker.stage {
         Stage::Launching | Stage::Booting => capacity(policy),
@@ -261,7 +261,7 @@ fn free_places<Id>(policy: &Policy, worker: &Worker<Id>) -> u32 {
     }
 }
 
-/// Whether a worker has ended everything that it had.
+/// Whether a worker has finished all its jobs and may be terminated.
 fn has_left<Id>(worker: &Worker<Id>) -> bool {
     matches!(
         worker.stage,
@@ -278,7 +278,7 @@ fn is_used_up<Id>(policy: &Policy, worker: &Worker<Id>) -> bool {
     policy.max_uses > 0 && worker.uses >= policy.max_uses
 }
 
-/// Whether a worker never reported within its time.
+/// Whether a worker has not reported within the boot timeout.
 fn is_lost<Id>(policy: &Policy, worker: &Worker<Id>, now: Timestamp) -> bool {
     let limit = SignedDuration::try_from(policy.boot_limit).unwrap_or(SignedDuration::MAX);
     worker.is_coming() && worker.launched_at.duration_until(now) > limit

@@ -1,19 +1,18 @@
-//! A memory of what EC2 refused, so that it is not asked for again at once.
+//! Remembers what EC2 refused, so that the next launch does not ask for it again at once.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{Lifecycle, Pool, PoolError, Refusal};
 
-/// How long a pool without capacity is left alone.
+/// How long launches avoid a pool without capacity.
 pub const DRY_FOR: SignedDuration = SignedDuration::from_mins(3);
-/// How long a pool is left alone whose zone does not have the type.
+/// How long launches avoid a pool whose zone does not offer the type.
 const NOT_OFFERED_FOR: SignedDuration = SignedDuration::from_hours(1);
-/// After this much more time nothing is remembered of a refusal, not even how often it came.
+/// How long after its end a refusal is forgotten, including how often it was repeated.
 const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
-/// What is known of pools, and of launches as a whole. A plain value: who keeps it decides where
-/// it lives.
+/// What is known about pools and about launches as a whole. A plain value, which the caller stores.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pools {
     refused: Vec<Refused>,
@@ -24,13 +23,13 @@ pub struct Pools {
 pub struct Refused {
     /// What it was.
     pub what: Extent,
-    /// Why, in our words.
+    /// The class of the refusal.
     pub refusal: Refusal,
     /// EC2's error code, for example `InsufficientInstanceCapacity`.
     pub code: String,
     /// EC2's message.
     pub message: String,
-    /// Until when it is not asked for again.
+    /// Until when launches avoid it.
     pub until: Timestamp,
     since: Timestamp,
     /// How often in a row.
@@ -62,7 +61,7 @@ impl Pools {
         Self::default()
     }
 
-    /// Remembers that a pool gave nothing. What is too old to matter is forgotten.
+    /// Remembers that a pool gave nothing, and forgets refusals that are too old to matter.
     pub fn note(&mut self, error: &PoolError, now: Timestamp) {
         let what = if error.pool.is_known() {
             Extent::Pool(error.pool.clone())
@@ -73,8 +72,8 @@ impl Pools {
         self.remember(what, refusal, &error.code, &error.message, now);
     }
 
-    /// Remembers that a call failed that was to launch instances of this lifecycle. What is wrong
-    /// with the configuration is wrong with it for all.
+    /// Remembers that a call to launch instances of this lifecycle failed. An error in the
+    /// configuration counts for all lifecycles.
     pub fn note_call(
         &mut self,
         lifecycle: Lifecycle,
@@ -127,7 +126,7 @@ impl Pools {
             .retain(|old| old.what != all && !matches!(&old.what, Extent::Pool(of) if of == pool));
     }
 
-    /// Forgets what was wrong with the configuration: it has changed.
+    /// Forgets errors of the configuration, because it has changed.
     pub fn note_new_configuration(&mut self) {
         let stays = |old: &Refused| {
             !matches!(
@@ -138,13 +137,13 @@ impl Pools {
         self.refused.retain(stays);
     }
 
-    /// Whether `pool` failed so recently that it should be left alone, by itself or with all of
-    /// its lifecycle.
+    /// Whether launches should avoid `pool` now, because of its own refusal or one of its whole
+    /// lifecycle.
     pub fn is_out(&self, pool: &Pool, now: Timestamp) -> bool {
         self.why_out(pool, now).is_some()
     }
 
-    /// Why `pool` is left alone, if it is.
+    /// Why launches avoid `pool`, if they do.
     pub fn why_out(&self, pool: &Pool, now: Timestamp) -> Option<&Refused> {
         self.now(now).find(|refused| match &refused.what {
             Extent::Pool(of) => of == pool,
@@ -158,7 +157,7 @@ impl Pools {
             .find(|refused| refused.what == Extent::All(lifecycle))
     }
 
-    /// The pools to leave alone now.
+    /// The pools to avoid now.
     pub fn out(&self, now: Timestamp) -> impl Iterator<Item = &Pool> {
         self.now(now).filter_map(|refused| match &refused.what {
             Extent::Pool(pool) => Some(pool),
@@ -172,7 +171,7 @@ impl Pools {
             .any(|refused| refused.refusal == Refusal::Configuration)
     }
 
-    /// All that is refused now to instances of this lifecycle.
+    /// All current refusals of instances of this lifecycle.
     pub fn refused(&self, lifecycle: Lifecycle, now: Timestamp) -> impl Iterator<Item = &Refused> {
         self.now(now)
             .filter(move |refused| refused.what.lifecycle() == lifecycle)
@@ -184,13 +183,13 @@ impl Pools {
 }
 
 impl Refused {
-    /// Whether the memory still counts. A clock that was set back does not extend it.
+    /// Whether the refusal still counts. A clock that was set back does not extend it.
     fn lasts(&self, now: Timestamp) -> bool {
         self.since <= now && now < self.until
     }
 }
 
-/// How long what was refused `times` times in a row is left alone.
+/// How long launches avoid something that was refused `times` times in a row.
 fn pause(refusal: Refusal, times: u32) -> SignedDuration {
     let doubling = |first: SignedDuration, longest: SignedDuration| {
         let factor = 2_i32.saturating_pow(times.saturating_sub(1).min(16));
@@ -206,7 +205,7 @@ fn pause(refusal: Refusal, times: u32) -> SignedDuration {
         Refusal::Throttled | Refusal::Fault => {
             doubling(SignedDuration::from_secs(15), SignedDuration::from_mins(5))
         }
-        // Somebody has to do something, and may not be able to tell us.
+        // Somebody has to change something, and onspot may not notice when they have.
         Refusal::Configuration => {
             doubling(SignedDuration::from_mins(10), SignedDuration::from_hours(1))
         }

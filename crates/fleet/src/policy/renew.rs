@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use super::{Scale, Stage, View, Worker};
 
-/// One in so many workers may be on its way out for this at a time, but always one.
+/// One in this many workers may be leaving for renewal at a time, and always at least one.
 const AT_ONCE: usize = 10;
 
 /// The outdated workers to drain now, beside those in `leaving`.
 ///
-/// A worker that is drained takes nothing new, ends what it has and goes; what then is missing is
-/// launched like anything else that is missing. So a worker that is never idle comes to its end as
-/// well, and a job is never cut off. The idle ones go first, as that costs nothing; but one that is
-/// kept ready goes only when no other is on its way, so that the others are ready meanwhile.
+/// A drained worker takes no new jobs, finishes those it has and is terminated; the policy then
+/// launches replacements as for any missing capacity. This way workers that are never idle are
+/// renewed too, and no job is cut off. Idle workers go first, because that costs nothing. A worker
+/// of the idle reserve goes only while no other worker is launching, so that the rest of the
+/// reserve stays ready.
 pub(super) fn drains<Id: Clone + Ord>(view: &View<Id>, leaving: &[Scale<Id>]) -> Vec<Scale<Id>> {
     let leaving: BTreeSet<&Id> = leaving
         .iter()
@@ -28,7 +29,7 @@ pub(super) fn drains<Id: Clone + Ord>(view: &View<Id>, leaving: &[Scale<Id>]) ->
     let going = outdated().filter(|worker| goes(worker)).count();
     let at_once = (view.workers.len() / AT_ONCE).max(1);
     let coming = view.workers.iter().any(Worker::is_coming);
-    // One that boots is drained once it has reported.
+    // A booting worker is drained only once it has reported.
     let rank = |worker: &Worker<Id>| match worker.stage {
         Stage::Ready { .. } if worker.is_busy() => Some(1),
         Stage::Ready { .. } if !coming => Some(0),

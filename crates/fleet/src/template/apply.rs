@@ -1,4 +1,4 @@
-//! Makes templates and their versions.
+//! Creates templates and their versions.
 
 use std::time::Duration;
 
@@ -22,7 +22,12 @@ use crate::tagging::{retag, tag_specification, template_tags};
 /// How long a new template may stay unknown to other calls.
 const SETTLING: Patience = Patience::new(Duration::from_secs(1), Duration::from_secs(30));
 
-/// Makes what `plan` says, and can be repeated after a failure.
+/// Carries out `plan`. Can be repeated after a failure.
+///
+/// # Errors
+///
+/// [`Error::Call`] if EC2 refuses a call or cannot be reached; [`Error::Incomplete`] if its answer
+/// lacks an id or a version number.
 pub async fn apply(ec2: &Client, plan: &TemplatesPlan, events: &EventSender) -> Result<(), Error> {
     for (change, action) in &plan.steps {
         if *action == Action::Keep {
@@ -115,23 +120,23 @@ async fn delete(ec2: &Client, id: &str) -> Result<Option<String>, Error> {
     }
 }
 
-/// What tells EC2 that a request which is sent again is the same one. Chosen anew for each
-/// decision: EC2 answers with what the first one made, also when that has been deleted since.
+/// The idempotency token of a request, by which EC2 recognises a repetition. Each decision gets a
+/// new token, because EC2 answers a known one with what the first request made, even if that has
+/// been deleted since.
 fn token() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// The template's content in EC2's terms. Whoever changes it raises
-/// [`FORMAT`](super::FORMAT).
+/// The template's content in EC2's terms. Raise [`FORMAT`](super::FORMAT) with every change of it.
 pub(super) fn data(spec: &TemplateSpec) -> RequestLaunchTemplateData {
     let profile = LaunchTemplateIamInstanceProfileSpecificationRequest::builder()
         .name(&spec.instance_profile)
         .build();
     let tags = spec.instance_tags();
-    // Everything that comes with an instance gets the tags: an organisation may forbid to make
-    // what has none. Spot requests only where there are some: with their tags EC2 refuses to launch
-    // on demand ("You cannot specify tags for Spot instances requests if there are no Spot
-    // instances requests being created by the request").
+    // Everything that is created with an instance gets the tags, because an organisation may forbid
+    // untagged resources. Spot requests are tagged only in the spot template: with their tags EC2
+    // refuses to launch on demand ("You cannot specify tags for Spot instances requests if there
+    // are no Spot instances requests being created by the request").
     let of_requests = spec
         .spot
         .then(|| template_tags(ResourceType::SpotInstancesRequest, &tags));
@@ -154,8 +159,8 @@ pub(super) fn data(spec: &TemplateSpec) -> RequestLaunchTemplateData {
         .build()
 }
 
-/// Sessions required, and answers that do not leave the host: a job's containers, one hop
-/// further, get none.
+/// Requires session tokens and a hop limit of one, so that a job's containers, one hop further, get
+/// no answer.
 fn metadata_options() -> LaunchTemplateInstanceMetadataOptionsRequest {
     LaunchTemplateInstanceMetadataOptionsRequest::builder()
         .http_endpoint(LaunchTemplateInstanceMetadataEndpointState::Enabled)

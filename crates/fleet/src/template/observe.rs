@@ -11,6 +11,10 @@ use crate::Error;
 use crate::tagging::from_ec2;
 
 /// All launch templates of the stack, by name.
+///
+/// # Errors
+///
+/// [`Error::Call`] if EC2 refuses a call or cannot be reached.
 pub async fn observe(ec2: &Client, stack: &str) -> Result<BTreeMap<String, TemplateState>, Error> {
     let filter = Filter::builder()
         .name(format!("tag:{STACK}"))
@@ -76,7 +80,7 @@ fn of_ec2(version: &LaunchTemplateVersion) -> Version {
     }
 }
 
-/// What a version made by onspot says of itself.
+/// The description of a version that onspot made.
 pub(super) fn description(content: &Content) -> String {
     format!("{CONTENT}={}", content.0)
 }

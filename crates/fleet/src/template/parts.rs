@@ -1,7 +1,7 @@
-//! What a version of a template is really made of, as far as onspot says anything about it.
+//! The parts of a template's version that onspot sets, as EC2 has them.
 //!
-//! The version's description holds the hash of what onspot made, and a copy that was edited by hand
-//! holds it too: so the parts themselves are compared.
+//! A copy that somebody edited by hand keeps the description and thus the hash, so the parts
+//! themselves are compared too.
 
 use aws_sdk_ec2::types::{ResourceType, ResponseLaunchTemplateData};
 use onspot_reconcile::Tags;
@@ -11,7 +11,7 @@ use super::TemplateSpec;
 use super::apply::data;
 use crate::tagging::from_ec2;
 
-/// The parts by name, each as a text that is compared and nothing else.
+/// The parts by name, each as a text that serves only for comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts(Vec<(String, String)>);
 
@@ -51,14 +51,14 @@ macro_rules! parts {
 }
 
 impl Parts {
-    /// The parts of what onspot makes of `spec`.
+    /// The parts that onspot would make from `spec`.
     pub fn wanted(spec: &TemplateSpec) -> Self {
         let tags = spec.instance_tags();
         let of_requests = if spec.spot { tags.clone() } else { Tags::new() };
         parts!(&data(spec), &tags, &of_requests)
     }
 
-    /// The parts of a version that is there.
+    /// The parts of an existing version.
     pub fn found(data: &ResponseLaunchTemplateData) -> Self {
         let of_requests = tags_of(data, &ResourceType::SpotInstancesRequest);
         parts!(data, &instance_tags(data), &of_requests)
@@ -86,7 +86,7 @@ pub(crate) fn instance_tags(data: &ResponseLaunchTemplateData) -> Tags {
     tags_of(data, &ResourceType::Instance)
 }
 
-/// The tags that resources of this kind get with an instance of a version.
+/// The tags that a version gives to the resources of this kind.
 fn tags_of(data: &ResponseLaunchTemplateData, kind: &ResourceType) -> Tags {
     let mut kinds = data.tag_specifications().iter();
     let tags = kinds.find(|tags| tags.resource_type() == Some(kind));

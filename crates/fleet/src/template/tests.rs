@@ -1,4 +1,4 @@
-//! When a template gets a new version, and what is said of it.
+//! When a template gets a new version, and how the plan explains it.
 
 use super::*;
 

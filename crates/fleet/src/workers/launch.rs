@@ -1,4 +1,4 @@
-//! Launching: one `CreateFleet` for any number of workers.
+//! Launches any number of workers with one `CreateFleet`.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub struct LaunchRequest {
     pub avoid: Vec<Pool>,
 }
 
-/// What a launch brought.
+/// The result of a launch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Launched {
     /// The new instances, fewer than asked for if there are errors.
@@ -73,6 +73,10 @@ impl std::fmt::Display for PoolError {
 impl Ec2Fleet {
     /// Launches workers. A pool without capacity is no error of the call: see
     /// [`Launched::errors`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if EC2 refuses the call or cannot be reached.
     pub async fn launch(&self, request: LaunchRequest) -> Result<Launched, Error> {
         let zones = self.zones().await?;
         let count = i32::try_from(request.count).unwrap_or(i32::MAX);
@@ -157,9 +161,9 @@ impl Ec2Fleet {
         overrides.collect()
     }
 
-    /// The same tags for the fleet, its instances and their volumes. The latter two get more of
-    /// them from the launch template; but the managers' role may launch only what the request
-    /// itself tags, and whether a template counts as that is nowhere promised.
+    /// The same tags for the fleet, its instances and their volumes. The launch template adds more
+    /// tags to the latter two. These tags are in the request because the managers' role may launch
+    /// only what the request tags, and AWS does not promise that a template's tags count for that.
     fn tags(&self) -> Vec<TagSpecification> {
         let tags = self.worker_tags();
         let kinds = [
@@ -179,7 +183,7 @@ impl Ec2Fleet {
             .with_name(&spec.launch_template)
     }
 
-    /// The answer in our words.
+    /// Converts the answer.
     fn launched(
         &self,
         answer: CreateFleetOutput,
@@ -226,7 +230,7 @@ impl Ec2Fleet {
 }
 
 fn spot_options() -> SpotOptionsRequest {
-    // What AWS recommends: the pools least likely to be interrupted, cheapest first.
+    // The strategy that AWS recommends: the pools least likely to be interrupted, cheapest first.
     SpotOptionsRequest::builder()
         .allocation_strategy(SpotAllocationStrategy::PriceCapacityOptimized)
         .build()
@@ -244,7 +248,7 @@ fn overrides_of(
     response.and_then(|response| response.overrides)
 }
 
-/// The pool that `overrides` name; [`UNKNOWN`] stands for what AWS did not say.
+/// The pool that `overrides` names; [`UNKNOWN`] stands for a part that AWS left out.
 fn pool_of(
     overrides: Option<&FleetLaunchTemplateOverrides>,
     lifecycle: Lifecycle,

@@ -1,4 +1,4 @@
-//! Which workers were launched from something else than is launched now.
+//! Finds the workers that were launched from other content than launches use now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,26 +12,26 @@ use tokio::time::Instant;
 use crate::template::{CONTENT, instance_tags};
 use crate::{Error, Instance, InstanceId};
 
-/// EC2's own tags on whatever was launched from a template. Nobody can edit them.
+/// EC2's own tags on everything that was launched from a template. Nobody can edit them.
 const TEMPLATE: &str = "aws:ec2launchtemplate:id";
 const VERSION: &str = "aws:ec2launchtemplate:version";
-/// How long what was learnt of a template is taken for true. It changes with an `up` alone.
+/// How long a template's observed versions are trusted. Only an `up` changes them.
 const FRESH: Duration = Duration::from_mins(1);
 
-/// What is known of the workers' templates, and of which workers that makes outdated.
+/// The workers' templates, and which workers are outdated by comparison with them.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     looked: Option<(Instant, Templates)>,
     outdated: BTreeSet<InstanceId>,
 }
 
-/// The templates that workers were launched from, by id: that for spot, that for on demand, and any
-/// that has gone since.
+/// The templates that workers were launched from, by id: the one for spot, the one for on demand,
+/// and any that have been deleted since.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Templates(BTreeMap<String, Versions>);
 
-/// The versions of a template that matter: the one that launches use, and those that workers were
-/// launched from. Of one that has gone there is none.
+/// The relevant versions of a template: the one that launches use, and those that workers were
+/// launched from. A deleted template has none.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Versions {
     default: Option<ResponseLaunchTemplateData>,
@@ -39,12 +39,10 @@ struct Versions {
 }
 
 impl Known {
-    /// The workers among `instances` that were launched from another content than launches use
-    /// now.
+    /// The workers among `instances` that were launched from other content than launches use now.
     ///
-    /// What is learnt of the templates is kept for a minute; but nothing is called outdated before
-    /// it was learnt anew, as a template may have got a new version a moment ago, and the worker
-    /// may be of that.
+    /// The templates' versions are cached for a minute. A worker is called outdated only after a
+    /// fresh look, because it may come from a version that is newer than the cache.
     pub(super) async fn outdated(
         &mut self,
         client: &Client,
@@ -74,15 +72,16 @@ impl Templates {
         outdated.map(|instance| instance.id.clone()).collect()
     }
 
-    /// Two versions of one content are the same: only what an instance is made of counts.
+    /// Two versions with the same content are equal, because only what an instance is made of
+    /// counts.
     fn is_outdated(&self, instance: &Instance) -> bool {
         match (instance.tags.get(TEMPLATE), instance.tags.get(VERSION)) {
             (Some(template), Some(version)) => self.0.get(template).is_none_or(|versions| {
                 let default = versions.default.as_ref();
                 default.is_none() || versions.by_number.get(version) != default
             }),
-            // Not every look-alike of AWS sets these; then our own tag has to do. It is the same
-            // in all of a runner's templates.
+            // Not every look-alike of AWS sets these tags; then onspot's own tag, which is the same
+            // in all of a runner's templates, has to do.
             _ => instance.tags.get(CONTENT).is_some_and(|mine| {
                 let defaults = self.0.values().filter_map(|known| known.default.as_ref());
                 let mut wanted = defaults.filter_map(|default| {
@@ -95,7 +94,7 @@ impl Templates {
     }
 }
 
-/// The templates of the workers; if they don't tell, the one of this name.
+/// The templates of the workers; if no worker names one, the template of this name.
 async fn look(client: &Client, name: &str, instances: &[Instance]) -> Result<Templates, Error> {
     let mut numbers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for instance in instances {
@@ -114,9 +113,10 @@ async fn look(client: &Client, name: &str, instances: &[Instance]) -> Result<Tem
     for (id, numbers) in numbers {
         let call = versions.clone().launch_template_id(id);
         let found = match ask(call.clone(), &numbers).await {
-            // Somebody has deleted a version: one that is not there is not the default's content.
+            // Somebody has deleted a version. A version that is gone differs from the default's
+            // content.
             Err(error) if error.is_not_found() => match ask(call, &BTreeSet::new()).await {
-                // Or the whole template.
+                // Somebody has deleted the whole template.
                 Err(error) if error.is_not_found() => Versions::default(),
                 found => found?,
             },

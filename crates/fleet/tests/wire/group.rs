@@ -1,4 +1,4 @@
-//! The managers' group when Auto Scaling is busy with it.
+//! The managers' group while Auto Scaling is changing it.
 
 use aws_sdk_autoscaling::Client as AutoScaling;
 use onspot_fleet::group::{self, GroupSpec, GroupState, MemberState};
@@ -46,7 +46,7 @@ fn groups(status: Option<&str>, members: &str) -> String {
     )
 }
 
-/// Answers an action so, but only once.
+/// Answers an action with this response, but only once.
 async fn once(server: &MockServer, action: &str, response: ResponseTemplate) {
     Mock::given(body_string_contains(format!("Action={action}&")))
         .respond_with(response)
@@ -125,7 +125,7 @@ async fn a_group_is_made_after_the_end_of_the_one_before() {
     .await;
     let member = "<member><InstanceId>i-1</InstanceId><HealthStatus>Healthy</HealthStatus>
         <LifecycleState>InService</LifecycleState></member>";
-    // Nothing while it is looked for, until it was made.
+    // No group until it was made.
     let made = groups(Some(""), member);
     let none = groups(None, "");
     let asked = std::sync::atomic::AtomicUsize::new(0);

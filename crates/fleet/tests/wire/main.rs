@@ -1,4 +1,4 @@
-//! What goes over the wire to EC2 and what is made of its answers.
+//! The requests to EC2, and how its answers are read.
 
 mod group;
 mod observation;
@@ -47,7 +47,7 @@ const FLEET: &str = r#"<CreateFleetResponse xmlns="http://ec2.amazonaws.com/doc/
   </errorSet>
 </CreateFleetResponse>"#;
 
-/// An instance as `DescribeInstances` tells it.
+/// An instance as `DescribeInstances` returns it.
 fn described(id: &str, state: (u8, &str)) -> String {
     let (code, name) = state;
     format!(

@@ -1,4 +1,4 @@
-//! What the instances of a stack are read from.
+//! How the instances of a stack are listed.
 
 use super::*;
 

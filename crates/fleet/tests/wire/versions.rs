@@ -29,7 +29,7 @@ fn spec() -> TemplateSpec {
     }
 }
 
-/// A version as EC2 tells it, with this image and the given content in its tags and description.
+/// A version as EC2 returns it, with this image and the given content in its tags and description.
 fn version(number: u32, is_default: bool, image: &str, content: &str) -> String {
     let tags = spec().instance_tags().with(CONTENT, content);
     let tags: Vec<String> = tags
@@ -94,7 +94,7 @@ async fn versions(server: &MockServer, versions: &[String]) {
     .await;
 }
 
-/// A worker that was launched from this version, or one that only our own tag tells of.
+/// A worker that was launched from this version, or without one that has only onspot's own tag.
 fn worker(id: &str, version: Option<u32>, content: &str) -> Instance {
     let mut tags = Tags::of_stack("ci").with(CONTENT, content);
     if let Some(version) = version {
@@ -174,7 +174,7 @@ async fn a_worker_of_a_version_that_was_just_made_is_not_outdated() {
             .await
             .is_empty()
     );
-    // `up` makes another version, and a worker is launched from it before that was noticed here.
+    // `up` makes another version, and a worker is launched from it before this fleet has noticed.
     let now = [
         version(1, false, "ami-1", "a"),
         version(2, true, "ami-2", "b"),
@@ -184,7 +184,7 @@ async fn a_worker_of_a_version_that_was_just_made_is_not_outdated() {
     assert_eq!(outdated(&fleet, &workers).await, ["i-old"]);
 }
 
-/// What `DescribeLaunchTemplateVersions` says of the template of this id: one version.
+/// Answers `DescribeLaunchTemplateVersions` for the template of this id with one version.
 async fn one_version(server: &MockServer, id: &str, body: String) {
     Mock::given(body_string_contains(format!("LaunchTemplateId={id}&")))
         .respond_with(ResponseTemplate::new(200).set_body_string(format!(

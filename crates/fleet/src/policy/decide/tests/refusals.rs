@@ -1,4 +1,4 @@
-//! What is bought, and what is not, after EC2 has refused and after boots that failed.
+//! What is and is not launched after refusals by EC2 and after failed boots.
 
 use super::*;
 use crate::PoolError;
@@ -84,7 +84,7 @@ fn nothing_is_launched_while_all_pools_are_dry() {
     assert_eq!(decide(&Policy::default(), &demand, &view, seconds(150)), []);
 }
 
-/// What is launched for one job that has waited for long enough for on-demand.
+/// What is launched for one job that has waited long enough for on-demand.
 fn launches_late(view: &View) -> Vec<Action> {
     let demand = Demand {
         longest_wait: Duration::from_mins(10),
@@ -124,7 +124,7 @@ fn a_pool_that_does_not_exist_keeps_nobody_from_on_demand() {
         (elsewhere.clone(), "Unsupported"),
     ]);
     assert_eq!(launched(&launches_late(&view), Lifecycle::OnDemand), 1);
-    // One pool that does exist and is not dry is enough for spot.
+    // One existing pool that is not dry is enough for spot.
     let view = refused(&[(elsewhere, "Unsupported")]);
     assert_eq!(launched(&launches_late(&view), Lifecycle::Spot), 1);
 }

@@ -1,4 +1,4 @@
-//! The policy against a simulated cloud: where it gets to, decision after decision.
+//! The policy against a simulated cloud: the state after many decisions.
 
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ impl Cloud {
         }
     }
 
-    /// One decision and what comes of it.
+    /// One decision and its effects.
     fn tick(&mut self, demand: &Demand) {
         let actions = decide(&self.policy, demand, &self.view, self.now);
         for action in &actions {
