@@ -182,7 +182,10 @@ impl Executor for DockerExecutor {
             let runner = &inner.settings.common;
             let plan = match JobPlan::new(&run.payload, runner, &site) {
                 Ok(plan) => plan,
-                Err(error) => return refuse(&run, &error),
+                Err(error) => {
+                    inner.gates.open(run.slot);
+                    return refuse(&run, &error);
+                }
             };
             let busy = inner.busy();
             let mut job = DockerJob::new(Arc::clone(inner), &run, &plan);

@@ -329,14 +329,15 @@ impl<H: Host> Course<'_, H> {
             place: self.plan.place.clone(),
             request,
         };
-        let freezes = self.host.freezes();
-        let answer = self.host.call(&call, &self.run.trace).await;
-        if answer.is_err() && self.host.freezes() != freezes {
+        loop {
+            let freezes = self.host.freezes();
+            let answer = self.host.call(&call, &self.run.trace).await;
+            if answer.is_ok() || self.host.freezes() == freezes {
+                return answer;
+            }
             // The server it was connected to has not waited for the frozen helper.
             self.warn("this is repeated, because the job was frozen meanwhile");
-            return self.host.call(&call, &self.run.trace).await;
         }
-        answer
     }
 
     fn warn(&self, text: &str) {

@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, RwLockReadGuard};
+
+/// What is counted at once of the time in which a slot is not frozen.
+const STEP: Duration = Duration::from_secs(1);
 
 /// A job passes this gate before every start.
 #[derive(Debug, Default)]
@@ -19,6 +23,19 @@ impl Gate {
     /// hold the guard only during a start, so that a freeze finds what was started.
     pub(crate) async fn pass(&self) -> RwLockReadGuard<'_, ()> {
         self.lock.read().await
+    }
+
+    /// Sleeps for `time`, not counting the time in which the slot is frozen.
+    pub(crate) async fn sleep(&self, time: Duration) {
+        let mut left = time;
+        while !left.is_zero() {
+            drop(self.pass().await);
+            let (closings, step) = (self.closings(), left.min(STEP));
+            tokio::time::sleep(step).await;
+            if self.closings() == closings {
+                left -= step;
+            }
+        }
     }
 
     /// How many times the slot was frozen so far.
@@ -70,7 +87,7 @@ impl Gates {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -100,5 +117,23 @@ mod tests {
             tokio::join!(gates.close(0), async { drop(passing) });
         });
         assert!(closing.await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frozen_time_does_not_count() {
+        let gates = Gates::default();
+        let gate = gates.of(0);
+        let begun = Instant::now();
+        tokio::join!(gate.sleep(Duration::from_secs(30)), async {
+            for _ in 0..2 {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                gates.close(0).await;
+                tokio::time::sleep(Duration::from_mins(10)).await;
+                gates.open(0);
+            }
+        });
+        // Twice ten minutes, and thirty seconds.
+        let took = begun.elapsed().as_secs();
+        assert!((1230..=1232).contains(&took), "{took} s");
     }
 }

@@ -158,7 +158,10 @@ impl Executor for ShellExecutor {
             };
             let plan = match JobPlan::new(&run.payload, runner, &site) {
                 Ok(plan) => plan,
-                Err(error) => return refuse(&run, &error),
+                Err(error) => {
+                    self.slots.gates.open(run.slot);
+                    return refuse(&run, &error);
+                }
             };
             let mut job = ShellJob {
                 executor: self,

@@ -19,4 +19,4 @@ pub use liveness::{Beat, Liveness};
 pub use local::{LocalOptions, run_local};
 pub use manager::{ManagerContext, run_manager};
 pub use setup::SetupError;
-pub use worker::{Retirement, WorkEnd, watchdog};
+pub use worker::{Retirement, WorkEnd, freeze_limit, watchdog};

@@ -1,15 +1,17 @@
 //! The worker's loop: reads its order, runs what is asked, and says in its state how far it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use onspot_executor::{Executor, Stop};
 use onspot_ledger::{BootId, Error, Intake, Key, Order, State, Step, Stored, read};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::liveness::Beat;
+
+mod attempts;
 mod cache;
 mod context;
 mod freeze;
@@ -19,6 +21,7 @@ mod keeper;
 mod lease;
 mod notes;
 mod orders;
+mod pulse;
 pub(crate) mod registry;
 mod result;
 mod retire;
@@ -26,33 +29,22 @@ mod watchdog;
 
 pub use cache::CachePlace;
 pub use context::{WorkEnd, WorkerContext, WorkerError};
+pub use freeze::freeze_limit;
 pub use interruption::watch_for_interruption;
 pub use notes::LeaseFileError;
 pub use retire::Retirement;
 pub use watchdog::watchdog;
 
-use job::{AttemptJob, Ended};
+use attempts::Running;
+use job::Ended;
 use keeper::Keeper;
 use notes::Notes;
 use orders::{Present, Todo};
+use pulse::Pulse;
 use retire::Listener;
 
 /// How long a stopping worker waits for its jobs to be killed and given up.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-
-/// How often the watchdog is told that the loop goes round.
-const NOTE_ALIVE: Duration = Duration::from_secs(5);
-
-/// A running attempt, as the loop sees it.
-struct Running {
-    attempt: u32,
-    slot: usize,
-    /// When it was taken, on the steady clock.
-    taken: Duration,
-    stop: watch::Sender<Option<Stop>>,
-    /// Since when it stands still.
-    frozen: watch::Sender<Option<Duration>>,
-}
 
 /// One agent's life on a worker.
 pub(crate) struct Agent {
@@ -65,10 +57,13 @@ pub(crate) struct Agent {
     listener: Listener,
     /// What the watchdog is told and tells; `None` where there is none.
     notes: Option<Notes>,
-    /// The watchdog may have frozen slots that no job has.
-    idle_frozen: bool,
+    /// Slots to be thawed before their next jobs, once nobody has them: they may be frozen though
+    /// no attempt that goes on stands still there.
+    to_thaw: BTreeSet<usize>,
     /// Why nothing more is taken, and the machine ends when what runs has ended.
     retiring: Option<Retirement>,
+    /// Tells that the loop goes round.
+    beat: Beat,
 }
 
 /// Runs jobs until `shutdown`; then gives them up, so that others can take them at once. Ends by
@@ -94,11 +89,10 @@ pub async fn work(
     let mut interruption = agent.context.interruption.clone();
     let mut superseded = agent.keeper.superseded();
     let mut lease = agent.keeper.lease();
-    let beat = agent.context.liveness.watch("the agent's loop");
-    let mut alive = tokio::time::interval(NOTE_ALIVE);
-    alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pulse = Pulse::new(agent.notes.clone(), agent.context.clock.clone());
     loop {
-        beat.now();
+        agent.beat.now();
+        pulse.note().await;
         let give_up_in = agent.give_up_in().filter(|_| !agent.gave_up);
         tokio::select! {
             () = shutdown.cancelled() => {
@@ -108,13 +102,10 @@ pub async fn work(
             () = keeper::turns_true(&mut superseded) => {
                 agent.stop_all(Stop::Abort);
                 agent.wait_for_all().await;
-                return Err(agent.superseded());
+                return Err(superseded_by(&agent.context));
             }
             () = lease.ended() => agent.freeze().await,
-            _ = alive.tick(), if agent.notes.is_some() => {
-                agent.note_alive().await;
-                continue;
-            }
+            () = pulse.due() => continue,
             Ok(()) = interruption.changed() => agent.interrupted(),
             () = tokio::time::sleep(give_up_in.unwrap_or_default()), if give_up_in.is_some() => {
                 agent.give_up();
@@ -123,14 +114,16 @@ pub async fn work(
             _ = polls.tick() => {}
         }
         // A ledger that hangs must not keep the agent from what is more urgent.
+        agent.beat.now();
         tokio::select! {
-            read = agent.look_around() => if let Err(error) = read {
+            read = pulse.during(agent.look_around()) => if let Err(error) = read {
                 tracing::warn!(%error, "the order could not be read");
             },
             () = shutdown.cancelled() => {}
             () = keeper::turns_true(&mut superseded) => {}
             () = lease.ended() => agent.freeze().await,
         }
+        agent.beat.now();
         if let Some(why) = agent.retires().await {
             return Ok(WorkEnd::Retired(why));
         }
@@ -144,6 +137,12 @@ async fn close(executor: &dyn Executor) {
         .is_err()
     {
         tracing::warn!("not everything could be removed");
+    }
+}
+
+fn superseded_by(context: &WorkerContext) -> WorkerError {
+    WorkerError::Superseded {
+        worker: context.id.clone(),
     }
 }
 
@@ -178,6 +177,14 @@ impl Agent {
         let keeper = Keeper::start(&context, state, stored);
         let listener = Listener::new(context.clock.steady());
         let notes = context.lease_file.as_deref().map(Notes::beside);
+        let mut pulse = Pulse::new(notes.clone(), context.clock.clone());
+        pulse.note().await;
+        let mut superseded = keeper.superseded();
+        tokio::select! {
+            () = keeper.store(|_| {}) => {}
+            () = keeper::turns_true(&mut superseded) => return Err(superseded_by(&context)),
+        }
+        let beat = context.liveness.watch("the agent's loop");
         let mut agent = Self {
             context,
             keeper,
@@ -186,15 +193,10 @@ impl Agent {
             gave_up: false,
             listener,
             notes,
-            idle_frozen: false,
+            to_thaw: BTreeSet::new(),
             retiring: None,
+            beat,
         };
-        agent.note_alive().await;
-        let mut superseded = agent.keeper.superseded();
-        tokio::select! {
-            () = agent.keeper.store(|_| {}) => {}
-            () = keeper::turns_true(&mut superseded) => return Err(agent.superseded()),
-        }
         let (worker, slots) = (agent.context.id.instance(), agent.context.slots);
         tracing::info!(worker, slots, "ready");
         agent.resume_results(|_, _| true);
@@ -204,42 +206,10 @@ impl Agent {
         Ok(agent)
     }
 
-    fn superseded(&self) -> WorkerError {
-        WorkerError::Superseded {
-            worker: self.context.id.clone(),
-        }
-    }
-
-    /// Results that were stored and may not have been told, by a predecessor (rule 9: resumed at
-    /// rule 7) or before the lease ended.
-    fn resume_results(&mut self, wanted: impl Fn(u64, u32) -> bool) {
-        for (job, attempt, verdict) in orders::untold(&self.keeper.state()) {
-            if self.running.contains_key(&job) || !wanted(job, attempt) {
-                continue;
-            }
-            let (stop, stopped) = watch::channel(None);
-            let context = Arc::clone(&self.context);
-            let keeper = self.keeper.clone();
-            self.running.insert(
-                job,
-                Running {
-                    attempt,
-                    slot: usize::MAX,
-                    taken: self.context.clock.steady(),
-                    stop,
-                    frozen: watch::Sender::new(None),
-                },
-            );
-            self.tasks.spawn(async move {
-                result::resume(&context, &keeper, job, attempt, &verdict, stopped).await;
-                (job, Ended)
-            });
-        }
-    }
-
     /// Follows the order, and hears whether somebody leads.
     async fn look_around(&mut self) -> Result<(), Error> {
         let followed = self.follow_order().await;
+        self.beat.now();
         if self.context.ends_itself {
             let (timing, steady) = (&self.context.timing, self.context.clock.steady());
             let ledger = &*self.context.ledger;
@@ -269,7 +239,9 @@ impl Agent {
             max_builds: self.context.max_builds,
             retiring: self.retiring.is_some(),
         };
+        self.beat.now();
         self.thaw(&order, asked_in).await;
+        self.beat.now();
         let state = self.keeper.state();
         for todo in orders::todo(&order, &state, &present) {
             match todo {
@@ -308,98 +280,6 @@ impl Agent {
                 state.intake = intake;
             });
         }
-    }
-
-    fn accept(&mut self, job: u64, attempt: u32) {
-        let taken: Vec<usize> = self.running.values().map(|running| running.slot).collect();
-        let Some(slot) = (0..=taken.len()).find(|slot| !taken.contains(slot)) else {
-            return;
-        };
-        let now = self.context.clock.now();
-        tracing::info!(
-            job,
-            attempt,
-            worker = self.context.id.instance(),
-            "accepted"
-        );
-        self.keeper.store_soon(move |state| {
-            state.accept(job, attempt, now);
-        });
-        let (stop, stopped) = watch::channel(None);
-        let (frozen, still) = watch::channel(None);
-        let taken = self.context.clock.steady();
-        self.running.insert(
-            job,
-            Running {
-                attempt,
-                slot,
-                taken,
-                stop,
-                frozen,
-            },
-        );
-        let attempt = AttemptJob {
-            context: Arc::clone(&self.context),
-            keeper: self.keeper.clone(),
-            job,
-            attempt,
-            slot,
-            stop: stopped,
-            frozen: still,
-            stood_since: None,
-            taken,
-            lapses: self.keeper.lapses(),
-        };
-        self.tasks.spawn(async move { (job, attempt.run().await) });
-    }
-
-    fn stop(&self, job: u64, how: Stop) {
-        let Some(running) = self.running.get(&job) else {
-            return;
-        };
-        running.stop.send_if_modified(|stop| {
-            let tighter = match (*stop, how) {
-                (None, _) | (Some(Stop::Cancel), Stop::Abort | Stop::Interrupt) => true,
-                (Some(_), _) => false,
-            };
-            if tighter {
-                tracing::info!(job, ?how, "stopping");
-                *stop = Some(how);
-            }
-            tighter
-        });
-    }
-
-    fn stop_all(&self, how: Stop) {
-        for job in self.running.keys() {
-            self.stop(*job, how);
-        }
-    }
-
-    fn ended(&mut self, ended: Result<(u64, Ended), tokio::task::JoinError>) {
-        match ended {
-            Ok((job, Ended)) => {
-                if let Some(running) = self.running.remove(&job)
-                    && running.slot != usize::MAX
-                {
-                    self.warm(running.slot);
-                }
-            }
-            // A task that panicked leaves its job "running" for good: better to start anew.
-            Err(error) => {
-                tracing::error!(%error, "a job's task died");
-                self.keeper.supersede();
-            }
-        }
-    }
-
-    fn warm(&self, slot: usize) {
-        let executor = Arc::clone(&self.context.executor);
-        tokio::spawn(async move {
-            if let Err(error) = executor.warm(slot).await {
-                tracing::warn!(slot, %error, "no warm helper");
-            }
-        });
     }
 
     /// Why the worker goes, once it has nothing to do any more and that is stored: nobody gives

@@ -14,12 +14,15 @@ pub(crate) async fn watchdog(args: &Watchdog) -> Result<(), Failure> {
     let shutdown = signals::shutdown_token()?;
     let notifier = systemd::Notifier::from_env();
     notifier.ready();
+    let limit = onspot_runner::freeze_limit(&settings.timing);
     let freeze = onspot_executor::freeze_all;
-    let kill = || async { onspot_executor::kill_all().await.map(drop) };
+    let kill = || async { onspot_executor::kill_all(limit).await.map(drop) };
     let clock = Clock::system();
     let loops = Liveness::new();
     tokio::select! {
-        () = onspot_runner::watchdog(&settings.lease_file, &clock, freeze, kill, &loops, shutdown) => {}
+        () = onspot_runner::watchdog(
+            &settings.lease_file, &clock, limit, freeze, kill, &loops, shutdown,
+        ) => {}
         never = notifier.keep_alive(&loops) => match never {},
     }
     notifier.stopping();

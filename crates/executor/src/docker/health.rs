@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bollard::models::NetworkConnectRequest;
 use futures::future::join_all;
-use tokio::time::sleep;
 
 use super::container;
 use super::helper::Helper;
@@ -95,12 +94,19 @@ impl DockerJob<'_> {
                 place: self.plan.place.clone(),
                 request: HelperRequest::WaitForServices(request),
             };
-            self.ask(&helper.id, &call, trace).await
+            loop {
+                let freezes = self.gate.closings();
+                let answer = self.ask(&helper.id, &call, trace).await;
+                // A frozen helper's own time passes.
+                if answer.is_ok() || self.gate.closings() == freezes {
+                    return answer;
+                }
+            }
         };
         tokio::select! {
             answer = up => answer.map(|_| Came::Up),
             code = container::exit_code(&self.inner.docker, &service.id) => code.map(Came::Died),
-            () = sleep(limit) => Ok(Came::NotInTime),
+            () = self.gate.sleep(limit) => Ok(Came::NotInTime),
         }
     }
 

@@ -1,20 +1,38 @@
 //! Removes leftovers of a previous process, found by their labels.
 
+use std::path::Path;
+use std::time::Duration;
+
 use bollard::Docker;
 use futures::future::join_all;
 
 use super::removal::{remove_networks, remove_volumes};
-use super::{KIND_LABEL, RUNNER_LABEL, container};
+use super::{KIND_LABEL, RUNNER_LABEL, container, kill};
 use crate::error::ExecutorError;
 use crate::run::Swept;
 
+/// Where an engine of this host keeps what it knows of its containers.
+const CONTAINERS: &str = "/var/lib/docker/containers";
+
 /// Kills and removes every container, volume and network of onspot on this host's engine, of all
-/// runners: for a watchdog whose agent is dead or has lost its lease.
+/// runners: for a watchdog whose agent is dead or has lost its lease. What the engine has not
+/// killed within `limit` is killed without it.
 ///
 /// # Errors
-/// If no engine answers, or it cannot list its containers.
-pub async fn kill_all() -> Result<Swept, ExecutorError> {
-    sweep(&super::engine(None).await?, None).await
+/// If no engine answers in time, or it cannot list its containers. Their processes were killed all
+/// the same, but try again: the engine may start others later.
+pub async fn kill_all(limit: Duration) -> Result<Swept, ExecutorError> {
+    let asked = async { sweep(&super::engine(None).await?, None).await };
+    let error = match tokio::time::timeout(limit, asked).await {
+        Ok(Ok(swept)) => return Ok(swept),
+        Ok(Err(error)) => error,
+        Err(_elapsed) => ExecutorError::NoEngine {
+            source: bollard::errors::Error::RequestTimeoutError,
+        },
+    };
+    tracing::error!(%error, "killing the jobs' processes without the engine");
+    kill::kill_without_engine(Path::new(CONTAINERS), KIND_LABEL).await;
+    Err(error)
 }
 
 /// Does this for one runner, or for all.

@@ -7,11 +7,13 @@
 //! state (L2, rule 11). Either L1 comes before W2, and the worker sees what it says; or W1 comes
 //! before L2, and the leader sees that the worker lives, and waits until it gives the job up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
 use onspot_executor::{ExecutorError, Stop};
 use onspot_ledger::{AttemptPhase, Order};
+use onspot_settings::Timing;
 
 use super::notes::{Notes, Turn};
 use super::{Agent, Running};
@@ -25,7 +27,7 @@ impl Running {
         matches!(*self.stop.borrow(), Some(Stop::Abort | Stop::Interrupt))
     }
 
-    fn stands_still(&self) -> bool {
+    pub(super) fn stands_still(&self) -> bool {
         self.frozen.borrow().is_some()
     }
 }
@@ -34,7 +36,6 @@ impl Agent {
     /// Makes all jobs stand still, as the lease has ended. What does not is killed. Results that
     /// only have to be told are put aside: they are resumed when the lease is renewed.
     pub(super) async fn freeze(&mut self) {
-        self.idle_frozen = self.notes.is_some();
         let (now, limit) = (self.context.clock.steady(), self.freeze_limit());
         let state = self.keeper.state();
         let mut slots = Vec::new();
@@ -48,6 +49,12 @@ impl Agent {
                 running.frozen.send_if_modified(since);
                 slots.push((job, running.slot));
             }
+        }
+        if self.notes.is_some() {
+            // The watchdog freezes everything, also the helpers that wait for the next jobs.
+            let idle = self.slots().filter(|slot| !still(&self.running, *slot));
+            let idle: Vec<usize> = idle.collect();
+            self.to_thaw.extend(idle);
         }
         let executor = &self.context.executor;
         let freezing = slots
@@ -68,7 +75,8 @@ impl Agent {
     /// after a renewal that was stored, and only if the lease has not ended again since.
     pub(super) async fn thaw(&mut self, order: &Order, asked_in: Option<u64>) {
         let still = |running: &Running| running.stands_still() && !running.is_being_killed();
-        let waiting = self.idle_frozen || self.running.values().any(still);
+        let idle = self.to_thaw.iter().any(|slot| !self.is_taken(*slot));
+        let waiting = idle || self.running.values().any(still);
         if !waiting || asked_in.is_none() || asked_in != self.keeper.tenure() {
             return;
         }
@@ -78,11 +86,13 @@ impl Agent {
             tracing::warn!("the watchdog has not made room yet: nothing goes on");
             return;
         };
+        self.beat.now();
         // The watchdog may have taken its time.
         if asked_in != self.keeper.tenure() {
             return;
         }
         self.thaw_idle_slots(limit).await;
+        self.beat.now();
         let killed = match &self.notes {
             Some(notes) => notes.killed().await,
             None => None,
@@ -114,37 +124,37 @@ impl Agent {
         }
     }
 
-    /// The watchdog freezes everything, also the helpers that wait for the next jobs.
+    /// Thaws the slots that no job has: nothing of a job is in them, but the next one could not
+    /// start. One that stays as it is gets no job, and is tried again at the next look.
     async fn thaw_idle_slots(&mut self, limit: Duration) {
-        if !std::mem::take(&mut self.idle_frozen) {
-            return;
-        }
         let this = &*self;
-        let slots = usize::try_from(this.context.slots).unwrap_or(usize::MAX);
-        let busy = |slot: &usize| this.running.values().any(|running| running.slot == *slot);
-        let idle = (0..slots).filter(|slot| !busy(slot));
-        let thawing = idle.map(|slot| async move {
-            if let Err(why) = within(limit, this.context.executor.thaw(slot)).await {
-                tracing::warn!(slot, why, "its helper still stands still");
+        let idle = this.to_thaw.iter().filter(|slot| !this.is_taken(**slot));
+        let thawing = idle.map(|&slot| async move {
+            let thawed = within(limit, this.context.executor.thaw(slot)).await;
+            if let Err(why) = &thawed {
+                tracing::warn!(slot, why, "it stays frozen, and gets no job yet");
             }
+            thawed.is_ok().then_some(slot)
         });
-        join_all(thawing).await;
-    }
-
-    /// Notes for the watchdog that the loop goes round.
-    pub(super) async fn note_alive(&self) {
-        if let Some(notes) = &self.notes
-            && let Err(error) = notes.note_alive(self.context.clock.steady()).await
-        {
-            tracing::error!(%error, "the watchdog can't be told that the agent is alive");
+        for slot in join_all(thawing).await.into_iter().flatten() {
+            self.to_thaw.remove(&slot);
         }
     }
 
-    /// What is not frozen within this time is killed, well before others may take the jobs over.
     fn freeze_limit(&self) -> Duration {
-        let timing = &self.context.timing;
-        (timing.takeover.saturating_sub(timing.lease) / 4).min(MOST)
+        freeze_limit(&self.context.timing)
     }
+}
+
+/// What is not frozen within this time is killed, well before others may take the jobs over.
+pub fn freeze_limit(timing: &Timing) -> Duration {
+    (timing.takeover.saturating_sub(timing.lease) / 4).min(MOST)
+}
+
+/// Whether an attempt that may go on stands still in the slot.
+fn still(running: &BTreeMap<u64, Running>, slot: usize) -> bool {
+    let mut there = running.values().filter(|running| running.slot == slot);
+    there.any(Running::stands_still)
 }
 
 async fn turn(notes: Option<&Notes>) -> std::io::Result<Option<Turn>> {

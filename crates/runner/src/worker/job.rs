@@ -229,7 +229,8 @@ impl AttemptJob {
                 let stood = Duration::from_secs(stood.as_secs().max(1));
                 let stood = duration::brief(stood);
                 trace.writer().warning(&format!(
-                    "This job stood still for {stood}, as its worker could not reach S3."
+                    "This job stood still for {stood}: its worker could not renew its lease, as its \
+                     store did not answer or the machine was suspended."
                 ));
                 trace.hold(false);
                 tracing::info!(job = self.job, stood, "goes on after it stood still");

@@ -53,7 +53,7 @@ impl Notes {
         time_in(&self.file("killed")).await.ok().flatten()
     }
 
-    /// Waits until the other one is done, however long that takes.
+    /// Waits until the other one is done: limit it, for that one may have stopped.
     pub(crate) async fn turn(&self) -> std::io::Result<Turn> {
         let path = self.file("lock");
         if let Some(folder) = path.parent() {

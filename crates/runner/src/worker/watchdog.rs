@@ -20,10 +20,12 @@ const HUNG: Duration = Duration::from_mins(1);
 /// still by `freeze`, and kills them by `kill` if that fails, or if the agent is dead or hangs.
 ///
 /// A host whose agent never had a lease has no file, and nothing to kill. A lease that can't be
-/// read counts as ended.
+/// read counts as ended. Neither the agent, in its turn, nor `freeze` is waited for longer than
+/// `limit`; `kill` limits its own time.
 pub async fn watchdog<F, K, E>(
     file: &Path,
     clock: &Clock,
+    limit: Duration,
     freeze: impl FnMut() -> F,
     kill: impl FnMut() -> K,
     liveness: &Liveness,
@@ -37,6 +39,7 @@ pub async fn watchdog<F, K, E>(
     let mut watch = Watch {
         notes: Notes::beside(file),
         clock,
+        limit,
         freeze,
         kill,
         frozen: None,
@@ -59,6 +62,7 @@ pub async fn watchdog<F, K, E>(
 struct Watch<'a, F, K> {
     notes: Notes,
     clock: &'a Clock,
+    limit: Duration,
     freeze: F,
     kill: K,
     /// The lease at whose end all was frozen last, and that at whose end all was killed.
@@ -79,13 +83,18 @@ impl<F, K> Watch<'_, F, K> {
         (self.clock.steady() >= until).then_some(until)
     }
 
-    /// Keeps the agent from thawing what is just being frozen, and the other way round. Without a
-    /// lock what is safe is done all the same.
+    /// Keeps the agent from thawing what is just being frozen, and the other way round. Only a
+    /// thaw needs it: freezing and killing are safe without, so an agent that stopped in its turn
+    /// is not waited for.
     async fn turn(&self) -> Option<Turn> {
-        match self.notes.turn().await {
-            Ok(turn) => Some(turn),
-            Err(error) => {
+        match tokio::time::timeout(self.limit, self.notes.turn()).await {
+            Ok(Ok(turn)) => Some(turn),
+            Ok(Err(error)) => {
                 tracing::error!(%error, "the agent can't be kept from thawing");
+                None
+            }
+            Err(_elapsed) => {
+                tracing::error!("the agent does not end its turn: nothing waits for it");
                 None
             }
         }
@@ -111,14 +120,15 @@ impl<F, K> Watch<'_, F, K> {
         };
         if !self.agent_is_lost().await {
             // Every time: an agent that hangs for a moment may have begun something meanwhile.
-            match (self.freeze)().await {
-                Ok(()) => {
+            match tokio::time::timeout(self.limit, (self.freeze)()).await {
+                Ok(Ok(())) => {
                     if self.frozen.replace(until) != Some(until) {
                         tracing::warn!("the lease has ended: all jobs stand still");
                     }
                     return;
                 }
-                Err(error) => tracing::error!(%error, "not all jobs stand still"),
+                Ok(Err(error)) => tracing::error!(%error, "not all jobs stand still"),
+                Err(_elapsed) => tracing::error!("the jobs do not stand still in time"),
             }
         } else if self.killed == Some(until) {
             return;
@@ -151,12 +161,20 @@ mod tests {
         kills: AtomicU32,
         /// Nothing can be frozen.
         wild: AtomicBool,
+        /// The engine does not answer when it is to freeze.
+        mute: AtomicBool,
     }
+
+    /// How long the watchdog waits for others.
+    const PATIENCE: Duration = Duration::from_secs(15);
 
     impl Scene {
         async fn watch(&self, file: &Path, clock: &Clock, stop: CancellationToken) {
             let freeze = || async {
                 self.freezes.fetch_add(1, Ordering::Relaxed);
+                if self.mute.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
                 if self.wild.load(Ordering::Relaxed) {
                     Err("it runs on")
                 } else {
@@ -167,7 +185,7 @@ mod tests {
                 self.kills.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             };
-            watchdog(file, clock, freeze, kill, &Liveness::new(), stop).await;
+            watchdog(file, clock, PATIENCE, freeze, kill, &Liveness::new(), stop).await;
         }
 
         async fn after(&self, seconds: u64) -> (bool, u32) {
@@ -263,6 +281,34 @@ mod tests {
                 (false, 0),
                 "it was renewed meanwhile"
             );
+        };
+        tell(story, &scene).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_freeze_that_does_not_end_is_followed_by_a_kill() {
+        let scene = Scene::default();
+        scene.mute.store(true, Ordering::Relaxed);
+        let story = async |notes: Notes, mut file: LeaseFile, clock: Clock| {
+            file.write(Duration::from_secs(10)).await;
+            notes.note_alive(clock.steady()).await.unwrap();
+            assert_eq!(scene.after(20).await, (true, 0));
+            assert!(scene.after(8).await.1 > 0);
+            assert!(notes.killed().await.is_some());
+        };
+        tell(story, &scene).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_stops_in_its_turn_is_not_waited_for() {
+        let scene = Scene::default();
+        let story = async |notes: Notes, mut file: LeaseFile, clock: Clock| {
+            file.write(Duration::from_secs(10)).await;
+            notes.note_alive(clock.steady()).await.unwrap();
+            let _turn = notes.turn().await.unwrap();
+            assert_eq!(scene.after(20).await, (false, 0));
+            assert_eq!(scene.after(8).await, (true, 0));
+            assert_eq!(scene.after(60).await.1, 1, "it is lost");
         };
         tell(story, &scene).await;
     }

@@ -36,4 +36,5 @@ mod rule_16;
 mod simulation;
 mod taken_down;
 mod token;
+mod watched;
 mod world;

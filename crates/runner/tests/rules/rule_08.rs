@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use onspot_executor::Executor as _;
 use onspot_ledger::Ending;
-use onspot_runner::watchdog;
+use onspot_runner::{freeze_limit, watchdog};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{Host, Op, World, seconds};
@@ -149,13 +149,14 @@ impl Watchdog {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("lease");
         std::fs::write(&file, until.as_millis().to_string()).unwrap();
+        let limit = freeze_limit(&world.timing);
         let (clock, shutdown) = (world.clock.clone(), CancellationToken::new());
         let (host, stop) = (Arc::clone(host), shutdown.clone());
         tokio::spawn(async move {
             let freeze = || async { host.freeze() };
             let kill = || async { host.hands().sweep().await.map(drop) };
             let loops = onspot_runner::Liveness::new();
-            watchdog(&file, &clock, freeze, kill, &loops, stop).await;
+            watchdog(&file, &clock, limit, freeze, kill, &loops, stop).await;
         });
         Self {
             shutdown,

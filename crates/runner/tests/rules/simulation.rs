@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use onspot_executor::Executor as _;
 use onspot_fleet::{Lifecycle, Policy};
-use onspot_runner::{Liveness, watchdog};
+use onspot_runner::{Liveness, freeze_limit, watchdog};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio_util::sync::CancellationToken;
@@ -200,11 +200,21 @@ impl Story {
     fn watch(&self, host: &Arc<Host>, file: &std::path::Path) -> CancellationToken {
         let (host, file) = (Arc::clone(host), file.to_owned());
         let (clock, stop) = (self.world.clock.clone(), CancellationToken::new());
+        let limit = freeze_limit(&self.world.timing);
         let stopped = stop.clone();
         tokio::spawn(async move {
             let freeze = || async { host.freeze() };
             let kill = || async { host.hands().sweep().await.map(drop) };
-            watchdog(&file, &clock, freeze, kill, &Liveness::new(), stopped).await;
+            watchdog(
+                &file,
+                &clock,
+                limit,
+                freeze,
+                kill,
+                &Liveness::new(),
+                stopped,
+            )
+            .await;
         });
         stop
     }

@@ -28,7 +28,7 @@ pub(super) struct Behaviour {
     pub(super) still_endless: bool,
     /// Whether the job has a step after its script.
     pub(super) releases: bool,
-    /// The request during which the job is frozen once, and which fails because of that.
+    /// The request during which the job is frozen twice, and which fails because of that.
     pub(super) frozen_at: &'static str,
     /// How `after_script` ends.
     pub(super) after_exit_code: i32,
@@ -85,7 +85,7 @@ impl Host for FakeHost {
         let name = call.request.name();
         self.note(name);
         self.work(name).await;
-        let breaks = name == self.behaviour.frozen_at && self.freezes() == 0;
+        let breaks = name == self.behaviour.frozen_at && self.freezes() < 2;
         self.freezes.fetch_add(u64::from(breaks), Ordering::SeqCst);
         if breaks || self.behaviour.fails.contains(&name) {
             return Err(ExecutorError::Helper {

@@ -22,6 +22,8 @@ pub(crate) struct Host {
     containers: Mutex<Vec<Container>>,
     /// Nothing can be frozen here.
     wild: AtomicBool,
+    /// How long a thaw takes.
+    slow: Mutex<Duration>,
 }
 
 /// A script at work.
@@ -39,12 +41,18 @@ impl Host {
             log,
             containers: Mutex::default(),
             wild: AtomicBool::new(false),
+            slow: Mutex::default(),
         }
     }
 
     /// From now on nothing can be frozen here.
     pub(crate) fn set_wild(&self) {
         self.wild.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on a thaw takes so long.
+    pub(crate) fn set_slow(&self, slow: Duration) {
+        *self.slow.lock().unwrap() = slow;
     }
 
     /// Makes all containers stand still: by an agent or a watchdog.
@@ -245,6 +253,8 @@ impl Executor for Hands {
     fn thaw(&self, _: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
         async {
             self.alive().await;
+            let slow = *self.host.slow.lock().unwrap();
+            tokio::time::sleep(slow).await;
             self.host.thaw();
             self.gate.send_replace(false);
             Ok(())
