@@ -274,7 +274,8 @@ impl Spec {
     /// What a person should know before bringing the stack up, one sentence each.
     pub fn notes(&self) -> Vec<String> {
         let cache = self.manager.registry_cache.iter();
-        let mut notes: Vec<_> = cache.map(RegistryCache::note).collect();
+        let of_cache = |cache: &RegistryCache| cache.note(&self.manager.instance_type);
+        let mut notes: Vec<_> = cache.map(of_cache).collect();
         for runner in &self.runners {
             if runner.owns_its_worker() {
                 notes.push(format!(

@@ -35,6 +35,13 @@ pub(crate) struct Patience {
     pub(crate) rest: Duration,
     /// How long nothing may move on a connection.
     pub(crate) stall: Duration,
+    /// How long an answer may come in slower than [`floor`](Self::floor).
+    pub(crate) drag: Duration,
+    /// In bytes a second.
+    pub(crate) floor: u64,
+    /// For how long a cache that was too slow is not asked again: longer than an engine tries to
+    /// get a layer from the same registry, so that it goes to the next one.
+    pub(crate) recover: Duration,
 }
 
 impl Default for Patience {
@@ -44,6 +51,9 @@ impl Default for Patience {
             reach: Duration::from_secs(3),
             rest: Duration::from_secs(15),
             stall: Duration::from_secs(30),
+            drag: Duration::from_secs(20),
+            floor: 256 * 1024,
+            recover: Duration::from_mins(3),
         }
     }
 }
@@ -113,9 +123,12 @@ impl Forwarder {
         let Some(cache) = self.reach().await else {
             return;
         };
-        if splice(engine, cache, self.patience.stall).await == End::Unanswered {
-            self.way.lock().await.rest(self.patience.rest);
-        }
+        let rest = match splice(engine, cache, &self.patience).await {
+            End::Over => return,
+            End::Unanswered => self.patience.rest,
+            End::TooSlow => self.patience.recover,
+        };
+        self.way.lock().await.rest(rest);
     }
 
     /// A connection to the cache; `None` if there is none to be had soon.
@@ -161,7 +174,7 @@ impl Way {
         self.rests_until = Some(Instant::now() + rest);
         if !std::mem::replace(&mut self.complained, true) {
             tracing::warn!(address = ?self.address,
-                "no cache of images answers: images come from elsewhere");
+                "no cache of images answers fast enough: images come from elsewhere");
         }
     }
 }
@@ -184,50 +197,109 @@ enum End {
     Over,
     /// The engine asked and heard nothing.
     Unanswered,
+    /// The answer came in too slowly.
+    TooSlow,
 }
 
 /// What moves on a connection.
 #[derive(Debug, Default)]
 struct Moves {
-    count: AtomicU64,
+    /// How often the engine has spoken.
+    asked: AtomicU64,
+    /// How many bytes came from the cache.
+    answered: AtomicU64,
     /// Whether the engine spoke last.
-    asked: AtomicBool,
+    waits: AtomicBool,
+    /// Whether the engine is slow to take what has come.
+    full: AtomicBool,
 }
 
-/// Carries both directions until one side ends, or nothing moves for as long as `stall`.
-async fn splice(mut engine: TcpStream, mut cache: TcpStream, stall: Duration) -> End {
+impl Moves {
+    /// Both counts.
+    fn so_far(&self) -> (u64, u64) {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (count(&self.asked), count(&self.answered))
+    }
+}
+
+/// Carries both directions until one side ends, nothing moves for too long, or too little comes.
+async fn splice(mut engine: TcpStream, mut cache: TcpStream, patience: &Patience) -> End {
     let moves = Moves::default();
     let (mut from_engine, mut to_engine) = engine.split();
     let (mut from_cache, mut to_cache) = cache.split();
-    let mut both = std::pin::pin!(async {
-        tokio::try_join!(
-            pump(&mut from_engine, &mut to_cache, &moves, true),
-            pump(&mut from_cache, &mut to_engine, &moves, false),
-        )
+    let asking = pump(&mut from_engine, &mut to_cache, |passed| {
+        if matches!(passed, Passed::Out) {
+            return;
+        }
+        moves.asked.fetch_add(1, Ordering::Relaxed);
+        moves.waits.store(true, Ordering::Relaxed);
     });
+    let answering = pump(&mut from_cache, &mut to_engine, |passed| match passed {
+        Passed::In(length) => {
+            let length = u64::try_from(length).unwrap_or(u64::MAX);
+            moves.answered.fetch_add(length, Ordering::Relaxed);
+            moves.waits.store(false, Ordering::Relaxed);
+            moves.full.store(true, Ordering::Relaxed);
+        }
+        Passed::Out => moves.full.store(false, Ordering::Relaxed),
+    });
+    tokio::select! {
+        _ = async { tokio::try_join!(asking, answering) } => End::Over,
+        end = stalled(&moves, patience.stall) => end,
+        () = dragged(&moves, patience) => End::TooSlow,
+    }
+}
+
+/// Ends when nothing has moved for as long as `stall`.
+async fn stalled(moves: &Moves, stall: Duration) -> End {
     loop {
-        let before = moves.count.load(Ordering::Relaxed);
-        tokio::select! {
-            _ = &mut both => return End::Over,
-            () = sleep(stall) => {
-                if moves.count.load(Ordering::Relaxed) != before {
-                    continue;
-                }
-                return if moves.asked.load(Ordering::Relaxed) {
-                    End::Unanswered
-                } else {
-                    End::Over
-                };
-            }
+        let before = moves.so_far();
+        sleep(stall).await;
+        if moves.so_far() == before {
+            return if moves.waits.load(Ordering::Relaxed) {
+                End::Unanswered
+            } else {
+                End::Over
+            };
         }
     }
+}
+
+/// Into how many parts the time is divided in which an answer may be slow.
+const PARTS: u32 = 4;
+
+/// Ends when one answer was too slow in all parts of that time: something came in each of them, as
+/// nothing comes after an answer's end, but too little, and not because the engine took no more.
+async fn dragged(moves: &Moves, patience: &Patience) {
+    let part = patience.drag / PARTS;
+    let floor = u128::from(patience.floor) * part.as_millis() / 1000;
+    let mut slow = 0;
+    while slow < PARTS {
+        let (asked, answered) = moves.so_far();
+        sleep(part).await;
+        let (asks, came) = moves.so_far();
+        let came = u128::from(came - answered);
+        let too_little = (1..floor).contains(&came) && !moves.full.load(Ordering::Relaxed);
+        slow = if asks == asked && too_little {
+            slow + 1
+        } else {
+            0
+        };
+    }
+}
+
+/// What a pump has done.
+enum Passed {
+    /// So many bytes came in.
+    In(usize),
+    /// They went out.
+    Out,
 }
 
 async fn pump(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    moves: &Moves,
-    asks: bool,
+    tell: impl Fn(Passed),
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -235,9 +307,9 @@ async fn pump(
         if length == 0 {
             return to.shutdown().await;
         }
+        tell(Passed::In(length));
         to.write_all(&buffer[..length]).await?;
-        moves.asked.store(asks, Ordering::Relaxed);
-        moves.count.fetch_add(1, Ordering::Relaxed);
+        tell(Passed::Out);
     }
 }
 

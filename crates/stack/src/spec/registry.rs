@@ -10,8 +10,10 @@ use super::locate::Step;
 /// Docker Hub.
 const UPSTREAM: &str = "https://registry-1.docker.io";
 /// What the managers' disk has beside what is cached: the system, and what comes between two
-/// looks at the cache's size.
-const BESIDE_GB: u32 = 10;
+/// looks at the cache's size. Their disk takes 125 MB/s, 2.5 GB in the twenty seconds between two.
+const BESIDE_GB: u32 = 12;
+/// Sizes whose network is only fast for some minutes, and slower than a few pulls at once then.
+const SMALL: [&str; 3] = ["nano", "micro", "small"];
 
 /// `[manager.registry_cache]`: each manager keeps the public images that workers pull from Docker
 /// Hub, so that a thousand jobs count as one pull there. The section need not hold anything.
@@ -23,7 +25,7 @@ pub struct RegistryCache {
     /// Whose images are kept: Docker Hub's, or those of a mirror of it.
     #[schemars(with = "String")]
     pub upstream: Url,
-    /// How much is kept, in GB, at least 1. The managers' disk is that and 10 GB; what is over is
+    /// How much is kept, in GB, at least 1. The managers' disk is that and 12 GB; what is over is
     /// thrown away, all of it, and fetched again as it is asked for.
     pub size_gb: u32,
 }
@@ -63,13 +65,22 @@ impl RegistryCache {
         self.size_gb.saturating_add(BESIDE_GB)
     }
 
-    /// What a person should know of it.
-    pub(super) fn note(&self) -> String {
-        format!(
-            "each manager keeps images of {} for the workers, up to {} GB, on a disk of {} GB",
+    /// What a person should know of it, on managers of this type.
+    pub(super) fn note(&self, instance_type: &str) -> String {
+        let note = format!(
+            "each manager keeps images of {} for the workers, up to {} GB (looked at every 20 s), \
+             on a disk of {} GB",
             self.upstream.host_str().unwrap_or_default(),
             self.size_gb,
             self.disk_gb()
+        );
+        if !is_slow(instance_type) {
+            return note;
+        }
+        format!(
+            "{note}; a {instance_type} shares a slow network between this and its other work, and \
+             workers leave a slow cache for Docker Hub: set instance_type = \"t3.medium\" \
+             or a larger type"
         )
     }
 
@@ -105,4 +116,16 @@ impl RegistryCache {
         }
         super::check::positive(self.size_gb, &at("size_gb"))
     }
+}
+
+/// Whether a type's network is too slow for a cache: that of small burstable ones (`t2.micro`,
+/// `t4g.small`) is, after some minutes, 128 Mbit/s or less.
+fn is_slow(instance_type: &str) -> bool {
+    let burstable = |family: &str| {
+        let mut letters = family.chars();
+        letters.next() == Some('t') && letters.next().is_some_and(|c| c.is_ascii_digit())
+    };
+    instance_type
+        .split_once('.')
+        .is_some_and(|(family, size)| burstable(family) && SMALL.contains(&size))
 }

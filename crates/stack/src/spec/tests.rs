@@ -113,8 +113,10 @@ registry_mirrors = ["http://10.0.0.1:5000"]
     assert_eq!(notes.len(), 2);
     assert_eq!(
         notes[0],
-        "each manager keeps images of mirror.example.com for the workers, up to 50 GB, on a disk \
-         of 60 GB"
+        "each manager keeps images of mirror.example.com for the workers, up to 50 GB (looked at \
+         every 20 s), on a disk of 62 GB; a t3a.micro shares a slow network between this and its \
+         other work, and workers leave a slow cache for Docker Hub: set instance_type = \
+         \"t3.medium\" or a larger type"
     );
     assert_eq!(spec.owners_tags().len(), 3, "{:?}", spec.owners_tags());
 }
@@ -145,7 +147,24 @@ fn images_are_kept_where_that_is_wanted() {
     assert_eq!(cache.image, "registry:2");
     assert_eq!(cache.upstream(), "https://registry-1.docker.io");
     assert_eq!(cache.mirror(), None);
-    assert_eq!((cache.size_gb, cache.disk_gb()), (20, 30));
+    assert_eq!((cache.size_gb, cache.disk_gb()), (20, 32));
+}
+
+#[test]
+fn a_cache_on_a_manager_with_a_slow_network_is_warned_of() {
+    let noted = |instance_type: &str| {
+        let text = format!(
+            "[manager]\ninstance_type = '{instance_type}'\n[manager.registry_cache]\n{SMALL}"
+        );
+        let notes = parse(&text).unwrap().notes();
+        notes.iter().any(|note| note.contains("slow network"))
+    };
+    for slow in ["t2.nano", "t3.micro", "t3a.small", "t4g.small"] {
+        assert!(noted(slow), "{slow}");
+    }
+    for fast in ["t3.medium", "m7i.large", "c7gn.medium", "trn1.2xlarge"] {
+        assert!(!noted(fast), "{fast}");
+    }
 }
 
 #[test]

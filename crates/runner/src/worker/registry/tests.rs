@@ -14,6 +14,9 @@ fn patience() -> Patience {
         reach: Duration::from_secs(10),
         rest: Duration::from_millis(1),
         stall: Duration::from_mins(1),
+        drag: Duration::from_mins(1),
+        floor: 1,
+        recover: Duration::from_mins(10),
     }
 }
 
@@ -177,4 +180,77 @@ async fn a_connection_that_nobody_uses_says_nothing_against_the_cache() {
     let ended = timeout(BOUND, open.read_to_end(&mut rest)).await;
     ended.expect("it is closed in the end").unwrap();
     assert_eq!(ask(at, "b").await.unwrap(), "there b");
+}
+
+#[tokio::test]
+async fn one_that_answers_in_drips_is_left() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let dripping = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    tell(&*ledger, Some(dripping.local_addr().unwrap())).await;
+    let patience = Patience {
+        drag: Duration::from_millis(200),
+        floor: 1_000_000,
+        ..patience()
+    };
+    let at = forwarder(&ledger, patience).await;
+    let drips = tokio::spawn(async move {
+        let (mut stream, _) = dripping.accept().await.unwrap();
+        while stream.write_all(b"drip").await.is_ok() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        dripping
+    });
+    let mut engine = TcpStream::connect(at).await.unwrap();
+    engine.write_all(b"a layer?").await.unwrap();
+    let mut heard = Vec::new();
+    let ended = timeout(BOUND, engine.read_to_end(&mut heard)).await;
+    let _ = ended.expect("it is closed in the end");
+    assert!(heard.starts_with(b"drip"));
+    assert_eq!(
+        ask(at, "b").await,
+        None,
+        "nothing is asked of it for a while"
+    );
+    let dripping = timeout(BOUND, drips)
+        .await
+        .expect("it hears of it")
+        .unwrap();
+    assert!(futures::FutureExt::now_or_never(dripping.accept()).is_none());
+}
+
+/// How long it takes until a connection on which this happens each second counts as slow.
+async fn slow_after(happens: impl Fn(&Moves, u64)) -> Option<u64> {
+    let (moves, patience, begun) = (Moves::default(), Patience::default(), Instant::now());
+    let story = async {
+        for second in 1..=120 {
+            sleep(Duration::from_secs(1)).await;
+            happens(&moves, second);
+        }
+    };
+    tokio::select! {
+        () = dragged(&moves, &patience) => Some(begun.elapsed().as_secs()),
+        () = story => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_an_answer_that_stays_slow_is_too_slow() {
+    let comes = |moves: &Moves, bytes| {
+        moves.answered.fetch_add(bytes, Ordering::Relaxed);
+    };
+    let trickle = slow_after(|moves, _| comes(moves, 100_000)).await;
+    assert!(trickle.is_some_and(|after| (20..=25).contains(&after)));
+    assert_eq!(slow_after(|moves, _| comes(moves, 300_000)).await, None);
+    let unused = slow_after(|moves, second| comes(moves, u64::from(second == 1))).await;
+    assert_eq!(unused, None, "its answer is over");
+    let many = slow_after(|moves, _| {
+        moves.asked.fetch_add(1, Ordering::Relaxed);
+        comes(moves, 1000);
+    });
+    assert_eq!(many.await, None, "small answers to many questions");
+    let full = slow_after(|moves, _| {
+        moves.full.store(true, Ordering::Relaxed);
+        comes(moves, 1000);
+    });
+    assert_eq!(full.await, None, "the engine is what is slow");
 }

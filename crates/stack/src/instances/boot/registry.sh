@@ -13,7 +13,7 @@ ExecStartPre=-/usr/bin/docker rm -f onspot-registry
 # It needs nothing of the instance's metadata; the hop limit says so as well.
 ExecStartPre=-/bin/sh -c 'iptables -w -C DOCKER-USER -d 169.254.169.254 -j DROP 2>/dev/null || iptables -w -I DOCKER-USER -d 169.254.169.254 -j DROP'
 ExecStart=/usr/bin/docker run --rm --name onspot-registry --publish @PORT@:5000 \
-  --memory 256m --cap-drop ALL --security-opt no-new-privileges --log-driver none \
+  --memory 256m --cpus 0.5 --cap-drop ALL --security-opt no-new-privileges --log-driver none \
   --volume /var/lib/onspot-registry:/var/lib/registry \
   --env REGISTRY_HTTP_ADDR=0.0.0.0:5000 \
   --env REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/var/lib/registry \
@@ -40,8 +40,9 @@ ExecStart=/bin/sh -c 'used=$$(du -sm /var/lib/onspot-registry | cut -f1); [ "$$u
 @EOF@
 cat >/etc/systemd/system/onspot-registry-size.timer <<'@EOF@'
 [Timer]
-OnActiveSec=1min
-OnUnitActiveSec=1min
+OnActiveSec=20s
+OnUnitActiveSec=20s
+AccuracySec=1s
 
 [Install]
 WantedBy=timers.target

@@ -132,31 +132,40 @@ async fn set_policy(iam: &Client, role: &RoleSpec) -> Result<(), CallError> {
 }
 
 async fn tag_role(iam: &Client, role: &str, drift: &TagDrift) -> Result<(), CallError> {
+    let untag = async |keys: Vec<String>| {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let call = iam.untag_role().role_name(role).set_tag_keys(Some(keys));
+        call.send().await.calling("UntagRole").map(drop)
+    };
+    let (first, last) = keys(drift);
+    untag(first).await?;
     if !drift.set().is_empty() {
         let call = iam.tag_role().role_name(role);
         let call = call.set_tags(Some(sdk(drift.set()))).send().await;
         call.calling("TagRole")?;
     }
-    if !drift.remove().is_empty() {
-        let call = iam.untag_role().role_name(role);
-        let call = call.set_tag_keys(Some(keys(drift))).send().await;
-        call.calling("UntagRole")?;
-    }
-    Ok(())
+    untag(last).await
 }
 
 async fn tag_profile(iam: &Client, profile: &str, drift: &TagDrift) -> Result<(), CallError> {
+    let untag = async |keys: Vec<String>| {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let call = iam.untag_instance_profile().instance_profile_name(profile);
+        let call = call.set_tag_keys(Some(keys)).send().await;
+        call.calling("UntagInstanceProfile").map(drop)
+    };
+    let (first, last) = keys(drift);
+    untag(first).await?;
     if !drift.set().is_empty() {
         let call = iam.tag_instance_profile().instance_profile_name(profile);
         let call = call.set_tags(Some(sdk(drift.set()))).send().await;
         call.calling("TagInstanceProfile")?;
     }
-    if !drift.remove().is_empty() {
-        let call = iam.untag_instance_profile().instance_profile_name(profile);
-        let call = call.set_tag_keys(Some(keys(drift))).send().await;
-        call.calling("UntagInstanceProfile")?;
-    }
-    Ok(())
+    untag(last).await
 }
 
 async fn set_trust(iam: &Client, role: &str, trust: &Value) -> Result<(), CallError> {
@@ -249,12 +258,36 @@ fn unless_gone<T>(result: Result<T, CallError>) -> Result<(), CallError> {
     }
 }
 
-fn keys(drift: &TagDrift) -> Vec<String> {
-    drift.removed_keys().map(str::to_owned).collect()
+/// The keys to take off before and after the others are set. To IAM, keys that differ only in
+/// capitals are the same: such an old key would take the new one with it.
+fn keys(drift: &TagDrift) -> (Vec<String>, Vec<String>) {
+    let is_set = |old: &String| {
+        let mut set = drift.set().iter();
+        set.any(|(new, _)| new.eq_ignore_ascii_case(old))
+    };
+    drift.removed_keys().map(str::to_owned).partition(is_set)
 }
 
 fn sdk(tags: &Tags) -> Vec<Tag> {
     let tag = |(key, value)| Tag::builder().key(key).value(value).build();
     // Building fails only without key or value.
     tags.iter().filter_map(|pair| tag(pair).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use onspot_reconcile::NOTES;
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_only_changes_its_capitals_is_taken_off_before_it_is_set() {
+        let found = Tags::new()
+            .with("Team", "a")
+            .with("Floor", "2")
+            .with(NOTES, "Team Floor");
+        let wanted = Tags::new().with("team", "a").with(NOTES, "team");
+        let (first, last) = keys(&wanted.drift(&found));
+        assert_eq!((first, last), (vec!["Team".into()], vec!["Floor".into()]));
+    }
 }
