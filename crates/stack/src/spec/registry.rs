@@ -119,7 +119,7 @@ impl RegistryCache {
 }
 
 /// Whether a type's network is too slow for a cache: that of small burstable ones (`t2.micro`,
-/// `t4g.small`) is, after some minutes, 128 Mbit/s or less.
+/// `t3a.small`) is, after some minutes, 128 Mbit/s or less.
 fn is_slow(instance_type: &str) -> bool {
     let burstable = |family: &str| {
         let mut letters = family.chars();
