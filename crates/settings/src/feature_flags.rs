@@ -10,9 +10,9 @@ use crate::Runner;
 pub enum Standing {
     /// The same as in GitLab Runner.
     Heeded,
-    /// Nothing: onspot always behaves as if the flag had its default. The text is why.
+    /// Nothing: onspot always behaves as if the flag had its default. The text says why.
     Fixed(&'static str),
-    /// Nothing that a job could notice: it is about other executors or internals.
+    /// Nothing that a job could notice: the flag is about other executors or internals.
     Moot,
 }
 
@@ -21,15 +21,15 @@ pub enum Standing {
 pub struct FeatureFlag {
     /// Its name, `FF_…`.
     pub name: &'static str,
-    /// Its value if nobody sets it.
+    /// Its default value.
     pub default: bool,
     /// What it changes in onspot.
     pub standing: Standing,
 }
 
 impl FeatureFlag {
-    /// Its value, and a warning for the job's author if `given`, the value of the job's variable,
-    /// is no boolean.
+    /// Its value for a job. `given` is the value of the job's variable; if it is no boolean, the
+    /// result includes a warning for the job's author.
     pub fn resolve(&self, runner: &Runner, given: Option<&str>) -> (bool, Option<String>) {
         if let Some(&set) = runner.feature_flags.get(self.name) {
             return (set, None);
@@ -49,7 +49,7 @@ impl FeatureFlag {
         }
     }
 
-    /// Why this value has no effect, if it has none.
+    /// Why this value has no effect; `None` if it has one.
     pub fn without_effect(&self, value: bool) -> Option<&'static str> {
         match self.standing {
             Standing::Fixed(why) if value != self.default => Some(why),

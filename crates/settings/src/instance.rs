@@ -1,8 +1,8 @@
 //! The settings of a manager and a worker, `/etc/onspot/manager.toml` and
 //! `/etc/onspot/worker.toml`, written by the instance's user-data; and those of `onspot run`.
 //!
-//! Both files are rendered by `onspot up` and read by this very binary, so unknown keys are
-//! errors: a key that is not understood means that the two sides are of different versions.
+//! `onspot up` renders both files and this same binary reads them, so unknown keys are errors: an
+//! unknown key means that the two sides have different versions.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Cache, Docker, JobsIn, Policy, Runner, Timing, TimingError, TokenRef};
 
-/// Where a worker's agent notes until when its lease runs, and where the watchdog reads it.
+/// The file in which a worker's agent records the end of its lease for the watchdog.
 pub const DEFAULT_LEASE_FILE: &str = "/run/onspot/lease";
 
 /// The default wait between two requests for a job, as in GitLab Runner.
@@ -39,7 +39,7 @@ pub enum SettingsError {
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// A key's value is out of its range.
+    /// The timings do not fit together.
     #[error("{path} has timings that do not fit together")]
     Timing {
         /// The file.
@@ -77,7 +77,7 @@ pub struct ManagerSettings {
     /// How fast things are noticed.
     #[serde(default)]
     pub timing: Timing,
-    /// Further tags of all that is bought: the stack's owner's, with the note of them.
+    /// The stack owner's tags for everything that is launched, with the tag that lists them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
     /// The runners.
@@ -90,7 +90,7 @@ pub struct ManagerSettings {
 pub struct ManagedRunner {
     /// Where its token is stored.
     pub token: TokenRef,
-    /// Its name, its GitLab and its limits. How its jobs run is only told to its workers.
+    /// Its name, its GitLab and its limits. Only its workers are told how its jobs run.
     #[serde(serialize_with = "Runner::sparse")]
     pub runner: Runner,
     /// How many workers it has.
@@ -103,13 +103,14 @@ pub struct ManagedRunner {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerPool {
-    /// The name of the launch template for instances on demand; that for spot has it in its own.
+    /// The name of the launch template for on-demand instances; the name of the spot template is
+    /// derived from it.
     pub launch_template: String,
-    /// The subnets workers may be in, at most one an availability zone for a fleet request.
+    /// The subnets workers may be in; a fleet request accepts at most one per availability zone.
     pub subnets: Vec<String>,
     /// The instance types that may be bought, the preferred ones first.
     pub instance_types: Vec<String>,
-    /// The most to pay for a spot instance in dollars an hour; the on-demand price if absent.
+    /// The most to pay for a spot instance, in dollars per hour; the on-demand price if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spot_max_price: Option<String>,
     /// The unique id of the workers' role (`AROA…`), the first half of their `aws:userid`.
@@ -195,6 +196,11 @@ impl ManagerSettings {
     }
 
     /// Reads and checks `/etc/onspot/manager.toml`.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] if the file can't be read, is not of this version, or has timings that do
+    /// not fit together.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let settings: Self = read(path)?;
         check(path, &settings.timing)?;
@@ -204,6 +210,11 @@ impl ManagerSettings {
 
 impl WorkerSettings {
     /// Reads and checks `/etc/onspot/worker.toml`.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] if the file can't be read, is not of this version, or has timings that do
+    /// not fit together.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let settings: Self = read(path)?;
         check(path, &settings.timing)?;

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lifecycle {
-    /// Spare capacity: cheap, and taken back with two minutes' notice.
+    /// Spare capacity: cheap, but EC2 takes it back with two minutes' notice.
     Spot,
-    /// Full price, and ours until we give it back.
+    /// Full price; it stays until onspot terminates it.
     OnDemand,
 }
 
@@ -60,16 +60,16 @@ pub struct Policy {
     /// How long an instance may take from its launch to its first report.
     #[serde(with = "crate::duration")]
     pub boot_limit: Duration,
-    /// Other idle numbers for certain times. The last one whose time it is holds; outside of all
-    /// of them, the numbers above do.
+    /// Other idle numbers for certain times. If several periods apply, the last one wins; outside
+    /// all periods, the numbers above apply.
     pub periods: Vec<IdlePeriod>,
 }
 
-/// What is kept idle at certain times, in place of the policy's own numbers.
+/// The idle numbers for certain times, in place of the policy's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdlePeriod {
-    /// When it holds.
+    /// When they apply.
     pub when: Periods,
     /// As in [`Policy`].
     pub idle_count: u32,

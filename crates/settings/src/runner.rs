@@ -59,14 +59,15 @@ pub struct Runner {
     /// usual ones.
     #[serde(default)]
     pub tls_ca_file: Option<PathBuf>,
-    /// Whether jobs get no `CI_DEBUG_TRACE` and no `CI_DEBUG_SERVICES`: what they print may be
-    /// secret.
+    /// Whether jobs may not use `CI_DEBUG_TRACE` and `CI_DEBUG_SERVICES`, whose output may contain
+    /// secrets.
     #[serde(default)]
     pub debug_trace_disabled: bool,
     /// Whether each slot's containers have a cgroup of their own.
     #[serde(default)]
     pub use_slot_cgroups: bool,
-    /// That cgroup, `${slot}` being the slot's number; `gitlab-runner/slot-${slot}` if absent.
+    /// The name of that cgroup, in which `${slot}` is the slot's number;
+    /// `gitlab-runner/slot-${slot}` if absent.
     #[serde(default)]
     pub slot_cgroup_template: Option<String>,
     /// GitLab Runner's feature flags by name; they override those that a job sets.
@@ -75,7 +76,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A runner with nothing set but what has no default.
+    /// A runner in which everything that has a default is at its default.
     pub fn new(name: impl Into<String>, url: Url) -> Self {
         Self {
             name: name.into(),
@@ -100,7 +101,7 @@ impl Runner {
         }
     }
 
-    /// A runner without GitLab: to prepare a host, or to list the fields of a runner.
+    /// A runner without a real GitLab, to prepare a host or to list the fields of a runner.
     pub fn without_gitlab(name: impl Into<String>) -> Self {
         #[expect(clippy::expect_used, reason = "the text is a URL")]
         let nowhere = Url::parse("http://localhost").expect("a URL");

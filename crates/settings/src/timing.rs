@@ -14,8 +14,8 @@ pub struct Timing {
     /// A worker renews its lease by writing its state this often.
     #[serde(with = "crate::duration")]
     pub heartbeat: Duration,
-    /// The jobs of a worker that could not renew for this long stand still, until it can again and
-    /// they are still its.
+    /// After this long without a renewal, a worker freezes its jobs until it can renew again and
+    /// still owns them.
     #[serde(with = "crate::duration")]
     pub lease: Duration,
     /// The leader takes a worker's jobs over after this much silence.
@@ -36,20 +36,21 @@ pub struct Timing {
     /// A worker looks for its interruption this often.
     #[serde(with = "crate::duration")]
     pub interruption_poll: Duration,
-    /// A job is given up this long before its worker is taken away.
+    /// A worker gives its jobs up this long before it is interrupted.
     #[serde(with = "crate::duration")]
     pub give_up: Duration,
-    /// A waiting job's state is asked of GitLab this often: how soon a cancel is seen.
+    /// The leader asks GitLab for a waiting job's state this often, so this is how late it notices
+    /// a cancel.
     #[serde(with = "crate::duration")]
     pub waiting_probe: Duration,
-    /// A worker that did not write its state this long after its launch is replaced.
+    /// A worker that has not written its state this long after its launch is replaced.
     #[serde(with = "crate::duration")]
     pub boot: Duration,
-    /// A worker without jobs that has heard no leader for this long ends itself, so that nobody
-    /// pays for what a lost manager has left.
+    /// A worker without jobs that has seen no leader for this long shuts itself down, so that
+    /// nobody pays for workers whose manager is gone.
     #[serde(with = "crate::duration")]
     pub leaderless: Duration,
-    /// A worker whose machine has run for this long takes no more jobs and ends itself.
+    /// A worker whose machine has run for this long takes no more jobs and shuts itself down.
     #[serde(with = "crate::duration")]
     pub max_age: Duration,
 }
@@ -87,6 +88,10 @@ pub struct TimingError {
 
 impl Timing {
     /// Checks that the timings fit together.
+    ///
+    /// # Errors
+    ///
+    /// [`TimingError`] names the first two timings that contradict each other.
     pub fn check(&self) -> Result<(), TimingError> {
         let pairs = [
             (
@@ -141,7 +146,7 @@ impl Timing {
         Ok(())
     }
 
-    /// How often the leader renews its lead: a third of what its watchers wait.
+    /// How often the leader renews its lead: a third of the time after which others take over.
     pub fn leader_renewal(&self) -> Duration {
         (self.leader / 3).max(Duration::from_millis(1))
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A text that never shows itself: not in `Debug`, logs or errors.
+/// A text that is never shown in `Debug`, logs or errors.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
@@ -37,7 +37,7 @@ pub enum TokenRef {
     Plain(Secret),
     /// In an environment variable of this name.
     Env(String),
-    /// In a file; white space around it does not count.
+    /// In a file; surrounding white space is ignored.
     File(PathBuf),
     /// In an SSM parameter of this name.
     Ssm(String),
@@ -50,7 +50,7 @@ pub enum TokenError {
     /// The reference is empty or names nothing.
     #[error("the token reference `{0}` names nothing")]
     Empty(String),
-    /// The scheme is none that is known, and no token begins like this.
+    /// The scheme is unknown, and no token begins like this.
     #[error("`{scheme}:` is no place where a token can be")]
     UnknownScheme {
         /// What stands before the colon.
@@ -71,7 +71,7 @@ pub enum TokenError {
     /// The file holds nothing.
     #[error("{} holds no token", .0.display())]
     EmptyFile(PathBuf),
-    /// Only AWS has it.
+    /// The token is in SSM, where only the caller can read it.
     #[error("the token is in the SSM parameter {0}, which can't be read here")]
     InSsm(String),
 }
@@ -97,7 +97,13 @@ impl TokenError {
 }
 
 impl TokenRef {
-    /// The token, where this host has it. [`TokenRef::Ssm`] is for the caller to resolve.
+    /// Reads the token from the file itself, the environment or a file. The caller has to resolve
+    /// [`TokenRef::Ssm`].
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`] if the variable is not set, if the file can't be read or is empty, or if the
+    /// token is in SSM.
     pub fn read(&self) -> Result<Secret, TokenError> {
         match self {
             Self::Plain(secret) => Ok(secret.clone()),
@@ -119,7 +125,8 @@ impl TokenRef {
         }
     }
 
-    /// How it stands in a file; a plain token is shown, so this is only for writing one.
+    /// The reference as it is written in a file. This shows a plain token, so use it only to write
+    /// a file.
     pub fn to_config(&self) -> String {
         match self {
             Self::Plain(secret) => secret.expose().to_owned(),
@@ -127,7 +134,7 @@ impl TokenRef {
         }
     }
 
-    /// Whether the token itself stands in the file.
+    /// Whether the file holds the token itself.
     pub fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }

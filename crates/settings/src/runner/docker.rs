@@ -34,7 +34,7 @@ pub struct Docker {
     pub privileged: bool,
     /// Patterns of the images that are privileged where `privileged` is set; empty means all.
     pub allowed_privileged_images: Vec<String>,
-    /// Whether services are privileged, where that is not what `privileged` says.
+    /// Whether services are privileged, if that differs from `privileged`.
     pub services_privileged: Option<bool>,
     /// Patterns of the services that are privileged if services are; empty means all.
     pub allowed_privileged_services: Vec<String>,
@@ -46,7 +46,7 @@ pub struct Docker {
     pub disable_entrypoint_overwrite: bool,
     /// Services of every job, besides its own.
     pub services: Vec<ContainerService>,
-    /// How many services a job may have, those of the runner among them; no limit if absent.
+    /// How many services a job may have, including those of the runner; no limit if absent.
     pub services_limit: Option<u32>,
     /// Further mounts of job containers, `source:target[:mode]`, and bare paths, which become
     /// volumes that the job and its services share, and that are kept for the slot's next job of
@@ -56,9 +56,9 @@ pub struct Docker {
     pub disable_cache: bool,
     /// The folder on the host that bare paths are kept in, instead of volumes.
     pub cache_dir: Option<String>,
-    /// What makes the volumes of bare paths; Docker's own driver if absent.
+    /// The driver of the volumes of bare paths; Docker's own if absent.
     pub volume_driver: Option<String>,
-    /// What that driver is told.
+    /// The options of that driver.
     pub volume_driver_ops: BTreeMap<String, String>,
     /// Containers whose volumes jobs get too.
     pub volumes_from: Vec<String>,
@@ -76,7 +76,7 @@ pub struct Docker {
     pub network_mtu: u32,
     /// `name:address` lines for `/etc/hosts` of job, service and helper containers.
     pub extra_hosts: Vec<String>,
-    /// Other containers that jobs reach by name, `container[:name]`.
+    /// Other containers that jobs can reach by name, `container[:name]`.
     pub links: Vec<String>,
     /// The hardware address of job containers; Docker's choice if absent.
     pub mac_address: Option<String>,
@@ -111,27 +111,26 @@ pub struct Docker {
     pub group_add: Vec<String>,
     /// Kernel parameters of job containers.
     pub sysctls: BTreeMap<String, String>,
-    /// Limits of processes of job containers: `soft[:hard]` by name (`nofile`).
+    /// Process limits of job containers: `soft[:hard]` by name (`nofile`).
     pub ulimits: BTreeMap<String, String>,
     /// Devices of the host for job containers, `host[:container[:rwm]]`.
     pub devices: Vec<String>,
     /// The same for services, by patterns of their images.
     pub services_devices: BTreeMap<String, Vec<String>>,
-    /// Rules of which kinds of devices job containers may use (`c 188:* rmw`).
+    /// Rules for the kinds of devices that job containers may use (`c 188:* rmw`).
     pub device_cgroup_rules: Vec<String>,
-    /// Whether job containers that use more memory than they may wait instead of being killed.
+    /// Whether job containers that exceed their memory limit are paused instead of killed.
     pub oom_kill_disable: bool,
     /// How readily the kernel kills job containers when the host has no memory left.
     pub oom_score_adjust: i32,
-    /// The image of the container that does git, cache and artifacts, had as jobs' images are; the
-    /// embedded one if absent.
+    /// The image of the container that handles git, cache and artifacts, pulled like the images of
+    /// jobs; the embedded one if absent.
     pub helper_image: Option<String>,
     /// Patterns of private images that all jobs may use once they are on this host.
     pub shared_images: Vec<String>,
     /// Labels of every container, beside the executor's own.
     pub labels: BTreeMap<String, String>,
-    /// How long services get to open their ports, 30 s if absent; nothing is waited for if it is
-    /// zero.
+    /// How long jobs wait for services to open their ports, 30 s if absent; zero means not to wait.
     #[serde(with = "crate::duration::optional")]
     pub wait_for_services: Option<Duration>,
     /// The cgroup of services where slots have cgroups of their own; that of jobs if absent.
@@ -146,11 +145,11 @@ pub struct Resources {
     pub memory: Option<Size>,
     /// Limit of memory and swap together, if any.
     pub memory_swap: Option<Size>,
-    /// What is kept of memory when the host runs short of it, if anything.
+    /// The memory that is reserved when the host runs short of it, if any.
     pub memory_reservation: Option<Size>,
     /// Limit of processors (`1.5`), if any.
     pub cpus: Option<Cpus>,
-    /// Weight among containers that all want processors; 0 means Docker's default.
+    /// The relative weight while containers compete for processors; 0 means Docker's default.
     pub cpu_shares: i64,
     /// The processors (`0-2`), if not all.
     pub cpuset_cpus: Option<String>,
