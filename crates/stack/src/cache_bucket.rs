@@ -12,13 +12,13 @@ use onspot_settings::Secret;
 
 use crate::clients::sdk_config;
 
-/// Where a bucket is looked for that does not say where it is.
+/// The region of a bucket that names none.
 const FALLBACK: &str = "us-east-1";
-/// S3 by the name that needs no endpoint.
+/// The address of AWS's own S3, for which the SDK needs no endpoint.
 const AWS: &str = "s3.amazonaws.com";
 
-/// A client for the bucket, as its keys say: with its access key, or whatever credentials this
-/// host has. A bucket without `BucketLocation` is asked where it is.
+/// A client for the bucket as its keys describe it: with its access key, or else with the host's
+/// credentials. Without `BucketLocation`, AWS is asked for the bucket's region.
 pub async fn cache_client(s3: &S3) -> Client {
     let region = s3.bucket_location.clone().or_else(|| region_in_address(s3));
     let config = sdk_config(Some(region.as_deref().unwrap_or(FALLBACK)), None).await;
@@ -44,7 +44,7 @@ pub async fn cache_client(s3: &S3) -> Client {
 
 /// Endpoint, addressing and credentials.
 fn settings(builder: Builder, s3: &S3) -> Builder {
-    // No `..`: a key that nobody uses is to be noticed here.
+    // No `..`, so that a key that nobody uses does not compile.
     let S3 {
         server_address,
         access_key,
@@ -68,7 +68,8 @@ fn settings(builder: Builder, s3: &S3) -> Builder {
         }
         Some(address) => {
             let scheme = if *insecure { "http" } else { "https" };
-            // Others need not know AWS's checksums; a header that they do not sign is refused.
+            // Other services may not know AWS's checksums, and refuse a header that they do not
+            // sign.
             builder = builder
                 .endpoint_url(format!("{scheme}://{address}"))
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -90,8 +91,8 @@ fn settings(builder: Builder, s3: &S3) -> Builder {
     }
 }
 
-/// Whether the bucket's name goes into the path: names of hosts are AWS's and Google's alone, and
-/// over TLS only of buckets without a dot, for which no certificate stands.
+/// Whether the bucket's name goes into the path. Only AWS and Google have a host name per bucket,
+/// and their TLS certificates do not cover bucket names with a dot.
 fn needs_path(s3: &S3) -> bool {
     let Some(address) = s3.server_address.as_deref() else {
         return s3
@@ -125,7 +126,7 @@ fn region_in_address(s3: &S3) -> Option<String> {
     (region.split('-').count() >= 3).then(|| region.to_owned())
 }
 
-/// What `GetBucketLocation` says, which has two names of its own for regions.
+/// The region in the answer of `GetBucketLocation`, which has special names for two regions.
 fn region_of(constraint: Option<&BucketLocationConstraint>) -> String {
     match constraint {
         None => FALLBACK.to_owned(),
@@ -152,7 +153,7 @@ mod tests {
         }
     }
 
-    /// A URL for an object, signed as the keys say.
+    /// A URL for an object, signed as the keys demand.
     async fn signed(s3: &S3) -> url::Url {
         let base = Builder::new()
             .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())

@@ -10,15 +10,14 @@ use url::Url;
 
 use crate::{Error, Spec};
 
-/// An endpoint that does not answer is found out soon, also with retries.
+/// Short, so that an endpoint that does not answer is noticed soon even with retries.
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
-/// No single answer of AWS's control plane takes longer. Uploads have no such limit: see
-/// `upload`.
+/// No answer of AWS's control plane takes longer. Uploads have no such limit: see `upload`.
 const READ: Duration = Duration::from_secs(30);
 /// The first call and its retries.
 const ATTEMPTS: u32 = 4;
 
-/// A client of each service, for one region, and who we are there.
+/// A client of each service for one region, and the identity there.
 #[derive(Debug, Clone)]
 pub struct Clients {
     /// Networks, instances, launch templates.
@@ -47,8 +46,8 @@ impl Clients {
         Self::connect_to(spec.region.as_deref(), spec.aws.endpoint_url.as_ref()).await
     }
 
-    /// Clients for `region`, or else the AWS profile's, at `endpoint` instead of AWS's own ones.
-    /// Asks AWS who we are, so that what is wrong with credentials or the way there is said at
+    /// Clients for `region` (or else the AWS profile's) at `endpoint` (or else AWS's own). Asks AWS
+    /// for the caller's identity, so that wrong credentials or an unreachable AWS are reported at
     /// once.
     ///
     /// # Errors
@@ -104,7 +103,7 @@ impl Clients {
     }
 }
 
-/// Says where AWS was looked for if it was not there.
+/// Names the address in the error of an AWS that could not be reached.
 fn unreachable(error: CallError, region: &str, endpoint: Option<&Url>) -> Error {
     match error.failure() {
         CallFailure::Unreachable | CallFailure::TimedOut => Error::Unreachable {
@@ -118,8 +117,8 @@ fn unreachable(error: CallError, region: &str, endpoint: Option<&Url>) -> Error 
     }
 }
 
-/// The SDK's configuration for `region` (or the environment's) and `endpoint` (or AWS's own):
-/// for the manager and the workers too, whose credentials come from their instance profile.
+/// The SDK's configuration for `region` (or the environment's) and `endpoint` (or AWS's own). The
+/// manager and the workers use it too; their credentials come from the instance profile.
 pub async fn sdk_config(region: Option<&str>, endpoint: Option<&Url>) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
@@ -137,8 +136,8 @@ pub async fn sdk_config(region: Option<&str>, endpoint: Option<&Url>) -> SdkConf
     loader.load().await
 }
 
-/// An S3 client. Look-alikes have no host name a bucket, so with an endpoint the bucket goes
-/// into the path.
+/// An S3 client. Look-alikes of AWS have no host name per bucket, so with an endpoint the bucket
+/// goes into the path.
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let builder =
         aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some());

@@ -27,7 +27,7 @@ pub enum Error {
     /// No region was named anywhere.
     #[error("no AWS region is set")]
     NoRegion,
-    /// The stack's name can't be one.
+    /// The name is not allowed for a stack.
     #[error(transparent)]
     Name(#[from] BadName),
     /// The network could not be planned or made.
@@ -42,7 +42,7 @@ pub enum Error {
     /// The ledger could not be read.
     #[error("the ledger could not be read")]
     Ledger(#[source] onspot_ledger::Error),
-    /// The binary can't run on the instances, or is none.
+    /// The file is no binary that can run on the instances.
     #[error(transparent)]
     Binary(#[from] BinaryError),
     /// The helper image's file can't be read.
@@ -54,7 +54,7 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A runner's token is not where it is said to be.
+    /// A runner's token is not where its reference says.
     #[error("runner {runner:?}: {source}")]
     Token {
         /// The runner's name.
@@ -62,7 +62,7 @@ pub enum Error {
         /// Why.
         source: TokenError,
     },
-    /// The SSM parameter that is said to hold a runner's token is not there.
+    /// The SSM parameter of a runner's token does not exist.
     #[error("runner {runner:?}: there is no SSM parameter {parameter}")]
     NoParameter {
         /// The runner's name.
@@ -116,7 +116,7 @@ pub enum Error {
         "the manager did not say hello to GitLab within {seconds} s: still waiting for {missing}"
     )]
     NoHello {
-        /// How long it was waited, in seconds.
+        /// How long `up` waited, in seconds.
         seconds: u64,
         /// What was still missing.
         missing: String,
@@ -129,19 +129,19 @@ pub enum Error {
         /// Who, and since when.
         holder: String,
     },
-    /// Somebody else took the stack's lock meanwhile, or it could not be kept.
+    /// Somebody else has taken the stack's lock, or it could not be renewed.
     #[error("the stack's lock was lost{}", to(holder.as_deref()))]
     LockLost {
         /// Who has it now, if that is known.
         holder: Option<String>,
     },
-    /// The stack is no longer as it was when somebody agreed to a plan for it.
+    /// The stack has changed since somebody agreed to a plan for it.
     #[error("the stack has changed since its plan was shown: {}", differences.join("; "))]
     Changed {
-        /// What only one of the two plans has, one line each.
+        /// The changes that only one of the two plans has, one line each.
         differences: Vec<String>,
     },
-    /// AWS's answer lacks what it always has.
+    /// AWS's answer lacks something that it always has.
     #[error("the answer to {operation} lacks {what}")]
     Incomplete {
         /// The operation in AWS's spelling.

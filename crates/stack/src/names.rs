@@ -1,5 +1,5 @@
 //! The names of a stack's resources. All are derived from the stack's name and region, so that
-//! everything is found again where AWS has no search by tag.
+//! onspot finds them again even where AWS has no search by tag.
 
 use sha2::{Digest as _, Sha256};
 
@@ -17,7 +17,7 @@ pub struct Names {
     region: String,
 }
 
-/// Why a text is no name of a stack.
+/// Why a text is not allowed as the name of a stack.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no name for a stack: 1 to {MAX_STACK_NAME} lowercase letters, digits and inner \
@@ -101,13 +101,14 @@ impl Names {
     }
 }
 
-/// Where in the bucket the cache of a runner is. Its role opens this prefix and no other.
+/// The prefix of a runner's cache in the bucket. The role of its workers has access to this prefix
+/// only.
 pub fn cache_prefix(slug: &str) -> String {
     format!("cache/{slug}")
 }
 
-/// A runner's name as every resource may carry it: lowercase letters, digits and inner hyphens,
-/// 20 at most. What is too long ends in a few digits of its hash.
+/// A runner's name in a form that every resource accepts: lowercase letters, digits and inner
+/// hyphens, at most 20 characters. A longer name is cut and ends in a few digits of its hash.
 pub fn slug(name: &str) -> String {
     let mut slug = String::new();
     for c in name.chars() {

@@ -1,4 +1,4 @@
-//! The program of the instances, which `up` uploads: the binary, and the helper image.
+//! The files that `up` uploads for the instances: the binary and the helper image.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -36,6 +36,11 @@ pub struct HelperImage {
 
 impl Program {
     /// Reads both files and checks that the binary runs on every instance of `spec`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Binary`] if the binary can't be read or does not run on an instance;
+    /// [`Error::HelperImage`] if the helper image can't be read.
     pub fn load(spec: &Spec, binary: &Path, helper: Option<&Path>) -> Result<Self, Error> {
         let binary = Binary::load(binary)?;
         let workers = spec.runners.iter().map(|runner| runner.workers.os);
@@ -54,6 +59,10 @@ impl Program {
 
 impl HelperImage {
     /// Reads the output of `docker save`, compressed with gzip or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HelperImage`] if the file can't be read or compressed.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::HelperImage {
             path: path.to_owned(),

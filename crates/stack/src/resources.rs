@@ -1,5 +1,5 @@
-//! What a stack consists of beside its instances: the layers below put together in `graph`, and
-//! the resources that no layer of its own owns.
+//! The resources of a stack besides its instances: `graph` joins the layers, and the other modules
+//! hold resources that have no crate of their own.
 
 pub(crate) mod graph;
 pub mod iam;

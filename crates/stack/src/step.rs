@@ -1,10 +1,10 @@
-//! One planned change, and telling what becomes of it.
+//! One planned change, and the reporting of its progress.
 
 use std::fmt::Display;
 
 use onspot_reconcile::{Change, EventSender, Plan, Step};
 
-/// A change as people see it, and the calls that make it; no action for what stays.
+/// A change as people see it, and the action that makes it; `None` if nothing changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Planned<A> {
     pub(crate) change: Change,

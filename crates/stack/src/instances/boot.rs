@@ -1,8 +1,8 @@
-//! What instances run at their first boot (user-data): fetch the program from the bucket, write
-//! the configuration and the systemd units, start them.
+//! The script that instances run at their first boot (user-data). It fetches the program from the
+//! bucket, writes the configuration and the systemd units, and starts them.
 //!
-//! The scripts are bash, because bash, curl and openssl are what all supported systems have. The
-//! fetch is signed by hand: the curl of Ubuntu 22.04 cannot sign with a session token, and that of
+//! The scripts need only bash, curl and openssl, which all supported systems have. The script signs
+//! the fetch itself, because the curl of Ubuntu 22.04 cannot sign with a session token, and that of
 //! Debian 12 leaves out the hash of the content.
 
 use url::Url;
@@ -15,7 +15,7 @@ use crate::spec::{Os, RegistryCache};
 /// The longest user-data that EC2 takes, in bytes before base64.
 pub(crate) const MAX_USER_DATA: usize = 16 * 1024;
 
-/// The end of a file in a script; no line of a file may be this.
+/// The line that ends a file in a script; no file may contain it.
 const EOF: &str = "END_OF_ONSPOT_FILE";
 
 /// Where the bucket is.
@@ -72,7 +72,7 @@ impl ManagerBoot<'_> {
         )
     }
 
-    /// The cache of images, after all that the manager itself needs.
+    /// The cache of images. It starts after everything that the manager itself needs.
     fn registry(&self) -> String {
         let Some(cache) = self.registry_cache else {
             return String::new();
@@ -122,8 +122,8 @@ impl WorkerBoot<'_> {
         checked(format!("{}{body}", common(&self.source, &title)), &whose)
     }
 
-    /// In the order in which the engine asks them: the stack's own cache is the nearest, and
-    /// would be of no use behind one that has everything.
+    /// In the order in which the engine asks them. The stack's own cache is first: behind a mirror
+    /// that has everything it would never be asked.
     fn mirrors(&self) -> impl Iterator<Item = String> {
         let own = self.registry_cache.then(RegistryCache::on_worker);
         let named = self.registry_mirrors.iter();
@@ -131,7 +131,7 @@ impl WorkerBoot<'_> {
         own.into_iter().chain(named)
     }
 
-    /// Beside everything else; awaited before the agent starts, which needs the image.
+    /// Runs in parallel with the rest of the script, which waits for it before it starts the agent.
     fn load_helper(&self) -> String {
         let Some((key, sha256)) = &self.helper else {
             return String::new();
@@ -150,7 +150,7 @@ fn docker_package(os: Os) -> &'static str {
     }
 }
 
-/// The engine's settings with these mirrors of Docker Hub, if there are any.
+/// The engine's settings, with these mirrors of Docker Hub if there are any.
 fn daemon_json(mirrors: impl IntoIterator<Item = String>) -> String {
     let mirrors: Vec<_> = mirrors.into_iter().collect();
     if mirrors.is_empty() {
@@ -160,7 +160,7 @@ fn daemon_json(mirrors: impl IntoIterator<Item = String>) -> String {
     format!("mkdir -p /etc/docker\ncat >/etc/docker/daemon.json <<'{EOF}'\n{json:#}\n{EOF}\n")
 }
 
-/// The part that both have: functions.
+/// The functions that both scripts share.
 fn common(source: &Source<'_>, title: &str) -> String {
     let place = Place::of(source);
     fill(
@@ -181,7 +181,7 @@ struct Place {
     url: String,
     /// The `Host` header.
     host: String,
-    /// What stands before an object's key, without the last slash.
+    /// The path before an object's key, without the last slash.
     path: String,
 }
 
@@ -210,7 +210,7 @@ impl Place {
     }
 }
 
-/// Replaces `@NAME@` by its value, in one pass: what is in a value stays as it is.
+/// Replaces `@NAME@` by its value in one pass, so that nothing inside a value is replaced.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;

@@ -1,5 +1,5 @@
-//! The `config.toml` of a stack in GitLab Runner's shape of 2017, for people and for GitLab Runner's
-//! own engine. Instances read their settings as they are.
+//! The `config.toml` of a stack in GitLab Runner's format of 2017, for people and for GitLab Runner
+//! itself. onspot's instances do not use it; they read `manager.toml` and `worker.toml`.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::instances::settings::{self, Told};
 use crate::names::{Names, cache_prefix};
 use crate::spec::{Runner, Spec};
 
-/// What `spec` leaves open and AWS tells.
+/// The values that are not in `spec` and come from AWS.
 #[derive(Debug, Clone)]
 pub(crate) struct Places<'a> {
     pub(crate) names: &'a Names,
     pub(crate) bucket: String,
     pub(crate) endpoint: Option<&'a Url>,
-    /// The network, once it is there.
+    /// The network, once it exists.
     pub(crate) network: Option<&'a Network>,
 }
 
-/// Every runner, with references to tokens that its manager can follow.
+/// Every runner, with references to tokens that its manager can read.
 pub(crate) fn of_stack(spec: &Spec, places: &Places<'_>) -> Config {
     let runners = spec.runners.iter().map(|runner| {
         let Told {
@@ -37,7 +37,7 @@ pub(crate) fn of_stack(spec: &Spec, places: &Places<'_>) -> Config {
         Section {
             settings: onspot_settings::Runner {
                 environment: worker.environment,
-                // One is what 2017 has without the key.
+                // 1 is the default of 2017.
                 request_concurrency: match manager.request_concurrency {
                     1 => 0,
                     more => more,
@@ -63,7 +63,8 @@ pub(crate) fn of_stack(spec: &Spec, places: &Places<'_>) -> Config {
     }
 }
 
-/// The SSM parameter that holds the runner's token: one that exists already is left in its place.
+/// The SSM parameter that holds the runner's token: the one that the file refers to, or else one
+/// that `up` stores.
 pub(crate) fn token_parameter(runner: &Runner, names: &Names) -> String {
     match &runner.token {
         TokenRef::Ssm(name) => name.clone(),
@@ -71,8 +72,8 @@ pub(crate) fn token_parameter(runner: &Runner, names: &Names) -> String {
     }
 }
 
-/// Every runner has a prefix of its own, which its workers' role opens; within it keys need not
-/// hold the runner's token, so the cache outlives a change of the token.
+/// Every runner has a prefix of its own, to which its workers' role has access. Keys below it need
+/// no runner token, so the cache survives a change of the token.
 fn cache(runner: &Runner, places: &Places<'_>) -> Cache {
     let region = places.names.region();
     let server = match places.endpoint {
@@ -106,7 +107,7 @@ fn machine(policy: Policy, runner: &Runner, places: &Places<'_>) -> Machine {
         // `limit` and `request_spot`.
         limit: _,
         lifecycle: _,
-        // What the shape of 2017 can't say.
+        // The format of 2017 can't express these.
         capacity_per_instance: _,
         on_demand_after: _,
         boot_limit: _,
@@ -146,7 +147,7 @@ fn period(period: IdlePeriod) -> MachinePeriod {
     }
 }
 
-/// Without a factor it says nothing, and is left out.
+/// Without a factor the key has no meaning and is left out.
 fn least(idle_count_min: u32, factor: f64) -> u32 {
     if factor > 0.0 { idle_count_min } else { 0 }
 }

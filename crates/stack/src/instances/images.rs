@@ -11,13 +11,13 @@ use crate::{Clients, Error};
 /// The images of a stack's instances.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Images {
-    /// By the id that the specification names, or the parameter that names the newest one.
+    /// By the id in the specification, or by the parameter that names the newest image.
     found: BTreeMap<String, Image>,
 }
 
 impl Images {
-    /// Looks up the images that `spec` names, and the newest one of every operating system for
-    /// which it names none.
+    /// Looks up the images that `spec` names, and the newest image of each operating system that is
+    /// used without one.
     pub(crate) async fn resolve(clients: &Clients, spec: &Spec) -> Result<Self, Error> {
         let workers = spec.runners.iter().map(|runner| &runner.workers);
         let wanted = workers
@@ -40,7 +40,7 @@ impl Images {
         Ok(Self { found })
     }
 
-    /// The image that `named` is, or else the newest one of `os`.
+    /// The image with the id `named`, or else the newest one of `os`.
     pub(crate) fn of(&self, os: Os, named: Option<&str>) -> Result<Image, Error> {
         let found = self.found.get(key(os, named)).cloned();
         found.ok_or_else(|| Error::NoImage { os: os.to_string() })
@@ -51,7 +51,7 @@ fn key(os: Os, named: Option<&str>) -> &str {
     named.unwrap_or(os.image_parameter())
 }
 
-/// The id of the newest image, from the parameter that its maker publishes.
+/// The id of the newest image, from the SSM parameter that its vendor publishes.
 async fn newest(clients: &Clients, os: Os) -> Result<String, Error> {
     let answer = clients
         .ssm

@@ -1,5 +1,4 @@
-//! What instances are made of: launch templates and the managers' group, put together from what
-//! the other layers gave.
+//! Assembles the launch templates and the managers' group from the results of the other layers.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +20,7 @@ use crate::program::Program;
 use crate::spec::{RegistryCache, Runner, Spec};
 use crate::{Clients, Error};
 
-/// All that an instance's launch template is made from.
+/// Everything that a launch template is made from.
 pub(crate) struct Ingredients<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) clients: &'a Clients,
@@ -173,8 +172,8 @@ impl Ingredients<'_> {
             timing: self.spec.timing.clone(),
             runner: worker,
             docker,
-            // Every runner has a prefix of its own, which its workers' role opens; within it keys
-            // need not hold the runner's token, so the cache outlives a change of the token.
+            // Every runner has a prefix of its own, to which its workers' role has access. Keys
+            // below it need no runner token, so the cache survives a change of the token.
             cache: Some(Cache {
                 bucket: self.bucket(),
                 prefix: Some(cache_prefix(&runner.slug())),
@@ -226,10 +225,10 @@ impl Ingredients<'_> {
     }
 }
 
-/// Stands in plans for an id that AWS has yet to give.
+/// Replaces in plans an id that AWS has not assigned yet.
 pub(crate) const LATER: &str = "(known later)";
 
-/// The network as a plan shows it before it is there.
+/// The network as a plan shows it before it exists.
 pub(crate) fn network_to_be(nat: onspot_netplan::Nat, zones: &[String]) -> Network {
     let subnets = || {
         zones
@@ -250,7 +249,7 @@ pub(crate) fn network_to_be(nat: onspot_netplan::Nat, zones: &[String]) -> Netwo
     }
 }
 
-/// The network that is there, as a plan shows it once it is in these zones.
+/// The existing network as a plan shows it once it is in these zones.
 pub(crate) fn with_zones(network: Network, nat: onspot_netplan::Nat, zones: &[String]) -> Network {
     let later = network_to_be(nat, zones);
     let known = |there: Vec<onspot_netplan::SubnetId>, later: Vec<onspot_netplan::SubnetId>| {

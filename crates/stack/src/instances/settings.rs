@@ -1,5 +1,5 @@
-//! `onspot.toml` as settings. Every field is named, without `..`: a new key has to be used here or
-//! does not compile.
+//! Converts `onspot.toml` to settings. Every field is named, without `..`, so that a new key that
+//! is not used here does not compile.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use onspot_settings::{Docker, IdlePeriod, Lifecycle, Policy, Runner};
 
 use crate::spec;
 
-/// A runner's settings for its manager and for its workers. Each is told only what it needs:
-/// otherwise it would be replaced after a change that does not concern it.
+/// A runner's settings for its manager and for its workers. Each gets only what it needs, because
+/// an instance is replaced whenever its settings change.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
     /// For the manager.
@@ -82,9 +82,9 @@ pub(crate) fn policy(spec: &spec::Spec, runner: &spec::Runner) -> Policy {
         growth,
         on_demand_after,
         slots,
-        // By default it depends on what jobs may do: `Runner::max_builds`.
+        // The default depends on what jobs may do: `Runner::max_builds`.
         max_builds: _,
-        // Where they are bought, and what launch templates are made of.
+        // Used for the pool and the launch templates.
         instance_types: _,
         spot_price: _,
         os: _,

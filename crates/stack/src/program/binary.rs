@@ -1,4 +1,4 @@
-//! The program that instances run: the very binary that `up` was given, if it can run there.
+//! The program that instances run: the binary that `up` was given, if it can run there.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ impl GlibcVersion {
 
     /// Reads a symbol version such as `GLIBC_2.34` or `GLIBC_2.2.5`; `None` for any other.
     fn of_symbol(name: &str) -> Option<Self> {
-        // Not a version but a feature: relative relocations, which the loader has since 2.36.
+        // Not a version but a feature: relative relocations, which the loader supports since 2.36.
         if name == "GLIBC_ABI_DT_RELR" {
             return Some(Self::new(2, 36));
         }
@@ -164,8 +164,8 @@ impl Binary {
     }
 }
 
-/// The newest glibc that a program asks for (`None` inside if for none); `None` if it is no
-/// program for Linux on x86_64.
+/// The newest glibc that a program needs (the inner `None` means none); the outer `None` means that
+/// it is no program for Linux on x86_64.
 #[expect(
     clippy::option_option,
     reason = "no program, and a program without glibc, differ"
@@ -189,7 +189,7 @@ fn needed_glibc(content: &[u8]) -> Option<Option<GlibcVersion>> {
         };
         while let Ok(Some((_, mut versions))) = needs.next() {
             while let Ok(Some(version)) = versions.next() {
-                // Wanted by weak symbols only: the loader starts the program without it.
+                // Only weak symbols need it, so the loader starts the program without it.
                 if version.vna_flags.get(endian) & elf::VER_FLG_WEAK != 0 {
                     continue;
                 }

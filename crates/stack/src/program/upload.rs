@@ -1,5 +1,5 @@
-//! Uploads the program into the bucket's `bin/`, under names that hold their hash: what is
-//! there already is right.
+//! Uploads the program into the bucket's `bin/`. The names contain a hash of the content, so an
+//! existing object is always right.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -13,11 +13,11 @@ use crate::step::report;
 /// What plans call it.
 const RESOURCE: &str = "object";
 
-/// The uploads that are missing.
+/// The missing uploads.
 #[derive(Debug)]
 pub(crate) struct UploadPlan {
     bucket: String,
-    /// One a file; each is made where it is missing.
+    /// One per file; a file that is missing in the bucket is uploaded.
     changes: Vec<Change>,
 }
 
@@ -28,7 +28,7 @@ impl UploadPlan {
     }
 }
 
-/// Looks which of its files are missing. A bucket that is not there yet has none.
+/// Finds out which of its files are missing. If the bucket does not exist yet, all are.
 pub(crate) async fn plan(
     s3: &Client,
     bucket: &str,
@@ -56,8 +56,8 @@ pub(crate) async fn plan(
     })
 }
 
-/// The SDK's read timeout covers the whole call, also the sending of its body, which takes
-/// minutes on a slow line. An upload that stands still is ended by the SDK all the same.
+/// The SDK's read timeout covers the whole call including the sending of its body, which takes
+/// minutes on a slow line. The SDK still ends an upload that makes no progress.
 fn unhurried() -> aws_sdk_s3::config::Builder {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
@@ -66,7 +66,7 @@ fn unhurried() -> aws_sdk_s3::config::Builder {
     aws_sdk_s3::config::Builder::new().timeout_config(timeouts)
 }
 
-/// Uploads what is missing of `program`, which the plan was made for.
+/// Uploads the missing files of `program`, for which the plan was made.
 pub(crate) async fn apply(
     s3: &Client,
     plan: &UploadPlan,

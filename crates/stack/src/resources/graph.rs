@@ -8,8 +8,9 @@
 //!   logs ────┴────────────┘
 //! ```
 //!
-//! The first column needs nothing but names, so it is made at once; `down` goes the other way
-//! round. Every layer observes, compares and applies by itself; this module only joins them.
+//! The first column needs only names, so its layers are made concurrently; `down` goes in the
+//! opposite order. Every layer observes, compares and applies by itself; this module only joins
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,7 @@ use crate::resources::parameters::{self, ParameterPlan, TokenParameter};
 use crate::spec::{RegistryCache, Spec};
 use crate::{Clients, Error};
 
-/// Everything of a stack that is there, found by tags and derived names alone.
+/// All existing resources of a stack, found by tags and derived names alone.
 pub(crate) struct Observed {
     pub(crate) network: onspot_netplan::Observed,
     pub(crate) bucket: Option<BucketState>,
@@ -106,7 +107,7 @@ pub(crate) async fn observe_group(
     Ok(group::observe(autoscaling, ec2, names.stack(), &names.manager()).await?)
 }
 
-/// The bucket as far as names go.
+/// The bucket's specification without anything from the file, to find and remove it.
 pub(crate) fn bucket_spec(clients: &Clients, names: &Names) -> BucketSpec {
     BucketSpec {
         name: names.bucket(clients.account()),
@@ -123,7 +124,7 @@ pub(crate) fn wanted_bucket(spec: &Spec, clients: &Clients, names: &Names) -> Bu
     }
 }
 
-/// The managers' group as far as names go: enough to take it down.
+/// The managers' group by its names only, which is enough to remove it.
 pub(crate) fn group_to_end(names: &Names) -> GroupSpec {
     GroupSpec {
         stack: names.stack().to_owned(),
@@ -136,7 +137,7 @@ pub(crate) fn group_to_end(names: &Names) -> GroupSpec {
     }
 }
 
-/// The layers that need nothing but names, with what is to be done about them.
+/// The plans of the layers that need only names.
 pub(crate) struct Foundation {
     network: NetworkPlan,
     leftovers: NetworkPlan,
@@ -146,7 +147,7 @@ pub(crate) struct Foundation {
     log_group: LogGroupPlan,
 }
 
-/// What the foundation gives to the layers above it.
+/// The results of the foundation, for the layers above it.
 pub(crate) struct Base {
     pub(crate) network: Network,
     /// The unique ids of roles, by name.
@@ -188,7 +189,7 @@ impl Foundation {
         })
     }
 
-    /// What is to be removed when nothing shall stay.
+    /// What has to be done to remove everything.
     pub(crate) fn teardown(clients: &Clients, names: &Names, observed: &Observed) -> Self {
         let (network, leftovers) = onspot_netplan::teardown(&observed.network).split();
         Self {
@@ -201,7 +202,7 @@ impl Foundation {
         }
     }
 
-    /// The parts of the network that have to go, but only once no instance uses them any more.
+    /// The parts of the network that have to be removed once no instance uses them any more.
     pub(crate) fn leftovers(&self) -> &NetworkPlan {
         &self.leftovers
     }
@@ -216,8 +217,8 @@ impl Foundation {
         plan
     }
 
-    /// Makes all of it at once. Each layer ends what it began even if another one fails: a call
-    /// that is cut off may have been carried out.
+    /// Applies all layers concurrently. Each layer runs to its end even if another one fails,
+    /// because a call that is cut off may still have had its effect.
     pub(crate) async fn apply(
         &self,
         clients: &Clients,
@@ -239,7 +240,7 @@ impl Foundation {
         })
     }
 
-    /// Removes all of it at once, but for the bucket: the stack's lock is in there.
+    /// Removes all layers concurrently, except for the bucket, which holds the stack's lock.
     pub(crate) async fn destroy_all_but_the_bucket(
         &self,
         clients: &Clients,
@@ -259,8 +260,8 @@ impl Foundation {
     }
 }
 
-/// The SSM parameters that the file refers to: somebody put them there, maybe an earlier `up`
-/// that read the token from elsewhere.
+/// The SSM parameters that the file refers to. They exist already; an earlier `up`, whose file had
+/// the token elsewhere, may have made them.
 fn referenced_parameters(spec: &Spec) -> Vec<String> {
     let references = spec.runners.iter().map(|runner| &runner.token);
     references
@@ -317,8 +318,7 @@ fn roles(spec: &Spec, clients: &Clients, names: &Names) -> iam::Desired {
     }
 }
 
-/// The roles of workers that still live: those of a runner that is gone keep theirs until the
-/// last of them has ended.
+/// The roles of living workers. The role of a removed runner stays until its last worker has ended.
 fn roles_in_use(names: &Names, instances: &[Instance]) -> Vec<String> {
     instances
         .iter()

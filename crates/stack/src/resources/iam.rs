@@ -1,5 +1,5 @@
-//! Roles and instance profiles: one for the managers, one for the workers of each runner, each
-//! with the least that does. There are no users and no access keys.
+//! Roles and instance profiles: one for the managers and one for the workers of each runner, each
+//! with the fewest permissions that suffice. There are no users and no access keys.
 
 mod apply;
 mod observe;
@@ -26,7 +26,7 @@ pub(crate) const POLICY: &str = "onspot";
 pub struct RoleSpec {
     /// The name of both.
     pub name: String,
-    /// The path of both, by which they are found again.
+    /// The path of both, by which onspot finds them again.
     pub path: String,
     /// What it may do.
     pub policy: Value,
@@ -34,14 +34,14 @@ pub struct RoleSpec {
     pub tags: Tags,
 }
 
-/// What a stack wants of IAM.
+/// What a stack needs from IAM.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
     /// The path of all of its roles.
     pub path: String,
     /// The roles.
     pub roles: Vec<RoleSpec>,
-    /// Who may take them: EC2 on behalf of its instances.
+    /// Who may assume them: EC2 on behalf of its instances.
     pub trust: Value,
 }
 
@@ -199,7 +199,7 @@ fn profile_step(role: &RoleSpec, found: Option<&ProfileState>) -> Planned<Action
     }
 }
 
-/// Profiles first: a role cannot go while one holds it.
+/// Profiles first, because IAM does not delete a role that is in a profile.
 fn deletions<'a>(
     observed: &'a Observed,
     unwanted: impl Fn(&String) -> bool + 'a,

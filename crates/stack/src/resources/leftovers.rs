@@ -1,5 +1,5 @@
-//! What an `up` removes at its very end, when nobody needs it any more: workers of runners that
-//! are gone, zones and NAT that are not wanted.
+//! What `up` removes at its very end, when nothing uses it any more: workers of removed runners,
+//! and zones and NAT that are not wanted any more.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(crate) use workers::without_runner;
 pub(crate) struct Removal {
     /// The removals.
     pub(crate) plan: Plan,
-    /// What a person should know of what is kept for the next `up`.
+    /// Notes for people about what is left for the next `up`.
     pub(crate) notes: Vec<String>,
 }
 

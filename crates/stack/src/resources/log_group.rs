@@ -21,7 +21,7 @@ pub(crate) struct LogGroupSpec {
 /// The log group that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogGroupState {
-    /// `None`: logs are kept for ever.
+    /// `None` means that logs are kept for ever.
     pub(crate) retention_days: Option<u32>,
     /// Its ARN, without the `:*` that stands for its streams.
     pub(crate) arn: String,
@@ -43,7 +43,7 @@ enum Action {
     },
 }
 
-/// The step from what is there to what is wanted, or to nothing.
+/// The step from the observed to the wanted state, or to nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct LogGroupPlan {
     step: Option<Planned<Action>>,
@@ -82,7 +82,7 @@ pub(crate) async fn observe(logs: &Client, name: &str) -> Result<Option<LogGroup
     Ok(None)
 }
 
-/// The tags of a group; none of one that is just going.
+/// The tags of a group; none if it is being deleted.
 async fn tags(logs: &Client, arn: &str) -> Result<Tags, CallError> {
     let call = logs.list_tags_for_resource().resource_arn(arn);
     match call.send().await.calling("ListTagsForResource") {

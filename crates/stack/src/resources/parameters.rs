@@ -81,7 +81,7 @@ pub(crate) async fn observe(ssm: &Client, path: &str) -> Result<Observed, CallEr
     Ok(found)
 }
 
-/// The tags of a parameter; none of one that is just going.
+/// The tags of a parameter; none if it is being deleted.
 async fn tags(ssm: &Client, name: &str) -> Result<Tags, CallError> {
     let call = ssm
         .list_tags_for_resource()
@@ -115,8 +115,8 @@ pub(crate) async fn read(ssm: &Client, name: &str) -> Result<Option<RunnerToken>
     }
 }
 
-/// The name as SSM lists it, of one written as people do: with or without the leading slash, as
-/// an ARN, with a version or label behind it.
+/// The name as SSM lists it, for a name as people write it: with or without the leading slash, as
+/// an ARN, with a version or label at the end.
 pub(crate) fn full_name(written: &str) -> String {
     let name = match written.split_once(":parameter/") {
         Some((arn, name)) if arn.starts_with("arn:") => name,
@@ -126,8 +126,8 @@ pub(crate) fn full_name(written: &str) -> String {
     format!("/{}", name.trim_start_matches('/'))
 }
 
-/// What has to be done to get from `observed` to `desired`. What is neither wanted nor among the
-/// names that are `referenced` is deleted. Pure.
+/// What has to be done to get from `observed` to `desired`. Parameters that are neither wanted nor
+/// `referenced` are deleted. Pure.
 pub(crate) fn diff(
     desired: &[TokenParameter],
     referenced: &[String],

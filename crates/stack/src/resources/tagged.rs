@@ -1,6 +1,6 @@
-//! Everything that a stack is made of is tagged in the very call that makes it, with onspot's tags
-//! and with its owner's: an organisation's policy may forbid to make what has none. All layers are
-//! made here against an AWS that says yes to everything, and each call is looked at.
+//! Every call that creates a resource of a stack also tags it with onspot's and the owner's tags,
+//! because an organisation's policy may forbid untagged resources. This test makes all layers
+//! against an AWS that accepts everything, and checks each call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -38,8 +38,8 @@ token = "glrt-x"
 ami = "ami-1"
 "#;
 
-/// The calls that make something, and the kinds that each tags; none where the service has one kind
-/// a call. Who makes something more adds it here, tagged, or to [`UNTAGGED`] with the reason.
+/// The calls that create something, and the kinds of resources that each tags (none if the call
+/// creates one kind only). Add new calls here, or to [`UNTAGGED`] with the reason.
 const TAGGED: [(&str, &[&str]); 17] = [
     ("CreateVpc", &["vpc"]),
     ("CreateInternetGateway", &["internet-gateway"]),
@@ -60,11 +60,11 @@ const TAGGED: [(&str, &[&str]); 17] = [
     ("CreateInstanceProfile", &[]),
     ("PutParameter", &[]),
     ("CreateLogGroup", &[]),
-    // As `up` makes one in a network that is there: see `netplan`'s tests for the calls.
+    // `up` makes one in an existing network: see `netplan`'s tests for the calls.
     ("AuthorizeSecurityGroupIngress", &["security-group-rule"]),
 ];
 
-/// The calls that make something without tags, and why.
+/// The calls that create something without tags, and why.
 const UNTAGGED: [(&str, &str); 2] = [
     (
         "CreateRoute",
@@ -76,7 +76,7 @@ const UNTAGGED: [(&str, &str); 2] = [
     ),
 ];
 
-/// An AWS that makes whatever is asked of it, and notes the calls.
+/// An AWS that accepts every call and records it.
 #[derive(Clone, Default)]
 struct Fake(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -340,7 +340,7 @@ async fn whatever_is_made_is_tagged_in_the_call_that_makes_it() {
             "{action}: {body}"
         );
         if action == "CreateAutoScalingGroup" {
-            // Its instances, and by their launch template these' volumes.
+            // The group tags its instances, whose launch template tags their volumes.
             assert!(!body.contains("PropagateAtLaunch=false"), "{body}");
         }
     }

@@ -1,5 +1,5 @@
-//! What makes sense in an `onspot.toml`, beyond its types. Everything here would otherwise fail
-//! half-way through `up`, or worse, not fail at all.
+//! Checks an `onspot.toml` beyond its types. Without these checks, mistakes would fail half-way
+//! through `up`, or not fail at all.
 
 mod idle;
 
@@ -28,7 +28,7 @@ pub(super) struct Flaw {
     path: Vec<Step>,
     what: String,
     hint: String,
-    /// Where the other one stands that it does not go together with.
+    /// The path of the other key, if two keys contradict each other.
     other: Option<Vec<Step>>,
 }
 
@@ -120,7 +120,8 @@ pub(super) fn check(spec: &Spec) -> Result<(), Flaw> {
     runners(&spec.runners)
 }
 
-/// What AWS would refuse of the owner's tags on some resource, or take for onspot's own.
+/// Refuses owner's tags that AWS would refuse on some resource, or that would look like onspot's
+/// own.
 fn tags(spec: &Spec) -> Result<(), Flaw> {
     spec.tags.check_of_owner().map_err(|error| {
         let mut path = vec![Step::Key("tags")];
@@ -147,7 +148,8 @@ fn network(spec: &Spec) -> Result<(), Flaw> {
             format!("write it as AWS does, for example {region}a"),
         ));
     }
-    // The planner's own rules. Until the region is asked, one zone stands for the default.
+    // The network planner's own rules. The default zones are not known before AWS is asked, so one
+    // zone stands for them.
     let zones = if network.zones.is_empty() {
         vec!["xx-xxxx-1a".to_owned()]
     } else {
@@ -242,7 +244,7 @@ fn one_runner(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
     positive(runner.limit, &at(here, "limit"))?;
     let questions = at(here, "request_concurrency");
     positive(runner.request_concurrency, &questions)?;
-    // What it says may be half of a secret: only its number is told.
+    // The line may contain a secret, so only its number is shown.
     if let Some(bad) = runner
         .environment
         .iter()
@@ -273,7 +275,7 @@ fn one_runner(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
     workers(runner, &at(here, "workers"))
 }
 
-/// What the tags of EC2, IAM and SSM all take as a value (references of `Tag` in IAM and SSM).
+/// Whether EC2, IAM and SSM all accept it as a tag's value (references of `Tag` in IAM and SSM).
 fn is_runner_name(name: &str) -> bool {
     let allowed = |c: char| c.is_alphanumeric() || " _.:/=+-@".contains(c);
     (1..=MAX_RUNNER_NAME).contains(&name.chars().count())
@@ -325,7 +327,7 @@ fn workers(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
     ami(image.as_deref(), &at(here, "ami"))
 }
 
-/// `family.size`, for x86_64: the helper image and the binary are.
+/// Accepts `family.size` for x86_64 only, because the helper image and the binary are built for it.
 fn instance_type(name: &str, path: &[Step]) -> Result<(), Flaw> {
     let part = |text: &str| {
         !text.is_empty()

@@ -66,7 +66,7 @@ pub enum SpecErrorKind {
 
 /// An error in an `onspot.toml`, with the line it is on where there is one.
 ///
-/// As a [`Diagnostic`] it shows that line. A line that may hold a token is never shown.
+/// Reported as a [`Diagnostic`], it shows that line. A line that may hold a token is never shown.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}: {kind}")]
 pub struct SpecError {
@@ -118,7 +118,7 @@ impl SpecError {
         at: Option<Range<usize>>,
     ) -> Self {
         let excerpt = at.map(|at| {
-            // Of a value that is wrong the line is shown; any other may hold what is secret.
+            // The line of a wrong value is shown; any other line may hold a secret.
             let plain = matches!(
                 kind,
                 SpecErrorKind::UnknownValue { .. } | SpecErrorKind::Invalid { .. }
@@ -136,8 +136,8 @@ impl SpecError {
         }
     }
 
-    /// What serde and the TOML parser say, taken apart: their messages quote the key first and
-    /// then the known ones.
+    /// Parses the messages of serde and of the TOML parser, which quote the key first and then the
+    /// known keys.
     pub(super) fn of_toml(error: &toml::de::Error, text: &str, file: &str) -> Self {
         let message = error.message();
         let mut quoted = quoted(message).map(str::to_owned);
@@ -165,8 +165,8 @@ impl SpecError {
     }
 }
 
-/// A value that its type refuses, in the words of `onspot.toml` where the type's own are not
-/// plain enough.
+/// The error of a value that its type refuses, reworded where the type's own message is not plain
+/// enough.
 fn value_error(message: &str, key: Option<&str>) -> SpecErrorKind {
     const PLAIN: [(&str, &str, &str); 5] = [
         (
@@ -211,8 +211,8 @@ fn value_error(message: &str, key: Option<&str>) -> SpecErrorKind {
     }
 }
 
-/// serde quotes a value that has the wrong type: `invalid type: string "…", expected …`. It may
-/// be a secret.
+/// Removes the value from serde's message about a wrong type (`invalid type: string "…", expected
+/// …`), because it may be a secret.
 fn without_value(message: &str) -> String {
     let of_value = ["invalid type: ", "invalid value: "]
         .iter()
@@ -248,7 +248,7 @@ fn nearest(word: &str, known: &[String]) -> Option<String> {
         .map(|(_, candidate)| candidate.clone())
 }
 
-/// How the keys without default are written.
+/// An example of each key without a default.
 fn example_of(key: &str) -> String {
     match key {
         "runners" => "add a [[runners]] section with name, url and token".to_owned(),

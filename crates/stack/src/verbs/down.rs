@@ -1,5 +1,5 @@
-//! Removes a stack. The name and the region are enough: everything is found by tags and derived
-//! names, so it goes on where an earlier run stopped, and needs no file.
+//! Removes a stack. The name and the region are enough, because everything is found by tags and
+//! derived names. So it needs no file and continues where an earlier run stopped.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::waits::hello;
 use crate::waits::lock::{self, Holder};
 use crate::{Clients, Error};
 
-/// Ends the jobs of a stack that is removed, and tells GitLab, so that no job stays "running" there.
-/// Called when managers and workers are terminated and the ledger still exists.
+/// Ends the jobs of a stack that is being removed and tells GitLab, so that no job stays "running"
+/// there. Called once managers and workers are terminated, while the ledger still exists.
 pub trait JobsEnd: Send + Sync {
     /// Ends every job that is not over.
     fn end<'a>(
@@ -39,23 +39,34 @@ pub struct JobsEnded {
 pub struct Removed {
     /// The removals.
     pub plan: Plan,
-    /// What a person should know beside that: the jobs that GitLab could not be told about.
+    /// Notes for people: the jobs that GitLab could not be told about.
     pub notes: Vec<String>,
 }
 
 /// What [`down`] would remove.
+///
+/// # Errors
+///
+/// [`Error::Name`] if `stack` is not allowed as a name; otherwise AWS's refusals.
 pub async fn plan_down(stack: &str, clients: &Clients) -> Result<Plan, Error> {
     let names = Names::new(stack, clients.region())?;
     let observed = graph::observe(clients, &names).await?;
     Ok(teardown_plan(clients, &names, &observed))
 }
 
-/// Removes all that carries the stack's name, and says what that was; the cache and the logs too.
-/// Jobs that wait or run end by `jobs`. Somebody else who is changing the stack is waited for, for at
-/// most `patience`.
+/// Removes all resources of the stack, including the cache and the logs, and returns what they
+/// were. `jobs` ends the jobs that wait or run. If somebody else is changing the stack, `down`
+/// waits at most `patience` for them.
 ///
-/// First the managers, so that nobody launches workers any more; then the workers, and the jobs
-/// that they leave; then what they were made from and stood on; last the bucket with the ledger.
+/// The managers go first, so that nobody launches workers any more; then the workers and their
+/// jobs; then the launch templates, the network and the other layers; last the bucket with the
+/// ledger.
+///
+/// # Errors
+///
+/// [`Error::Name`] if `stack` is not allowed as a name, [`Error::Locked`] if somebody else is still
+/// changing the stack after `patience`, [`Error::LockLost`] if somebody else takes the lock;
+/// otherwise AWS's refusals. Run again, it continues from there.
 pub async fn down(
     stack: &str,
     clients: &Clients,
@@ -72,7 +83,7 @@ pub async fn down(
     };
     let spec = graph::bucket_spec(clients, &names);
     if bucket::observe(&clients.s3, &spec).await?.is_none() {
-        // No bucket, no lock, and no job.
+        // Without a bucket there is no lock and no job.
         return Box::pin(teardown.all_but_the_bucket()).await;
     }
     let store = lock::store(clients, &spec.name);
@@ -80,7 +91,7 @@ pub async fn down(
     let work = Box::pin(teardown.all_but_the_bucket());
     let removed = held.keep_during(work).await;
     let removed = match removed {
-        // For the next one, who need not wait then.
+        // Releases the lock, so that the next run need not wait.
         Err(error) => return held.during(async { Err(error) }).await,
         Ok(removed) => removed,
     };
@@ -101,7 +112,7 @@ pub(crate) fn teardown_plan(clients: &Clients, names: &Names, observed: &Observe
     plan
 }
 
-/// One stack that goes.
+/// One stack that is being removed.
 struct Teardown<'a> {
     names: &'a Names,
     clients: &'a Clients,
@@ -129,8 +140,8 @@ impl Teardown<'_> {
         } else {
             Vec::new()
         };
-        // A manager may have bought workers in its last moment, which EC2 lists only now. From
-        // here on there is nobody and nothing to launch any from.
+        // A manager may have launched workers in its last moment, which EC2 lists only now. From
+        // here on there is neither a manager nor a launch template to launch any.
         onspot_fleet::terminate_all(&clients.ec2, names.stack(), events).await?;
         Foundation::teardown(clients, names, &observed)
             .destroy_all_but_the_bucket(clients, events)
@@ -138,7 +149,8 @@ impl Teardown<'_> {
         Ok(Removed { plan, notes })
     }
 
-    /// Ends the jobs that are not over, and tells GitLab; what could not be told, for people.
+    /// Ends the jobs that are not over and tells GitLab; returns the jobs that GitLab could not be
+    /// told about, for people.
     async fn settle_jobs(&self) -> Result<Vec<String>, Error> {
         let bucket = self.names.bucket(self.clients.account());
         let ledger = hello::ledger(self.clients, &bucket);

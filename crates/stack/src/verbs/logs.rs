@@ -15,7 +15,7 @@ use crate::{Clients, Error};
 
 /// The pause between two looks for new lines.
 const EVERY: Duration = Duration::from_secs(2);
-/// Lines arrive late and out of order: how far back every look goes.
+/// How far back every look goes, because lines arrive late and out of order.
 const LATE: Duration = Duration::from_secs(30);
 
 /// One line of a log.
@@ -36,7 +36,7 @@ pub struct LogOptions {
     pub role: Option<String>,
     /// Only this instance.
     pub instance: Option<String>,
-    /// No older ones; all if absent.
+    /// The oldest time; all lines if absent.
     pub since: Option<Timestamp>,
 }
 
@@ -61,7 +61,12 @@ impl LogOptions {
     }
 }
 
-/// The lines that are there, the oldest first. A stack that has not logged yet has none.
+/// The existing lines, oldest first. A stack that has not logged yet has none.
+///
+/// # Errors
+///
+/// [`Error::Name`] if `stack` is not allowed as a name; [`Error::Call`] if CloudWatch refuses a
+/// call or cannot be reached.
 pub async fn read_logs(
     stack: &str,
     clients: &Clients,
@@ -75,7 +80,11 @@ pub async fn read_logs(
     Ok(lines)
 }
 
-/// The lines that are there and then new ones as they come in; ends never, or with an error.
+/// The existing lines and then new ones as they arrive. The stream ends only with an error.
+///
+/// # Errors
+///
+/// [`Error::Name`] if `stack` is not allowed as a name.
 pub fn follow(
     stack: &str,
     clients: &Clients,
@@ -98,14 +107,14 @@ pub fn follow(
     Ok(batches.try_flatten())
 }
 
-/// Where a reader that follows is.
+/// The position of a reader that follows.
 struct Tail {
     clients: Clients,
     group: String,
     options: LogOptions,
     /// Milliseconds since 1970; where the next look begins.
     since: Option<i64>,
-    /// The ids of events that were given already and may be seen again.
+    /// The ids of events that were already returned and may be seen again.
     seen: HashSet<String>,
     first: bool,
 }

@@ -1,5 +1,5 @@
-//! What `up` will do, as a value: prepared, observed and compared once, to be shown, agreed to and
-//! carried out.
+//! What `up` will do, as a value. It is computed once, so that a person can see it, agree to it and
+//! have exactly that carried out.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub struct UpOptions {
 }
 
 impl UpOptions {
-    /// Uploads `binary`, asks GitLab, waits 10 minutes at most.
+    /// The default options: upload `binary`, ask GitLab about the tokens, wait at most 10 minutes.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         Self {
             binary: binary.into(),
@@ -43,10 +43,11 @@ impl UpOptions {
     }
 }
 
-/// Looks at everything and says what [`up`](crate::up()) would do, without doing any of it.
+/// Computes what [`up`](crate::up()) would do, without changing anything.
 ///
 /// # Errors
-/// What `spec` names and is not there (a token, the binary, an image), and AWS's refusals.
+/// If something that `spec` names does not exist (a token, the binary, an image), or AWS refuses a
+/// call.
 pub async fn plan<'a>(
     spec: &'a Spec,
     clients: &'a Clients,
@@ -60,14 +61,14 @@ pub async fn plan<'a>(
     })
 }
 
-/// All that has to be done for a stack to be as its file says.
+/// Everything that has to be done to bring a stack in line with its file.
 pub struct StackPlan<'a> {
     pub(super) prepared: Prepared<'a>,
     pub(super) comparison: Comparison,
 }
 
 impl StackPlan<'_> {
-    /// The changes, in order. Ids that AWS has yet to give read `(known later)`.
+    /// The changes, in order. Ids that AWS has not assigned yet read `(known later)`.
     pub fn changes(&self) -> Plan {
         let mut plan = self.comparison.agreed();
         let retired = &self.comparison.retired;
@@ -77,7 +78,7 @@ impl StackPlan<'_> {
     }
 }
 
-/// What is known before the stack itself is looked at.
+/// What is known before the stack itself is observed.
 pub(super) struct Prepared<'a> {
     pub(super) spec: &'a Spec,
     pub(super) clients: &'a Clients,
@@ -88,8 +89,8 @@ pub(super) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Finds the program, the tokens and the images, and checks that they can be used; GitLab is
-    /// asked about the tokens where `asking` is there to tell of it.
+    /// Finds the program, the tokens and the images, and checks that they can be used. GitLab is
+    /// asked about the tokens only if `asking` is present; it receives the progress.
     pub(super) async fn find(
         spec: &'a Spec,
         clients: &'a Clients,
@@ -143,7 +144,8 @@ impl<'a> Prepared<'a> {
     fn instances(&self, observed: &Observed, zones: &[String]) -> Result<Plan, Error> {
         let nat = self.spec.network.nat.into();
         let network = match observed.network.network() {
-            // As it will be: other zones are on their way out, new ones have no ids yet.
+            // The network as it will be: without zones that are to be removed, and with new zones
+            // that have no ids yet.
             Some(network) => with_zones(network, nat, zones),
             None => network_to_be(nat, zones),
         };
@@ -167,7 +169,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// A stack as it is beside what it should be.
+/// The comparison of a stack with what it should be.
 pub(super) struct Comparison {
     pub(super) observed: Observed,
     pub(super) foundation: Foundation,
@@ -179,8 +181,8 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// What nobody but an `up` changes. Workers come and go by themselves, and with them what
-    /// they use of the network.
+    /// The changes that only an `up` makes. Workers come and go by themselves, and so does their
+    /// use of the network.
     fn agreed(&self) -> Plan {
         let mut plan = self.foundation.plan();
         plan.merge(self.uploads.plan());
@@ -188,8 +190,8 @@ impl Comparison {
         plan
     }
 
-    /// Refuses to go on from `agreed` when this, looked at later, is something else; `made` was
-    /// done between the two.
+    /// Returns an error if this later comparison differs from `agreed` by more than `made`, the
+    /// changes made between the two.
     pub(super) fn check(&self, agreed: &Self, made: &Plan) -> Result<(), Error> {
         let mut now = made.clone();
         now.merge(self.agreed());
@@ -229,7 +231,7 @@ mod tests {
         let bucket = || Change::create("bucket", "ci");
         let vpc = || Change::create("VPC", "ci");
         let kept = Change::keep("role", "ci");
-        // The bucket is made first, for the lock; what is kept does not matter.
+        // The bucket is made first, for the lock; unchanged resources do not matter.
         let agreed = plan([vpc(), bucket(), kept]);
         assert_eq!(differences(&agreed, &plan([bucket(), vpc()])), [""; 0]);
     }

@@ -1,4 +1,5 @@
-//! What is found out before anything is made: names, zones, tokens, and whether GitLab takes them.
+//! What `up` finds out before it makes anything: names, zones, tokens, and whether GitLab accepts
+//! them.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +15,11 @@ use crate::resources::parameters::{self, TokenParameter};
 use crate::spec::{Runner, Spec};
 use crate::{Clients, Error};
 
-/// A runner's token, and the parameter that it is to be stored in.
+/// A runner's token, and the parameter to store it in.
 pub(crate) struct Token<'a> {
     runner: &'a Runner,
     secret: RunnerToken,
-    /// `None` where it is in SSM already and stays there.
+    /// `None` if it is already in SSM and stays there.
     parameter: Option<TokenParameter>,
 }
 
@@ -73,7 +74,7 @@ pub(crate) fn parameters_of(tokens: &[Token<'_>]) -> Vec<TokenParameter> {
         .collect()
 }
 
-/// Asks each GitLab whether it takes the runner's token.
+/// Asks each GitLab whether it accepts the runner's token.
 pub(crate) async fn verify(tokens: &[Token<'_>], events: &EventSender) -> Result<(), Error> {
     for Token { runner, secret, .. } in tokens {
         let step = Step::start(events, format!("ask {} about {}", runner.url, runner.name));
@@ -91,14 +92,14 @@ pub(crate) async fn verify(tokens: &[Token<'_>], events: &EventSender) -> Result
     Ok(())
 }
 
-/// The most zones that are taken where the file names none.
+/// The most zones that are chosen if the file names none.
 const ZONES: usize = 3;
 
 /// The types of instances that each zone has.
 type Offers = BTreeMap<String, BTreeSet<String>>;
 
-/// The zones that `spec` names, or up to three that have the managers' type and the workers'.
-/// Those that `network` is in already are taken first, so that nothing moves.
+/// The zones that `spec` names, or up to three that have the managers' type and the workers'. Zones
+/// that `network` is already in are chosen first, so that nothing moves.
 pub(crate) async fn zones(
     spec: &Spec,
     clients: &Clients,
@@ -116,7 +117,7 @@ pub(crate) async fn zones(
         .collect();
     let (available, offers) =
         tokio::try_join!(available_zones(&clients.ec2), offers(&clients.ec2, types))?;
-    // Not every look-alike of AWS knows who offers what.
+    // Not every look-alike of AWS knows which zone offers which type.
     let known = offers.filter(|offers| {
         clients.endpoint().is_none() || offers.values().any(|types| types.contains(manager))
     });
@@ -134,10 +135,10 @@ pub(crate) async fn zones(
     }
 }
 
-/// The zones to be in, in order. Pure.
+/// Chooses the zones, in order. Pure.
 ///
-/// Managers go into each of them, so each must have their type. Of those, the ones with the most
-/// of the workers' types, as each of these is a pool of its own in each zone.
+/// Managers go into each zone, so each must have their type. Among those, zones with the most
+/// workers' types win, because each type is a separate pool in each zone.
 fn choose(
     spec: &Spec,
     available: Vec<String>,
@@ -170,7 +171,7 @@ fn choose(
 }
 
 async fn available_zones(ec2: &Ec2) -> Result<Vec<String>, Error> {
-    // Local and wavelength zones lack half of the services.
+    // Local and wavelength zones lack many of the services.
     let regional = Filter::builder()
         .name("zone-type")
         .values("availability-zone")
@@ -208,8 +209,8 @@ async fn offers(ec2: &Ec2, types: BTreeSet<String>) -> Result<Option<Offers>, Er
     while let Some(page) = pages.next().await {
         let offerings = match page.calling("DescribeInstanceTypeOfferings") {
             Ok(page) => page.instance_type_offerings.unwrap_or_default(),
-            // It is only for a better choice: who may not ask, or asks something that does not
-            // know the call, gets the first zones.
+            // The answer only improves the choice. If the caller lacks the permission, or a
+            // look-alike of AWS does not know the call, the first zones are used.
             Err(error) if error.code().is_some() => return Ok(None),
             Err(error) => return Err(error.into()),
         };

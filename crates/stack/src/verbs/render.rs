@@ -1,17 +1,22 @@
-//! A stack as a `config.toml`, for people to look at.
+//! A stack as a `config.toml`, for people to read.
 
 use crate::instances::config::{self, Places};
 use crate::names::Names;
 use crate::spec::Spec;
 use crate::{Clients, Error};
 
-/// The account in the bucket's name where nobody was asked.
+/// The account in the bucket's name if AWS is not asked.
 const UNKNOWN_ACCOUNT: &str = "000000000000";
-/// The region where none is named.
+/// The region if none is named.
 const UNKNOWN_REGION: &str = "us-east-1";
 
-/// Renders `config.toml` in the shape of 2017. With `clients` it holds the ids of the stack that
-/// is up; without, it leaves out what only AWS knows.
+/// Renders `config.toml` in the format of 2017. With `clients` it contains the ids of the running
+/// stack; without, it leaves out what only AWS knows.
+///
+/// # Errors
+///
+/// [`Error::Name`] if the spec's name is not allowed for a stack; with `clients` also AWS's
+/// refusals.
 pub async fn render(spec: &Spec, clients: Option<&Clients>) -> Result<String, Error> {
     let region = clients
         .map(Clients::region)
@@ -58,7 +63,7 @@ mod tests {
         ] {
             assert!(rendered.contains(line), "{line} in\n{rendered}");
         }
-        // Read again over what only the stack knows, it means the same.
+        // Read back and combined with what only the stack knows, the file gives the same settings.
         let config = Config::parse(&rendered, "config.toml").unwrap();
         let policy = crate::instances::settings::policy(&spec, &spec.runners[0]);
         let again = config.runners[0].policy(&policy, config.concurrent);

@@ -1,4 +1,4 @@
-//! What a stack is and does.
+//! The state of a stack.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ pub struct Status {
     pub region: String,
     /// What it consists of; empty if there is no such stack.
     pub resources: Vec<ResourceStatus>,
-    /// Its managers, the newest first; not those that have ended.
+    /// Its managers that have not ended, the newest first.
     pub managers: Vec<InstanceStatus>,
-    /// Its workers, the newest first; not those that have ended.
+    /// Its workers that have not ended, the newest first.
     pub workers: Vec<InstanceStatus>,
-    /// Who leads, and what is where; `None` without a bucket.
+    /// Who leads, and where the jobs are; `None` without a bucket.
     pub ledger: Option<Overview>,
 }
 
@@ -40,7 +40,7 @@ pub struct ResourceStatus {
     pub id: Option<String>,
 }
 
-/// An instance that lives.
+/// An instance that has not ended.
 #[derive(Debug, Clone, Serialize)]
 pub struct InstanceStatus {
     /// EC2's id.
@@ -57,11 +57,16 @@ pub struct InstanceStatus {
     pub state: InstanceState,
     /// When it was launched.
     pub launched_at: jiff::Timestamp,
-    /// What it says of itself, for workers that have reported.
+    /// The state that it reported, for workers that have reported.
     pub reported: Option<State>,
 }
 
-/// Looks at the stack `stack` in the clients' region. A name is enough.
+/// Observes the stack `stack` in the clients' region. A name is enough.
+///
+/// # Errors
+///
+/// [`Error::Name`] if `stack` is not allowed as a name; [`Error::Ledger`] if the ledger can't be
+/// read; otherwise AWS's refusals.
 pub async fn status(stack: &str, clients: &Clients) -> Result<Status, Error> {
     let names = Names::new(stack, clients.region())?;
     let observed = graph::observe(clients, &names).await?;

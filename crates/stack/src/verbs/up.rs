@@ -1,5 +1,5 @@
-//! Makes a stack, or brings it up to date. Run again, it changes nothing; cut off, it goes on
-//! from where it was.
+//! Makes a stack, or brings it up to date. A second run changes nothing; after an interruption it
+//! continues from where it was.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ use crate::waits::hello::{self, Hello};
 use crate::waits::lock::{self, Held, Holder};
 use crate::{Clients, Error};
 
-/// Makes the stack that `spec` describes, and waits until its manager has said hello to GitLab.
-/// What has to be done is found out once nobody else can change the stack.
+/// Makes the stack that `spec` describes, and waits until its manager has said hello to GitLab. It
+/// compares only once it holds the lock, when nobody else can change the stack.
 ///
-/// Before anything is made it is checked that the binary runs on the instances, that all tokens
-/// can be found, and that GitLab takes them.
+/// Before it makes anything, it checks that the binary runs on the instances, that all tokens can
+/// be found, and that GitLab accepts them.
 ///
 /// # Errors
-/// What was refused and why; run again, it goes on from there.
+/// What was refused and why; another run continues from there.
 pub async fn up(
     spec: &Spec,
     clients: &Clients,
@@ -39,11 +39,11 @@ pub async fn up(
 }
 
 impl StackPlan<'_> {
-    /// Does what somebody has agreed to, as [`up`] does it.
+    /// Carries out the plan that somebody has agreed to, as [`up`] does.
     ///
     /// # Errors
-    /// As [`up`]; and [`Error::Changed`], before anything was done, where that is no longer what
-    /// there is to do.
+    /// As [`up`]; and [`Error::Changed`], before anything was done, if the stack now needs other
+    /// changes than those agreed to.
     pub async fn apply(self, options: &UpOptions, events: &EventSender) -> Result<Outputs, Error> {
         if options.verify {
             prepare::verify(&self.prepared.tokens, events).await?;
@@ -67,11 +67,12 @@ async fn carry_out(
     lock.during(Box::pin(building.build(made, agreed))).await
 }
 
-/// How often a bucket that somebody else removes meanwhile is made anew.
+/// How often a bucket is made again that somebody else removes meanwhile.
 const BUCKET_TRIES: usize = 3;
 
-/// The lock of the stack, and what was made for it: it is in the bucket, which therefore comes
-/// first. Making a bucket twice at once makes one, as its name is derived from the stack's.
+/// Takes the lock of the stack; also returns the changes made for it. The lock is in the bucket, so
+/// the bucket comes first. Two runs that make the bucket at the same time make only one, because
+/// its name is derived from the stack's.
 async fn locked(
     prepared: &Prepared<'_>,
     patience: Duration,
@@ -91,7 +92,7 @@ async fn locked(
         }
         let store = lock::store(clients, &wanted.name);
         match lock::take(store, Holder::new("up"), patience, events).await {
-            // A `down` that was waited for has taken the bucket away.
+            // This run has waited for a `down`, which has removed the bucket.
             Err(Error::Ledger(_)) if !is_there().await? => {}
             taken => return Ok((made, taken?)),
         }
@@ -109,7 +110,7 @@ struct Building<'a> {
 }
 
 impl Building<'_> {
-    /// Makes what is missing beside what was `made` for the lock.
+    /// Makes everything that is missing besides what was `made` for the lock.
     async fn build(&self, made: Plan, agreed: Option<&Comparison>) -> Result<Outputs, Error> {
         let Self {
             prepared,
@@ -177,7 +178,7 @@ fn outputs(prepared: &Prepared<'_>, vpc_id: String, changes: Plan, notes: Vec<St
     }
 }
 
-/// Launch templates and the managers' group. Returns whether managers were made anew.
+/// Launch templates and the managers' group. Returns whether managers were replaced.
 async fn instances(
     ingredients: &Ingredients<'_>,
     observed: &graph::Observed,

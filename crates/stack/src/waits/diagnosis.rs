@@ -1,5 +1,5 @@
-//! Why a manager does not report, from the outside: what Auto Scaling says, what EC2 says, and
-//! the end of the console.
+//! Diagnoses from outside why a manager does not report: by Auto Scaling's activities, EC2's states
+//! and the end of the console.
 
 use onspot_fleet::group::MANAGER;
 use onspot_fleet::{Instance, InstanceState};
@@ -12,8 +12,8 @@ const TAIL: usize = 20;
 /// How many of Auto Scaling's latest activities are looked at.
 const ACTIVITIES: i32 = 5;
 
-/// What is known about the managers, one line each. Calls that fail are left out: this is said
-/// beside another error.
+/// What is known about the managers, one line each. Calls that fail are left out, because this only
+/// accompanies another error.
 pub(crate) async fn of_managers(clients: &Clients, names: &Names) -> Vec<String> {
     let mut lines = failed_activities(clients, &names.manager()).await;
     let found = onspot_fleet::instances(&clients.ec2, names.stack(), Some(MANAGER)).await;

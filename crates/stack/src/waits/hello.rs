@@ -21,7 +21,7 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
-    /// Notes the leader before managers are changed.
+    /// Records the leader before managers are changed.
     pub(crate) async fn before(clients: &Clients, bucket: &str) -> Result<Self, Error> {
         let ledger = ledger(clients, bucket);
         let before = leader(&ledger).await?;
@@ -39,8 +39,7 @@ async fn leader(ledger: &dyn Ledger) -> Result<Option<Leader>, Error> {
     Ok(found.map(|stored| stored.value))
 }
 
-/// Waits for at most `patience`. When managers were `changed`, only what a new leader says
-/// counts.
+/// Waits at most `patience`. If managers were `changed`, only a new leader's hello counts.
 pub(crate) async fn wait(
     hello: &Hello,
     spec: &Spec,

@@ -1,9 +1,9 @@
 //! One `up` or `down` of a stack at a time: a lock in its bucket.
 //!
 //! The lock is an object that its holder rewrites every few seconds, against the version that it
-//! wrote last. Whoever waits watches it by its own clock, so that no two clocks are compared: a
-//! lock that stands still for [`STALE`] has lost its holder and is taken over. A holder that finds
-//! out that it was too slow stops.
+//! wrote last. A waiting process watches it by its own clock, so that clocks are never compared: a
+//! lock that does not change for [`STALE`] has lost its holder and is taken over. A holder that
+//! finds out that it was too slow stops.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::{Clients, Error};
 
 /// The lock's key in the bucket.
 const KEY: &str = "lock";
-/// How often the holder says that it is still there.
+/// How often the holder renews the lock.
 const RENEW: Duration = Duration::from_secs(5);
-/// After so long without a word the holder is gone.
+/// After this long without a renewal the holder counts as gone.
 const STALE: Duration = Duration::from_secs(30);
-/// How often one who waits looks.
+/// How often a waiting process looks at the lock.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// The object.
@@ -31,29 +31,28 @@ const LOOK: Duration = Duration::from_secs(2);
 struct Content {
     /// Grows with every write, so that no two contents are equal.
     counter: u64,
-    /// `None`: free.
+    /// `None` if the lock is free.
     holder: Option<Holder>,
 }
 
-/// Who holds a lock, for people and to be told from others.
+/// Who holds a lock: for people, and to distinguish holders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Holder {
-    /// Tells this one from every other.
+    /// Distinguishes this holder from every other.
     id: String,
     /// `up` or `down`.
     doing: String,
-    /// Whose it is and where: `jane@laptop`.
+    /// The user and the host: `jane@laptop`.
     who: String,
     process: i32,
-    /// The boot of the host and the process's namespace: where the process's number means
-    /// something.
+    /// The host's boot id and the process's namespace, within which the process's number is unique.
     #[serde(default)]
     place: Option<String>,
     since: Timestamp,
 }
 
 impl Holder {
-    /// This process, which is about to do something.
+    /// This process, with the verb that it runs.
     pub(crate) fn new(doing: &str) -> Self {
         let user = ["USER", "LOGNAME"]
             .iter()
@@ -71,7 +70,7 @@ impl Holder {
         }
     }
 
-    /// Whether it is a process of this host that has ended: then nothing needs to be waited for.
+    /// Whether it is a process of this host that has ended; then nobody needs to wait for it.
     fn has_ended(&self) -> bool {
         let here = self.place.is_some() && self.place == place();
         let process = rustix::process::Pid::from_raw(self.process);
@@ -80,7 +79,7 @@ impl Holder {
         })
     }
 
-    /// The holder and how long it has been one, for people.
+    /// The holder and how long it has held the lock, for people.
     fn described(&self, now: Timestamp) -> String {
         let age = Age(self.since.duration_until(now).as_secs());
         format!("{self}, begun {age} ago")
@@ -112,7 +111,7 @@ impl fmt::Display for Age {
     }
 }
 
-/// Where this process's number means something; `None` where the system does not say.
+/// Within what this process's number is unique; `None` if the system does not say.
 fn place() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
@@ -178,20 +177,20 @@ pub(crate) async fn take(
     }
 }
 
-/// What one look at the lock came to.
+/// The result of one look at the lock.
 enum Look {
     Taken(Held),
     HeldBy(Holder),
 }
 
-/// For how long the lock has stood still, by this process's clock.
+/// Measures by this process's clock for how long the lock has not changed.
 struct Watch {
     begun: Instant,
     seen: Watched<(String, u64)>,
 }
 
 impl Watch {
-    /// Looks, and takes the lock if it is free or has lost its holder.
+    /// Looks at the lock, and takes it if it is free or has lost its holder.
     async fn look(&mut self, store: &Arc<dyn Ledger>, me: &Holder) -> Result<Look, Error> {
         loop {
             let sent_at = Instant::now();
@@ -221,18 +220,18 @@ impl Watch {
                     renewed: sent_at,
                 }));
             }
-            // Somebody was faster, or it is our own write whose answer was lost.
+            // Somebody was faster, or this is our own write whose answer was lost.
             sleep(Duration::from_millis(100)).await;
         }
     }
 }
 
 impl Held {
-    /// Does `work` under the lock, and gives it back.
+    /// Does `work` under the lock, then releases the lock.
     ///
     /// # Errors
-    /// Those of `work`; [`Error::LockLost`] if somebody else has it meanwhile: then `work` is
-    /// broken off.
+    /// Those of `work`; [`Error::LockLost`] if somebody else has taken the lock meanwhile, in which
+    /// case `work` is aborted.
     pub(crate) async fn during<T>(
         mut self,
         work: impl Future<Output = Result<T, Error>>,
@@ -244,7 +243,7 @@ impl Held {
         done
     }
 
-    /// Does `work` under the lock, and leaves it as it is: it goes with its bucket.
+    /// Does `work` under the lock and does not release it, because it is removed with its bucket.
     ///
     /// # Errors
     /// See [`Held::during`].
@@ -258,7 +257,7 @@ impl Held {
         }
     }
 
-    /// Says again and again that the holder is there; ends when the lock is lost.
+    /// Renews the lock periodically; ends when the lock is lost.
     async fn renew_until_lost(&mut self) -> Error {
         loop {
             sleep(RENEW).await;
@@ -282,7 +281,7 @@ impl Held {
         }
     }
 
-    /// Writes the next version. Whether the lock is still ours.
+    /// Writes the next version; returns whether the lock is still ours.
     async fn renew(&mut self) -> Result<bool, Error> {
         let sent_at = Instant::now();
         let next = Content {
@@ -304,7 +303,7 @@ impl Held {
         }
     }
 
-    /// Gives the lock back, so that nobody has to wait for it to become stale.
+    /// Releases the lock, so that nobody has to wait until it is stale.
     async fn release(self) {
         let released = async {
             let Some((content, etag)) = read(&*self.store).await? else {
@@ -325,8 +324,8 @@ impl Held {
     }
 }
 
-/// A lock that can't be read is one of another version: it is free only once it stands still,
-/// which shows as a holder without a name.
+/// A lock that can't be read was written by another version. It is shown with a nameless holder and
+/// is free only once it does not change any more.
 async fn read(store: &dyn Ledger) -> Result<Option<(Content, ETag)>, Error> {
     let found = store.get(KEY).await.map_err(Error::Ledger)?;
     let Some((body, etag)) = found else {
@@ -426,7 +425,7 @@ mod tests {
     async fn a_stale_lock_is_taken_over_and_its_holder_stops() {
         let (store, (events, _nobody_listens)) = (store(), event_channel());
         let slow = try_once(&store, "jane@laptop").await.unwrap();
-        // It says nothing: its host sleeps.
+        // The holder does not renew: its host is suspended.
         let begun = Instant::now();
         let other = take(Arc::clone(&store), stranger("joe"), STALE * 2, &events);
         let other = other.await.unwrap();

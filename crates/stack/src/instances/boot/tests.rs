@@ -1,4 +1,4 @@
-//! The scripts as text, and their signing under bash against the SDK's own.
+//! The scripts as text, and their signature, compared with the SDK's.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -84,7 +84,7 @@ fn a_manager_that_keeps_images_starts_its_cache_last() {
     assert!(json.contains("\"http://10.0.0.5:5000\""), "{json}");
 }
 
-/// An engine that can't be had is said, and ends nothing: the script goes on to its end.
+/// If the engine can't be installed, the script reports that and continues to its end.
 #[test]
 fn a_cache_that_can_not_be_started_leaves_the_manager_alone() {
     let cache = RegistryCache::default();
@@ -246,7 +246,7 @@ async fn what_was_tampered_with_is_not_kept() {
 fn a_failure_names_the_line_of_the_script_and_ends_the_instance() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("user-data");
-    // Nothing here may turn this very machine off.
+    // The tests must not turn off the machine they run on.
     let script = format!(
         "{}\nsystemd-run() {{ echo \"ends: $*\" >{}/end; }}\n\
          trap 'failed $? \"$BASH_COMMAND\"' ERR\n\
@@ -316,12 +316,12 @@ async fn fetch(endpoint: &Url, dir: &Path, sha256: &str) -> Output {
         .unwrap()
 }
 
-/// Runs a script as an instance would, without anything of this host's environment but tools.
+/// Runs a script as an instance would, with nothing of this host's environment except its tools.
 fn run(script: &str) -> Output {
     bash(&["-s"], script)
 }
 
-/// Has bash read the script without running it.
+/// Lets bash parse the script without running it.
 fn assert_parses(script: &str) {
     let output = bash(&["-n", "-s"], script);
     assert!(

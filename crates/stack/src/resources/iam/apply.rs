@@ -1,5 +1,5 @@
-//! Makes and removes roles and profiles. What exists already, or is gone already, is no error: an
-//! earlier run may have been cut off between two calls.
+//! Makes and removes roles and profiles. A resource that already exists, or is already gone, is no
+//! error, because an earlier run may have been cut off between two calls.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,10 +12,14 @@ use serde_json::Value;
 use super::{Action, IamPlan, POLICY, RoleSpec, ServiceLinkedRole};
 use crate::step::report;
 
-/// How long a role or profile that was just made may stay unknown to other calls.
+/// How long a new role or profile may stay unknown to other calls.
 const SETTLING: Patience = Patience::new(Duration::from_secs(2), Duration::from_mins(1));
 
-/// Makes what `plan` says; returns the unique ids of all roles, by name.
+/// Carries out `plan`; returns the unique ids of all roles, by name.
+///
+/// # Errors
+///
+/// [`CallError`] if IAM refuses a call or cannot be reached.
 pub async fn apply(
     iam: &Client,
     plan: &IamPlan,
@@ -30,7 +34,11 @@ pub async fn apply(
     Ok(ids)
 }
 
-/// Removes what a [`teardown`](super::teardown) plan says.
+/// Carries out a [`teardown`](super::teardown) plan.
+///
+/// # Errors
+///
+/// [`CallError`] if IAM refuses a call or cannot be reached.
 pub async fn destroy(iam: &Client, plan: &IamPlan, events: &EventSender) -> Result<(), CallError> {
     apply(iam, plan, events).await.map(drop)
 }
@@ -208,7 +216,7 @@ async fn delete_profile(iam: &Client, name: &str, roles: &[String]) -> Result<()
     unless_gone(call.send().await.calling("DeleteInstanceProfile"))
 }
 
-/// A role goes only once it has no policies, not even ones that somebody else gave it.
+/// IAM deletes a role only once it has no policies, including those that somebody else attached.
 async fn delete_role(iam: &Client, name: &str) -> Result<(), CallError> {
     let inline = iam.list_role_policies().role_name(name).send().await;
     let inline = match inline.calling("ListRolePolicies") {
@@ -270,7 +278,7 @@ fn keys(drift: &TagDrift) -> (Vec<String>, Vec<String>) {
 
 fn sdk(tags: &Tags) -> Vec<Tag> {
     let tag = |(key, value)| Tag::builder().key(key).value(value).build();
-    // Building fails only without key or value.
+    // `build` fails only without a key or a value.
     tags.iter().filter_map(|pair| tag(pair).ok()).collect()
 }
 

@@ -1,4 +1,4 @@
-//! What IAM has under a stack's path.
+//! The roles and profiles under a stack's path.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use super::{POLICY, ServiceLinkedRole};
 pub struct RoleState {
     /// Its unique id, `AROA…`: the first half of its instances' `aws:userid`.
     pub id: String,
-    /// Who may take it.
+    /// Who may assume it.
     pub trust: Value,
     /// Its inline policy named `onspot`.
     pub policy: Option<Value>,
@@ -55,6 +55,10 @@ impl Observed {
 }
 
 /// Everything under `path`.
+///
+/// # Errors
+///
+/// [`CallError`] if IAM refuses a call or cannot be reached.
 pub async fn observe(iam: &Client, path: &str) -> Result<Observed, CallError> {
     let (roles, profiles, service_linked) =
         tokio::try_join!(roles(iam, path), profiles(iam, path), service_linked(iam))?;
@@ -87,7 +91,7 @@ async fn roles(iam: &Client, path: &str) -> Result<BTreeMap<String, RoleState>, 
     Ok(found)
 }
 
-/// `None` when the role went away in the meantime.
+/// `None` if the role has been deleted in the meantime.
 async fn role_state(iam: &Client, role: Role) -> Result<Option<RoleState>, CallError> {
     let name = &role.role_name;
     let policy = iam
@@ -149,8 +153,8 @@ async fn profiles(iam: &Client, path: &str) -> Result<BTreeMap<String, ProfileSt
     Ok(found)
 }
 
-/// `None` when the profile went away in the meantime. A list leaves out the tags (API reference of
-/// `ListInstanceProfiles`).
+/// `None` if the profile has been deleted in the meantime. A list leaves out the tags (API
+/// reference of `ListInstanceProfiles`).
 async fn profile_state(iam: &Client, name: &str) -> Result<Option<ProfileState>, CallError> {
     let call = iam.get_instance_profile().instance_profile_name(name);
     let profile = match call.send().await.calling("GetInstanceProfile") {
@@ -172,7 +176,7 @@ async fn profile_state(iam: &Client, name: &str) -> Result<Option<ProfileState>,
 async fn service_linked(iam: &Client) -> Result<BTreeSet<ServiceLinkedRole>, CallError> {
     let mut found = BTreeSet::new();
     for role in ServiceLinkedRole::ALL {
-        // By their path, which is the service's: their names are AWS's to choose.
+        // By the service's path, because AWS chooses their names.
         let path = format!("/aws-service-role/{}/", role.service());
         let answer = iam
             .list_roles()
@@ -187,7 +191,8 @@ async fn service_linked(iam: &Client) -> Result<BTreeSet<ServiceLinkedRole>, Cal
     Ok(found)
 }
 
-/// A policy as IAM gives it: JSON, percent-encoded (RFC 3986). Look-alikes quote it once more.
+/// A policy as IAM gives it: JSON, percent-encoded (RFC 3986). Look-alikes of AWS wrap it in
+/// another JSON string.
 fn document(text: &str) -> Value {
     let decoded = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
     match serde_json::from_str(&decoded) {

@@ -1,4 +1,4 @@
-//! What managers and workers may do, as data.
+//! The IAM policies of managers and workers.
 
 use onspot_reconcile::{ROLE, STACK};
 use serde_json::{Value, json};
@@ -31,11 +31,11 @@ pub struct ManagerGrant<'a> {
     pub worker_roles: Vec<String>,
     /// The names of the SSM parameters with the runners' tokens.
     pub token_parameters: Vec<String>,
-    /// Those of them that somebody else made, maybe with a key of their own.
+    /// Those of them that somebody else made, maybe encrypted with a key of their own.
     pub foreign_parameters: Vec<String>,
 }
 
-/// EC2 may hand the role to its instances.
+/// Lets EC2 give the role to its instances.
 pub fn trust_policy(region: &str) -> Value {
     let service = match partition(region) {
         "aws-cn" => "ec2.amazonaws.com.cn",
@@ -51,15 +51,15 @@ pub fn trust_policy(region: &str) -> Value {
     })
 }
 
-/// What a worker may do: its own order, payloads and state, its runner's cache, the program that
-/// it runs, and logs.
+/// A worker may use its own order, payloads and state, its runner's cache, the program that it
+/// runs, and logs.
 ///
-/// `aws:userid` of an instance is `<role id>:<instance id>`, which is what the ledger calls a
-/// worker; so IAM itself keeps one worker from another's jobs. Listing is there for one reason:
-/// without it S3 answers 403 instead of 404 for an object that is not there yet (API reference of
-/// `GetObject`), and a worker could not tell an absent order from a forbidden one. It shows names,
-/// never contents. There is no variable for an instance's id alone, so a worker may append to any
-/// worker's log stream of its stack, but read none.
+/// `aws:userid` of an instance is `<role id>:<instance id>`, which is also the worker's id in the
+/// ledger. This way IAM itself protects a worker's jobs from other workers. Workers may list the
+/// bucket because S3 otherwise answers 403 instead of 404 for an object that does not exist (API
+/// reference of `GetObject`), and a worker could not tell an absent order from a forbidden one. A
+/// list shows names, never contents. IAM has no variable for an instance's id alone, so a worker
+/// may append to the log stream of any worker in its stack, but read none.
 pub fn worker_policy(grant: WorkerGrant<'_>) -> Value {
     let WorkerGrant {
         names,
@@ -76,7 +76,7 @@ pub fn worker_policy(grant: WorkerGrant<'_>) -> Value {
                 format!("{objects}/run/order/{me}"),
                 format!("{objects}/run/payload/{me}/*"),
             ])),
-            // Whether anybody leads: one that is left alone ends itself.
+            // A worker reads who leads, because it shuts itself down without a leader.
             allow("Leader", ["s3:GetObject"], json!(format!("{objects}/run/leader"))),
             allow("OwnState", ["s3:GetObject", "s3:PutObject"], json!(
                 format!("{objects}/run/state/{me}")
@@ -92,11 +92,11 @@ pub fn worker_policy(grant: WorkerGrant<'_>) -> Value {
     })
 }
 
-/// What a manager may do: the ledger, instances of its stack and no others, the tokens of its
-/// runners, and logs.
+/// A manager may use the ledger, the instances of its own stack, the tokens of its runners, and
+/// logs.
 ///
-/// What may be made is bound by the tags in the request, what may be changed by the tags on the
-/// resource. Images and the like carry no tags of ours and may be used, but not changed.
+/// The tags in a request limit what it may create; the tags on a resource limit what may be
+/// changed. Images and the like do not have onspot's tags and may be used, but not changed.
 pub fn manager_policy(grant: &ManagerGrant<'_>) -> Value {
     let ManagerGrant {
         names,
@@ -140,7 +140,7 @@ pub fn manager_policy(grant: &ManagerGrant<'_>) -> Value {
     json!({ "Version": VERSION, "Statement": statements })
 }
 
-/// Buying, tagging and terminating workers.
+/// Lets managers launch, tag and terminate workers.
 fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
     let launch = ["ec2:CreateFleet", "ec2:RunInstances"];
     let ec2 = |kinds: &[&str]| -> Vec<String> {
@@ -162,9 +162,9 @@ fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
         "spot-instances-request",
     ]);
     let ours = ec2(&["launch-template", "subnet", "security-group"]);
-    // What comes and goes with an instance: its tags come from the launch template, if at all, and
-    // whether those count as the request's is nowhere promised. And images, which are somebody
-    // else's: no account in their ARN.
+    // Resources that come and go with an instance get their tags from the launch template, if at
+    // all, and AWS does not promise that those count as tags of the request. Images belong to
+    // somebody else, so their ARN has no account.
     let mut untagged = ec2(&["network-interface", "spot-instances-request"]);
     let image = |kind| format!("arn:{}:ec2:{region}::{kind}/*", partition(region));
     untagged.extend(["image", "snapshot"].map(image));
@@ -214,15 +214,15 @@ fn instance_statements(names: &Names, account: &str) -> Vec<Value> {
     ]
 }
 
-/// Decrypting what SSM holds under a customer's key: by way of SSM, for these parameters, and
-/// nothing else. With AWS's own key that needs no permission.
+/// Lets managers decrypt these parameters if they are encrypted with a customer's key, through SSM
+/// only. AWS's own key needs no permission.
 fn decrypt(names: &Names, account: &str, parameters: &[String]) -> Value {
     let region = names.region();
     let arns: Vec<_> = parameters
         .iter()
         .map(|name| arn(names, account, "ssm", &parameter(name)))
         .collect();
-    // The key may be another account's.
+    // The key may belong to another account.
     let keys = format!("arn:{}:kms:{region}:*:key/*", partition(region));
     with_condition(
         allow("DecryptTokens", ["kms:Decrypt"], json!(keys)),
@@ -258,7 +258,7 @@ fn with_condition(mut statement: Value, condition: Value) -> Value {
     statement
 }
 
-/// The bucket's ARN, once for itself and once as the beginning of its objects'.
+/// The bucket's own ARN, and the beginning of the ARNs of its objects.
 fn bucket_arns(names: &Names, account: &str) -> (String, String) {
     let arn = format!(
         "arn:{}:s3:::{}",
@@ -284,7 +284,7 @@ fn role_arn(names: &Names, account: &str, role: &str) -> String {
     )
 }
 
-/// A parameter's name as its ARN has it.
+/// A parameter's name as in its ARN.
 fn parameter(name: &str) -> String {
     format!("parameter{}", crate::resources::parameters::full_name(name))
 }

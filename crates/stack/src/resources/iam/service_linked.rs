@@ -1,5 +1,5 @@
-//! The roles by which EC2 Spot and EC2 Fleet act for an account. A fresh account lacks them, and
-//! fleet requests then fail.
+//! The roles with which EC2 Spot and EC2 Fleet act for an account. A new account lacks them, and
+//! its fleet requests fail until they exist.
 
 /// A role that belongs to an AWS service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +17,7 @@ impl ServiceLinkedRole {
     /// What plans call it.
     pub(crate) const RESOURCE: &str = "service-linked role";
 
-    /// Its name; AWS gives it.
+    /// Its name, which AWS chooses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Spot => "AWSServiceRoleForEC2Spot",

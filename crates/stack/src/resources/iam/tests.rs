@@ -1,4 +1,4 @@
-//! The policies as they are sent, and the comparison with what is there.
+//! The policies as they are sent, and the comparison with existing resources.
 
 use serde_json::json;
 
@@ -34,7 +34,7 @@ fn desired() -> Desired {
     }
 }
 
-/// What is there once all of `desired` was made.
+/// The observed state after all of `desired` was made.
 fn made(desired: &Desired) -> Observed {
     let mut observed = Observed {
         service_linked: ServiceLinkedRole::ALL.into(),
@@ -168,7 +168,7 @@ fn down_leaves_the_accounts_own_roles() {
     assert_eq!(order, ["instance profile", "role"]);
 }
 
-/// IAM that answers everything, but does not know what was just made when it is asked first.
+/// An IAM that accepts every call, but does not know a new resource when it is first asked.
 async fn forgetful_iam() -> wiremock::MockServer {
     use wiremock::matchers::body_string_contains;
     use wiremock::{Mock, MockServer, Request, ResponseTemplate};

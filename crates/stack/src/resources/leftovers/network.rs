@@ -40,7 +40,7 @@ pub(super) async fn remove(
     })
 }
 
-/// Waits until nobody uses them; whoever still does after `patience` is returned.
+/// Waits until no instance uses them; returns the instances that still do after `patience`.
 async fn users(
     leftovers: &NetworkPlan,
     clients: &Clients,

@@ -1,5 +1,5 @@
-//! Workers whose runner is no longer in the file: no manager looks after them any more, so that
-//! they would run, and be billed, until `down`.
+//! Workers whose runner is no longer in the file. No manager looks after them any more, so they
+//! would run and be billed until `down`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,11 +24,11 @@ pub(crate) fn without_runner(spec: &Spec, instances: &[Instance]) -> Vec<Instanc
     onspot_fleet::strays(&known, instances)
 }
 
-/// Terminates strays as soon as their jobs are over, and waits for that for `patience`.
+/// Terminates strays as soon as their jobs are over, and waits at most `patience` for that.
 ///
-/// Only once a manager leads that does not know their runners: from then on nobody gives them
-/// anything to do, and the jobs that they have need no manager. A job is never cut off: what is
-/// still busy is kept for the next `up`.
+/// Call this only once the leading manager no longer knows their runners: from then on nobody gives
+/// them jobs, and the jobs that they have need no manager. No job is cut off: workers that are
+/// still busy are left for the next `up`.
 pub(super) async fn remove(
     spec: &Spec,
     clients: &Clients,
@@ -97,10 +97,10 @@ fn kept(instance: &Instance) -> String {
     )
 }
 
-/// Tells workers with jobs from those without, over several looks.
+/// Finds out over several looks which workers have jobs.
 struct Watch {
     since: Instant,
-    /// After this much silence a worker has lost its lease, and its jobs are others'.
+    /// After this much silence a worker has lost its lease, and its jobs belong to others.
     takeover: Duration,
     counters: BTreeMap<InstanceId, Watched<u64>>,
 }

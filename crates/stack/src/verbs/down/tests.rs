@@ -1,4 +1,4 @@
-//! Taking a stack down, against an AWS that knows instances and objects and nothing else.
+//! The removal of a stack, against an AWS that has only instances and objects.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -200,7 +200,7 @@ async fn clients(fake: &Fake) -> (MockServer, Clients) {
     (server, clients)
 }
 
-/// Notes which jobs there are when it is their turn to end.
+/// Records which jobs exist when they are to be ended.
 #[derive(Default)]
 struct Jobs {
     ended: Mutex<Option<Vec<String>>>,
