@@ -14,16 +14,16 @@ mod host;
 
 pub use host::HostCapacity;
 
-/// An instance that was asked for, and what it is; `None` if there is no such instance.
+/// A looked-up instance and its current state; `None` if there is no such instance.
 pub type LookedUp = (InstanceId, Option<Instance>);
 
-/// Why capacity could not be looked at or changed.
+/// Why capacity could not be observed or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum CapacityError {
     /// EC2 refused or failed.
     #[error("cannot {operation} workers")]
     Ec2 {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
         /// What EC2 said.
         #[source]
@@ -32,15 +32,15 @@ pub enum CapacityError {
     /// The call did not end in time; it may have had its effect.
     #[error("cannot {operation} workers: no answer within {limit:?}")]
     Timeout {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// How long it was waited for.
+        /// How long the caller waited.
         limit: Duration,
     },
 }
 
 impl CapacityError {
-    /// What a launch that failed with this means.
+    /// What this error means if a launch failed with it.
     pub fn launch_failure(&self) -> LaunchFailure {
         match self {
             Self::Ec2 { source, .. } => source.launch_failure(),
@@ -48,7 +48,7 @@ impl CapacityError {
         }
     }
 
-    /// EC2's error code, or nothing if it has none, and what it says.
+    /// EC2's error code (empty if there is none) and message.
     pub fn code_and_message(&self) -> (String, String) {
         match self {
             Self::Ec2 {
@@ -69,12 +69,12 @@ impl CapacityError {
 /// Two implementations: [`Ec2Fleet`](onspot_fleet::Ec2Fleet), and [`HostCapacity`] for one host
 /// without AWS.
 pub trait Capacity: Send + Sync {
-    /// All instances there are.
+    /// All instances that exist.
     fn observe(&self) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>>;
 
-    /// What has become of these instances, asked for one by one: a list of EC2's may lag behind,
-    /// and goes by tags that anybody may edit. `None` for one that is not known; one of which
-    /// nothing is known, not even that, is left out.
+    /// The current states of these instances, looked up by id, because EC2's list may lag behind
+    /// and depends on tags that anybody may edit. `None` for one that does not exist; one whose
+    /// state could not be found out is left out.
     fn look_up(
         &self,
         instances: Vec<InstanceId>,
@@ -86,20 +86,21 @@ pub trait Capacity: Send + Sync {
     /// Launches instances. Pools that give nothing are not an error but part of the answer.
     fn launch(&self, request: LaunchRequest) -> BoxFuture<'_, Result<Launched, CapacityError>>;
 
-    /// Gives instances back. Ones that are gone are no error.
+    /// Terminates instances. Instances that are already gone are no error.
     fn terminate(&self, instances: Vec<InstanceId>) -> BoxFuture<'_, Result<(), CapacityError>>;
 
-    /// What an instance wrote to its console, for the diagnosis of one that never reported.
+    /// The console output of an instance, for the diagnosis of one that never reported.
     fn console(&self, _: InstanceId) -> BoxFuture<'_, Result<Option<String>, CapacityError>> {
         async { Ok(None) }.boxed()
     }
 
-    /// The version of what instances are made from, where there are versions.
+    /// The version of the launch template, if instances are made from one.
     fn template_version(&self) -> BoxFuture<'_, Result<Option<i64>, CapacityError>> {
         async { Ok(None) }.boxed()
     }
 
-    /// Instances of the same stack that are workers of none of `runners`, where there may be any.
+    /// Workers of the same stack that belong to none of `runners`, if this kind of capacity can
+    /// have any.
     fn strays(&self, _: Vec<RunnerName>) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
         async { Ok(Vec::new()) }.boxed()
     }

@@ -1,4 +1,4 @@
-//! The two clocks everything here goes by, so that tests can hold them.
+//! The two clocks of this crate, which tests can replace and stop.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// Clocks that begin with `base` and go with tokio's: under paused time they stand still.
+    /// Clocks that begin at `base` and follow tokio's clock: they stop under paused time.
     pub fn runtime(base: Timestamp) -> Self {
         Self(Source::Runtime {
             base,
@@ -31,7 +31,7 @@ impl Clock {
         })
     }
 
-    /// The time of day: for deadlines that GitLab counts too, and for people.
+    /// The time of day: for deadlines that GitLab also enforces, and for people.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => Timestamp::now(),
@@ -39,8 +39,8 @@ impl Clock {
         }
     }
 
-    /// A time that never jumps and goes on while the host is suspended (`CLOCK_BOOTTIME`): for
-    /// leases and for silence.
+    /// A time that never jumps and continues while the host is suspended (`CLOCK_BOOTTIME`): for
+    /// leases and for measuring silence.
     pub fn steady(&self) -> Duration {
         match &self.0 {
             Source::System => boottime(),

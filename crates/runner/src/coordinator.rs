@@ -1,9 +1,9 @@
-//! GitLab as the loops see it: a source of jobs, and somebody to be told about them.
+//! GitLab as the loops see it: the source of jobs and the receiver of their results.
 //!
 //! These are traits although GitLab has one implementation, because the sixteen rules are tested
 //! under tokio's paused time, against a GitLab that can be stopped between any two calls; real
-//! sockets do not stand still with the clock. The calls are few and the real ones only pass them
-//! on ([`GitLab`], [`GitLabJobs`]), so that nothing worth testing hides behind them.
+//! sockets do not stop with the clock. The real implementations ([`GitLab`], [`GitLabJobs`]) only
+//! forward these few calls, so little is left untested.
 
 use futures::future::BoxFuture;
 use onspot_gitlab::{Error, JobPayload, JobPoll, Remote, RemoteStatus, TraceWriter};
@@ -19,16 +19,16 @@ pub trait JobSource: Send + Sync {
     /// Says hello: whether GitLab accepts the runner's token.
     fn verify(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Asks for a job; GitLab holds the answer back until there is one, 50 s by default.
+    /// Asks for a job. GitLab delays the answer until there is one, by default for at most 50 s.
     fn request_job(&self, last_update: Option<String>) -> BoxFuture<'_, Result<JobPoll, Error>>;
 }
 
-/// Who is told about jobs, by the jobs' own tokens.
+/// The receiver of reports about jobs, authenticated by the jobs' own tokens.
 pub trait Coordinator: Send + Sync {
-    /// Says that a job is being worked on, and learns what has become of it.
+    /// Says that somebody works on a job, and returns the job's status in GitLab.
     fn keep_alive<'a>(&'a self, job: &'a JobPayload) -> BoxFuture<'a, Result<RemoteStatus, Error>>;
 
-    /// Tells a job's end. `Ok` means that GitLab has it, or that the job was over before.
+    /// Reports a job's result. `Ok` means that GitLab has it, or that the job was over before.
     fn report<'a>(
         &'a self,
         job: &'a JobPayload,
@@ -36,10 +36,11 @@ pub trait Coordinator: Send + Sync {
         trace: Option<TraceMark>,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Becomes the writer of a job's trace, from where GitLab says that it ends; the mark that
-    /// the last writer left may save its checksum.
+    /// Becomes the writer of a job's trace, at the end that GitLab reports. The mark that the last
+    /// writer left may spare computing the checksum.
     ///
-    /// GitLab is always asked: a leader that died may have written without leaving a mark.
+    /// GitLab is always asked for the end, because a leader that died may have written without
+    /// leaving a mark.
     fn open_trace<'a>(
         &'a self,
         job: &'a JobPayload,
@@ -52,12 +53,12 @@ pub trait Trace: Send + Sync {
     /// What to write to.
     fn writer(&self) -> TraceWriter;
 
-    /// What becomes of the job in GitLab.
+    /// Follows the job's status in GitLab.
     fn remote(&self) -> watch::Receiver<Remote>;
 
-    /// Keeps what is written, and says nothing to GitLab, until it is told otherwise.
+    /// While `held`, buffers what is written and sends nothing to GitLab.
     fn hold(&self, held: bool);
 
-    /// Sends everything and stops being the writer. Where the trace ends then, if it is known.
+    /// Sends everything and stops being the writer. Returns where the trace ends, if that is known.
     fn close(self: Box<Self>) -> BoxFuture<'static, Option<TraceMark>>;
 }

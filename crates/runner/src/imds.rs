@@ -1,4 +1,4 @@
-//! The instance's own metadata, by version 2 of the protocol: a token first, then questions.
+//! The instance's own metadata, by version 2 of the protocol: first a token, then requests with it.
 //!
 //! Paths and formats are those of the EC2 user guide ("Instance metadata categories", "Spot
 //! Instance interruption notices").
@@ -14,15 +14,15 @@ use url::Url;
 /// Where the metadata service is on every instance.
 pub const IMDS_URL: &str = "http://169.254.169.254/";
 
-/// How long a token is asked for: the longest there is, 6 h.
+/// The requested lifetime of a token: 6 h, the longest possible.
 const TOKEN_TTL_SECONDS: &str = "21600";
-/// How long one question may take.
+/// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Why the metadata service gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ImdsError {
-    /// It could not be reached, or broke off.
+    /// It could not be reached, or the answer broke off.
     #[error("no answer from the instance metadata service about {what}")]
     Unreachable {
         /// What it was asked for.
@@ -31,7 +31,7 @@ pub enum ImdsError {
         #[source]
         source: reqwest::Error,
     },
-    /// It answered with something unforeseen.
+    /// It answered with an unexpected status.
     #[error("the instance metadata service answered {status} when asked for {what}")]
     Status {
         /// What it was asked for.
@@ -81,18 +81,30 @@ impl Imds {
     }
 
     /// The instance's id.
+    ///
+    /// # Errors
+    ///
+    /// [`ImdsError`] if the service can't be reached or does not answer with an id.
     pub async fn instance_id(&self) -> Result<String, ImdsError> {
         self.required("the instance's id", "latest/meta-data/instance-id")
             .await
     }
 
     /// The availability zone the instance is in.
+    ///
+    /// # Errors
+    ///
+    /// [`ImdsError`] if the service can't be reached or does not answer with a zone.
     pub async fn zone(&self) -> Result<String, ImdsError> {
         self.required("the zone", "latest/meta-data/placement/availability-zone")
             .await
     }
 
     /// The notice that this spot instance will be taken away, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ImdsError`] if the service can't be reached or its notice can't be read.
     pub async fn interruption(&self) -> Result<Option<Interruption>, ImdsError> {
         let what = "an interruption";
         let Some(text) = self

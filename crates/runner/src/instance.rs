@@ -18,12 +18,12 @@ use crate::liveness::Liveness;
 use crate::setup::{SetupError, client_on, docker_settings};
 use crate::worker::{CachePlace, WorkEnd, WorkerContext, registry, watch_for_interruption, work};
 
-/// Between two tries to reach what a booting instance may not have yet.
+/// The pause between two tries to reach something that a booting instance may not have yet.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long Docker may take to come up on a booting instance.
 const DOCKER_LIMIT: Duration = Duration::from_mins(2);
 
-/// What an instance's worker is given.
+/// What a worker on an instance needs to run.
 pub struct InstanceContext {
     /// The `worker.toml`.
     pub settings: WorkerSettings,
@@ -39,7 +39,7 @@ pub struct InstanceContext {
     pub helper_binary: PathBuf,
 }
 
-/// Runs jobs until `shutdown`, or until the machine is to be ended.
+/// Runs jobs until `shutdown`, or until the machine should be shut down.
 ///
 /// # Errors
 /// If jobs can't be run on this host, or another agent has taken over.
@@ -57,14 +57,14 @@ pub async fn run_worker(
         lease_file,
         registry_port,
         timing,
-        // How AWS is reached, and what the logs are called: whoever made `ledger` and `s3`.
+        // Already used by the caller, for `ledger`, `s3` and the logs.
         stack: _,
         region: _,
         endpoint_url: _,
         bucket: _,
         log_group: _,
     } = context.settings;
-    // The engine may ask for images before it answers here.
+    // The engine may ask for images before it answers the first request below.
     let _registry = registry_port.map(|port| {
         let ledger = Arc::clone(&context.ledger);
         AbortOnDropHandle::new(tokio::spawn(registry::serve(port, ledger)))
@@ -121,9 +121,9 @@ async fn executor(
     slots: u32,
     binary: &std::path::Path,
 ) -> Result<impl Executor, SetupError> {
-    // The payloads carry what depends on the runner's token.
+    // The payloads carry everything that depends on the runner's token.
     let mut settings = docker_settings(runner, docker, "", binary.to_owned())?;
-    // The machine is there for jobs alone, and one of them must not take it down with it.
+    // The machine serves jobs only, and a single job must not use up all its memory.
     settings.memory_shared_by = Some(usize::try_from(slots).unwrap_or(usize::MAX));
     let begun = tokio::time::Instant::now();
     loop {

@@ -51,15 +51,15 @@ use poll::Intake;
 use round::{Rounds, StatusSender};
 use token_check::TokenCheck;
 
-/// How long a manager that ends waits for what it has received to be written down.
+/// How long a manager that ends waits until the jobs it has received are written down.
 const LAST_WRITES: Duration = Duration::from_secs(10);
-/// How long a manager whose rounds have died leaves the lead alone; it doubles with every time
+/// How long a manager does not try to lead after its rounds have died; it doubles with every death
 /// that follows soon, up to [`LONGEST_REST`].
 const FIRST_REST: Duration = Duration::from_secs(30);
-/// The longest that it leaves the lead alone.
+/// The longest time that it does not try to lead.
 const LONGEST_REST: Duration = Duration::from_mins(10);
 
-/// What the rounds are called where their liveness is watched.
+/// The name of the rounds in the liveness checks.
 const ROUNDS: &str = "the rounds";
 
 /// What a manager works with.
@@ -70,7 +70,7 @@ pub struct LeaderContext {
     pub clock: Clock,
     /// How fast things are noticed.
     pub timing: Timing,
-    /// Who this manager is.
+    /// The identity of this manager.
     pub me: ManagerId,
     /// The version of its program, for the ledger.
     pub version: String,
@@ -78,40 +78,40 @@ pub struct LeaderContext {
     pub registry: Option<SocketAddr>,
     /// The most jobs at a time, over all runners.
     pub concurrent: u32,
-    /// Between two requests for a job, when GitLab does not hold them back itself.
+    /// The wait between two requests for a job if GitLab does not delay its answers itself.
     pub check_interval: Duration,
-    /// Hears from the loops that they go round.
+    /// The liveness of the loops.
     pub liveness: Liveness,
-    /// How long a manager that is to end keeps the lead while GitLab still holds a request of its:
-    /// it may be answered with a job at any moment.
+    /// How long a manager that ends keeps the lead while GitLab holds one of its requests, which
+    /// may be answered with a job at any moment.
     pub last_answer: Duration,
     /// The `[[runners]]`.
     pub runners: BTreeMap<RunnerName, RunnerContext>,
 }
 
-/// One `[[runners]]` section as the leader works for it.
+/// What the leader needs for one `[[runners]]` section.
 pub struct RunnerContext {
     /// Where its jobs come from.
     pub source: Arc<dyn JobSource>,
-    /// Who is told about them.
+    /// The receiver of reports about them.
     pub coordinator: Arc<dyn Coordinator>,
     /// Where its workers come from.
     pub capacity: Arc<dyn Capacity>,
-    /// The unique id of the workers' role: with an instance's id it is the worker's.
+    /// The unique id of the workers' role, which with the instance's id makes the worker's id.
     pub role_id: String,
     /// How workers are launched; `None` if they can't be.
     pub policy: Option<Policy>,
     /// The most jobs at a time; 0 for no limit of its own.
     pub limit: u32,
-    /// How many requests for jobs may be on their way at a time, at least 1.
+    /// How many requests for jobs may be open at a time, at least 1.
     pub request_concurrency: u32,
     /// The public part of the runner's token, for cache keys.
     pub short_token: String,
 }
 
 /// Leads whenever it can, until `shutdown`. Then it asks for no more jobs, keeps the lead until
-/// GitLab has answered what is asked already, and steps down. Running jobs are not touched: they
-/// are their workers' business.
+/// GitLab has answered the open requests, and steps down. Running jobs are not touched, because
+/// their workers handle them.
 pub async fn lead(context: Arc<LeaderContext>, shutdown: CancellationToken) {
     let token_check = TokenCheck::start(&context, &shutdown);
     let election = Election::new(
@@ -134,15 +134,15 @@ pub async fn lead(context: Arc<LeaderContext>, shutdown: CancellationToken) {
     manager.step_down().await;
 }
 
-/// One manager: a candidate, a leader, and one that leaves.
+/// One manager: as a candidate, as the leader, and while it ends.
 struct Manager {
     context: Arc<LeaderContext>,
     election: Election,
     leadership: Option<Leadership>,
-    /// The requests for jobs that are on their way, of all terms.
+    /// The open requests for jobs, of all terms.
     requests: TaskTracker,
     rest: Rest,
-    /// Since it was asked to end: until when it waits for GitLab's last answers.
+    /// Set once it was asked to end: until when it waits for GitLab's last answers.
     leaves: Option<Instant>,
     beat: Beat,
 }
@@ -166,7 +166,8 @@ impl Manager {
                 }
                 _ = ticks.tick() => {}
                 () = token_check.changed() => {}
-                // Who renews the lead and does nothing with it keeps the others from it.
+                // A leader without rounds must not renew the lead, because that keeps the others
+                // from taking it.
                 () = died(&mut self.leadership) => {
                     self.rounds_have_died().await;
                     continue;
@@ -203,7 +204,7 @@ impl Manager {
         }
     }
 
-    /// From here on no job is asked for; everything else goes on.
+    /// From here on it asks for no more jobs; everything else continues.
     fn ask_no_more(&mut self) {
         self.leaves = Some(Instant::now() + self.context.last_answer);
         if let Some(leadership) = &self.leadership {
@@ -222,7 +223,7 @@ impl Manager {
     }
 
     async fn step_down(mut self) {
-        // Nothing more is begun before the lead is given away; what is begun does no harm.
+        // Nothing new begins before the lead is released; calls that have begun do no harm.
         self.leadership = None;
         self.election.release(&*self.context.ledger).await;
         // A job that was just received is written down before this process ends.
@@ -236,8 +237,8 @@ impl Manager {
     }
 }
 
-/// How long a manager whose rounds have died leaves the lead alone: what kills them may be in the
-/// ledger, and would kill them again at once.
+/// The pause after a manager's rounds have died. The cause may be in the ledger and would kill them
+/// again at once.
 #[derive(Debug, Default)]
 struct Rest {
     until: Duration,
@@ -254,7 +255,7 @@ impl Rest {
         self.working_since = steady;
     }
 
-    /// The rounds have died; how long the rest is.
+    /// Records that the rounds have died; returns how long the pause is.
     fn begins(&mut self, steady: Duration) -> Duration {
         let worked = steady.saturating_sub(self.working_since);
         let pause = match self.next {
@@ -267,7 +268,7 @@ impl Rest {
     }
 }
 
-/// Ends at that time; never, without one.
+/// Ends at that time; without one, never.
 async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,

@@ -1,4 +1,4 @@
-//! Workers on EC2: the calls of `onspot_fleet`, each within a time.
+//! Workers on EC2: the calls of `onspot_fleet`, each with a time limit.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Capacity for Ec2Fleet {
                         instance.outdated = outdated.contains(&instance.id);
                     }
                 }
-                // Without an answer nobody is outdated: renewing is never urgent.
+                // Without an answer no worker counts as outdated, because renewal is never urgent.
                 Err(error) => {
                     let error = crate::leader::chain(&error);
                     tracing::warn!(error, "outdated workers are not replaced for now");

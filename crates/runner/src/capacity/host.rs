@@ -8,7 +8,7 @@ use onspot_reconcile::Tags;
 
 use super::{Capacity, CapacityError, LookedUp};
 
-/// One machine that is always there, is not launched and can't be given back.
+/// One machine that always exists; it can be neither launched nor terminated.
 #[derive(Debug, Clone)]
 pub struct HostCapacity {
     host: Instance,
@@ -20,7 +20,7 @@ impl HostCapacity {
         Self {
             host: Instance {
                 id,
-                // Nobody takes it away.
+                // It is never interrupted.
                 pool: Pool::unknown(Lifecycle::OnDemand),
                 state: InstanceState::Running,
                 launched_at: since,

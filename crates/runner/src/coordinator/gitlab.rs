@@ -14,12 +14,12 @@ use tokio::sync::watch;
 
 use super::{Coordinator, JobSource, Trace};
 
-/// After this time without output GitLab is told that a job is alive. Its answer says whether the
-/// job was cancelled, so this is how late a cancel is noticed while a script is silent; GitLab
-/// Runner takes 30 s.
+/// After this time without output, GitLab is told that a job is alive. Its answer says whether the
+/// job was cancelled, so a cancel is noticed this late while a script is silent. GitLab Runner
+/// takes 30 s.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// A GitLab that hands out jobs to one runner.
+/// GitLab as the source of jobs for one runner.
 #[derive(Debug, Clone)]
 pub struct GitLab {
     client: Client,
@@ -48,7 +48,7 @@ impl JobSource for GitLab {
     }
 }
 
-/// A GitLab that is told about jobs.
+/// GitLab as the receiver of reports about jobs.
 #[derive(Debug, Clone)]
 pub struct GitLabJobs {
     client: Client,
@@ -89,7 +89,8 @@ impl Coordinator for GitLabJobs {
             };
             let reported = report_result(&self.client, job.id, &job.token, &update).await?;
             if reported == Reported::TraceIncomplete {
-                // What is missing is gone with its writer: GitLab is told the result without.
+                // The rest of the trace is lost with its writer, so the result is reported without
+                // it.
                 report_result(&self.client, job.id, &job.token, &bare).await?;
             }
             Ok(())
@@ -177,7 +178,7 @@ fn update_of(verdict: &Verdict) -> JobUpdate {
 
 fn reason_of(verdict: &Verdict) -> FailureReason {
     let word = verdict.failure_reason.as_deref().unwrap_or_default();
-    // A word of a newer version is an unknown failure, not an error.
+    // A failure reason of a newer version counts as an unknown failure, not as an error.
     serde_json::from_value(word.into()).unwrap_or(FailureReason::UnknownFailure)
 }
 

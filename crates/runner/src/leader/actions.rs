@@ -1,4 +1,4 @@
-//! Doing what the schedule says.
+//! Carries out the schedule's actions.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::round::{Round, RoundError, Rounds};
 use crate::schedule::Action;
 
 impl Rounds {
-    /// Does what the schedule says; what can't be done is left for the next round.
+    /// Carries out the schedule's actions; those that fail are left for the next round.
     pub(super) async fn act(
         &mut self,
         round: &mut Round,
@@ -85,7 +85,7 @@ impl Rounds {
         self.write_order(round, worker, Order::drained).await
     }
 
-    /// Says in a waiting job's trace why it waits, and once what became of the attempt before.
+    /// Writes into a waiting job's trace why it waits, and once how the previous attempt was lost.
     async fn explain(
         &mut self,
         round: &mut Round,
@@ -100,8 +100,8 @@ impl Rounds {
             return Ok(());
         };
         let trace = record.trace;
-        // Earlier losses were told when they were the last ones. That this one is told stands in
-        // the record first: no other leader tells it again.
+        // Earlier losses were told when they were the latest. The record says first that this one
+        // is told, so that no other leader tells it again.
         let loss = record.untold_loss().map(|why| {
             let before = record.attempt.saturating_sub(1);
             format!("Attempt {before} failed: {why}.")

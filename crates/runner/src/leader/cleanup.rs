@@ -1,4 +1,5 @@
-//! Clearing up: releases, removals, and what nobody refers to any more (rules 15 and 16).
+//! Cleans up: releases orders, and removes objects that nothing refers to any more (rules 15 and
+//! 16).
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,15 +16,15 @@ use super::picture::{Worker, work_of};
 use super::receive::{DEFAULT_TIMEOUT, timeout_of};
 use super::round::{Round, RoundError, Rounds};
 
-/// After so much silence a worker of a runner that is not configured any more is forgotten.
+/// After this much silence, a worker of a runner that is not configured any more is forgotten.
 const FORGET_STRANGERS: Duration = Duration::from_hours(1);
 
-/// A record that can't be read is looked at closer after so long.
+/// After this long, the leader examines a record that can't be read.
 const LOOK_AT_UNREADABLE: Duration = Duration::from_hours(1);
 
 impl Rounds {
     /// Releases, then removes: record *done* → order released → record deleted. Each worker and
-    /// each job by itself: what fails is begun again in the next round.
+    /// each job is handled separately; the next round repeats what has failed.
     pub(super) async fn clean_up(&mut self, round: &mut Round) -> Result<(), RoundError> {
         let ordered = round.picture.workers();
         let ordered = ordered.filter(|(_, worker)| worker.order.stored().is_some());
@@ -54,13 +55,13 @@ impl Rounds {
         self.remove_past(round, steady).await
     }
 
-    /// A payload whose record never came: who received the job has died before it was written.
-    /// Nobody works on it, so it is ended; who received it may still be about to write the
-    /// record, and then exactly one of the two is applied.
+    /// Ends a job that has a payload but no record: its receiver died before it wrote the record,
+    /// so nobody works on the job. If the receiver is alive after all and about to write the
+    /// record, exactly one of the two writes is applied.
     async fn end_orphan(&self, round: &Round, job: &JobKey) -> Result<(), RoundError> {
         let ledger = &*self.context.ledger;
         let payload = Key::job_payload(job);
-        // Of a job that is over: a late write has brought its payload back.
+        // The job is over, and a late write has brought its payload back.
         let over = ledger.get(Key::past(job).as_str()).await?.is_some();
         if over || self.runner_context(&job.runner).is_none() {
             tracing::warn!(job = job.id, runner = %job.runner, "removing an orphaned payload");
@@ -73,8 +74,8 @@ impl Rounds {
         Ok(())
     }
 
-    /// Records that nobody can read, for so long that GitLab has ended their jobs by their time
-    /// limits at the latest: their places are given free, and what is left of them removed.
+    /// Ends jobs whose records have been unreadable for so long that GitLab must have ended them by
+    /// their time limits. Frees their places and removes their objects.
     pub(super) async fn end_unreadable(&mut self, round: &mut Round) -> Result<(), RoundError> {
         let steady = self.context.clock.steady();
         for (job, etag) in round.picture.aside.records.clone() {
@@ -119,8 +120,8 @@ impl Rounds {
             .ok_or_else(|| RoundError::Refused(key.to_string()))
     }
 
-    /// Workers whose order is not what this version writes can't be told anything, and can't read
-    /// it either. Once their instances are gone, their jobs are judged by their states.
+    /// Terminates workers whose order is malformed: the leader can't change it and the worker can't
+    /// read it. Once their instances are gone, their jobs are judged by their states.
     fn evict_the_unreadable(&self, round: &Round) {
         let steady = self.context.clock.steady();
         for (id, worker) in round.picture.workers() {
@@ -139,8 +140,8 @@ impl Rounds {
         }
     }
 
-    /// What was laid ready for attempts that nobody has any more, and that nothing has removed:
-    /// who was to do it has died, or a late write has brought it back.
+    /// Removes payloads of attempts that nobody has any more. Whoever should have removed them has
+    /// died, or a late write has brought them back.
     async fn remove_leftovers(
         &mut self,
         round: &mut Round,
@@ -168,8 +169,8 @@ impl Rounds {
         Ok(())
     }
 
-    /// What was kept of jobs that are over, for long enough. On S3 the bucket does it as well, so
-    /// this is one listing now and then, and nothing is read.
+    /// Removes what was kept of finished jobs, once it is old enough. On S3 the bucket's lifecycle
+    /// rule does this too. It costs one listing now and then and reads nothing.
     async fn remove_past(&mut self, round: &mut Round, steady: Duration) -> Result<(), RoundError> {
         if !self.memory.is_time_for_the_past(steady) {
             return Ok(());
@@ -185,8 +186,8 @@ impl Rounds {
         Ok(())
     }
 
-    /// The last record of a job whose runner is not configured any more: nobody can tell GitLab
-    /// about it, and past its time nobody needs to. Its worker has had the time to end it.
+    /// The last record of a job whose runner is not configured any more. Nobody can tell GitLab
+    /// about it, and after its deadline nobody needs to. Its worker has had the time to end it.
     pub(super) fn dropped(
         &self,
         job: &JobKey,
@@ -210,11 +211,11 @@ impl Rounds {
         Ok(Some(judged.done(now)?))
     }
 
-    /// Entries whose record has left the attempt, or has gone altogether.
+    /// Releases order entries whose record has left the attempt or is gone.
     async fn release_order(&self, round: &mut Round, worker: &WorkerId) -> Result<(), RoundError> {
         let picture = &round.picture;
         let known = picture.worker(worker);
-        // Otherwise its order is not known now.
+        // An order that could not be read now can't be changed.
         let known = known.filter(|known| !known.has_unknown_order());
         let Some(order) = known.and_then(|known| known.order.value()) else {
             return Ok(());
@@ -259,7 +260,7 @@ impl Rounds {
             let Phase::Done { worker, .. } = &record.value.phase else {
                 return false;
             };
-            // An order that is not known now may still name it.
+            // An order that could not be read now may still name it.
             let worker = worker.as_ref().and_then(|worker| picture.worker(worker));
             let known = worker.is_none_or(|worker| !worker.has_unknown_order());
             let is_named = named.contains(&(&job.runner, job.id));
@@ -269,7 +270,7 @@ impl Rounds {
             .collect()
     }
 
-    /// The record goes last: a removal that was broken off is begun again.
+    /// The record goes last, so that a removal that was interrupted is begun again.
     async fn remove_done(
         &self,
         round: &mut Round,
@@ -282,8 +283,7 @@ impl Rounds {
             record,
         };
         let key = Key::past(job);
-        // An earlier removal may have written it; one that is not what this version writes has
-        // been written all the same.
+        // An earlier removal may have written it. A malformed one counts as written too.
         let kept = match establish(ledger, &key, past).await {
             Err(Error::Malformed { .. }) => true,
             answer => answer?.is_some(),
@@ -297,11 +297,10 @@ impl Rounds {
         Ok(())
     }
 
-    /// The workers of which nothing will be heard any more, and whose jobs have moved on.
+    /// The workers that will never report again and whose jobs have moved on.
     fn gone_workers(&self, round: &Round) -> Vec<WorkerId> {
         let picture = &round.picture;
-        // A record that was not read, for whatever reason, may be of a job whose result stands in
-        // one of the states.
+        // A record that could not be read may belong to a job whose result is in one of the states.
         let mut aside = picture.aside.jobs.iter();
         let is_unread = |job: &JobKey| !picture.records().contains_key(job);
         if !picture.aside.records.is_empty() || aside.any(is_unread) {
@@ -319,7 +318,7 @@ impl Rounds {
         gone.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Everything of a worker that is gone.
+    /// Removes all objects of a worker that is gone.
     async fn remove_gone_worker(
         &self,
         round: &mut Round,
@@ -336,7 +335,7 @@ impl Rounds {
     }
 }
 
-/// The record of a job that nobody works on and that is to be ended.
+/// The record that ends a job on which nobody works.
 fn ended_unseen(now: Timestamp, why: &str) -> Result<Record, RoundError> {
     let record = Record::received(JobLabel::default(), Restart::Never, now, now);
     let verdict = Verdict::failed("runner_system_failure", why);

@@ -1,7 +1,7 @@
 //! The leader's lease: `run/leader`.
 //!
-//! The lead makes work cheap, not safe: a deposed leader that finishes what it had begun does no
-//! harm (rules 1 to 5). So the lead may go by timeouts alone.
+//! The lead avoids duplicate work; safety does not depend on it: a deposed leader that finishes
+//! what it had begun does no harm (rules 1 to 5). So timeouts alone may decide who leads.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::clock::Clock;
 pub(crate) struct Election {
     me: ManagerId,
     version: String,
-    /// What workers are told of this manager's cache of images.
+    /// The address of this manager's cache of images, for the workers.
     registry: Option<SocketAddr>,
     clock: Clock,
     timing: Timing,
@@ -39,7 +39,7 @@ struct Held {
 /// What the leader says with each renewal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct News {
-    /// How each runner stands with GitLab.
+    /// Whether GitLab accepts each runner's token.
     pub greetings: BTreeMap<RunnerName, Greeting>,
     /// What keeps each runner from launching workers.
     pub launches: BTreeMap<RunnerName, String>,
@@ -47,12 +47,12 @@ pub(crate) struct News {
     pub aside: BTreeMap<String, String>,
 }
 
-/// What one step of the election came to.
+/// The result of one step of the election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lead {
     /// This manager leads.
     Mine,
-    /// Another one does, or it is not known yet.
+    /// Another manager leads, or it is not known yet.
     Others,
 }
 
@@ -70,7 +70,7 @@ impl Election {
         }
     }
 
-    /// The same, of a manager whose cache of images is at this address, if it has one.
+    /// Sets the address of the manager's cache of images, if it has one.
     pub(crate) fn telling_of(self, registry: Option<SocketAddr>) -> Self {
         Self { registry, ..self }
     }
@@ -80,7 +80,7 @@ impl Election {
         self.held.as_ref().map(|held| held.stored.value.term)
     }
 
-    /// Tries to take the lead, or to keep it. To be called every third of the lead's time.
+    /// Tries to take the lead, or to keep it. Call this every third of the lead's time.
     pub(crate) async fn step(&mut self, ledger: &dyn Ledger, news: &News) -> Lead {
         let result = match self.held.take() {
             Some(held) => self.renew(ledger, held, news).await,
@@ -96,7 +96,7 @@ impl Election {
         }
     }
 
-    /// Steps down at once, so that nobody has to wait. The running jobs do not notice.
+    /// Steps down at once, so that nobody has to wait. Running jobs are not affected.
     pub(crate) async fn release(&mut self, ledger: &dyn Ledger) {
         let Some(Held { stored, .. }) = self.held.take() else {
             return;
@@ -173,8 +173,8 @@ impl Election {
         Ok(())
     }
 
-    /// Writes, and looks whether a refused or unanswered write was applied after all: a manager
-    /// must know its own write when it sees it ([`looked_after`](Self::looked_after)).
+    /// Writes, and checks whether a refused or unanswered write was applied after all: a manager
+    /// must recognise its own write ([`looked_after`](Self::looked_after)).
     async fn write(
         &self,
         ledger: &dyn Ledger,
@@ -190,7 +190,7 @@ impl Election {
         Self::looked_after(ledger, answer, &sent).await
     }
 
-    /// What became of a write: after anything but its success, that is what stands now.
+    /// The result of a write. Unless it succeeded, the object is read to find out.
     async fn looked_after(
         ledger: &dyn Ledger,
         answer: Result<Option<Stored<Leader>>, Error>,

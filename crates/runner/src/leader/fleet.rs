@@ -1,4 +1,4 @@
-//! What the leader knows of instances: looked at every few seconds, launched, given back.
+//! The leader's instances: observes them every few seconds, launches and terminates them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,20 +17,20 @@ mod launches;
 
 use launches::Launches;
 
-/// How long EC2 has to say that it does not know an instance, which the ledger does not know either,
-/// until nothing is remembered of it: EC2 learns of a new instance a while after its launch.
+/// How long EC2 must deny an instance that the ledger does not know either before the leader
+/// forgets it. EC2 may deny a new instance for a while after its launch.
 const FORGET: Duration = Duration::from_mins(5);
 
-/// The instances of one `[[runners]]`, shared between the looking, the launching and the rounds.
+/// The instances of one `[[runners]]`, shared between the observer, the launches and the rounds.
 pub(crate) struct Fleet {
     runner: RunnerName,
     capacity: Arc<dyn Capacity>,
     clock: Clock,
     wake: Arc<Notify>,
-    /// Asks for a look before the next one is due.
+    /// Asks the observer to look before the next look is due.
     look_now: Notify,
     known: Mutex<Known>,
-    /// Cancelled when this manager leads no more.
+    /// Cancelled when this manager no longer leads.
     over: CancellationToken,
 }
 
@@ -38,38 +38,38 @@ pub(crate) struct Fleet {
 struct Known {
     /// The unique id of the workers' role.
     role_id: String,
-    /// Whether any look was answered yet.
+    /// Whether any look has been answered yet.
     looked: bool,
     instances: BTreeMap<WorkerId, Instance>,
-    /// The workers that the ledger names, as the last round has read it.
+    /// The workers that the ledger named in the last round.
     named: BTreeSet<WorkerId>,
-    /// Since when EC2 says, asked by its id, that there is no such instance.
+    /// Since when EC2 denies the instance in a look-up by id.
     unknown: BTreeMap<WorkerId, Duration>,
     candidates: Vec<Pool>,
     pools: Pools,
     boots: Boots,
-    /// The workers that have ever reported, as the last round has read it; `None` before one has.
+    /// The workers that had ever reported by the last round; `None` before the first round.
     reported: Option<BTreeSet<WorkerId>>,
-    /// The version of the launch template that was seen last, and when that was.
+    /// The version of the launch template that was seen last.
     template: Option<i64>,
     template_looked_at: Option<Duration>,
     launches: Launches,
     not_before: Duration,
     terminated: HashMap<InstanceId, Duration>,
-    /// Instances that the next call gives back.
+    /// Instances that the next call terminates.
     ending: Vec<InstanceId>,
 }
 
-/// What a round sees of the instances.
+/// The instances as a round sees them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FleetStatus {
     pub instances: BTreeMap<WorkerId, Instance>,
     pub candidates: Vec<Pool>,
     pub pools: Pools,
     pub boots: Boots,
-    /// Whether a request had no answer yet, and may have been made or not.
+    /// Whether a launch request has no answer yet, so that it may or may not have been carried out.
     pub in_doubt: bool,
-    /// Instances that are being launched and have no name yet.
+    /// Instances that are being launched and have no id yet.
     pub launching: Vec<(u32, Lifecycle)>,
     looked: bool,
     unknown: BTreeSet<WorkerId>,
@@ -84,12 +84,12 @@ impl FleetStatus {
         }
     }
 
-    /// Whether anything is known at all.
+    /// Whether the instances have ever been observed.
     pub(crate) fn was_looked_at(&self) -> bool {
         self.looked
     }
 
-    /// Whether EC2 says, asked by its id, that there is no instance of this worker.
+    /// Whether EC2 denies this worker's instance in a look-up by id.
     pub(crate) fn has_lost(&self, worker: &WorkerId) -> bool {
         self.unknown.contains(worker)
     }
@@ -127,7 +127,8 @@ impl Fleet {
         self.known().status()
     }
 
-    /// Takes in which workers the ledger names: EC2 is asked about each that its list misses.
+    /// Records which workers the ledger names. EC2 is asked by id about each that is missing in its
+    /// list.
     pub(crate) fn heard_of(&self, workers: BTreeSet<WorkerId>) {
         self.known().named = workers;
     }
@@ -150,7 +151,7 @@ impl Fleet {
         }
     }
 
-    /// Looks once: at the list, and by their ids at those that it misses.
+    /// Looks once: lists the instances, and looks up by id those that are missing in the list.
     async fn look(&self) {
         if self.known().candidates.is_empty() {
             match self.capacity.pools().await {
@@ -175,8 +176,8 @@ impl Fleet {
         self.look_into(ended).await;
     }
 
-    /// What EC2 says of each of these workers' instances; nothing of those that it could not be
-    /// asked about.
+    /// EC2's answer about each of these workers' instances; those that could not be looked up are
+    /// left out.
     async fn look_up(&self, workers: Vec<WorkerId>) -> Vec<(WorkerId, Option<Instance>)> {
         if workers.is_empty() {
             return Vec::new();
@@ -226,7 +227,8 @@ impl Known {
             .collect()
     }
 
-    /// The workers that should be listed and are not. What is terminated stays so.
+    /// The workers that should be listed but are not. Terminated ones are left out, because they
+    /// stay terminated.
     fn missing(&self, listed: &BTreeMap<WorkerId, Instance>) -> Vec<WorkerId> {
         let over = |worker: &WorkerId| {
             let instance = self.instances.get(worker);
@@ -239,8 +241,8 @@ impl Known {
         missing.cloned().collect()
     }
 
-    /// Takes in what EC2 lists, and what it says of those that the list misses. Whether anything
-    /// changed.
+    /// Records EC2's list, and the look-ups of instances that are missing in it. Returns whether
+    /// anything changed.
     fn observed(
         &mut self,
         listed: BTreeMap<WorkerId, Instance>,
@@ -256,7 +258,7 @@ impl Known {
             match instance {
                 Some(instance) => {
                     unknown.remove(&worker);
-                    // Another runner's is nothing to us, but it is not gone.
+                    // An instance of another runner is ignored here, but it is not gone.
                     if self.worker(&instance.id) == worker {
                         next.insert(worker, instance);
                     }
@@ -264,7 +266,7 @@ impl Known {
                 None => drop(unknown.entry(worker).or_insert(steady)),
             }
         }
-        // One that is known and not listed stays until EC2 says what became of it.
+        // A known instance that is not listed stays until EC2 answers a look-up of it.
         for (worker, instance) in &self.instances {
             let forgotten = match unknown.get(worker) {
                 Some(since) => steady.saturating_sub(*since) >= FORGET,

@@ -1,4 +1,4 @@
-//! What a leader remembers between rounds. All of it may be lost: a new leader starts without.
+//! What a leader remembers between rounds. Losing it is safe: a new leader starts without it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -8,43 +8,44 @@ use onspot_ledger::{Ask, ETag, JobKey, Watched, WorkerId};
 
 use super::picture::{Aside, Picture};
 
-/// Between a payload's first sight without a record and its removal: a manager that has just
-/// received the job may be about to write the record.
+/// How long a payload without a record is kept, because a manager that has just received the job
+/// may be about to write the record.
 const ORPHAN_AGE: Duration = Duration::from_mins(10);
 
-/// How long what is kept of a job that is over is kept.
+/// How long the remaining objects of a finished job are kept.
 const PAST_AGE: Duration = Duration::from_hours(24);
-/// So many of them are removed in one round at most.
+/// The most of them that are removed in one round.
 const PAST_AT_ONCE: usize = 100;
-/// Between two looks for what is older.
+/// The pause between two looks for older ones.
 const PAST_LOOKS: Duration = Duration::from_hours(1);
 
 /// What the leader has seen, and since when.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// The version of each worker's state: it changes with every write, so it is what changes
-    /// when a worker is alive. Of a state that was read, the version that was read.
+    /// The version of each worker's state as it was read. A living worker changes it with every
+    /// write.
     silence: HashMap<WorkerId, Watched<Option<ETag>>>,
-    /// When anything was read last.
+    /// When the ledger was last read.
     seen_at: Option<Duration>,
     /// When each revocation was seen first: worker, job, attempt.
     revoked: HashMap<(WorkerId, u64, u32), Duration>,
-    /// When each object of a job that is over was seen first.
+    /// When each object of a finished job was seen first.
     past: HashMap<String, Duration>,
     past_looked_at: Option<Duration>,
     idle_since: HashMap<WorkerId, Timestamp>,
     orphans: HashMap<JobKey, Duration>,
     /// Since when each object is set aside, and why.
     aside: BTreeMap<String, (Duration, String)>,
-    /// Since when each payload of an attempt is of no use.
+    /// Since when each payload of an attempt is not needed any more.
     leftovers: HashMap<String, Duration>,
     leftovers_looked_at: Option<Duration>,
 }
 
 impl Memory {
-    /// Takes in what was read, at `steady` on the leader's own clock (rule 10), and says of each
-    /// worker for how long it is silent and idle. A leader that could read nothing for `blind`
-    /// begins to time every silence anew: who could not reach S3 either could not write.
+    /// Records what was read at `steady` on the leader's own clock (rule 10), and sets for each
+    /// worker how long it has been silent and since when it is idle. A leader that could read
+    /// nothing for `blind` times every silence anew, because workers may not have reached S3
+    /// either.
     pub(crate) fn see(&mut self, picture: &mut Picture, steady: Duration, blind: Duration) {
         let mut silence = std::mem::take(&mut self.silence);
         let last = self.seen_at.replace(steady);
@@ -54,7 +55,8 @@ impl Memory {
         let mut idle_since = std::mem::take(&mut self.idle_since);
         let now = picture.now;
         for (id, worker) in picture.workers_mut() {
-            // One that has neither order nor state, and only a job, is as silent as can be.
+            // A worker without an order and a state, which only a job's record names, has the
+            // longest possible silence.
             if worker.is_named() {
                 let mut watched = silence.remove(id).unwrap_or_default();
                 worker.silent_for = watched.silent_for(worker.state.etag().cloned(), steady);
@@ -77,7 +79,7 @@ impl Memory {
         }
     }
 
-    /// Takes in what a round has set aside. Whether that is anything new, which is logged.
+    /// Records what a round has set aside. Returns whether anything is new, and logs that.
     pub(crate) fn see_aside(&mut self, aside: &Aside, steady: Duration) -> bool {
         let before = self.aside.len();
         self.aside.retain(|key, _| aside.why.contains_key(key));
@@ -108,14 +110,15 @@ impl Memory {
             .collect()
     }
 
-    /// Whether it is time to look for payloads of attempts that are of no use any more.
+    /// Whether it is time to look for payloads of attempts that are not needed any more.
     pub(crate) fn is_time_for_leftovers(&self, steady: Duration) -> bool {
         self.leftovers_looked_at
             .is_none_or(|last| steady.saturating_sub(last) >= ORPHAN_AGE)
     }
 
-    /// Takes in what is of no use; the keys for which that has been so long enough: what is laid
-    /// ready for an attempt is written before anything names it.
+    /// Records which payloads are not needed; returns those that have not been needed for long
+    /// enough. A new payload is written before anything names it, so it must not be removed at
+    /// once.
     pub(crate) fn see_leftovers(
         &mut self,
         keys: &HashSet<String>,
@@ -160,13 +163,13 @@ impl Memory {
         since.map_or(Duration::ZERO, |since| steady.saturating_sub(*since))
     }
 
-    /// Whether it is time to look at what is kept of jobs that are over.
+    /// Whether it is time to look at the objects of finished jobs.
     pub(crate) fn is_time_for_the_past(&self, steady: Duration) -> bool {
         self.past_looked_at
             .is_none_or(|last| steady.saturating_sub(last) >= PAST_LOOKS)
     }
 
-    /// Takes in what is kept of jobs that are over; the keys that were kept for long enough.
+    /// Records the objects of finished jobs; returns those that were kept for long enough.
     pub(crate) fn see_the_past(&mut self, keys: &HashSet<String>, steady: Duration) -> Vec<String> {
         self.past_looked_at = Some(steady);
         self.past.retain(|known, _| keys.contains(known));
@@ -177,7 +180,7 @@ impl Memory {
         let old = old.filter(|(_, seen)| steady.saturating_sub(**seen) >= PAST_AGE);
         let mut keys: Vec<String> = old.map(|(key, _)| key.clone()).collect();
         if keys.len() > PAST_AT_ONCE {
-            // A round has more urgent things to do: the next ones go on.
+            // A round has more urgent work; the next rounds continue.
             keys.truncate(PAST_AT_ONCE);
             self.past_looked_at = None;
         }

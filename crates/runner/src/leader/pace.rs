@@ -1,13 +1,13 @@
-//! How close two rounds may follow one another.
+//! How closely two rounds may follow one another.
 
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The pace of the rounds: on their own they come after a pause, and sooner when somebody wakes
-/// them, but never closer together than `apart`. A round reads everything, so the wakes between
-/// two rounds are one.
+/// The pace of the rounds: the next one begins after a pause, or earlier when somebody wakes it,
+/// but at least `apart` after the last one. A round reads everything, so one round answers all
+/// wakes before it.
 #[derive(Debug)]
 pub(crate) struct Pace {
     apart: Duration,

@@ -1,8 +1,8 @@
 //! What GitLab sent with each job, and how to speak to GitLab about a job whose payload is lost.
 //!
-//! GitLab takes a job's end only with the job's own token, which came with the payload. So the
-//! token is remembered as soon as it was seen, and found again in what earlier attempts were
-//! given; see `docs/design/0012-a-lost-payload-ends-its-job.md`.
+//! GitLab accepts a job's result only with the job's own token, which came with the payload. So the
+//! leader remembers a token as soon as it has seen it, and finds it again in the payloads of
+//! earlier attempts; see `docs/design/0012-a-lost-payload-ends-its-job.md`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use onspot_gitlab::{AssignedJob, JobId, JobPayload, JobToken};
 use onspot_ledger::{Error, Event, JobKey, Key, Ledger, Record, read};
 use serde_json::Value;
 
-/// The payloads of the jobs of one ledger. Clones remember the same.
+/// The payloads of the jobs of one ledger. Clones share what they remember.
 #[derive(Clone)]
 pub(crate) struct Payloads {
     ledger: Arc<dyn Ledger>,
@@ -31,14 +31,14 @@ impl Payloads {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers how to speak to GitLab about a job.
+    /// Remembers the token with which to tell GitLab about a job.
     pub(crate) fn note(&self, job: &JobKey, raw: &Value) {
         if let Some(token) = token_in(raw) {
             self.tokens().insert(job.clone(), token);
         }
     }
 
-    /// The untouched payload; `None` if there is none that anybody can read.
+    /// The unchanged payload; `None` if there is none that can be read.
     pub(crate) async fn raw(&self, job: &JobKey) -> Result<Option<Value>, Error> {
         match read(&*self.ledger, &Key::job_payload(job)).await {
             Ok(Some(stored)) => {
@@ -54,8 +54,8 @@ impl Payloads {
         }
     }
 
-    /// As much of the payload as is needed to tell GitLab about the job: without the payload, its
-    /// token from elsewhere. `None` if nobody can tell GitLab anything about it any more.
+    /// As much of the payload as is needed to tell GitLab about the job. Without the payload, the
+    /// token comes from elsewhere; `None` if there is no token left.
     pub(crate) async fn to_tell(
         &self,
         job: &JobKey,

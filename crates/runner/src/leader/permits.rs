@@ -1,4 +1,4 @@
-//! How many requests for jobs may be on their way: never more than can be placed.
+//! Limits the open requests for jobs to the jobs that can be placed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use onspot_ledger::RunnerName;
 use tokio::sync::Notify;
 
-/// How many requests each runner may send, as the rounds decide, and how many are on their way.
+/// How many requests each runner may send, which the rounds decide, and how many are open.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Permits {
     shared: Arc<Shared>,
@@ -29,12 +29,12 @@ struct Counts {
 /// The requests at one moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Asked {
-    /// Those that are on their way.
+    /// The open requests.
     pub on_their_way: BTreeMap<RunnerName, u32>,
     granted: BTreeMap<RunnerName, u64>,
 }
 
-/// A request that is on its way; it counts until this is dropped.
+/// An open request; it counts until this is dropped.
 pub(crate) struct Asking {
     permits: Permits,
     runner: RunnerName,
@@ -53,8 +53,8 @@ impl Permits {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The requests that are on their way. To be read before the ledger is: a job that comes in
-    /// between is then counted twice, never not at all.
+    /// The open requests. Read this before the ledger, so that a job that arrives in between is
+    /// counted twice rather than not at all.
     pub(crate) fn asked(&self) -> Asked {
         let counts = self.counts();
         Asked {
@@ -63,8 +63,8 @@ impl Permits {
         }
     }
 
-    /// Sets how many more requests may be sent, as worked out from what was asked at `then`: those
-    /// that were sent since were not counted, and come off.
+    /// Sets how many more requests may be sent, computed from the requests at `then`. Requests that
+    /// were sent since then are subtracted.
     pub(crate) fn publish(&self, mut open: BTreeMap<RunnerName, u32>, then: &Asked) {
         let mut counts = self.counts();
         let mut excess = 0;
@@ -75,8 +75,8 @@ impl Permits {
             excess += since.saturating_sub(*own);
             *own = own.saturating_sub(since);
         }
-        // What one runner's own permits do not cover comes off the others', as `concurrent` is
-        // about all of them.
+        // Requests that a runner's own permits do not cover are subtracted from the others'
+        // permits, because `concurrent` limits all runners together.
         for others in open.values_mut() {
             let off = excess.min(*others);
             *others -= off;

@@ -1,7 +1,7 @@
-//! Everything that the leader decides by: one picture of the stack, made once a round.
+//! Everything that the leader's decisions depend on: one picture of the stack, made once per round.
 //!
-//! It is indexed, as a round looks at each worker and each job a few times: by worker, by runner,
-//! and the jobs by the worker that has them. What a round writes it writes here as well.
+//! It is indexed by worker and by runner, and the jobs by their worker, because a round looks at
+//! each worker and job several times. A round also records here what it writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,35 +22,36 @@ pub(crate) use read::{Reader, work_of};
 pub(crate) struct Picture {
     /// When it was made.
     pub now: Timestamp,
-    /// What is known of each runner's instances, beside the instances themselves.
+    /// The status of each runner's fleet, without the instances themselves.
     pub fleets: BTreeMap<RunnerName, FleetStatus>,
     workers: BTreeMap<WorkerId, Worker>,
     by_runner: BTreeMap<RunnerName, Vec<WorkerId>>,
     records: BTreeMap<JobKey, Stored<Record>>,
-    /// Payloads that lie beside records, and may have lost theirs.
+    /// The jobs that have a payload, with or without a record.
     pub payloads: BTreeSet<JobKey>,
     /// What could not be read.
     pub aside: Aside,
 }
 
-/// A worker: all that is known of it.
+/// Everything that is known about a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Worker {
-    /// Whose it is: whose order or job it has, or whose instances it is among.
+    /// Its runner: the one of its order or job, or the one among whose instances it is.
     pub runner: Option<RunnerName>,
     /// Its instance, as its runner's fleet knows it.
     pub instance: Option<Instance>,
-    /// EC2 says, asked by its id, that there is no such instance.
+    /// EC2 denies its instance in a look-up by id.
     unknown: bool,
-    /// What it was asked for.
+    /// Its order.
     pub order: Reading<Order>,
-    /// What it says of itself.
+    /// Its state.
     pub state: Reading<State>,
-    /// A plan about it was dropped in this round: its order is not what this round thinks.
+    /// A write about it was dropped in this round, so its order may differ from what the round has
+    /// read.
     dropped: bool,
     /// The jobs whose records say that it has them.
     pub jobs: BTreeSet<JobKey>,
-    /// The jobs that its order names and whose records are there and not known.
+    /// The jobs that its order names and whose records exist but could not be read.
     unread_jobs: BTreeSet<JobKey>,
     /// For how long its state has been the same, by the leader's clock (rule 10).
     pub silent_for: Duration,
@@ -66,20 +67,20 @@ pub(crate) enum Reading<T> {
     Absent,
     /// It was read.
     Read(Stored<T>),
-    /// It is listed in this version, and could not be read now.
+    /// It is listed with this version, but could not be read now.
     Unread(ETag),
-    /// It is not what this version of onspot writes: that is no reason to stop looking after all
-    /// the others.
+    /// It is malformed for this version of onspot. That must not stop the work on all the other
+    /// objects.
     Malformed(ETag),
 }
 
-/// What a round sets aside, because it could not be read or written: it is left alone until the
-/// next round, and everything else goes on.
+/// What a round sets aside because it could not be read or written. It is left alone until the next
+/// round, and everything else continues.
 #[derive(Debug, Default)]
 pub(crate) struct Aside {
-    /// Jobs whose record is there and not known, or is not what this round thinks.
+    /// Jobs whose record exists but could not be read, or differs from what the round has read.
     pub jobs: BTreeSet<JobKey>,
-    /// Records that are not what this version writes, with their versions.
+    /// Malformed records, with their versions.
     pub records: BTreeMap<JobKey, ETag>,
     /// Why, for people, by the object's key.
     pub why: BTreeMap<String, String>,
@@ -99,7 +100,7 @@ impl<T> Reading<T> {
         self.stored().map(|stored| &stored.value)
     }
 
-    /// The version that there is, read or not.
+    /// The listed version, whether or not it was read.
     pub(crate) fn etag(&self) -> Option<&ETag> {
         match self {
             Self::Absent => None,
@@ -113,12 +114,12 @@ impl<T> Reading<T> {
         matches!(self, Self::Absent)
     }
 
-    /// Whether it was read, and is not what this version writes.
+    /// Whether it was read but is malformed for this version.
     pub(crate) fn is_malformed(&self) -> bool {
         matches!(self, Self::Malformed(_))
     }
 
-    /// Whether it is there and could not be read now.
+    /// Whether it exists but could not be read now.
     pub(crate) fn is_unread(&self) -> bool {
         matches!(self, Self::Unread(_))
     }
@@ -135,41 +136,41 @@ impl Worker {
         self.state.stored().is_some() || self.state.is_malformed()
     }
 
-    /// Whether it is unknown what it was asked for.
+    /// Whether its order could not be read.
     pub(crate) fn has_unknown_order(&self) -> bool {
         self.dropped || self.order.is_unread() || self.order.is_malformed()
     }
 
-    /// Whether it is unknown what it was asked for, or what it says.
+    /// Whether its order or its state could not be read.
     pub(crate) fn is_aside(&self) -> bool {
         self.has_unknown_order() || self.state.is_unread()
     }
 
-    /// What EC2 says of its instance.
+    /// The state of its instance in EC2.
     pub(crate) fn instance_state(&self) -> Option<InstanceState> {
         self.instance.as_ref().map(|instance| instance.state)
     }
 
-    /// Whether EC2 says that its instance is terminated (rule 12). That it is missing from a list
-    /// says nothing: lists lag behind, and go by tags.
+    /// Whether EC2 says that its instance is terminated (rule 12). Absence from a list proves
+    /// nothing, because lists lag behind and depend on tags.
     pub(crate) fn is_terminated(&self) -> bool {
         self.instance_state().is_some_and(InstanceState::is_gone)
     }
 
-    /// Whether nothing will be heard of it any more: its instance is terminated, or EC2 does not
-    /// know it by its id *and* its state has been the same for `takeover`. One without the other
-    /// is no proof.
+    /// Whether it will never report again: its instance is terminated, or EC2 denies it in a
+    /// look-up by id *and* its state has not changed for `takeover`. Neither of the latter two
+    /// alone is proof.
     pub(crate) fn is_gone(&self, takeover: Duration) -> bool {
         self.is_terminated() || self.unknown && self.silent_for >= takeover
     }
 
-    /// How many jobs were given to it and not taken from it.
+    /// How many jobs are assigned to it.
     pub(crate) fn assigned(&self) -> u32 {
         let all = self.jobs.len() + self.unread_jobs.len();
         u32::try_from(all).unwrap_or(u32::MAX)
     }
 
-    /// How many jobs it says that it works on.
+    /// How many unfinished jobs its state names.
     pub(crate) fn unfinished(&self) -> u32 {
         let jobs = self.state.value().map(|state| state.jobs.values());
         let unfinished = jobs
@@ -186,7 +187,7 @@ impl Picture {
         self.workers.iter()
     }
 
-    /// The same, to say of each what is remembered of it.
+    /// The same, to fill in what the leader remembers about each.
     pub(crate) fn workers_mut(&mut self) -> impl Iterator<Item = (&WorkerId, &mut Worker)> {
         self.workers.iter_mut()
     }
@@ -206,7 +207,7 @@ impl Picture {
         &self.records
     }
 
-    /// Takes in what is known of the instances, once the ledger is read: whose each worker is.
+    /// Adds the instances once the ledger is read, which settles the runner of each worker.
     pub(crate) fn take_in_fleets(&mut self, fleets: BTreeMap<RunnerName, FleetStatus>) {
         self.fleets = fleets;
         for (job, stored) in &self.records {
@@ -246,7 +247,7 @@ impl Picture {
                     .fleets
                     .get(runner)
                     .is_some_and(|fleet| fleet.has_lost(id)),
-                // Of whatever runner: EC2 knows it when any of them has found it.
+                // Of whatever runner: EC2 knows the instance if any fleet has found it.
                 None => self.fleets.values().all(|fleet| fleet.has_lost(id)),
             };
             if let Some(runner) = &worker.runner {
@@ -256,8 +257,8 @@ impl Picture {
         }
     }
 
-    /// The workers that the ledger names and that a runner's fleet answers for: its own, and those
-    /// that nobody else answers for.
+    /// The workers that the ledger names and that a runner's fleet has to look up: its own, and
+    /// those of no configured runner.
     pub(crate) fn named(&self, runner: &RunnerName) -> BTreeSet<WorkerId> {
         let answers = |worker: &Worker| worker.runner.as_ref().is_none_or(|of| of == runner);
         let named = self
@@ -272,7 +273,7 @@ impl Picture {
         reported.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Whether there is anything to look after.
+    /// Whether there is any job or worker.
     pub(crate) fn is_busy(&self) -> bool {
         let live = |worker: &Worker| worker.instance_state().is_some_and(InstanceState::is_live);
         let mut workers = self.workers.values();
@@ -280,8 +281,8 @@ impl Picture {
             || workers.any(|worker| live(worker) || worker.order.stored().is_some())
     }
 
-    /// Whether what is laid ready for an attempt may still be asked for: its job's record is at
-    /// this very attempt, or the worker's order names it. What is not known counts as a yes.
+    /// Whether an attempt's payload may still be needed: the job's record is at this attempt, or
+    /// the worker's order names it. If either could not be read, the answer is yes.
     pub(crate) fn needs_work(&self, worker: &WorkerId, job: u64, attempt: u32) -> bool {
         let unread = self.aside.jobs.iter().any(|aside| aside.id == job);
         unread
@@ -295,7 +296,7 @@ impl Picture {
             })
     }
 
-    /// Takes in a record that was written.
+    /// Records that a record was written.
     pub(crate) fn put_record(&mut self, job: &JobKey, stored: Stored<Record>) {
         self.remove_record(job);
         if let Some(worker) = stored.value.worker() {
@@ -305,7 +306,7 @@ impl Picture {
         self.records.insert(job.clone(), stored);
     }
 
-    /// Takes in that a record is gone.
+    /// Records that a record is gone.
     pub(crate) fn remove_record(&mut self, job: &JobKey) {
         let old = self.records.remove(job);
         let worker = old.as_ref().and_then(|old| old.value.worker());
@@ -314,13 +315,13 @@ impl Picture {
         }
     }
 
-    /// Takes in an order that was written.
+    /// Records that an order was written.
     pub(crate) fn put_order(&mut self, worker: &WorkerId, stored: Stored<Order>) {
         let worker = self.workers.entry(worker.clone()).or_default();
         worker.order = Reading::Read(stored);
     }
 
-    /// Takes in that nothing stands in the ledger about a worker any more.
+    /// Records that the ledger has nothing about a worker any more.
     pub(crate) fn remove_worker(&mut self, worker: &WorkerId) {
         if let Some(worker) = self.workers.get_mut(worker) {
             (worker.order, worker.state) = (Reading::Absent, Reading::Absent);

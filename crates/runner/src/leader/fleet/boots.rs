@@ -1,4 +1,5 @@
-//! Workers that were launched and never reported: what they had to say, and when to stop.
+//! Workers that were launched but never reported: reads their consoles and decides when to stop
+//! launching.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,12 +13,12 @@ use super::{Fleet, Known, chain};
 /// How much of a console is kept, in lines.
 const TAIL: usize = 10;
 
-/// How often it is looked whether workers are made from something else now, while nothing is
-/// launched because of what they are made from.
+/// How often to check for a new launch template while launches are stopped because of the current
+/// one.
 const LOOK_AT_TEMPLATE: Duration = Duration::from_secs(30);
 
-/// Ends that say nothing about what a worker is made from: AWS takes spot instances back, and
-/// people end what is theirs.
+/// State reasons that do not point to a bad image or boot script: EC2 interrupted the spot
+/// instance, or a person ended the instance.
 const OTHER_ENDS: &[&str] = &[
     "Client.UserInitiatedShutdown",
     "Server.InsufficientInstanceCapacity",
@@ -27,7 +28,7 @@ const OTHER_ENDS: &[&str] = &[
 ];
 
 impl Known {
-    /// Whether a worker that was to be ended has reported by now; it is not to be ended then.
+    /// Whether a worker that was to be terminated has reported by now, in which case it is kept.
     fn reports_after_all(&mut self, instance: &InstanceId) -> bool {
         let worker = self.worker(instance);
         let reported = self.reported.as_ref();
@@ -41,7 +42,7 @@ impl Known {
 }
 
 impl Fleet {
-    /// Takes in which workers have ever reported.
+    /// Records which workers have ever reported.
     pub(crate) fn reported(&self, workers: BTreeSet<WorkerId>) {
         let mut known = self.known();
         let launches: Vec<_> = workers
@@ -55,7 +56,7 @@ impl Fleet {
         known.reported = Some(workers);
     }
 
-    /// Gives back an instance whose worker did not report in its time, once its console is read.
+    /// Terminates an instance whose worker did not report in time, after reading its console.
     pub(crate) fn never_reported(self: &Arc<Self>, instance: InstanceId, why: &str) {
         let counts = {
             let mut known = self.known();
@@ -73,7 +74,7 @@ impl Fleet {
             if counts {
                 fleet.read_console(&instance).await;
             }
-            // Reading took its time, and a worker that has reported meanwhile may have a job.
+            // Reading takes time, and a worker that has reported meanwhile may have a job.
             if fleet.known().reports_after_all(&instance) {
                 tracing::info!(runner = %fleet.runner, worker = %instance, "it reports after all");
                 return;
@@ -82,7 +83,7 @@ impl Fleet {
         });
     }
 
-    /// Looks into instances that ended before their workers ever reported.
+    /// Examines instances that ended before their workers ever reported.
     pub(super) async fn look_into(&self, ended: Vec<Instance>) {
         for ended in ended {
             let now = self.clock.now();
@@ -112,7 +113,7 @@ impl Fleet {
         self.wake.notify_one();
     }
 
-    /// While it matters, looks whether workers are made from something else now.
+    /// Checks for a new launch template while launches are stopped or doubtful.
     pub(super) async fn look_at_template(&self) {
         let steady = self.clock.steady();
         {
@@ -150,8 +151,8 @@ impl Fleet {
 }
 
 impl Known {
-    /// The instances that lived at the last look, have ended by themselves since, and whose
-    /// workers never reported.
+    /// The instances that lived at the last look, have ended by themselves since, and never
+    /// reported.
     pub(super) fn ended_unheard(
         &self,
         listed: &BTreeMap<WorkerId, Instance>,

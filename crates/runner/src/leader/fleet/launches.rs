@@ -1,4 +1,5 @@
-//! Launching and giving back: what is begun is carried through, and nothing is launched twice.
+//! Launches and terminates instances. Every request is repeated until it is answered, and nothing
+//! is launched twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,20 +10,20 @@ use onspot_fleet::{InstanceId, LaunchFailure, LaunchRequest, Launched, Lifecycle
 use super::{Fleet, Known, chain};
 use crate::capacity::CapacityError;
 
-/// How long an answer without any instance keeps the next request waiting.
+/// The pause before the next request after an answer without any instance.
 const LAUNCH_AGAIN: Duration = Duration::from_secs(10);
 
-/// Between two tries of a request that had no answer: the first pause, and the longest.
+/// The first and the longest pause between two tries of a request that had no answer.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
 
-/// How long a request without answer is asked for again. What it launched all the same is listed
-/// by then, by its tags.
+/// How long a request without an answer is repeated. By then, EC2 lists by tag whatever it has
+/// launched.
 const ASK_UNTIL: Duration = Duration::from_mins(15);
 
-/// How long an instance is not asked to be terminated a second time.
+/// The pause before EC2 is asked again to terminate the same instance.
 const TERMINATE_AGAIN: Duration = Duration::from_secs(30);
 
-/// How long instances to be given back are collected for one call.
+/// How long instances to be terminated are collected for one call.
 const COLLECT: Duration = Duration::from_millis(50);
 
 /// Launches whose outcome is not known, by their tokens.
@@ -36,13 +37,13 @@ pub(super) struct Launches {
 struct OpenLaunch {
     count: u32,
     lifecycle: Lifecycle,
-    /// It had no answer: it may have been made or not.
+    /// It had no answer, so it may or may not have been carried out.
     in_doubt: bool,
 }
 
 impl Launches {
-    /// A new decision, with a token of its own. None while another one is in doubt: it may give
-    /// what is wanted already.
+    /// Makes a new decision with its own token; `None` while another one is in doubt, because that
+    /// may already launch what is wanted.
     fn decide(&mut self, count: u32, lifecycle: Lifecycle, term: u64) -> Option<String> {
         if self.in_doubt() {
             return None;
@@ -63,21 +64,21 @@ impl Launches {
         self.open.values().any(|open| open.in_doubt)
     }
 
-    /// How many instances of which kind are on their way.
+    /// The numbers and lifecycles of instances that are being launched.
     pub(super) fn on_their_way(&self) -> Vec<(u32, Lifecycle)> {
         let open = self.open.values();
         open.map(|open| (open.count, open.lifecycle)).collect()
     }
 }
 
-/// What became of one try of a request.
+/// Whether the result of a try leaves open whether anything was launched.
 fn is_unknown(result: &Result<Launched, CapacityError>) -> bool {
     let failure = result.as_ref().err().map(CapacityError::launch_failure);
     failure == Some(LaunchFailure::Unknown)
 }
 
 impl Fleet {
-    /// Launches instances in the background, unless the last request gave nothing just now.
+    /// Launches instances in the background, unless the last request gave nothing a moment ago.
     pub(crate) fn launch(self: &Arc<Self>, count: u32, lifecycle: Lifecycle, term: u64) {
         let request = {
             let mut known = self.known();
@@ -99,8 +100,8 @@ impl Fleet {
         tokio::spawn(async move { fleet.ask(request).await });
     }
 
-    /// Asks until there is an answer: with the same token and the same words, so that EC2 takes
-    /// all of it for one request, of which it makes one launch.
+    /// Repeats the request until there is an answer. All tries have the same token and parameters,
+    /// so that EC2 treats them as one request and launches once.
     async fn ask(&self, request: LaunchRequest) {
         let begun = self.clock.steady();
         let (mut pause, longest) = ASK_AGAIN;
@@ -117,7 +118,7 @@ impl Fleet {
             }
             self.doubt(&request.token);
             tokio::select! {
-                // The next leader finds what was launched by its tags.
+                // The next leader finds launched instances by their tags.
                 () = self.over.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
@@ -134,7 +135,7 @@ impl Fleet {
         self.wake.notify_one();
     }
 
-    /// Takes in how a request ended.
+    /// Records how a request ended.
     fn settle(&self, request: &LaunchRequest, result: Result<Launched, CapacityError>) {
         let steady = self.clock.steady();
         let mut known = self.known();
@@ -162,7 +163,7 @@ impl Fleet {
             }
         }
         drop(known);
-        // What an earlier try has launched is not in this answer.
+        // Instances that an earlier try has launched are not in this answer.
         self.look_now.notify_one();
         self.wake.notify_one();
     }
@@ -181,7 +182,7 @@ impl Fleet {
         }
     }
 
-    /// Gives instances back in the background; those of one round go in one call.
+    /// Terminates instances in the background; those of one round go into one call.
     pub(crate) fn terminate(self: &Arc<Self>, instance: InstanceId, why: &str) {
         if !self.known().is_new_end(&instance, self.clock.steady()) {
             return;
@@ -215,11 +216,11 @@ impl Fleet {
 }
 
 impl Known {
-    /// Notes that an instance is to end. Whether that was not asked for just now.
+    /// Records that an instance is to be terminated. Returns `false` if EC2 was asked a moment ago.
     pub(super) fn is_new_end(&mut self, instance: &InstanceId, now: Duration) -> bool {
         self.terminated
             .retain(|_, asked| now.saturating_sub(*asked) < TERMINATE_AGAIN);
-        // The time of the first request stands, or there would never be a second one.
+        // Keeps the time of the first request; else there would never be a second one.
         if self.terminated.contains_key(instance) {
             return false;
         }

@@ -32,7 +32,7 @@ fn known() -> Known {
 
 const TAKEOVER: Duration = Duration::from_mins(3);
 
-/// Whether a worker is gone that the ledger names and that has been silent for so long.
+/// Whether a worker that the ledger names counts as gone after this much silence.
 fn is_gone(known: &Known, worker: &WorkerId, silent: Duration) -> bool {
     let (mut picture, runner) = (Picture::default(), RunnerName::new("r"));
     let order = Stored {
@@ -47,7 +47,7 @@ fn is_gone(known: &Known, worker: &WorkerId, silent: Duration) -> bool {
     picture.worker(worker).unwrap().is_gone(TAKEOVER)
 }
 
-/// One look: what EC2 lists, and what it says of each of those that its list misses.
+/// One look: EC2's list, and its look-ups of workers that are missing in the list.
 fn look(known: &mut Known, at: u64, listed: &[Instance], by_id: &[(&str, Option<Instance>)]) {
     let found = by_id
         .iter()

@@ -13,8 +13,7 @@ use super::{Picture, Reading, Worker};
 
 /// What was read last, so that a round fetches only what has changed since.
 ///
-/// A version that is listed and known stands for its content, as if it had been read at the
-/// moment of the listing.
+/// If a listed version is already known, its content counts as read at the moment of the listing.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     orders: HashMap<String, Stored<Order>>,
@@ -23,8 +22,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads everything a round needs, in the order that rule 4 asks for. What can't be listed
-    /// ends the round; an object that can't be read is set aside.
+    /// Reads everything a round needs, in the order of rule 4. A failed listing ends the round; an
+    /// object that can't be read is set aside.
     pub(crate) async fn read(&mut self, ledger: &dyn Ledger) -> Result<Picture, Error> {
         let mut picture = Picture::default();
         self.read_orders(ledger, &mut picture).await?;
@@ -84,7 +83,7 @@ impl Picture {
     }
 }
 
-/// The payload objects that lie ready for a worker.
+/// The payload objects of a worker's attempts.
 pub(crate) async fn work_of(
     ledger: &dyn Ledger,
     worker: &WorkerId,
@@ -99,19 +98,19 @@ pub(crate) async fn work_of(
         .collect())
 }
 
-/// An object that is listed and could not be read.
+/// An object that is listed but could not be read.
 struct Missed<N> {
     name: N,
     key: String,
     /// Its version in the listing.
     etag: ETag,
     why: String,
-    /// It was read, and is not what this version writes.
+    /// It was read but is malformed for this version.
     malformed: bool,
 }
 
 impl<N> Missed<N> {
-    /// Notes why; what it was to be, and what is known of it.
+    /// Records why, and returns the object's name and what is known about it.
     fn set_aside<T>(self, picture: &mut Picture) -> (N, Reading<T>) {
         picture.aside.why.insert(self.key, self.why);
         let reading = if self.malformed {
@@ -146,7 +145,7 @@ fn refresh<'a, T, N>(
 }
 
 impl<T: DeserializeOwned, N> Refresh<'_, T, N> {
-    /// Brings `known` up to date. Each object is read by itself: what fails is given back.
+    /// Brings `known` up to date. Each object is read separately; those that fail are returned.
     async fn of(self, known: &mut HashMap<String, Stored<T>>) -> Vec<Missed<N>> {
         let there: HashMap<&str, &ETag> = self
             .listed

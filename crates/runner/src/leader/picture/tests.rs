@@ -1,4 +1,4 @@
-//! What the picture says of workers, and how much work it is.
+//! What the picture says about workers, and how expensive it is.
 
 use onspot_fleet::{Policy, Stage};
 use onspot_ledger::{BootId, JobLabel, Restart};
@@ -26,7 +26,7 @@ fn stored<T>(value: T) -> Stored<T> {
     }
 }
 
-/// What the ledger and EC2 say of so many idle workers and waiting jobs.
+/// The picture of this many idle workers and waiting jobs.
 fn read(workers: usize, jobs: u64) -> (Picture, FleetStatus) {
     let mut picture = Picture::default();
     let mut fleet = FleetStatus::looked();
@@ -68,7 +68,7 @@ fn view(picture: &Picture) -> View {
     }
 }
 
-/// Nothing about a worker or a job looks at all the others; otherwise this would take minutes.
+/// No look at a worker or a job goes through all the others; otherwise this would take minutes.
 #[test]
 fn a_round_of_thousands_of_workers_and_jobs_places_them_all() {
     const MANY: usize = 4000;
@@ -125,7 +125,7 @@ fn a_job_whose_record_cannot_be_read_keeps_its_worker_busy() {
     assert_eq!((seen.stage, seen.uses), (busy, 1));
 }
 
-/// Its instance was launched long before: that is not how long it has been idle.
+/// Its instance was launched long before, but it has not been idle for that long.
 #[test]
 fn a_worker_whose_last_job_ends_in_this_round_is_idle_from_now_on() {
     let mut picture = stack(1, 1);

@@ -1,4 +1,4 @@
-//! The part of the picture that it is decided by: a view of each runner, for `schedule`.
+//! Turns the picture into the view of each runner on which `schedule` decides.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::{Picture, Worker};
 use crate::schedule::{JobView, Place, RunnerView};
 use onspot_settings::Timing;
 
-/// So many heartbeats without a new state, and a worker gets no new jobs.
+/// After this many heartbeats without a new state, a worker gets no new jobs.
 const STALE_HEARTBEATS: u32 = 3;
 
 impl Picture {
-    /// What there is of one runner. What its settings are is for others to say.
+    /// The view of one runner, without its settings, which the caller fills in.
     pub(crate) fn runner(&self, name: &RunnerName, timing: &Timing) -> RunnerView {
         let fleet = &self.fleets[name];
         let ids = self.by_runner.get(name).into_iter().flatten();
@@ -55,7 +55,7 @@ impl Picture {
         })
     }
 
-    /// Jobs that are set aside take their place like any other, and get nothing.
+    /// Jobs that are set aside take up a place like any other, but nothing is done about them.
     fn jobs_aside(&self, runner: &RunnerName) -> impl Iterator<Item = JobView> {
         let aside = self.aside.jobs.iter();
         let aside = aside.filter(move |job| job.runner == *runner);
@@ -68,7 +68,7 @@ impl Picture {
         })
     }
 
-    /// A worker as it is when it is decided what to do; `None` if it is gone.
+    /// A worker as the schedule sees it; `None` if it is gone.
     fn seen(&self, id: &WorkerId, timing: &Timing) -> Option<Seen<WorkerId>> {
         let worker = self.worker(id)?;
         if worker.is_gone(timing.takeover) {
@@ -80,7 +80,7 @@ impl Picture {
         Some(Seen {
             id: id.clone(),
             stage: worker.stage(timing, self.now),
-            // One that EC2 does not show is nothing that EC2 takes away.
+            // A worker that EC2 does not list is treated like one that EC2 does not interrupt.
             pool: pool.unwrap_or_else(|| Pool::unknown(Lifecycle::OnDemand)),
             launched_at: instance.map_or(self.now, |instance| instance.launched_at),
             uses: state.map_or(0, |state| state.uses) + self.not_accepted(worker),
@@ -88,7 +88,7 @@ impl Picture {
         })
     }
 
-    /// The attempts that the worker was given and has not taken up yet.
+    /// The attempts that were given to the worker and that it has not accepted yet.
     fn not_accepted(&self, worker: &Worker) -> u32 {
         let state = worker.state.value();
         let accepted = |job: u64| Some(state?.jobs.get(&job)?.attempt);
@@ -105,7 +105,7 @@ impl Picture {
         u32::try_from(open.count()).unwrap_or(u32::MAX)
     }
 
-    /// Instances that are being asked for count like ones that are being launched.
+    /// Requested instances count like instances that are being launched.
     fn launching(&self, counts: &[(u32, Lifecycle)]) -> impl Iterator<Item = Seen<WorkerId>> {
         let each = counts.iter().flat_map(|(count, lifecycle)| {
             std::iter::repeat_n(*lifecycle, usize::try_from(*count).unwrap_or(usize::MAX))
@@ -130,7 +130,7 @@ impl Worker {
             Some(InstanceState::ShuttingDown | InstanceState::Terminated) => {
                 return Stage::Ending { jobs };
             }
-            // Somebody stops it: it may come back, and counts until it is terminated.
+            // Somebody has stopped it. It may come back, so it counts until it is terminated.
             Some(InstanceState::Stopping | InstanceState::Stopped) => return leaving(true, false),
             Some(InstanceState::Pending | InstanceState::Running) | None => {}
         }

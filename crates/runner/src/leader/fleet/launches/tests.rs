@@ -137,7 +137,7 @@ async fn a_launch_without_answer_is_asked_for_again_with_the_same_token_and_word
     seconds(1).await;
     assert!(fleet.status().in_doubt);
     assert_eq!(fleet.status().launching, [(2, Lifecycle::Spot)]);
-    // What is in doubt is not launched once more under another name.
+    // A launch in doubt is not repeated with another token.
     fleet.launch(2, Lifecycle::Spot, 1);
     seconds(60).await;
     let asked = ec2.asked.lock().unwrap().clone();
