@@ -1,6 +1,6 @@
-//! Whether the loops of this process go round, for whoever restarts it when they do not.
+//! Whether the loops of this process still run. systemd restarts it if they do not.
 //!
-//! A timer beside the work would go on while the work is stuck, so the loops speak themselves.
+//! A separate timer would continue while the work is stuck, so the loops report themselves.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When each loop went round last. Clones share it.
+/// When each loop last reported. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Liveness {
     loops: Arc<Mutex<Loops>>,
@@ -38,8 +38,8 @@ impl Liveness {
         self.loops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Watches one more loop, until what this returns is dropped. One that dies of a panic stays
-    /// watched, and is stuck from then on.
+    /// Watches one more loop until the returned value is dropped. A loop that panics stays watched
+    /// and counts as stuck from then on.
     pub fn watch(&self, name: &'static str) -> Beat {
         let mut loops = self.loops();
         loops.count += 1;
@@ -56,7 +56,7 @@ impl Liveness {
         }
     }
 
-    /// The loops that have not gone round for `limit`.
+    /// The loops that have not reported for `limit`.
     pub fn stuck(&self, limit: Duration) -> Vec<&'static str> {
         let loops = self.loops();
         let stuck = loops.watched.values();
@@ -66,7 +66,7 @@ impl Liveness {
             .collect()
     }
 
-    /// Somebody looks after the death of these loops.
+    /// Stops watching dead loops of this name, whose death somebody else handles.
     pub(crate) fn forget_dead(&self, name: &str) {
         let mut loops = self.loops();
         loops
@@ -75,7 +75,7 @@ impl Liveness {
     }
 }
 
-/// A watched loop's own part.
+/// The handle with which a watched loop reports.
 #[derive(Debug)]
 pub struct Beat {
     liveness: Liveness,
@@ -83,7 +83,7 @@ pub struct Beat {
 }
 
 impl Beat {
-    /// The loop goes round.
+    /// Reports that the loop runs.
     pub fn now(&self) {
         if let Some(watched) = self.liveness.loops().watched.get_mut(&self.number) {
             watched.last = Instant::now();

@@ -26,29 +26,30 @@ use crate::liveness::Liveness;
 use crate::setup::{SetupError, client_of, docker_settings, runner_settings};
 use crate::worker::{CachePlace, WorkerContext, work};
 
-/// How long GitLab may still answer a request for a job. A person waits for the end, and a job
-/// that comes now could only be failed.
+/// How long to wait for GitLab's answer to an open request for a job. A person waits for the end,
+/// and a job that arrives now could only fail.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
-/// How long the last words to GitLab may take.
+/// How long the last reports to GitLab may take.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Where `onspot run` keeps things on this host.
 #[derive(Debug, Clone)]
 pub struct LocalOptions {
-    /// The runners' tokens, by the runners' names: references are followed by now.
+    /// The runners' tokens, by the runners' names, with all references resolved.
     pub tokens: BTreeMap<String, RunnerToken>,
     /// The connections to the buckets of caches, by the names of the runners that have one.
     pub buckets: BTreeMap<String, aws_sdk_s3::Client>,
     /// The folder for build folders and caches.
     pub data: PathBuf,
-    /// Hears from the loops that they go round.
+    /// The liveness of the loops.
     pub liveness: Liveness,
-    /// The binary that runs in the helper container: this one, or one against an older libc.
+    /// The binary that runs in the helper container: this one, or one that is linked to an older
+    /// libc.
     pub helper_binary: PathBuf,
 }
 
-/// Runs the jobs of all runners in `settings` on this host until `shutdown`. Jobs that run then are
-/// ended as failed: there is nobody to go on with them.
+/// Runs the jobs of all runners in `settings` on this host until `shutdown`. Jobs that are running
+/// then fail, because nobody else could continue them.
 ///
 /// # Errors
 /// If jobs can't be run on this host.
@@ -135,8 +136,8 @@ pub async fn run_local(
     run_all(leader, workers, shutdown).await
 }
 
-/// The loops, in an order that loses nothing: first no more jobs are taken, then those that run
-/// are stopped, then GitLab is told about them.
+/// Runs the loops and ends them in an order that loses nothing: first it takes no more jobs, then
+/// it stops the running ones, then it tells GitLab about them.
 async fn run_all(
     leader: Arc<LeaderContext>,
     workers: Vec<WorkerContext>,
@@ -168,7 +169,7 @@ async fn run_all(
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// Tells GitLab how the jobs ended that nobody goes on with: the ledger goes with this process.
+/// Tells GitLab how the remaining jobs ended, because the ledger ends with this process.
 async fn end_all(leader: &LeaderContext) {
     let Ok(listed) = leader.ledger.list(JOBS).await else {
         return;
@@ -197,7 +198,7 @@ async fn end(
         Phase::Waiting => None,
         Phase::Assigned { worker } => match phase_of(&*leader.ledger, worker, job, record).await {
             Some(AttemptPhase::Reported { .. }) => return Ok(()),
-            // Worked out and not told: it is no less true because onspot was stopped.
+            // A result that was not reported yet; it is still valid although onspot was stopped.
             Some(AttemptPhase::Result { verdict }) => Some(verdict),
             _ => None,
         },
@@ -224,7 +225,7 @@ async fn end(
     runner.coordinator.report(&payload, &verdict, None).await
 }
 
-/// How far the worker has come with this attempt.
+/// The phase of this attempt on the worker.
 async fn phase_of(
     ledger: &dyn Ledger,
     worker: &WorkerId,
@@ -277,7 +278,7 @@ fn cache_of(local: &LocalRunner, options: &LocalOptions) -> CachePlace {
     CachePlace::Local(folder.join(folder_of(name)))
 }
 
-/// Checks that no two runners have one folder: their jobs would be in each other's way.
+/// Checks that no two runners share a folder, in which their jobs would disturb each other.
 fn own_folders(runners: &[LocalRunner]) -> Result<(), SetupError> {
     let mut folders = BTreeMap::new();
     for local in runners {
@@ -319,7 +320,7 @@ fn host_name() -> String {
         .into_owned()
 }
 
-/// In memory reading costs nothing.
+/// Shorter intervals, because reading from memory costs nothing.
 fn timing() -> Timing {
     Timing {
         order_poll: Duration::from_millis(100),

@@ -17,33 +17,33 @@ use crate::leader::{LeaderContext, RunnerContext, lead};
 use crate::liveness::Liveness;
 use crate::setup::{SetupError, client_of};
 
-/// GitLab holds a request for a job for 50 s, if its owner did not say otherwise.
+/// A little more than the 50 s for which GitLab by default holds a request for a job.
 const LAST_ANSWER: Duration = Duration::from_secs(55);
 
-/// What a manager is given.
+/// What a manager needs to run.
 pub struct ManagerContext {
-    /// What it goes by.
+    /// Its settings.
     pub settings: ManagerSettings,
-    /// The runners' tokens, by the runners' names: references are followed by now.
+    /// The runners' tokens, by the runners' names, with all references resolved.
     pub tokens: BTreeMap<String, RunnerToken>,
     /// What is where.
     pub ledger: Arc<dyn Ledger>,
     /// Where each runner's workers come from, by the runners' names
     /// ([`Ec2Fleet`](onspot_fleet::Ec2Fleet)).
     pub capacity: BTreeMap<String, Arc<dyn Capacity>>,
-    /// What people call this manager: its instance's id.
+    /// The name of this manager for people: its instance's id.
     pub name: String,
-    /// Hears from the loops that they go round.
+    /// The liveness of the loops.
     pub liveness: Liveness,
-    /// The machine that GitLab sees.
+    /// The machine's identity for GitLab.
     pub system_id: SystemId,
 }
 
 /// Leads, or watches the leader, until `shutdown`.
 ///
 /// # Errors
-/// Only a configuration that can't work is one. An unreachable GitLab or a refused token is not:
-/// that is said in the log and in `run/leader`, and tried again.
+/// Only if the configuration can't work. An unreachable GitLab or a refused token is no error: it
+/// is reported in the log and in `run/leader`, and tried again.
 pub async fn run_manager(
     context: ManagerContext,
     shutdown: CancellationToken,
@@ -54,7 +54,7 @@ pub async fn run_manager(
         timing,
         runners,
         registry_port,
-        // How AWS is reached: whoever made `ledger` and `capacity`.
+        // Already used by the caller, for `ledger` and `capacity`.
         stack: _,
         region: _,
         endpoint_url: _,
@@ -95,9 +95,9 @@ fn context_of(
     let ManagedRunner {
         runner,
         policy,
-        // Followed by now: `ManagerContext::tokens`.
+        // Already resolved: `ManagerContext::tokens`.
         token: _,
-        // The rest of it made `ManagerContext::capacity`.
+        // The rest of it is in `ManagerContext::capacity`.
         pool,
     } = managed;
     let name = &runner.name;
@@ -121,12 +121,12 @@ fn context_of(
     })
 }
 
-/// Where others of this network reach a port of this instance: at the address that it has on its
-/// way out. No packet is sent to find that out.
+/// The address at which others in this network reach a port of this instance: its source address
+/// for outgoing packets. Finding it out sends no packet.
 fn own_address(port: u16) -> Option<SocketAddr> {
     let found = || -> std::io::Result<SocketAddr> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        // Any address behind the default route would do.
+        // Any address behind the default route works.
         socket.connect((Ipv4Addr::new(169, 254, 169, 254), 80))?;
         socket.local_addr()
     };

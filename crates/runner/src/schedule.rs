@@ -1,7 +1,7 @@
 //! What to do next: one pure function over one view.
 //!
-//! [`schedule`] reads no clock, does no call and keeps no memory: asked again with the same view
-//! it answers the same, so what it asked for must show in the next view.
+//! [`schedule`] reads no clock, makes no call and keeps no memory. The same view gives the same
+//! answer, so the caller has to show the effect of the actions in the next view.
 
 use std::collections::BTreeSet;
 
@@ -48,7 +48,7 @@ pub enum Action {
     },
     /// Launch workers, drain one, or give one back.
     Scale {
-        /// Of which `[[runners]]`.
+        /// The runner.
         runner: RunnerName,
         /// What to do.
         scale: Scale<WorkerId>,
@@ -56,7 +56,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The job whose trace the leader stops writing with this, if it does.
+    /// The job whose trace the leader stops writing with this action, if any.
     pub(crate) fn takes_over(&self) -> Option<&JobKey> {
         match self {
             Self::Assign { job, .. } | Self::Fail { job, .. } => Some(job),
@@ -73,7 +73,7 @@ pub fn schedule(view: &View, now: Timestamp) -> Vec<Action> {
         .collect()
 }
 
-/// What to do for one runner. Each step changes the view to what it leads to, for the next one.
+/// What to do for one runner. Each step applies its effects to the view for the next step.
 fn actions(mut runner: RunnerView, now: Timestamp) -> Vec<Action> {
     let failed = fail_overdue(&mut runner, now);
     let assigned = place::assignments(&mut runner);

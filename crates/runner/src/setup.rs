@@ -1,4 +1,4 @@
-//! From configuration to loops: what both verbs on instances and `onspot run` share.
+//! Sets up the loops from the configuration, for the verbs on instances and for `onspot run`.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub enum SetupError {
     /// There is nothing to run.
     #[error("the configuration holds no [[runners]]")]
     NoRunners,
-    /// Two runners' names make one folder's name.
+    /// Two runners' names give the same folder name.
     #[error("the runners {one} and {other} would have one folder")]
     OneFolder {
         /// The first.
@@ -29,7 +29,7 @@ pub enum SetupError {
         /// The runner.
         runner: String,
     },
-    /// A runner has nowhere to get workers from.
+    /// A runner has no source of workers.
     #[error("there is no pool of workers for runner {runner}")]
     Pool {
         /// The runner.
@@ -84,7 +84,7 @@ pub(crate) fn client_of(runner: &Runner) -> Result<Client, SetupError> {
     client_on(runner, None)
 }
 
-/// The same, from a machine whose name GitLab's logs are to show.
+/// The same, with a machine name for GitLab's logs.
 pub(crate) fn client_on(runner: &Runner, machine: Option<&str>) -> Result<Client, SetupError> {
     let ca_pem = runner.tls_ca_file.as_deref().map(read_pem).transpose()?;
     let options = ClientOptions {
@@ -105,7 +105,7 @@ fn read_pem(path: &Path) -> Result<Vec<u8>, SetupError> {
     })
 }
 
-/// What the executors are told of a runner.
+/// A runner's settings for the executors.
 pub(crate) fn runner_settings(
     runner: &Runner,
     short_token: &str,

@@ -1,4 +1,4 @@
-//! Asking GitLab for jobs, and taking them in.
+//! Asks GitLab for jobs, and takes them in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const SLOWEST: Duration = Duration::from_secs(30);
 /// A request that took this long was held by GitLab.
 const HELD: Duration = Duration::from_secs(1);
-/// The second pause in a row after an answer with another `last_update`; the first is none.
+/// The pause after the second answer in a row with another `last_update`; after the first there is
+/// none.
 const FIRST_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the requests for jobs and the rounds share.
@@ -28,7 +29,7 @@ const FIRST_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) struct Intake {
     /// How many requests may be sent.
     pub permits: Permits,
-    /// What came with the jobs.
+    /// The payloads that came with the jobs.
     pub payloads: Payloads,
     /// Wakes the rounds.
     pub wake: Arc<Notify>,
@@ -36,8 +37,8 @@ pub(crate) struct Intake {
 
 /// Asks for jobs for one runner, one request at a time, while the rounds permit it.
 ///
-/// After `stop` no more requests are sent. One that is on its way is never cut: GitLab may be
-/// handing a job out on it at this very moment, and a 201 that nobody reads is a lost job.
+/// After `stop` it sends no more requests. An open one is never cut off: GitLab may be answering it
+/// with a job at this moment, and a 201 that nobody reads is a lost job.
 pub(crate) async fn poll(
     context: Arc<LeaderContext>,
     runner: RunnerName,
@@ -75,7 +76,7 @@ pub(crate) async fn poll(
     }
 }
 
-/// Who asks, and what is known from the answers so far.
+/// The requester, with what it knows from the answers so far.
 struct Poller<'a> {
     context: &'a LeaderContext,
     runner: &'a RunnerName,
@@ -89,7 +90,7 @@ struct Poller<'a> {
 }
 
 impl Poller<'_> {
-    /// Does what an answer asks for; how long to pause then.
+    /// Handles an answer; returns the pause before the next request.
     async fn answered(&mut self, answer: Result<JobPoll, Error>, begun: Duration) -> Duration {
         let (context, runner) = (self.context, self.runner);
         if !matches!(&answer, Ok(poll) if poll.outcome == JobRequestOutcome::Forbidden) {
@@ -101,7 +102,7 @@ impl Poller<'_> {
                 self.last_update = poll.last_update.or(self.last_update.take());
                 self.wait = FIRST_WAIT;
                 match poll.outcome {
-                    // From here on nothing may end this task before the record stands.
+                    // From here on nothing may end this task before the record is written.
                     JobRequestOutcome::Job(assigned) => {
                         self.intake
                             .payloads
@@ -139,20 +140,20 @@ impl Poller<'_> {
     }
 }
 
-/// How soon to ask again when there was no job.
+/// Decides how soon to ask again when there was no job.
 ///
-/// GitLab holds a request as long as its queue is as the request's `last_update` says, and answers
-/// at once if it is not: an answer with another value says nothing but "ask again with this". Only
-/// that next request is held, so a job that comes in a pause before it waits for nothing. Where
-/// the queue changes all the time, the pauses grow to the check interval.
+/// GitLab holds a request while the request's `last_update` matches its queue, and answers at once
+/// otherwise. An answer with another value only means "ask again with this"; GitLab holds only that
+/// next request. A pause before it would needlessly delay a job that arrives meanwhile, so the
+/// first pause is zero. If the queue changes all the time, the pauses grow to the check interval.
 #[derive(Debug, Default)]
 struct Again {
     next: Duration,
 }
 
 impl Again {
-    /// The pause after a request that `took` so long and gave no job; `news` if it gave another
-    /// `last_update` than it was sent with.
+    /// The pause after a request that `took` this long and gave no job. `news` means that its
+    /// answer had another `last_update` than the request.
     fn after_nothing(&mut self, news: bool, took: Duration, check_interval: Duration) -> Duration {
         if took >= HELD {
             self.next = Duration::ZERO;

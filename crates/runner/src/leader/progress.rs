@@ -1,4 +1,4 @@
-//! Bringing each job one step on: the judgements, written down.
+//! Judges each job and writes the judgement down: one step per job and round.
 
 use onspot_fleet::InstanceId;
 use onspot_ledger::{
@@ -12,7 +12,7 @@ use super::trace::News;
 
 impl From<WrongPhase> for RoundError {
     fn from(wrong: WrongPhase) -> Self {
-        // The plan was made from another phase than the record's: the same as a refusal.
+        // The record has another phase than planned, which has the same effect as a refused write.
         Self::Refused(wrong.to_string())
     }
 }
@@ -44,7 +44,7 @@ impl Rounds {
         self.end_unreadable(round).await
     }
 
-    /// Brings one job one step on.
+    /// Moves one job one step forward.
     async fn bring_on(&mut self, round: &mut Round, job: &JobKey) -> Result<(), RoundError> {
         let record = round.picture.records()[job].value.clone();
         if let Some(next) = self.dropped(job, &record, round.picture.now)? {
@@ -62,8 +62,8 @@ impl Rounds {
         }
     }
 
-    /// A job that was cancelled while it waited is ended by the leader (rule 14), once that
-    /// stands in the record (rule 13).
+    /// The leader ends a job that was cancelled while it waited (rule 14), once the record says so
+    /// (rule 13).
     async fn look_at_waiting(
         &mut self,
         round: &mut Round,
@@ -76,14 +76,14 @@ impl Rounds {
             tracing::info!(job = job.id, runner = %job.runner, "canceled while waiting");
             return self.write_record(round, job, next).await;
         }
-        // It is written before the record and removed after it: if it is not there, it is lost.
+        // The payload is written before the record and removed after it, so a missing one is lost.
         if !round.picture.payloads.contains(job) {
             return self.end_without_payload(round, job, record).await;
         }
         Ok(())
     }
 
-    /// Ends a waiting job that can never go on: nobody knows any more what it was to do.
+    /// Ends a waiting job that can never run because its payload is lost.
     pub(super) async fn end_without_payload(
         &mut self,
         round: &mut Round,
@@ -108,16 +108,16 @@ impl Rounds {
         let Some(known) = round.picture.worker(worker) else {
             return Judgement::Keep;
         };
-        // Without the state nothing can be said, without the order nothing can be taken back;
-        // of a worker that is terminated, the state says everything.
+        // Without the state the job can't be judged, and without the order it can't be revoked. For
+        // a terminated worker, the state is enough.
         let terminated = known.is_terminated();
         if known.state.is_unread() || known.has_unknown_order() && !terminated {
             return Judgement::Keep;
         }
         let order = known.order.value();
         let status = WorkerStatus {
-            // One that EC2 only does not know is taken over as a silent one is, by rule 11,
-            // unless there is no order in which its attempt could be revoked.
+            // A worker that EC2 merely does not know is taken over like a silent one, by rule 11,
+            // unless there is no order in which to revoke its attempt.
             gone: terminated || order.is_none() && known.is_gone(self.context.timing.takeover),
             silent_for: known.silent_for,
             revoked_for: self.memory.revoked_for(
@@ -152,10 +152,12 @@ impl Rounds {
             Judgement::Keep => Ok(()),
             Judgement::Order => {
                 let Some(work) = self.work_of(job, record).await? else {
-                    // Whoever ends it needs its token: what its attempts were given goes with them.
+                    // Whoever ends the job needs its token, and the payloads of its attempts are
+                    // removed with them.
                     self.payloads.to_tell(job, record).await?;
-                    // It can't be run here or anywhere: it is taken back as by rule 11, as an
-                    // earlier leader may be about to order it after all. Then it waits, and ends.
+                    // The job can't run anywhere without its payload. It is revoked as in rule 11,
+                    // because an earlier leader may still be about to order it. Then it waits, and
+                    // is ended.
                     let revoke = |order: &Order| order.revoked(id, record.attempt);
                     return self.write_order(round, worker, revoke).await;
                 };
@@ -208,7 +210,7 @@ impl Rounds {
         }
     }
 
-    /// Tells GitLab what stands in the record, and notes when that is done.
+    /// Tells GitLab the verdict in the record, and records when that is done.
     async fn finish(
         &mut self,
         round: &mut Round,
@@ -265,7 +267,7 @@ impl Rounds {
         work: WorkPayload,
     ) -> Result<(), RoundError> {
         let key = Key::work(worker, job.id, record.attempt);
-        // An earlier round may have written it; what stands then is as good.
+        // An earlier round may have written it; that one is just as good.
         if establish(&*self.context.ledger, &key, work)
             .await?
             .is_none()
@@ -287,7 +289,7 @@ fn with_steps(record: &Record, steps: Vec<Step>, now: jiff::Timestamp) -> Record
     )
 }
 
-/// What became of the earlier attempts, for the trace.
+/// How the earlier attempts were lost, for the trace.
 fn losses_of(record: &Record) -> Vec<String> {
     record.losses().map(|(_, _, why)| why.to_owned()).collect()
 }

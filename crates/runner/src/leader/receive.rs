@@ -1,4 +1,4 @@
-//! Taking in a job that GitLab handed out: written down first, then everything else (rule 1).
+//! Takes in a job that GitLab handed out: it is written down before anything else (rule 1).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,15 @@ use onspot_ledger::{
 
 use super::{LeaderContext, RunnerContext, chain};
 
-/// How long a job may take for which GitLab names no limit: its own default.
+/// The time limit of a job for which GitLab names none: GitLab's own default.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_hours(1);
-/// GitLab's clock runs from its 201 on; so much of the job's time is left unused, so that the
-/// last word is ours.
+/// GitLab's clock runs from its 201 on. This much of the job's time is left unused, so that onspot
+/// reports before GitLab ends the job.
 const RESERVE: Duration = Duration::from_mins(1);
 /// The first wait between tries to write a record; it doubles up to [`SLOWEST_WRITE`].
 const FIRST_WRITE: Duration = Duration::from_millis(100);
-/// The longest wait between tries to write a record: the job is in nobody else's hands.
+/// The longest wait between tries to write a record. It is short, because nobody else knows of the
+/// job.
 const SLOWEST_WRITE: Duration = Duration::from_secs(5);
 
 /// Writes a received job down, payload first (rule 1), and only then tells GitLab.
@@ -49,7 +50,7 @@ pub(super) async fn take_in(
     });
 }
 
-/// Writes down a job whose payload is beyond this version: it is to be failed.
+/// Writes down a job whose payload this version can't read, so that it fails.
 pub(super) async fn take_in_unreadable(
     context: &LeaderContext,
     runner: &RunnerName,
@@ -73,15 +74,15 @@ pub(super) async fn take_in_unreadable(
     write_down(context, &JobKey::new(runner, id), raw, record).await;
 }
 
-/// Goes on until both objects stand, or the job is over already: an earlier try may have been
-/// applied without an answer, and others may have gone on from it.
+/// Repeats until both objects are written or the job is already over. An earlier try may have been
+/// applied without an answer, and others may have continued from it.
 async fn write_down(context: &LeaderContext, key: &JobKey, raw: serde_json::Value, record: Record) {
     let mut wait = FIRST_WRITE;
     let mut tried = false;
     loop {
         match stands(&*context.ledger, key, &raw, &record, tried).await {
             Ok(true) => return,
-            // What the write met was gone again at the next look.
+            // The object that made the write fail was gone when it was read.
             Ok(false) => tracing::info!(job = key.id, "not written down yet"),
             Err(error) => {
                 tracing::warn!(job = key.id, error = %chain(&error), "not written down yet");
@@ -93,8 +94,8 @@ async fn write_down(context: &LeaderContext, key: &JobKey, raw: serde_json::Valu
     }
 }
 
-/// Tries to write both objects, and says whether they stand. A refusal alone says nothing: what
-/// stands is read after it.
+/// Tries to write both objects, and returns whether they exist. A refusal alone proves nothing, so
+/// the existing object is read after it.
 async fn stands(
     ledger: &dyn Ledger,
     key: &JobKey,
@@ -102,7 +103,7 @@ async fn stands(
     record: &Record,
     tried: bool,
 ) -> Result<bool, Error> {
-    // Its record was written by an earlier try, and is removed: it must not come back.
+    // An earlier try has written its record, which has been removed since and must not come back.
     if tried && ledger.get(Key::past(key).as_str()).await?.is_some() {
         return Ok(true);
     }
@@ -115,7 +116,7 @@ async fn stands(
     }
     match establish(ledger, &Key::record(key), record.clone()).await {
         Ok(standing) => Ok(standing.is_some()),
-        // It stands, in the words of another version.
+        // It exists, written by another version.
         Err(Error::Malformed { .. }) => Ok(true),
         Err(error) => Err(error),
     }
@@ -136,7 +137,7 @@ fn label_of(job: &JobPayload) -> JobLabel {
     }
 }
 
-/// `ONSPOT_RESTART` decides; without it, a job that deploys or is on a tag is not started twice.
+/// `ONSPOT_RESTART` decides; without it, a job that deploys or runs on a tag is not started twice.
 fn restart_of(job: &JobPayload) -> Restart {
     let variables = Variables::of(job);
     let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());

@@ -1,11 +1,11 @@
-//! How often a token that GitLab refuses is shown again: few tries, then long pauses.
+//! How often a refused token is sent to GitLab again: a few tries, then long pauses.
 //!
-//! GitLab counts refused requests against the address that they come from, and shuts it out after
-//! a few of them; all managers and workers behind one NAT are then shut out together.
+//! GitLab counts refused requests by address and blocks an address after a few of them, which
+//! affects all managers and workers behind the same NAT.
 
 use std::time::Duration;
 
-/// So many tries follow the first refusal soon: an answer may come from a proxy in trouble.
+/// This many tries follow soon after the first refusal, because it may come from a broken proxy.
 const SOON: u32 = 2;
 /// The first pause after a refusal; it doubles.
 const FIRST: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Reporting to GitLab a verdict that stands in a record (rule 13).
+//! Reports to GitLab the verdict in a record (rule 13).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,13 @@ use super::payload::Payloads;
 use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 
-/// Between two rounds of tries.
+/// The pause between two series of tries.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
-/// GitLab ends a job at its time limit, which is a minute after the record's deadline; an hour
-/// later, nobody needs to tell it any more.
+/// GitLab itself ends a job at its time limit, a minute after the record's deadline. An hour later,
+/// nobody needs to report the job any more.
 const LAST_TRY: Duration = Duration::from_hours(1);
 
-/// The verdicts that are being told, each in the background, and those that were.
+/// The verdicts that are being reported, each in the background, and those that have been.
 pub(crate) struct ResultReporter {
     payloads: Payloads,
     clock: Clock,
@@ -47,7 +47,7 @@ impl ResultReporter {
         }
     }
 
-    /// Whether GitLab knows the job's verdict from this manager, or can't be told by anybody.
+    /// Whether this manager has reported the job's verdict, or nobody can report it.
     pub(crate) fn has_reported(&self, job: &JobKey) -> bool {
         self.told
             .lock()
@@ -55,7 +55,7 @@ impl ResultReporter {
             .contains(job)
     }
 
-    /// Tells GitLab, unless that is on its way.
+    /// Reports to GitLab, unless a report is already running.
     pub(crate) fn report(
         &mut self,
         job: &JobKey,
@@ -63,7 +63,7 @@ impl ResultReporter {
         verdict: &Verdict,
         record: &Record,
     ) {
-        // A task that has ended has told, or died.
+        // A finished task has reported or died.
         if self.tasks.get(job).is_some_and(|task| !task.is_finished()) {
             return;
         }
@@ -110,7 +110,7 @@ struct ResultReport {
 
 impl ResultReport {
     /// Ends when GitLab knows the verdict, when it has ended the job itself, or when nobody can
-    /// tell it anything about the job any more: sooner or later one of these is so.
+    /// report the job any more. One of these happens eventually.
     async fn send(self) {
         let (id, runner) = (self.job.id, &self.job.runner);
         let Some(payload) = self.payload().await else {
@@ -119,7 +119,7 @@ impl ResultReport {
                  time limit");
             return;
         };
-        // A worker's own result is in the trace already, as far as the trace goes.
+        // If the worker has a result of its own, it has already written that into the trace.
         if self.verdict.exit_code.is_none() {
             let mark = self.record.trace;
             write_end(&*self.coordinator, &payload, &self.verdict, mark).await;
@@ -149,7 +149,7 @@ impl ResultReport {
     }
 }
 
-/// Says in the trace how the job ended and why. The verdict is told even if that fails.
+/// Writes into the trace how the job ended and why. The verdict is reported even if that fails.
 pub(super) async fn write_end(
     coordinator: &dyn Coordinator,
     payload: &JobPayload,

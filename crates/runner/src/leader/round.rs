@@ -23,18 +23,18 @@ use super::{LeaderContext, ROUNDS, RunnerContext, chain};
 use crate::liveness::Beat;
 use crate::schedule::{Action, RunnerView, View, intake, obstacle, schedule};
 
-/// How long after a round that failed, in whole or in part, the next one begins.
+/// The pause before the next round if a round has failed, in whole or in part.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
-/// Rounds that somebody wakes are this part of the time apart that those are which nobody wakes.
+/// The least time between two rounds is the regular pause divided by this.
 const SPACING: u32 = 10;
-/// After so many calls without an answer the ledger is taken to be out of reach: the round ends,
-/// as it would have to wait for the end of each further one.
+/// After this many calls without an answer the ledger counts as unreachable. The round then ends,
+/// because each further call would have to time out.
 const UNANSWERED: u32 = 3;
-/// With no job and no worker about, rounds are this many times rarer: reading costs money.
+/// Without jobs and workers, rounds are this many times rarer, because reading costs money.
 const IDLE_FACTOR: u32 = 5;
 
-/// Why something was not done. Rule 4: the plan is dropped, and begun again in the next round:
-/// that of one job or worker, while the others go on, or that of all, if nothing can be read.
+/// Why something was not done. By rule 4 the plan is dropped and made again in the next round: the
+/// plan of one job or worker while the others continue, or all plans if nothing can be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RoundError {
     /// Somebody else wrote.
@@ -57,7 +57,7 @@ pub(crate) struct Rounds {
     pub(super) waiting: WaitingTraces,
     pub(super) reporter: ResultReporter,
     pub(super) strays: Arc<Strays>,
-    /// Tells what keeps each runner from launching workers.
+    /// Reports what keeps each runner from launching workers.
     obstacles: watch::Sender<BTreeMap<RunnerName, String>>,
     pub(super) payloads: Payloads,
     /// What is set aside now, for `run/leader`.
@@ -65,7 +65,7 @@ pub(crate) struct Rounds {
     pub(super) beat: Beat,
 }
 
-/// What the rounds say to the manager, for `run/leader`.
+/// What the rounds report to the manager, for `run/leader`.
 pub(crate) struct StatusSender {
     /// What keeps each runner from launching workers.
     pub obstacles: watch::Sender<BTreeMap<RunnerName, String>>,
@@ -82,8 +82,8 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// Takes in what became of one job. If its plan was dropped, it and its worker are left alone
-    /// for the rest of the round. An error means that the round can't go on.
+    /// Handles the result for one job. If its plan was dropped, it and its worker are left alone
+    /// for the rest of the round. Returns an error if the round can't continue.
     pub(super) fn judged(
         &mut self,
         job: &JobKey,
@@ -96,7 +96,7 @@ impl Round {
         self.dropped(Key::record(job).as_str(), error)
     }
 
-    /// The same for what is about one worker.
+    /// The same for one worker.
     pub(super) fn served(
         &mut self,
         worker: &WorkerId,
@@ -109,7 +109,7 @@ impl Round {
         self.dropped(Key::order(worker).as_str(), error)
     }
 
-    /// The same for what is about an object that nothing else depends on.
+    /// The same for an object on which nothing else depends.
     pub(super) fn cleared(
         &mut self,
         key: &str,
@@ -207,10 +207,11 @@ impl Rounds {
         }
     }
 
-    /// One round; how long to wait for the next.
+    /// Does one round; returns the pause before the next.
     pub(crate) async fn round(&mut self) -> Result<Duration, RoundError> {
-        // Before the ledger: what is on its way is counted (see `Permits::asked`), and a
-        // termination that is known now was known before the states are read (rule 12).
+        // Both come before the ledger is read: the open requests are counted first (see
+        // `Permits::asked`), and a termination has to be known before the states are read (rule
+        // 12).
         let asked = self.permits.asked();
         let fleets = self
             .fleets
@@ -246,7 +247,7 @@ impl Rounds {
         })
     }
 
-    /// Everything that a round does once it has read.
+    /// Everything that a round does after reading.
     async fn all_of(&mut self, round: &mut Round, asked: &Asked) -> Result<(), RoundError> {
         self.create_orders(round).await?;
         self.progress(round).await?;
@@ -301,8 +302,8 @@ impl Rounds {
         }
     }
 
-    /// Gives every worker that reports an empty order. An order is created empty, before anything
-    /// is asked of the worker: so no manager ever writes an entry by creating an order (rule 3).
+    /// Creates an empty order for every worker that reports. An order is created before anything is
+    /// asked of the worker, so that no manager ever writes an entry by creating an order (rule 3).
     async fn create_orders(&self, round: &mut Round) -> Result<(), RoundError> {
         let newcomers = round.picture.workers().filter(|(_, worker)| {
             let there = worker.instance.is_some() && !worker.is_terminated();
@@ -328,7 +329,7 @@ impl Rounds {
     ) -> Result<(), RoundError> {
         let key = Key::order(worker);
         let order = Order::empty(runner);
-        // A refusal is looked at by the next round, which reads all orders.
+        // The next round reads all orders, so a refusal needs no handling here.
         let Some(stored) = create(&*self.context.ledger, &key, order).await? else {
             return Err(RoundError::Refused(key.to_string()));
         };

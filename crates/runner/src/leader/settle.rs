@@ -1,5 +1,5 @@
-//! Ending every job of a stack whose managers and workers are gone for good: GitLab is told about
-//! each, so that none stays "running" there until its own timeout.
+//! Ends every job of a stack whose managers and workers are gone for good. GitLab is told about
+//! each, so that none stays "running" there until its timeout.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,21 +20,21 @@ use super::takeover::{Judgement, after_the_end};
 use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 
-/// How many jobs are told about at a time.
+/// How many jobs are reported at a time.
 const AT_ONCE: usize = 16;
-/// How often a write that others were in the way of is begun again. Nobody else is there, so
-/// what is in the way is one's own write whose answer was lost.
+/// How often a conflicting write is repeated. Nobody else writes, so the conflict is with one's own
+/// write whose answer was lost.
 const TRIES: usize = 5;
-/// The trace's last line may take this part of the time that there is to tell about a job.
+/// The trace's last line may take this fraction of the time for reporting a job.
 const TRACE_PART: u32 = 3;
-/// Between two tries to tell about a job.
+/// The pause between two tries to report a job.
 const TRY_AGAIN: Duration = Duration::from_secs(3);
 
-/// Whom to tell about a job; `None` if that is not known.
+/// Returns the receiver of a job's report; `None` if that is not known.
 pub type Coordinators<'a> =
     dyn Fn(&RunnerName, &JobPayload) -> Option<Arc<dyn Coordinator>> + Send + Sync + 'a;
 
-/// How to settle what is left.
+/// How to settle the remaining jobs.
 pub struct Settling<'a> {
     /// What is where.
     pub ledger: &'a dyn Ledger,
@@ -46,16 +46,16 @@ pub struct Settling<'a> {
     pub version: String,
     /// Why jobs end, for their traces.
     pub why: String,
-    /// How long GitLab may take for all of them together.
+    /// The time limit for reporting all of them together.
     pub limit: Duration,
 }
 
-/// What became of the jobs.
+/// The results of the jobs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     /// The jobs whose end GitLab was told.
     pub told: Vec<(JobKey, Ending)>,
-    /// The jobs that GitLab knows nothing new about, and why.
+    /// The jobs that could not be reported to GitLab, and why.
     pub untold: Vec<Untold>,
 }
 
@@ -86,16 +86,16 @@ struct End {
 }
 
 impl Settling<'_> {
-    /// Takes the lead, adopts the results that workers have stored, ends every other job, and
-    /// tells GitLab, each job by its own token. Begun again after it was cut off, it goes on.
+    /// Takes the lead, adopts the results that workers have stored, ends every other job, and tells
+    /// GitLab about each job with its own token. After an interruption, another call continues.
     ///
-    /// To be called once EC2 has said that all managers and workers are terminated, and not
-    /// before: that is what replaces silence and revocation (rule 12). Each verdict stands in the
-    /// record before it is told (rule 13).
+    /// Call this only once EC2 has said that all managers and workers are terminated, because that
+    /// replaces silence and revocation (rule 12). Each verdict is written into the record before it
+    /// is reported (rule 13).
     ///
     /// # Errors
-    /// Only when the ledger can't be read or written. A GitLab that can't be told is no error:
-    /// see [`Settled::untold`].
+    /// Only if the ledger can't be read or written. An unreachable GitLab is no error: see
+    /// [`Settled::untold`].
     pub async fn settle(&self, coordinators: &Coordinators<'_>) -> Result<Settled, Error> {
         let jobs = self.jobs().await?;
         if jobs.is_empty() {
@@ -114,7 +114,7 @@ impl Settling<'_> {
             }
             .boxed()
         });
-        // Collected, for a stream that holds the closure can't be sent to another thread.
+        // Collected first, because a stream that holds the closure is not `Send`.
         let told: Vec<_> = futures::stream::iter(telling.collect::<Vec<_>>())
             .buffer_unordered(AT_ONCE)
             .collect()
@@ -136,7 +136,8 @@ impl Settling<'_> {
         Ok(settled)
     }
 
-    /// Every job that has a record, or only a payload: its receiver died between the two writes.
+    /// Every job that has a record, or only a payload because its receiver died between the two
+    /// writes.
     async fn jobs(&self) -> Result<BTreeSet<JobKey>, Error> {
         let listed = self.ledger.list(JOBS).await?;
         let job = |key: &str| Key::job_of_record(key).or_else(|| Key::job_of_payload(key));
@@ -146,7 +147,7 @@ impl Settling<'_> {
             .collect())
     }
 
-    /// Takes the lead at once: whoever holds it is terminated.
+    /// Takes the lead at once, because its holder is terminated.
     async fn take_lead(&self) -> Result<Option<Stored<Leader>>, Error> {
         let (key, now) = (Key::leader(), self.clock.now());
         for _ in 0..TRIES {
@@ -165,12 +166,14 @@ impl Settling<'_> {
                 return Ok(taken);
             }
         }
-        // Records are written against what was read, so the lead is a courtesy.
+        // Every record is written against the version that was read, so the lead is not needed for
+        // safety.
         tracing::warn!("the lead could not be taken");
         Ok(None)
     }
 
-    /// So that a manager of the next `up` need not wait for our silence.
+    /// Gives the lead back, so that a manager of the next `up` need not wait until this one counts
+    /// as silent.
     async fn give_lead_back(&self, lead: Option<Stored<Leader>>) -> Result<(), Error> {
         if let Some(lead) = lead {
             replace(self.ledger, &Key::leader(), &lead, lead.value.released()).await?;
@@ -192,7 +195,7 @@ impl Settling<'_> {
         };
         for _ in 0..TRIES {
             let found = match read(self.ledger, &key).await {
-                // Nobody could ever go on with it: ending it is all that can be done.
+                // Nobody could ever continue it, so it can only be ended.
                 Err(Error::Malformed { .. }) => return Ok(end(&self.failure(), None)),
                 answer => answer?,
             };
@@ -223,7 +226,7 @@ impl Settling<'_> {
         Ok(end(&self.failure(), None))
     }
 
-    /// What a terminated worker has said last. What can't be read says nothing.
+    /// The last state of a terminated worker; `None` if it can't be read.
     async fn state(&self, worker: &WorkerId) -> Result<Option<State>, Error> {
         match read(self.ledger, &Key::state(worker)).await {
             Err(Error::Malformed { .. }) => Ok(None),
@@ -231,7 +234,8 @@ impl Settling<'_> {
         }
     }
 
-    /// A job that a worker had: its result is adopted, what it told stands, anything else is lost.
+    /// Ends a job that a worker had: an unreported result is adopted, a reported one stands, any
+    /// other attempt is lost.
     fn assigned(&self, job: &JobKey, record: &Record, state: Option<&State>) -> Record {
         let now = self.clock.now();
         let mine = state
@@ -259,11 +263,11 @@ impl Settling<'_> {
     /// The record of a job that ends here.
     fn ended(&self, record: &Record) -> Record {
         let judged = record.finishing(self.failure(), self.clock.now());
-        // Only for phases that have their verdict already.
+        // This fails only in phases that already have a verdict.
         judged.unwrap_or_else(|_| record.clone())
     }
 
-    /// The record of a job that was received and never written down.
+    /// The record of a job that was received but never written down.
     fn unrecorded(&self) -> Record {
         let now = self.clock.now();
         let deadline = now + SignedDuration::from_hours(1);
@@ -275,7 +279,7 @@ impl Settling<'_> {
         Verdict::failed("runner_system_failure", self.why.clone())
     }
 
-    /// Tells GitLab about one job, again and again until `until`.
+    /// Tells GitLab about one job, repeatedly until `until`.
     async fn tell(
         &self,
         end: &End,
@@ -290,7 +294,7 @@ impl Settling<'_> {
         if end.verdict.exit_code.is_none() {
             let line = write_end(&*coordinator, &payload, &end.verdict, end.trace);
             let line_until = until.min(tokio::time::Instant::now() + self.limit / TRACE_PART);
-            // The verdict is told also if the trace takes no last line.
+            // The verdict is reported even if the last line can't be written.
             let _ = tokio::time::timeout_at(line_until, line).await;
         }
         let mut last = "GitLab did not answer in time".to_owned();
@@ -306,7 +310,7 @@ impl Settling<'_> {
         }
     }
 
-    /// What is needed to speak to GitLab about the job: its number and its token at least.
+    /// What is needed to tell GitLab about the job: at least its number and its token.
     async fn payload(&self, job: &JobKey) -> Result<JobPayload, String> {
         let stored = read(self.ledger, &Key::job_payload(job)).await;
         let stored = stored.map_err(|error| super::chain(&error))?;
@@ -325,7 +329,7 @@ impl Settling<'_> {
         }
     }
 
-    /// The job is over also for whoever comes after this was cut off.
+    /// Records that the job was reported, for another call after an interruption.
     async fn note_told(&self, job: &JobKey) -> Result<(), Error> {
         let key = Key::record(job);
         let found = match read(self.ledger, &key).await {

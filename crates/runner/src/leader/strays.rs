@@ -1,7 +1,7 @@
-//! Workers of runners that nobody has any more: ended by whoever leads, once their jobs are over.
+//! Workers of runners that no longer exist. The leader terminates them once their jobs are over.
 //!
-//! `onspot up` ends them as well, when it is what removes a runner. This is for those that it left
-//! because they were busy, for instances that came late, and for tags that somebody has edited.
+//! `onspot up` also terminates them when it removes a runner. This module handles those that were
+//! still busy then, instances that appeared late, and tags that somebody has edited.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,8 @@ use crate::clock::Clock;
 
 /// Between two looks for strays.
 const LOOK_EVERY: Duration = Duration::from_mins(5);
-/// For how long one must have been a stray: another manager may know more, and lead soon.
+/// How long a worker must have been a stray, because another manager, with newer settings, may lead
+/// soon.
 const GRACE: Duration = Duration::from_mins(15);
 
 /// The strays of a stack.
@@ -27,12 +28,13 @@ pub(super) struct Strays {
     capacity: Option<Arc<dyn Capacity>>,
     runners: Vec<RunnerName>,
     clock: Clock,
-    /// Each with when it was seen first.
+    /// The time at which each was first seen.
     seen: Mutex<BTreeMap<InstanceId, Duration>>,
 }
 
 impl Strays {
-    /// Looks by way of `capacity`, which may be any runner's: what is looked for has none.
+    /// Looks for strays through `capacity`, which may be any runner's, because strays belong to
+    /// none.
     pub(super) fn new(
         capacity: Option<Arc<dyn Capacity>>,
         runners: Vec<RunnerName>,
@@ -88,8 +90,8 @@ impl Strays {
         old.map(|(instance, _)| instance.clone()).collect()
     }
 
-    /// Ends instances in the background. One that stays is seen again, and ended after another
-    /// time of grace.
+    /// Terminates instances in the background. One that survives is seen again and terminated after
+    /// another grace period.
     fn end(self: &Arc<Self>, instances: Vec<InstanceId>) {
         let Some(capacity) = self.capacity.clone().filter(|_| !instances.is_empty()) else {
             return;
@@ -105,7 +107,7 @@ impl Strays {
 }
 
 impl Rounds {
-    /// Ends strays that have nothing to do any more.
+    /// Terminates strays that have no jobs any more.
     pub(super) fn end_strays(&self, round: &Round) {
         let old = self.strays.old(self.context.clock.steady());
         if old.is_empty() {
@@ -125,8 +127,8 @@ impl Rounds {
         self.strays.end(idle.collect());
     }
 
-    /// Whether the ledger, or a look by id, says that it is a worker of a runner of ours, whatever
-    /// its tags say.
+    /// Whether the ledger, or a look-up by id, says that it is a worker of a configured runner,
+    /// whatever its tags say.
     fn belongs(&self, worker: &Worker) -> bool {
         let order = worker.order.value();
         let ordered = order.is_some_and(|order| self.context.runners.contains_key(&order.runner));
@@ -134,11 +136,11 @@ impl Rounds {
     }
 
     fn is_at_work(&self, picture: &Picture, id: &WorkerId, worker: &Worker) -> bool {
-        // After so much silence it has lost its lease, and its jobs are others'.
+        // After this much silence it has lost its lease, and its jobs belong to others.
         if worker.has_reported() && worker.silent_for >= self.context.timing.takeover {
             return false;
         }
-        // What it says can't be read, but it is alive.
+        // Its state can't be read, but it is alive.
         if worker.state.is_malformed() {
             return true;
         }

@@ -1,4 +1,4 @@
-//! What to do about a job that a worker has: rules 5 and 11 to 14, as one pure function.
+//! Decides what to do about a job that a worker has: rules 5 and 11 to 14 as one pure function.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use onspot_settings::Timing;
 /// How often a job is tried before it fails.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// What the leader knows of a worker from elsewhere than the ledger.
+/// What the leader knows about a worker from sources other than the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WorkerStatus {
-    /// The worker does nothing any more: EC2 said that the instance is terminated, before the
-    /// state was read (rule 12), or it is unknown and silent and has no order.
+    /// The worker will do nothing any more: EC2 said before the state was read that the instance is
+    /// terminated (rule 12), or EC2 does not know it, it is silent and it has no order.
     pub gone: bool,
     /// For how long the state has been the same, by the leader's clock (rule 10).
     pub silent_for: Duration,
     /// For how long the attempt has been revoked, by the leader's clock.
     pub revoked_for: Duration,
-    /// There is a state, and it can't be read: whatever it says, it may have started.
+    /// There is a state, but it can't be read, so the attempt may have started.
     pub unreadable: bool,
 }
 
 /// What to do about an assigned job.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Judgement {
-    /// Nothing: it is in good hands.
+    /// Do nothing: its worker handles it.
     Keep,
     /// Write *run(attempt)* into the order (rule 5).
     Order,
@@ -37,8 +37,8 @@ pub(crate) enum Judgement {
         /// Why, for people.
         why: String,
     },
-    /// The worker is alive and does not give up what was revoked: its instance is to be
-    /// terminated, and rule 12 settles the rest.
+    /// The worker is alive but does not give up what was revoked. Terminate its instance; rule 12
+    /// settles the rest.
     Evict,
     /// The worker has told GitLab: the job is over.
     Confirm {
@@ -47,21 +47,21 @@ pub(crate) enum Judgement {
         /// The attempt's steps.
         steps: Vec<Step>,
     },
-    /// The worker has a result and can't tell it any more: a manager will.
+    /// The worker has a result but can't report it any more, so a manager will.
     Adopt {
         /// The result.
         verdict: Verdict,
         /// The attempt's steps.
         steps: Vec<Step>,
     },
-    /// The attempt is lost; the next one waits.
+    /// The attempt is lost; the job waits for the next one.
     Retry {
         /// Why, for people.
         why: String,
         /// Whether the script may have begun.
         started: bool,
     },
-    /// The attempt is lost, and there must not or can't be another.
+    /// The attempt is lost, and there may not or can't be another.
     Fail {
         /// Why, for people.
         why: String,
@@ -128,8 +128,8 @@ pub(crate) fn judge(
     }
 }
 
-/// What was revoked has started and its worker is alive: it will say "given up" once it has
-/// stopped. One that does not is stuck in one way or another.
+/// The revoked attempt has started and its worker is alive, so the worker will report "given up"
+/// once it has stopped the attempt. A worker that does not is stuck.
 fn wait_or_evict(status: WorkerStatus, timing: &Timing) -> Judgement {
     if status.revoked_for >= timing.takeover {
         Judgement::Evict
@@ -143,7 +143,7 @@ fn why_silent(instance: &str, status: WorkerStatus) -> String {
     format!("worker {instance} was lost after {seconds} s of silence")
 }
 
-/// *run(attempt)* stands and the worker is not silent.
+/// The order says *run(attempt)* and the worker is not silent.
 fn in_its_hands(
     instance: &str,
     record: &Record,
@@ -163,7 +163,7 @@ fn in_its_hands(
                 steps: steps.clone(),
             };
         }
-        // Given up unasked: nothing needs to be revoked.
+        // The worker gave it up by itself, so nothing needs to be revoked.
         Some(Attempt {
             phase: AttemptPhase::GivenUp { started, why },
             ..
@@ -178,8 +178,8 @@ fn in_its_hands(
         }
         _ => {}
     }
-    // The worker ends a job at its deadline itself, and then reports. This is for one that does
-    // not, whatever the reason.
+    // A worker itself ends a job at its deadline and reports it. This handles a worker that does
+    // not.
     let lease = SignedDuration::try_from(timing.lease).unwrap_or(SignedDuration::ZERO);
     if now > record.deadline + lease {
         return Judgement::Revoke {
@@ -189,7 +189,7 @@ fn in_its_hands(
     Judgement::Keep
 }
 
-/// What is left of an attempt on a worker that does nothing more about it: a result to use, or
+/// What remains of an attempt whose worker does nothing more about it: a usable result, or else
 /// whether the script may have begun.
 pub(super) fn after_the_end(mine: Option<&Attempt>) -> Result<Judgement, bool> {
     let Some(Attempt { phase, steps, .. }) = mine else {
@@ -208,8 +208,8 @@ pub(super) fn after_the_end(mine: Option<&Attempt>) -> Result<Judgement, bool> {
     }
 }
 
-/// A lost attempt is followed by another only if the job may be started again and the time left
-/// covers what the lost one took.
+/// A lost attempt is retried only if the job may be started again and the remaining time covers
+/// what the lost attempt took.
 fn retry_or_fail(record: &Record, why: String, started: bool, now: Timestamp) -> Judgement {
     let fail = |why: String, message: String| Judgement::Fail {
         why,

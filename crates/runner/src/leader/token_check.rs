@@ -1,7 +1,7 @@
-//! Hellos to GitLab: does it accept each runner's token?
+//! Says hello to GitLab to find out whether it accepts each runner's token.
 //!
 //! A refused token does not end the manager: the reason goes into `run/leader`, where `onspot up`
-//! shows it, and the token is tried again now and then, as it may be put right in GitLab.
+//! shows it, and the token is retried from time to time, because somebody may fix it in GitLab.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::{LeaderContext, chain};
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait between hellos.
 const SLOWEST: Duration = Duration::from_mins(1);
-/// How often an accepted token is shown again: GitLab then sees the manager as alive.
+/// How often an accepted token is sent again, so that GitLab shows the manager as online.
 const HELLO_AGAIN: Duration = Duration::from_hours(1);
 
 /// Says hello for every runner, in the background.
@@ -50,7 +50,7 @@ impl TokenCheck {
         Self { greetings, changed }
     }
 
-    /// How each runner stands now.
+    /// The latest greeting of each runner.
     pub(crate) fn greetings(&self) -> BTreeMap<RunnerName, Greeting> {
         self.greetings.borrow().clone()
     }

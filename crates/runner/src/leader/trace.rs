@@ -1,4 +1,4 @@
-//! The traces of waiting jobs: until a job is assigned, the leader is its trace's one writer.
+//! The traces of waiting jobs. Until a job is assigned, only the leader writes its trace.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use tokio::time::Instant;
 use super::payload::Payloads;
 use crate::coordinator::{Coordinator, Trace};
 
-/// How long a hand-over may take before the worker has to find out for itself where the trace
+/// How long a hand-over may take. After that, the worker has to find out by itself where the trace
 /// ends.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Between two tries to reach GitLab about a waiting job.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
-/// What GitLab says of a waiting job.
+/// The state of a waiting job in GitLab.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum News {
-    /// It waits on.
+    /// It still waits.
     #[default]
     Waiting,
     /// Somebody cancelled it, or it is over for another reason.
@@ -38,12 +38,12 @@ pub(crate) struct WaitingTraces {
     traces: HashMap<JobKey, WaitingTrace>,
 }
 
-/// Keeps GitLab informed about one waiting job, in the background.
+/// A background task that keeps GitLab informed about one waiting job.
 struct WaitingTrace {
     reason: watch::Sender<String>,
     news: watch::Receiver<News>,
     hand_over: Option<oneshot::Sender<()>>,
-    /// It was told to hand over, and has until then.
+    /// Set once it was told to hand over: the time limit for that.
     leaves: Option<Instant>,
     task: JoinHandle<Option<TraceMark>>,
 }
@@ -64,8 +64,8 @@ impl WaitingTraces {
         }
     }
 
-    /// Says in the job's trace why it waits, if that is new. `mark` is where the trace ended last,
-    /// `loss` what became of the attempt before.
+    /// Writes into the job's trace why it waits, if the reason is new. `mark` is the last known end
+    /// of the trace, `loss` how the previous attempt was lost.
     pub(crate) fn explain(
         &mut self,
         job: &JobKey,
@@ -74,7 +74,7 @@ impl WaitingTraces {
         loss: Option<String>,
         reason: &str,
     ) {
-        // One that was told to hand over, and then the job was not given away after all.
+        // The trace was told to hand over, but then the job was not assigned after all.
         if self
             .traces
             .get(job)
@@ -119,7 +119,7 @@ impl WaitingTraces {
         );
     }
 
-    /// What GitLab says of the job.
+    /// The job's state in GitLab.
     pub(crate) fn news(&self, job: &JobKey) -> News {
         self.traces
             .get(job)
@@ -127,8 +127,8 @@ impl WaitingTraces {
             .unwrap_or_default()
     }
 
-    /// Tells the traces of these jobs to hand over, all at once: they take as long as the slowest
-    /// one then.
+    /// Tells the traces of these jobs to hand over, all at the same time, so that together they
+    /// take only as long as the slowest one.
     pub(crate) fn dismiss<'a>(&mut self, jobs: impl IntoIterator<Item = &'a JobKey>) {
         let leaves = Instant::now() + HANDOVER_LIMIT;
         for job in jobs {
@@ -136,15 +136,15 @@ impl WaitingTraces {
                 continue;
             };
             if let Some(hand_over) = trace.hand_over.take() {
-                // A trace that is done already needs no telling.
+                // A trace that has already finished need not be told.
                 let _ = hand_over.send(());
                 trace.leaves = Some(leaves);
             }
         }
     }
 
-    /// Stops writing a job's trace; where it ends, if that is known. `None` as well if it was
-    /// never written from here.
+    /// Stops writing a job's trace. Returns where it ends; `None` if that is unknown or this
+    /// manager never wrote the trace.
     pub(crate) async fn hand_over(&mut self, job: &JobKey) -> Option<TraceMark> {
         self.dismiss([job]);
         let mut trace = self.traces.remove(job)?;
@@ -165,7 +165,7 @@ impl WaitingTraces {
 enum Written {
     /// The job was assigned, or is over.
     HandedOver,
-    /// Somebody else wrote.
+    /// Somebody else wrote the trace.
     Superseded,
 }
 
@@ -181,7 +181,7 @@ struct TraceTask {
 }
 
 impl TraceTask {
-    /// Writes the trace until it is handed over; then says where it ends.
+    /// Writes the trace until it is handed over; returns where it ends.
     async fn work(
         mut self,
         mut mark: Option<TraceMark>,
@@ -202,7 +202,7 @@ impl TraceTask {
             }
             match self.write(&*trace, &payload, &mut handed_over).await {
                 Written::HandedOver => return trace.close().await,
-                // Most likely an earlier leader that did not know yet that it is deposed.
+                // Most likely an earlier leader that did not know yet that it was deposed.
                 Written::Superseded => {
                     mark = None;
                     tokio::time::sleep(TRY_AGAIN).await;
@@ -242,7 +242,7 @@ impl TraceTask {
         }
     }
 
-    /// The job as GitLab sent it: its token opens the trace. Where it is lost nothing can be
+    /// The job as GitLab sent it, whose token opens the trace. If it is lost, nothing can be
     /// written, and the rounds end the job.
     async fn payload(&self) -> JobPayload {
         loop {
@@ -260,7 +260,7 @@ impl TraceTask {
         }
     }
 
-    /// Becomes the trace's writer. `None` if there is nothing to write to any more.
+    /// Becomes the trace's writer. `None` if GitLab no longer accepts the trace.
     async fn open(&self, payload: &JobPayload, mark: Option<TraceMark>) -> Option<Box<dyn Trace>> {
         loop {
             match self.coordinator.open_trace(payload, mark).await {
@@ -277,8 +277,8 @@ impl TraceTask {
         }
     }
 
-    /// Asks GitLab how the job stands: this is how a cancel is seen, and GitLab sees that the
-    /// job is not forgotten.
+    /// Asks GitLab for the job's status. This reveals a cancel, and shows GitLab that the job is
+    /// not forgotten.
     async fn look(&self, payload: &JobPayload) {
         match self.coordinator.keep_alive(payload).await {
             Ok(RemoteStatus::Running) => {}

@@ -7,14 +7,14 @@ use onspot_ledger::WorkerId;
 use super::obstacle::{all_out, none_left, obstacles};
 use super::view::{JobView, RunnerView, count};
 
-/// A text for every job that waits on. The same situation gives the same text, so that a trace
-/// gets a line only when something changed.
+/// A text for every job that still waits. The same situation gives the same text, so that a trace
+/// gets a new line only when something has changed.
 pub(super) fn reasons(
     runner: &RunnerView,
     scaled: &[Scale<WorkerId>],
     now: Timestamp,
 ) -> Vec<(u64, String)> {
-    // Jobs that ask for the same wait for the same reason.
+    // Jobs with the same needs wait for the same reason.
     let mut known: [Option<String>; 2] = [None, None];
     let waiting = runner.waiting().into_iter();
     waiting

@@ -8,7 +8,7 @@ use onspot_ledger::WorkerId;
 
 use super::view::{Place, RunnerView, count};
 
-/// What to launch, drain and terminate, with the jobs where they are now.
+/// What to launch, drain and terminate for the current places of the jobs.
 pub(super) fn scale(runner: &RunnerView, now: Timestamp) -> Vec<Scale<WorkerId>> {
     let Some(policy) = runner.policy.as_ref().filter(|_| runner.observed) else {
         return Vec::new();
@@ -16,7 +16,7 @@ pub(super) fn scale(runner: &RunnerView, now: Timestamp) -> Vec<Scale<WorkerId>>
     decide(policy, &demand(runner, now), &runner.fleet, now)
 }
 
-/// What the jobs want. Those that a leaving worker is about to lose want a place already, so
+/// The demand of the jobs. Jobs that a leaving worker is about to lose already count as waiting, so
 /// that its replacement boots while they still run.
 fn demand(runner: &RunnerView, now: Timestamp) -> Demand {
     let waiting = runner.waiting();

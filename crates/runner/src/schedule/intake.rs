@@ -9,13 +9,13 @@ use super::view::{RunnerView, View, count};
 
 /// How many new requests for a job each runner may send now.
 ///
-/// A request is a reservation: it counts like a job until it is answered. So over all runners
-/// there are never more jobs and requests than `concurrent`, for one runner never more than its
-/// `limit`, and never more than its workers can take, those that may still be launched included.
+/// A request is a reservation: it counts like a job until it is answered. So the jobs and requests
+/// of all runners never exceed `concurrent`, those of one runner never exceed its `limit`, and
+/// never the places on its workers, including workers that may still be launched.
 pub fn intake(view: &View) -> BTreeMap<RunnerName, u32> {
     let taken: u32 = view.runners.iter().map(|r| r.in_flight() + r.asking).sum();
     let mut room = view.concurrent.saturating_sub(taken);
-    // Whoever has the fewest jobs chooses first, so that no runner starves another.
+    // The runner with the fewest jobs goes first, so that no runner starves another.
     let mut runners: Vec<&RunnerView> = view.runners.iter().collect();
     runners.sort_by_key(|runner| runner.in_flight() + runner.asking);
     let mut permits = BTreeMap::new();
@@ -42,7 +42,8 @@ fn room_of(runner: &RunnerView) -> u32 {
         .min(places(runner).saturating_sub(taken))
 }
 
-/// All places for jobs, taken ones included, that there are or may be launched.
+/// All places for jobs, including taken ones, on existing workers and on those that may be
+/// launched.
 fn places(runner: &RunnerView) -> u32 {
     let workers = || runner.fleet.workers.iter();
     let here = workers().map(|worker| match &worker.stage {
@@ -54,7 +55,7 @@ fn places(runner: &RunnerView) -> u32 {
     let Some(policy) = &runner.policy else {
         return here;
     };
-    // Those that count against the limit and give no new places.
+    // Workers that count against the limit but offer no new places.
     let counted = workers().filter(|worker| worker.counts() && !worker.is_coming());
     let more = policy.limit.saturating_sub(count(counted));
     here + more.saturating_mul(policy.capacity_per_instance.max(1))

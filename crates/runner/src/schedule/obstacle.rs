@@ -1,5 +1,5 @@
-//! What keeps workers from being launched, in words: for traces of jobs that wait, and for
-//! `onspot status`.
+//! Explains in words what prevents launches, for the traces of waiting jobs and for `onspot
+//! status`.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,7 @@ use super::view::RunnerView;
 /// The most pools that are named one by one.
 const NAMED: usize = 4;
 
-/// What keeps a runner from launching what it usually does, if anything does. The same situation
-/// gives the same text.
+/// What prevents a runner's usual launches, if anything. The same situation gives the same text.
 pub(crate) fn obstacle(runner: &RunnerView, now: Timestamp) -> Option<String> {
     let kind = runner.policy.as_ref()?.lifecycle;
     let parts = obstacles(runner, kind, now);
@@ -22,7 +21,7 @@ pub(crate) fn obstacle(runner: &RunnerView, now: Timestamp) -> Option<String> {
     (blocked && !parts.is_empty()).then(|| parts.join(" "))
 }
 
-/// Everything that is known to stand against a launch of this kind.
+/// Everything that is known to prevent a launch of this kind.
 pub(super) fn obstacles(runner: &RunnerView, kind: Lifecycle, now: Timestamp) -> Vec<String> {
     let mut parts = Vec::new();
     if runner.in_doubt {
@@ -46,7 +45,7 @@ pub(super) fn obstacles(runner: &RunnerView, kind: Lifecycle, now: Timestamp) ->
     parts
 }
 
-/// Whether no pool of this kind may be asked now.
+/// Whether all pools of this kind are to be avoided now.
 pub(super) fn all_out(runner: &RunnerView, kind: Lifecycle, now: Timestamp) -> bool {
     let of_kind = runner
         .fleet
@@ -57,7 +56,7 @@ pub(super) fn all_out(runner: &RunnerView, kind: Lifecycle, now: Timestamp) -> b
     pools.peek().is_some() && pools.all(|pool| runner.fleet.pools.is_out(pool, now))
 }
 
-/// That no pool of this kind may be asked now, in words.
+/// Says in words that all pools of this kind are to be avoided now.
 pub(super) fn none_left(runner: &RunnerView, kind: Lifecycle, now: Timestamp) -> String {
     let mut refusals = runner.fleet.pools.refused(kind, now);
     if refusals.all(|refused| refused.refusal == Refusal::Capacity) {
@@ -67,11 +66,11 @@ pub(super) fn none_left(runner: &RunnerView, kind: Lifecycle, now: Timestamp) ->
     }
 }
 
-/// One sentence for all pools that were refused alike.
+/// One sentence for all pools that were refused for the same reason.
 fn refused_pools(runner: &RunnerView, kind: Lifecycle, now: Timestamp) -> Vec<String> {
     let mut alike: BTreeMap<(Refusal, &str, &str), Vec<&Refused>> = BTreeMap::new();
     for refused in runner.fleet.pools.refused(kind, now) {
-        // What EC2 says of a dry pool is the same in other words each time.
+        // EC2's messages about dry pools differ only in their wording.
         let message = match refused.refusal {
             Refusal::Capacity | Refusal::NotOffered | Refusal::Limit => "",
             _ => refused.message.as_str(),
@@ -82,7 +81,7 @@ fn refused_pools(runner: &RunnerView, kind: Lifecycle, now: Timestamp) -> Vec<St
     let sentences = alike.into_values().map(|mut group| {
         group.sort_by_key(|refused| refused.until);
         let names = names(&group);
-        // The last of them says until when.
+        // The last of them has the latest end.
         group.last().map(|last| self::refused(last, Some(&names)))
     });
     sentences.flatten().collect()

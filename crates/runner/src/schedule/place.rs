@@ -7,14 +7,13 @@ use onspot_ledger::WorkerId;
 
 use super::view::{JobView, Place, RunnerView};
 
-/// The jobs that are given away now, by GitLab's number. Oldest jobs choose first.
+/// The jobs to assign now, by GitLab's number. The oldest jobs choose first.
 ///
-/// A worker that has jobs is preferred over an idle one, so that idle ones can be given back;
-/// for a job that must not be lost again, one that nobody takes away; then ids make the choice
-/// the same every time.
+/// Workers that have jobs are preferred over idle ones, so that idle ones can be terminated. A job
+/// that must not be lost again goes only to an on-demand worker. Ids make the choice deterministic.
 ///
-/// Nothing is given away before the machines were looked at: a worker that the ledger still knows
-/// may be gone, or about to be.
+/// Nothing is assigned before the instances were observed, because a worker that the ledger still
+/// knows may be gone or about to go.
 pub(super) fn assignments(runner: &mut RunnerView) -> BTreeMap<u64, WorkerId> {
     if !runner.observed {
         return BTreeMap::new();
@@ -42,8 +41,8 @@ pub(super) fn assignments(runner: &mut RunnerView) -> BTreeMap<u64, WorkerId> {
     placed
 }
 
-/// The workers that take jobs now, the fullest first: how many more they take, their ids, and
-/// where they are. Sorted, so that a thousand jobs do not look at a thousand workers each.
+/// The workers that take jobs now, the fullest first: their free places, their ids and their
+/// indices. Sorted, so that a thousand jobs do not each search a thousand workers.
 #[derive(Default)]
 struct Open {
     spot: BTreeSet<(u32, WorkerId, usize)>,
@@ -62,7 +61,7 @@ impl Open {
         }
     }
 
-    /// The best worker for a job, no more on offer.
+    /// Takes the best worker for a job off the list.
     fn take(&mut self, strict: bool) -> Option<usize> {
         let safe = self.on_demand.first();
         let spot = self.spot.first().filter(|_| !strict);

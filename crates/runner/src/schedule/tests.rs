@@ -1,4 +1,4 @@
-//! Who gets which job, and what is launched and given back.
+//! Which worker gets which job, and what is launched and terminated.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn runner(workers: Vec<Worker>, jobs: Vec<JobView>) -> RunnerView {
     runner
 }
 
-/// A job that waits; the higher the number, the shorter.
+/// A job that waits; a higher number means a shorter wait.
 fn job(id: u64) -> JobView {
     JobView {
         id,
@@ -241,7 +241,7 @@ fn an_instance_that_is_shutting_down_takes_nobodys_place() {
         .workers
         .push(worker("c", Stage::Ending { jobs: 0 }));
     assert_eq!(scaled(&runner), ["launch 1 spot"]);
-    // Nor does GitLab get to see it: there is room for one job more than wait already.
+    // The intake agrees: there is room for one job only.
     runner.jobs.clear();
     let view = View {
         concurrent: 100,

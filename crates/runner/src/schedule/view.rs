@@ -20,19 +20,19 @@ pub struct RunnerView {
     pub name: RunnerName,
     /// The most jobs at a time; 0 for no limit of its own (`limit`).
     pub limit: u32,
-    /// Requests to GitLab that are on their way: each may bring a job.
+    /// Open requests to GitLab, each of which may bring a job.
     pub asking: u32,
-    /// How many requests may be on their way at a time (`request_concurrency`).
+    /// How many requests may be open at a time (`request_concurrency`).
     pub request_concurrency: u32,
     /// How workers are launched; `None` if they can't be.
     pub policy: Option<Policy>,
-    /// Whether the machines were looked at: before that nothing is launched or given away.
+    /// Whether the instances have been observed; before that nothing is launched or assigned.
     pub observed: bool,
     /// The jobs that are not over.
     pub jobs: Vec<JobView>,
-    /// The workers, and what is known of where they come from.
+    /// The workers, and what is known about their pools.
     pub fleet: onspot_fleet::View<WorkerId>,
-    /// Whether a launch had no answer yet.
+    /// Whether a launch has not been answered yet.
     pub in_doubt: bool,
 }
 
@@ -45,7 +45,7 @@ pub struct JobView {
     pub received_at: Timestamp,
     /// When everything must be over.
     pub deadline: Timestamp,
-    /// The attempt that is waited for, or that runs.
+    /// The attempt that is running or will run next.
     pub attempt: u32,
     /// Where it is.
     pub place: Place,
@@ -58,7 +58,7 @@ pub enum Place {
     Waiting,
     /// With a worker.
     With(WorkerId),
-    /// With GitLab: the verdict stands.
+    /// The verdict is in the record, and GitLab is being told.
     Ending,
 }
 
@@ -86,14 +86,14 @@ impl RunnerView {
         waiting
     }
 
-    /// The jobs that count against the limits: all but those that are with GitLab already.
+    /// The jobs that count against the limits: all except those that are ending.
     pub fn in_flight(&self) -> u32 {
         count(self.jobs.iter().filter(|job| job.place != Place::Ending))
     }
 }
 
 impl JobView {
-    /// Whether the job must run on a machine that nobody takes away: one loss is enough.
+    /// Whether the job must run on demand, because it has already lost a worker once.
     pub fn is_strict(&self) -> bool {
         self.attempt > 1
     }
@@ -104,7 +104,7 @@ impl JobView {
     }
 }
 
-/// How many there are, as the counts of this crate are.
+/// Counts items as `u32`, the type of all counts in this crate.
 pub(super) fn count<T>(items: impl Iterator<Item = T>) -> u32 {
     u32::try_from(items.count()).unwrap_or(u32::MAX)
 }

@@ -1,10 +1,10 @@
-//! What a waiting job is told.
+//! The texts in the traces of waiting jobs.
 
 use onspot_fleet::{InstanceId, PoolError, Refusal};
 
 use super::*;
 
-/// What the first waiting job is told.
+/// The text for the first waiting job.
 fn told(runner: &RunnerView) -> String {
     let mut texts = plan(runner).into_iter().filter_map(|action| match action {
         Action::Explain { text, .. } => Some(text),

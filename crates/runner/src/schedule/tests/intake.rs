@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A runner with room for ten, of which so many are taken, and so many requests on their way.
+/// A runner with ten places, of which `taken` are taken, and with `asking` open requests.
 fn busy(name: &str, taken: u64, asking: u32) -> RunnerView {
     let with = |id| JobView {
         place: Place::With(WorkerId::of("AROA", "a")),
