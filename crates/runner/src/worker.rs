@@ -1,4 +1,5 @@
-//! The worker's loop: reads its order, runs what is asked, and says in its state how far it is.
+//! The worker's loop: reads its order, runs the ordered attempts, and records their progress in its
+//! state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,22 +53,27 @@ pub(crate) struct Agent {
     keeper: Keeper,
     running: BTreeMap<u64, Running>,
     tasks: JoinSet<(u64, Ended)>,
-    /// The jobs were given up because the machine will be taken away.
+    /// Whether the jobs were given up because the machine will be interrupted.
     gave_up: bool,
     listener: Listener,
-    /// What the watchdog is told and tells; `None` where there is none.
+    /// The notes that agent and watchdog exchange; `None` without a watchdog.
     notes: Option<Notes>,
-    /// Slots to be thawed before their next jobs, once nobody has them: they may be frozen though
-    /// no attempt that goes on stands still there.
+    /// Slots to thaw before their next jobs, once they are free. They may be frozen although no
+    /// attempt in them will continue.
     to_thaw: BTreeSet<usize>,
-    /// Why nothing more is taken, and the machine ends when what runs has ended.
+    /// Why it takes no more jobs and shuts the machine down after the running ones.
     retiring: Option<Retirement>,
-    /// Tells that the loop goes round.
+    /// Reports that the loop runs.
     beat: Beat,
 }
 
 /// Runs jobs until `shutdown`; then gives them up, so that others can take them at once. Ends by
-/// itself when the worker is of no use any more.
+/// itself when the worker is not needed any more.
+///
+/// # Errors
+///
+/// [`WorkerError`] if a predecessor's jobs could not be killed, or another agent has taken over the
+/// worker.
 pub async fn work(
     context: Arc<WorkerContext>,
     shutdown: CancellationToken,
@@ -113,7 +119,7 @@ pub async fn work(
             Some(ended) = agent.tasks.join_next() => agent.ended(ended),
             _ = polls.tick() => {}
         }
-        // A ledger that hangs must not keep the agent from what is more urgent.
+        // A ledger that hangs must not delay more urgent work.
         agent.beat.now();
         tokio::select! {
             read = pulse.during(agent.look_around()) => if let Err(error) = read {
@@ -130,7 +136,7 @@ pub async fn work(
     }
 }
 
-/// Removes what the executor has made, for there will be no more jobs.
+/// Removes what the executor has made, because there will be no more jobs.
 async fn close(executor: &dyn Executor) {
     if tokio::time::timeout(STOP_LIMIT, executor.close())
         .await
@@ -147,7 +153,7 @@ fn superseded_by(context: &WorkerContext) -> WorkerError {
 }
 
 impl Agent {
-    /// Kills what a predecessor left, then goes on from its stored state (rule 9).
+    /// Kills what a predecessor left, then continues from its stored state (rule 9).
     pub(crate) async fn start(context: Arc<WorkerContext>) -> Result<Self, WorkerError> {
         let swept = context.executor.sweep().await.map_err(WorkerError::Sweep)?;
         if swept.job_containers > 0 {
@@ -206,7 +212,7 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Follows the order, and hears whether somebody leads.
+    /// Follows the order, and checks whether somebody leads.
     async fn look_around(&mut self) -> Result<(), Error> {
         let followed = self.follow_order().await;
         self.beat.now();
@@ -223,7 +229,7 @@ impl Agent {
         let asked_in = self.keeper.tenure();
         let key = Key::order(&self.context.id);
         let Some(Stored { value: order, .. }) = read(&*self.context.ledger, &key).await? else {
-            // Nothing was ever asked of this worker, or it counts as gone: what is not asked for
+            // Nothing was ever asked of this worker, or it counts as gone. Jobs without an order
             // must not run.
             self.stop_all(Stop::Abort);
             return Ok(());
@@ -256,7 +262,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Forgets what the order has forgotten, and says how the intake stands.
+    /// Removes from the state what is no longer in the order, and updates the intake.
     fn keep_up(&self, order: &Order, state: &State) {
         let held: Vec<u64> = self.running.keys().copied().collect();
         let intake = if self.retiring.is_some() {
@@ -282,8 +288,8 @@ impl Agent {
         }
     }
 
-    /// Why the worker goes, once it has nothing to do any more and that is stored: nobody gives
-    /// it a job then.
+    /// Why the worker retires, once it has no jobs and has stored that, so that nobody gives it a
+    /// job any more.
     async fn retires(&mut self) -> Option<Retirement> {
         if !self.context.ends_itself {
             return None;

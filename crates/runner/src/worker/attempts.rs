@@ -1,4 +1,4 @@
-//! The attempts that an agent has on its hands: taken into a slot, stopped, ended.
+//! An agent's attempts: accepted into a slot, stopped, ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use tokio::sync::watch;
 use super::job::{AttemptJob, Ended};
 use super::{Agent, orders, result};
 
-/// The slot of what needs none.
+/// The slot of an attempt that needs none.
 const NO_SLOT: usize = usize::MAX;
 
 /// A running attempt, as the loop sees it.
 pub(super) struct Running {
     pub(super) attempt: u32,
-    /// [`NO_SLOT`] if only its result is to be told.
+    /// [`NO_SLOT`] if only its result has to be reported.
     pub(super) slot: usize,
     /// When it was taken, on the steady clock.
     pub(super) taken: Duration,
     pub(super) stop: watch::Sender<Option<Stop>>,
-    /// Since when it stands still.
+    /// Since when it is frozen.
     pub(super) frozen: watch::Sender<Option<Duration>>,
 }
 
@@ -35,8 +35,8 @@ impl Agent {
         self.running.values().any(|running| running.slot == slot)
     }
 
-    /// Results that were stored and may not have been told, by a predecessor (rule 9: resumed at
-    /// rule 7) or before the lease ended.
+    /// Resumes results that were stored but may not have been reported, by a predecessor (rule 9:
+    /// resumed at rule 7) or before the lease ended.
     pub(super) fn resume_results(&mut self, wanted: impl Fn(u64, u32) -> bool) {
         for (job, attempt, verdict) in orders::untold(&self.keeper.state()) {
             if self.running.contains_key(&job) || !wanted(job, attempt) {
@@ -62,7 +62,8 @@ impl Agent {
         }
     }
 
-    /// Takes an attempt into a free slot; if none is ready, the next look at the order asks again.
+    /// Accepts an attempt into a free slot. If none is ready, the next look at the order tries
+    /// again.
     pub(super) fn accept(&mut self, job: u64, attempt: u32) {
         let free = |slot: &usize| !self.is_taken(*slot) && !self.to_thaw.contains(slot);
         let Some(slot) = self.slots().find(free) else {
@@ -106,7 +107,8 @@ impl Agent {
         self.tasks.spawn(async move { (job, attempt.run().await) });
     }
 
-    /// Asks an attempt to stop, unless it was asked for as much.
+    /// Asks an attempt to stop, unless it was already asked to stop in this way or a more urgent
+    /// one.
     pub(super) fn stop(&self, job: u64, how: Stop) {
         let Some(running) = self.running.get(&job) else {
             return;
@@ -144,7 +146,8 @@ impl Agent {
                     self.warm(running.slot);
                 }
             }
-            // A task that panicked leaves its job "running" for good: better to start anew.
+            // A task that panicked would leave its job "running" for ever, so the agent starts
+            // anew.
             Err(error) => {
                 tracing::error!(%error, "a job's task died");
                 self.keeper.supersede();

@@ -6,7 +6,7 @@ use onspot_cache::{CacheAccess, CacheScope, S3Cache};
 use onspot_gitlab::JobPayload;
 use onspot_settings::Cache;
 
-/// Where the jobs' cache is, before it is known which job.
+/// Where the cache of all jobs is.
 #[derive(Debug, Clone)]
 pub enum CachePlace {
     /// There is none.
@@ -19,7 +19,7 @@ pub enum CachePlace {
         client: aws_sdk_s3::Client,
         /// The bucket.
         bucket: String,
-        /// The part of all keys before everything else, without slashes around it.
+        /// The prefix of all keys, without surrounding slashes.
         prefix: Option<String>,
         /// Whether all runners share it.
         shared: bool,
@@ -31,7 +31,7 @@ pub enum CachePlace {
 impl CachePlace {
     /// In the bucket that the settings name.
     pub(crate) fn in_bucket(cache: &Cache, client: aws_sdk_s3::Client) -> Self {
-        // No `..`: a key that nobody uses is to be noticed here.
+        // No `..`, so that a key that nobody uses does not compile.
         let Cache {
             bucket,
             prefix,

@@ -1,4 +1,4 @@
-//! What a worker is given, and why it may not go on.
+//! What a worker needs, and why it may not be able to continue.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::coordinator::Coordinator;
 use crate::liveness::Liveness;
 
-/// What a worker works with.
+/// What a worker needs to run.
 pub struct WorkerContext {
     /// What is where.
     pub ledger: Arc<dyn Ledger>,
@@ -21,7 +21,7 @@ pub struct WorkerContext {
     pub clock: Clock,
     /// How fast things are noticed.
     pub timing: Timing,
-    /// Who this worker is.
+    /// The identity of this worker.
     pub id: WorkerId,
     /// The version of its program, for the ledger.
     pub version: String,
@@ -29,21 +29,21 @@ pub struct WorkerContext {
     pub slots: u32,
     /// After how many attempts it takes no more; 0 means never.
     pub max_builds: u32,
-    /// What runs the jobs.
+    /// The executor of the jobs.
     pub executor: Arc<dyn Executor>,
-    /// Who is told about them.
+    /// The receiver of reports about them.
     pub coordinator: Arc<dyn Coordinator>,
     /// Where their cache is.
     pub cache: CachePlace,
-    /// Where the lease is noted for the watchdog; `None` where there is none.
+    /// The file in which the lease is recorded for the watchdog; `None` without a watchdog.
     pub lease_file: Option<PathBuf>,
-    /// The notice that this machine will be taken away.
+    /// The interruption notice of this machine.
     pub interruption: watch::Receiver<Option<Interruption>>,
-    /// Hears from the loops that they go round.
+    /// The liveness of the loops.
     pub liveness: Liveness,
-    /// What the machine reached before this process started.
+    /// The steps of the boot before this process started.
     pub milestones: Vec<Step>,
-    /// Whether the machine is there for this worker alone, so that it ends when nobody needs it.
+    /// Whether the machine serves this worker only, so that it shuts down when nobody needs it.
     pub ends_itself: bool,
 }
 
@@ -52,14 +52,14 @@ pub struct WorkerContext {
 pub enum WorkEnd {
     /// It was told to.
     Stopped,
-    /// The worker goes for good: its machine is to be ended.
+    /// The worker has retired, and its machine should be shut down.
     Retired(Retirement),
 }
 
 /// Why a worker can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// What a predecessor left behind could not be killed; to go on would be to run beside it.
+    /// What a predecessor left running could not be killed, and new jobs must not run beside it.
     #[error("what an earlier agent left running could not be killed")]
     Sweep(#[source] onspot_executor::ExecutorError),
     /// Another agent writes this worker's state.

@@ -1,11 +1,12 @@
-//! What becomes of the jobs at the lease's end: they stand still until it is known whose they are.
+//! Freezes the jobs at the lease's end until it is known who owns them.
 //!
-//! A worker can't tell an outage of S3 for all from one for it alone. In the second case the leader
-//! takes its jobs over, so nothing of them may run on after the lease's end. But nothing has to be
-//! killed yet. A job goes on only after a renewal of the state was stored (W1) *and* an order, asked
-//! for after that, still says *run* (W2). Who takes over writes *revoked* (L1) and then reads the
-//! state (L2, rule 11). Either L1 comes before W2, and the worker sees what it says; or W1 comes
-//! before L2, and the leader sees that the worker lives, and waits until it gives the job up.
+//! A worker can't distinguish an outage of S3 for everybody from one for itself alone. In the
+//! second case the leader takes its jobs over, so they must not run after the lease's end, but they
+//! need not be killed yet. A job continues only after a renewal of the state was stored (W1) *and*
+//! an order that was requested after that still says *run* (W2). The leader takes over by writing
+//! *revoked* (L1) and then reading the state (L2, rule 11). Either L1 comes before W2, and the
+//! worker sees *revoked*; or W1 comes before L2, and the leader sees that the worker is alive and
+//! waits until it gives the job up.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use onspot_settings::Timing;
 use super::notes::{Notes, Turn};
 use super::{Agent, Running};
 
-/// The longest that the executor is waited for: the agent does nothing else meanwhile.
+/// The longest wait for the executor, because the agent does nothing else meanwhile.
 const MOST: Duration = Duration::from_secs(15);
 
 impl Running {
@@ -33,8 +34,8 @@ impl Running {
 }
 
 impl Agent {
-    /// Makes all jobs stand still, as the lease has ended. What does not is killed. Results that
-    /// only have to be told are put aside: they are resumed when the lease is renewed.
+    /// Freezes all jobs because the lease has ended, and kills those that can't be frozen. Results
+    /// that only have to be reported are put aside and resumed when the lease is renewed.
     pub(super) async fn freeze(&mut self) {
         let (now, limit) = (self.context.clock.steady(), self.freeze_limit());
         let state = self.keeper.state();
@@ -44,14 +45,14 @@ impl Agent {
             if let Some(AttemptPhase::Result { .. } | AttemptPhase::Reported { .. }) = attempt {
                 self.stop(job, Stop::Abort);
             } else if !running.is_being_killed() {
-                // First: nothing more is written to GitLab either.
+                // This comes first, so that nothing more is written to GitLab either.
                 let since = |frozen: &mut Option<Duration>| frozen.get_or_insert(now) == &now;
                 running.frozen.send_if_modified(since);
                 slots.push((job, running.slot));
             }
         }
         if self.notes.is_some() {
-            // The watchdog freezes everything, also the helpers that wait for the next jobs.
+            // The watchdog freezes everything, including the helpers that wait for the next jobs.
             let idle = self.slots().filter(|slot| !still(&self.running, *slot));
             let idle: Vec<usize> = idle.collect();
             self.to_thaw.extend(idle);
@@ -71,8 +72,9 @@ impl Agent {
         }
     }
 
-    /// Lets the jobs go on that `order` still asks for. It was asked for in the tenure `asked_in`:
-    /// after a renewal that was stored, and only if the lease has not ended again since.
+    /// Thaws the jobs that `order` still asks for. The order must have been requested after a
+    /// stored renewal, in the tenure `asked_in`; if the lease has ended again since, nothing is
+    /// thawed.
     pub(super) async fn thaw(&mut self, order: &Order, asked_in: Option<u64>) {
         let still = |running: &Running| running.stands_still() && !running.is_being_killed();
         let idle = self.to_thaw.iter().any(|slot| !self.is_taken(*slot));
@@ -124,8 +126,8 @@ impl Agent {
         }
     }
 
-    /// Thaws the slots that no job has: nothing of a job is in them, but the next one could not
-    /// start. One that stays as it is gets no job, and is tried again at the next look.
+    /// Thaws the slots without a job, in which the next job could not start otherwise. A slot that
+    /// can't be thawed gets no job and is tried again at the next look at the order.
     async fn thaw_idle_slots(&mut self, limit: Duration) {
         let this = &*self;
         let idle = this.to_thaw.iter().filter(|slot| !this.is_taken(**slot));
@@ -146,12 +148,13 @@ impl Agent {
     }
 }
 
-/// What is not frozen within this time is killed, well before others may take the jobs over.
+/// The time limit for freezing. Jobs that are not frozen by then are killed, well before others may
+/// take them over.
 pub fn freeze_limit(timing: &Timing) -> Duration {
     (timing.takeover.saturating_sub(timing.lease) / 4).min(MOST)
 }
 
-/// Whether an attempt that may go on stands still in the slot.
+/// Whether the slot holds a frozen attempt that may continue.
 fn still(running: &BTreeMap<u64, Running>, slot: usize) -> bool {
     let mut there = running.values().filter(|running| running.slot == slot);
     there.any(Running::stands_still)
@@ -164,7 +167,7 @@ async fn turn(notes: Option<&Notes>) -> std::io::Result<Option<Turn>> {
     }
 }
 
-/// Waits for the executor, but not for long; why it has not done what was asked of it.
+/// Waits for the executor with a time limit; returns why it has failed.
 async fn within(
     limit: Duration,
     asked: impl Future<Output = Result<(), ExecutorError>>,

@@ -1,4 +1,4 @@
-//! EC2's notice that the instance will be taken away.
+//! EC2's notice that the instance will be interrupted.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Agent;
 use crate::imds::Imds;
 
-/// Looks for the notice every `interval`, and passes it on when it comes. Ends then, or when
+/// Looks for the notice every `interval` and passes it on when it arrives. Ends after that, or when
 /// nobody listens any more.
 pub async fn watch_for_interruption(
     imds: Imds,
@@ -43,8 +43,8 @@ pub async fn watch_for_interruption(
 }
 
 impl Agent {
-    /// Says so in the state: the leader assigns nothing more and starts a replacement. The jobs
-    /// run on for now.
+    /// Records the notice in the state, so that the leader assigns nothing more and launches a
+    /// replacement. The jobs continue for now.
     pub(super) fn interrupted(&self) {
         let notice = self.context.interruption.borrow().clone();
         self.keeper.store_soon(|state| state.interruption = notice);

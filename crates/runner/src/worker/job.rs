@@ -1,4 +1,4 @@
-//! One attempt of one job, from its acceptance to GitLab's knowing how it ended.
+//! One attempt of one job, from its acceptance until GitLab knows the result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::coordinator::Trace;
 
 mod execute;
 
-/// Between two tries to reach GitLab or the ledger.
+/// The pause between two tries to reach GitLab or the ledger.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
-/// How long an interrupted attempt's last line may take: that it is given up must be stored well
-/// before the machine is taken away.
+/// How long an interrupted attempt's last line may take. The worker must store that it gave the
+/// attempt up well before the machine is interrupted.
 const LAST_LINE: Duration = Duration::from_secs(10);
 
 /// The attempt's task is over; everything else is in the state.
@@ -36,9 +36,9 @@ pub(crate) struct AttemptJob {
     pub attempt: u32,
     pub slot: usize,
     pub stop: watch::Receiver<Option<Stop>>,
-    /// Since when nothing of it may run, nor be said to GitLab.
+    /// Since when it is frozen: nothing of it may run, and GitLab may hear nothing of it.
     pub frozen: watch::Receiver<Option<Duration>>,
-    /// The same as far as its task has taken it in.
+    /// Since when it is frozen, as far as its task has noticed.
     pub stood_since: Option<Duration>,
     /// When the attempt was taken, on the steady clock.
     pub taken: Duration,
@@ -46,7 +46,7 @@ pub(crate) struct AttemptJob {
     pub lapses: u64,
 }
 
-/// How the run came to its end, as the ledger is told.
+/// How the run ended, for the ledger.
 enum Finish {
     Verdict(Verdict),
     GivenUp(String),
@@ -83,7 +83,7 @@ impl AttemptJob {
         match finish {
             Finish::Verdict(verdict) => self.conclude(&payload, verdict, Some(trace)).await,
             Finish::GivenUp(why) => {
-                // Of what stands still, another worker may be writing the trace.
+                // Another worker may be writing the trace of a frozen attempt.
                 let is_ours = self.frozen.borrow().is_none();
                 if is_ours && *self.stop.borrow() == Some(Stop::Interrupt) {
                     trace
@@ -103,8 +103,8 @@ impl AttemptJob {
         }
     }
 
-    /// What the leader laid ready: written before the order, so it is there unless the order has
-    /// been released since.
+    /// Fetches the attempt's payload. The leader writes it before the order, so it exists unless
+    /// the order has been released since.
     async fn fetch(&self) -> Result<(WorkPayload, Arc<JobPayload>), Finish> {
         let key = Key::work(&self.context.id, self.job, self.attempt);
         let work = loop {
@@ -147,7 +147,7 @@ impl AttemptJob {
         }
     }
 
-    /// Says where the job runs, and after a loss, what happened.
+    /// Writes where the job runs and, after a loss, what happened.
     fn write_head(&self, work: &WorkPayload, writer: &TraceWriter) {
         let instance = self.context.id.instance();
         match work.losses.last() {
@@ -208,15 +208,15 @@ impl AttemptJob {
         Ended
     }
 
-    /// Sends the rest of the trace, once it is known whose it is.
+    /// Sends the rest of the trace, once it is known who owns it.
     async fn close_trace(&mut self, trace: Box<dyn Trace>) -> Option<TraceMark> {
         moves(&mut self.frozen.clone()).await;
         self.heed(&*trace);
         trace.close().await
     }
 
-    /// Takes in whether the attempt stands still. Its trace does so with it: another worker may be
-    /// the one that writes it. When it goes on, the trace says so.
+    /// Checks whether the attempt is frozen. Its trace is then held too, because another worker may
+    /// be writing it. When the attempt continues, the trace says so.
     fn heed(&mut self, trace: &dyn Trace) {
         let frozen = *self.frozen.borrow_and_update();
         match (self.stood_since, frozen) {
@@ -293,9 +293,9 @@ impl AttemptJob {
     }
 }
 
-/// Waits until an attempt does not stand still.
+/// Waits until an attempt is not frozen.
 async fn moves(frozen: &mut watch::Receiver<Option<Duration>>) {
-    // Without the agent nobody says so any more; it ends this task with it.
+    // The agent is gone, and ends this task with it.
     if frozen.wait_for(Option::is_none).await.is_err() {
         std::future::pending::<()>().await;
     }

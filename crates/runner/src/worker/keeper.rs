@@ -1,4 +1,5 @@
-//! The one writer of the worker's state: stores changes, renews the lease, knows its own writes.
+//! The only writer of the worker's state: stores changes, renews the lease, recognises its own
+//! writes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,13 +14,13 @@ use super::notes::LeaseFile;
 use crate::clock::Clock;
 use crate::liveness::Beat;
 
-/// Between two tries to write.
+/// The pause between two tries to write.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// That the state was changed, and who waits for it to be stored.
+/// A change of the state, with those who wait until it is stored.
 struct Change {
     stored: Option<oneshot::Sender<()>>,
-    /// Whether it is worth a write of its own.
+    /// Whether it has to be written at once.
     urgent: bool,
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Begins to keep `state`; `stored` is what the ledger holds.
+    /// Begins to keep `state`; `stored` is the version in the ledger.
     pub(crate) fn start(
         context: &WorkerContext,
         state: State,
@@ -76,7 +77,7 @@ impl Keeper {
             .clone()
     }
 
-    /// Changes the state, and waits until that is stored, however long it takes. Never ends if
+    /// Changes the state and waits until it is stored, however long that takes. Never returns if
     /// another agent has taken the worker over.
     pub(crate) async fn store(&self, apply: impl FnOnce(&mut State)) {
         let (stored, answer) = oneshot::channel();
@@ -103,8 +104,8 @@ impl Keeper {
         stored: Option<oneshot::Sender<()>>,
         urgent: bool,
     ) {
-        // Changes are applied here, in the order in which they are made, and seen at once by
-        // `state`; the writer stores the outcome.
+        // Changes are applied here in order, and `state` shows them at once; the writer stores the
+        // result.
         apply(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
         let _ = self.changes.send(Change { stored, urgent });
     }
@@ -114,8 +115,8 @@ impl Keeper {
         self.lease.borrow().holds(self.clock.steady())
     }
 
-    /// Which time without an end of the lease this is; `None` while it has ended. As long as this
-    /// stays the same, there was no moment at which the lease did not hold.
+    /// The number of the current tenure, the time between two ends of the lease; `None` while the
+    /// lease has ended. While this number stays the same, the lease has held without a gap.
     pub(crate) fn tenure(&self) -> Option<u64> {
         let (term, now) = (*self.lease.borrow(), self.clock.steady());
         term.holds(now).then(|| term.lapses(now))
@@ -136,7 +137,7 @@ impl Keeper {
         self.superseded.subscribe()
     }
 
-    /// Ends this agent as if another had taken over.
+    /// Ends this agent as if another one had taken over.
     pub(crate) fn supersede(&self) {
         self.superseded.send_replace(true);
     }
@@ -182,7 +183,7 @@ impl Writer {
                     None => return,
                 },
             }
-            // Everything asked for up to here goes into the same write.
+            // All changes up to here go into the same write.
             while let Ok(change) = self.requests.try_recv() {
                 waiting.extend(change.stored);
             }
@@ -192,7 +193,7 @@ impl Writer {
             }
             heartbeat.reset();
             for stored in waiting.drain(..) {
-                // Who gave up waiting needs no answer.
+                // Somebody who has stopped waiting needs no answer.
                 let _ = stored.send(());
             }
         }
@@ -223,9 +224,9 @@ impl Writer {
                 tracing::warn!(%error, "the state was not stored yet");
             }
             match read(&*self.ledger, &key).await {
-                // The answer was lost, the write was not. An earlier try with the same counter
-                // does not count: it may say less, and the lease must not count from the sending
-                // of this one (rule 8).
+                // The write was applied although its answer was lost. An earlier try with the same
+                // counter does not count: it may contain less, and the lease must not run from the
+                // sending of this later try (rule 8).
                 Ok(Some(found)) if found.value == next => {
                     self.renewed(found, sent_at).await;
                     return true;
@@ -241,7 +242,7 @@ impl Writer {
         }
     }
 
-    /// Whether this is what this agent began from: an earlier agent's last state.
+    /// Whether this is the state from which this agent began: an earlier agent's last one.
     fn is_known(&self, found: &Stored<State>) -> bool {
         self.stored
             .as_ref()
@@ -252,7 +253,7 @@ impl Writer {
         tracing::warn!(%error, worker = self.worker.instance(), "the state can't be read either");
     }
 
-    /// The lease counts from the sending of what was answered (rule 8).
+    /// Renews the lease, which runs from the sending of the answered write (rule 8).
     async fn renewed(&mut self, stored: Stored<State>, sent_at: Duration) {
         debug_assert!(
             stored.value.counter() >= self.stored.as_ref().map_or(0, |s| s.value.counter)
@@ -262,7 +263,7 @@ impl Writer {
         if let Some(file) = &mut self.file {
             file.write(until).await;
         }
-        // Only now: up to here the watchdog went by the old end.
+        // Only now, because up to here the watchdog used the old end.
         let now = self.clock.steady();
         self.lease
             .send_modify(|term| *term = term.renewed(until, now));

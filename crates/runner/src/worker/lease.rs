@@ -1,4 +1,4 @@
-//! The lease (rule 8): nothing of the jobs runs on a worker that could not renew it in time.
+//! The lease (rule 8): no job runs on a worker that could not renew it in time.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 
-/// The longest sleep: timers stand still while the host is suspended, the clock does not.
+/// The longest sleep, because timers stop while the host is suspended, but the clock does not.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the lease runs, and how often it has ended before it was renewed.
@@ -33,7 +33,7 @@ impl Term {
         now < self.until
     }
 
-    /// How often it has ended until now: at each of these times the jobs had to stand still.
+    /// How often it has ended so far; the jobs had to be frozen each time.
     pub(crate) fn lapses(self, now: Duration) -> u64 {
         self.lapses + u64::from(!self.holds(now))
     }
@@ -44,7 +44,7 @@ impl Term {
 pub(crate) struct Lease {
     term: watch::Receiver<Term>,
     clock: Clock,
-    /// The lapses that were told already.
+    /// The lapses that were already reported.
     told: u64,
 }
 
@@ -54,8 +54,8 @@ impl Lease {
         Self { term, clock, told }
     }
 
-    /// Ends when the lease does; once for each time that it is lost, even if it was renewed
-    /// before anybody looked.
+    /// Returns when the lease ends: once for each lapse, even if the lease was renewed before
+    /// anybody looked.
     pub(crate) async fn ended(&mut self) {
         loop {
             let term = *self.term.borrow_and_update();

@@ -1,11 +1,11 @@
-//! What an agent and its watchdog tell each other, in files beside the lease's.
+//! The notes that an agent and its watchdog exchange, in files next to the lease file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-/// Between two looks whether the other one is done.
+/// The pause between two looks whether the other one is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The files. All times are milliseconds of `CLOCK_BOOTTIME`.
@@ -14,46 +14,47 @@ pub(crate) struct Notes {
     lease: PathBuf,
 }
 
-/// As long as it exists, the other one neither freezes nor kills nor thaws.
+/// While it exists, the other process neither freezes nor kills nor thaws.
 #[derive(Debug)]
 pub(crate) struct Turn {
     _locked: std::fs::File,
 }
 
 impl Notes {
-    /// The files beside the one in which the lease's end is noted.
+    /// The files next to the lease file `lease`.
     pub(crate) fn beside(lease: &Path) -> Self {
         Self {
             lease: lease.to_owned(),
         }
     }
 
-    /// Until when the agent's lease runs; `None` if no agent ever had one.
+    /// The end of the agent's lease; `None` if no agent ever had one.
     pub(crate) async fn lease(&self) -> Result<Option<Duration>, LeaseFileError> {
         time_in(&self.lease).await
     }
 
-    /// Notes that the agent's loop goes round.
+    /// Records that the agent's loop runs.
     pub(crate) async fn note_alive(&self, now: Duration) -> std::io::Result<()> {
         note(&self.file("alive"), now).await
     }
 
-    /// When the agent's loop went round last; `None` if that is not known.
+    /// When the agent's loop last ran; `None` if that is not known.
     pub(crate) async fn alive(&self) -> Option<Duration> {
         time_in(&self.file("alive")).await.ok().flatten()
     }
 
-    /// Notes that the watchdog is about to kill all jobs.
+    /// Records that the watchdog is about to kill all jobs.
     pub(crate) async fn note_killed(&self, now: Duration) -> std::io::Result<()> {
         note(&self.file("killed"), now).await
     }
 
-    /// When the watchdog killed all jobs last.
+    /// When the watchdog last killed all jobs.
     pub(crate) async fn killed(&self) -> Option<Duration> {
         time_in(&self.file("killed")).await.ok().flatten()
     }
 
-    /// Waits until the other one is done: limit it, for that one may have stopped.
+    /// Waits until the other process is done. Limit the wait, because the other process may be
+    /// stopped.
     pub(crate) async fn turn(&self) -> std::io::Result<Turn> {
         let path = self.file("lock");
         if let Some(folder) = path.parent() {
@@ -78,7 +79,7 @@ impl Notes {
     }
 }
 
-/// Where the agent notes for the watchdog until when its lease runs.
+/// The file in which the agent records the end of its lease for the watchdog.
 #[derive(Debug)]
 pub(crate) struct LeaseFile {
     path: PathBuf,
@@ -93,8 +94,8 @@ impl LeaseFile {
         }
     }
 
-    /// Notes the lease's end. An error is only logged: the watchdog is then too early, never too
-    /// late.
+    /// Records the lease's end. An error is only logged, because the watchdog then acts too early,
+    /// never too late.
     pub(crate) async fn write(&mut self, until: Duration) {
         let result = note(&self.path, until).await;
         if let Err(error) = &result
@@ -106,7 +107,7 @@ impl LeaseFile {
     }
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file atomically.
 async fn note(path: &Path, time: Duration) -> std::io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");

@@ -1,10 +1,10 @@
-//! What an order asks for, given what is there: pure.
+//! What an order asks for, given the agent's attempts. Pure.
 
 use std::collections::BTreeMap;
 
 use onspot_ledger::{Ask, AttemptPhase, Intake, Order, State, Verdict};
 
-/// What the agent has on its hands.
+/// The agent's attempts and limits.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Present {
     /// The attempts whose tasks have not ended, by job.
@@ -15,7 +15,7 @@ pub(crate) struct Present {
     pub lease: bool,
     /// After how many attempts nothing more is taken; 0 means never.
     pub max_builds: u32,
-    /// Whether the worker will end itself.
+    /// Whether the worker will shut itself down.
     pub retiring: bool,
 }
 
@@ -29,14 +29,14 @@ pub(crate) enum Todo {
         /// The attempt.
         attempt: u32,
     },
-    /// Kill it and tell nobody: it is not this worker's any more.
+    /// Kill it and tell nobody, because it does not belong to this worker any more.
     Abort {
         /// The job.
         job: u64,
     },
 }
 
-/// What is to be done about each job.
+/// What to do about each job.
 pub(crate) fn todo(order: &Order, state: &State, present: &Present) -> Vec<Todo> {
     let mut todo = Vec::new();
     for (&job, &attempt) in &present.running {
@@ -70,7 +70,7 @@ pub(crate) fn todo(order: &Order, state: &State, present: &Present) -> Vec<Todo>
     todo
 }
 
-/// How the intake stands: drained only when nothing is left to do.
+/// The intake: drained only when nothing is left to do.
 pub(crate) fn intake(order: &Order, state: &State, max_builds: u32, running: &[u64]) -> Intake {
     if takes_new(order, state, max_builds) {
         return Intake::Open;
@@ -78,7 +78,7 @@ pub(crate) fn intake(order: &Order, state: &State, max_builds: u32, running: &[u
     closed(state, running)
 }
 
-/// How the intake stands of a worker that takes nothing new.
+/// The intake of a worker that takes nothing new.
 pub(crate) fn closed(state: &State, running: &[u64]) -> Intake {
     let unfinished = state.jobs.values().any(|attempt| !attempt.phase.is_over());
     if unfinished || !running.is_empty() {
@@ -88,7 +88,7 @@ pub(crate) fn closed(state: &State, running: &[u64]) -> Intake {
     }
 }
 
-/// The results that were stored and may not have been told.
+/// The results that were stored but may not have been reported.
 pub(crate) fn untold(state: &State) -> Vec<(u64, u32, Verdict)> {
     let results = state
         .jobs
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(todo(&order().asked(1, 1), &state, &present(&[])), []);
         let next = todo(&order().asked(1, 2), &state, &present(&[]));
         assert_eq!(next, [Todo::Accept { job: 1, attempt: 2 }]);
-        // Not beside its predecessor, whose containers are being killed.
+        // Not while its predecessor's containers are still being killed.
         let both = todo(&order().asked(1, 2), &state, &present(&[(1, 1)]));
         assert_eq!(both, [Todo::Abort { job: 1 }]);
     }

@@ -1,20 +1,20 @@
-//! Notes for the watchdog that the agent's loop goes round.
+//! Records for the watchdog that the agent's loop runs.
 
 use std::time::Duration;
 
 use super::notes::Notes;
 use crate::clock::Clock;
 
-/// How often it is noted.
+/// How often that is recorded.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Notes it, for as long as the loop asks for it.
+/// Records it for as long as the loop asks for it.
 #[derive(Debug)]
 pub(super) struct Pulse {
-    /// `None` where there is no watchdog.
+    /// `None` without a watchdog.
     notes: Option<Notes>,
     clock: Clock,
-    /// When it was noted last.
+    /// When it was last recorded.
     noted: Option<Duration>,
 }
 
@@ -27,7 +27,7 @@ impl Pulse {
         }
     }
 
-    /// Notes it, unless that was done a moment ago.
+    /// Records it, unless that was done a moment ago.
     pub(super) async fn note(&mut self) {
         let Some(notes) = &self.notes else { return };
         if !self.left().is_zero() {
@@ -40,7 +40,7 @@ impl Pulse {
         self.noted = Some(now);
     }
 
-    /// Ends when it is time to note it again; never without a watchdog.
+    /// Returns when it is time to record it again; without a watchdog, never.
     pub(super) async fn due(&self) {
         if self.notes.is_none() {
             std::future::pending::<()>().await;
@@ -48,8 +48,8 @@ impl Pulse {
         tokio::time::sleep(self.left()).await;
     }
 
-    /// Notes it while the loop waits for `work`, which limits its own time: a call to the ledger
-    /// may take longer than the time between two notes.
+    /// Keeps recording it while the loop waits for `work`, because a call to the ledger may take
+    /// longer than the time between two notes. `work` limits its own time.
     pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {

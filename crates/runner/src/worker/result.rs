@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::WorkerContext;
 use super::keeper::Keeper;
 
-/// The order as it is now, however long it takes to read; `None` when stopped before that.
+/// Reads the current order, however long that takes; `None` if stopped before.
 pub(crate) async fn order_now(
     context: &WorkerContext,
     stop: &mut watch::Receiver<Option<Stop>>,
@@ -30,7 +30,7 @@ pub(crate) async fn order_now(
     }
 }
 
-/// Ends when the attempt is to be killed; a cancel does not count.
+/// Returns when the attempt is to be killed; a cancel does not count.
 pub(crate) async fn aborted(stop: &mut watch::Receiver<Option<Stop>>) {
     let killed = |stop: &Option<Stop>| matches!(stop, Some(Stop::Abort | Stop::Interrupt));
     if stop.wait_for(killed).await.is_err() {
@@ -39,8 +39,8 @@ pub(crate) async fn aborted(stop: &mut watch::Receiver<Option<Stop>>) {
     }
 }
 
-/// Tells GitLab a stored result, if *run(attempt)* still stands; otherwise the result is void
-/// and the leader's business.
+/// Reports a stored result to GitLab if the order still says *run(attempt)*. Otherwise the result
+/// is void, and the leader handles the job.
 pub(crate) async fn tell(
     context: &WorkerContext,
     keeper: &Keeper,
@@ -75,8 +75,7 @@ pub(crate) async fn tell(
         .await;
 }
 
-/// Goes on with a result that is stored and was not told: by an earlier agent, or before the lease
-/// ended.
+/// Resumes a stored result that was not reported by an earlier agent or before the lease ended.
 pub(crate) async fn resume(
     context: &WorkerContext,
     keeper: &Keeper,
@@ -89,7 +88,7 @@ pub(crate) async fn resume(
     let work = loop {
         match read(&*context.ledger, &key).await {
             Ok(Some(work)) => break work.value,
-            // It is removed after the order was released: then there is nothing to tell.
+            // The payload is removed after the order was released; then there is nothing to report.
             Ok(None) => return,
             Err(error) => tracing::warn!(job, %error, "the payload can't be read yet"),
         }
@@ -104,7 +103,7 @@ pub(crate) async fn resume(
     tell(context, keeper, of, &payload, verdict, None, &mut stop).await;
 }
 
-/// As much of a payload that can't be read as GitLab needs to be told the result.
+/// The part of an unreadable payload that is needed to report a result to GitLab.
 pub(crate) fn bare_payload(job: u64, raw: &serde_json::Value) -> JobPayload {
     let token = raw.get("token").and_then(|token| token.as_str());
     JobPayload {

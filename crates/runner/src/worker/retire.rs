@@ -1,7 +1,7 @@
-//! When a worker ends itself: nobody leads any more who would end it, or it is too old.
+//! When a worker shuts itself down: no leader is left that would terminate it, or it is too old.
 //!
-//! Whoever is alone stops costing money. A leader renews `run/leader` every few seconds; a worker
-//! that has not seen it change for long, and has nothing to do, is of no use to anybody.
+//! This keeps abandoned workers from costing money. A leader renews `run/leader` every few seconds;
+//! a worker without jobs that has not seen it change for long is of no use.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,12 +14,12 @@ const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// The longest that one look may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
 
-/// Why a worker ends itself.
+/// Why a worker shuts itself down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retirement {
-    /// It has heard no leader for so long.
+    /// It has seen no leader for this long.
     NoLeader(Duration),
-    /// Its machine has run for so long.
+    /// Its machine has run for this long.
     Age(Duration),
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Retirement {
     }
 }
 
-/// Listens to the leader.
+/// Watches the leader.
 #[derive(Debug)]
 pub(super) struct Listener {
     version: Option<ETag>,
@@ -43,7 +43,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Begins to listen at `steady`.
+    /// Begins to watch at `steady`.
     pub(super) fn new(steady: Duration) -> Self {
         Self {
             version: None,
@@ -52,10 +52,10 @@ impl Listener {
         }
     }
 
-    /// Looks at the leader's object, when it is time to.
+    /// Looks at the leader's object if it is time to.
     ///
-    /// Its version tells that somebody renews it, whatever this program can read of it. A look
-    /// that fails is one that heard nothing.
+    /// A new version shows that somebody renews it, even if this program can't read the content. A
+    /// failed look counts as one without a new version.
     pub(super) async fn look(&mut self, ledger: &dyn Ledger, timing: &Timing, steady: Duration) {
         let pause = (timing.leaderless / 10).min(LOOK_AGAIN);
         let due = |last: Duration| steady.saturating_sub(last) >= pause;
@@ -78,8 +78,8 @@ impl Listener {
         }
     }
 
-    /// Whether the worker should go, at `steady` since its machine booted. One that has jobs
-    /// needs no leader to finish them.
+    /// Whether the worker should retire, at `steady` since its machine booted. A worker that has
+    /// jobs finishes them without a leader.
     pub(super) fn verdict(
         &self,
         timing: &Timing,

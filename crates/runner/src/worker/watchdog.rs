@@ -1,5 +1,5 @@
-//! The watchdog (rule 8): a process of its own, which does at the lease's end what an agent that is
-//! dead, stuck or stopped can't do.
+//! The watchdog (rule 8): a separate process that acts at the lease's end in place of an agent that
+//! is dead, stuck or stopped.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::liveness::Liveness;
 
 /// How often it looks.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// An agent whose loop has not gone round for this long, while its lease has ended, will not go on
-/// with what stands still: as long as systemd waits for one that says nothing (`WatchdogSec`).
+/// An agent whose lease has ended and whose loop has not run for this long counts as hung and will
+/// not continue frozen jobs. systemd waits equally long for a silent agent (`WatchdogSec`).
 const HUNG: Duration = Duration::from_mins(1);
 
-/// Whenever the lease in `file` has ended, and until `shutdown`: makes sure that all jobs stand
-/// still by `freeze`, and kills them by `kill` if that fails, or if the agent is dead or hangs.
+/// Runs until `shutdown`. Whenever the lease in `file` has ended, it freezes all jobs with
+/// `freeze`, and kills them with `kill` if that fails or if the agent is dead or hangs.
 ///
 /// A host whose agent never had a lease has no file, and nothing to kill. A lease that can't be
-/// read counts as ended. Neither the agent, in its turn, nor `freeze` is waited for longer than
-/// `limit`; `kill` limits its own time.
+/// read counts as ended. It waits at most `limit` for the agent's turn and for `freeze`; `kill`
+/// limits its own time.
 pub async fn watchdog<F, K, E>(
     file: &Path,
     clock: &Clock,
@@ -65,7 +65,7 @@ struct Watch<'a, F, K> {
     limit: Duration,
     freeze: F,
     kill: K,
-    /// The lease at whose end all was frozen last, and that at whose end all was killed.
+    /// The lease ends at which it last froze and last killed all jobs.
     frozen: Option<Duration>,
     killed: Option<Duration>,
 }
@@ -83,9 +83,9 @@ impl<F, K> Watch<'_, F, K> {
         (self.clock.steady() >= until).then_some(until)
     }
 
-    /// Keeps the agent from thawing what is just being frozen, and the other way round. Only a
-    /// thaw needs it: freezing and killing are safe without, so an agent that stopped in its turn
-    /// is not waited for.
+    /// Prevents the agent from thawing while the watchdog freezes, and the other way round. Only a
+    /// thaw needs this lock: freezing and killing are safe without it, so the watchdog does not
+    /// wait for an agent that stopped during its turn.
     async fn turn(&self) -> Option<Turn> {
         match tokio::time::timeout(self.limit, self.notes.turn()).await {
             Ok(Ok(turn)) => Some(turn),
@@ -114,12 +114,13 @@ impl<F, K> Watch<'_, F, K> {
         E: std::fmt::Display,
     {
         let _turn = self.turn().await;
-        // It may have been renewed while the agent had its turn.
+        // The lease may have been renewed during the agent's turn.
         let Some(until) = self.lease_that_has_ended().await else {
             return;
         };
         if !self.agent_is_lost().await {
-            // Every time: an agent that hangs for a moment may have begun something meanwhile.
+            // It freezes every time, because an agent that hung for a moment may have started
+            // something since.
             match tokio::time::timeout(self.limit, (self.freeze)()).await {
                 Ok(Ok(())) => {
                     if self.frozen.replace(until) != Some(until) {
@@ -134,7 +135,7 @@ impl<F, K> Watch<'_, F, K> {
             return;
         }
         tracing::error!("the lease has ended: killing all jobs");
-        // First: what was killed looks like a script that failed.
+        // This comes first, because a killed script looks like one that failed.
         if let Err(error) = self.notes.note_killed(self.clock.steady()).await {
             tracing::error!(%error, "the agent can't be told");
         }

@@ -1,4 +1,5 @@
-//! Letting the executor run an attempt, and doing meanwhile what it, GitLab and the order ask.
+//! Lets the executor run an attempt, and meanwhile handles its events, GitLab's answers and the
+//! order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +56,7 @@ impl AttemptJob {
                 Finish::Verdict(Verdict::canceled())
             }
             Ok(Outcome::Aborted) => Finish::GivenUp(self.why_stopped()),
-            // What the watchdog has killed looks like a script that failed (rule 8).
+            // A script that the watchdog has killed looks like one that failed (rule 8).
             Ok(Outcome::Failed { .. }) if self.was_killed().await => {
                 Finish::GivenUp(self.why_stopped())
             }
@@ -68,8 +69,8 @@ impl AttemptJob {
         }
     }
 
-    /// Passes events and wishes to stop on until the executor has ended; how, and whether GitLab
-    /// had ended the job before.
+    /// Passes on events and requests to stop until the executor has ended. Returns how it ended,
+    /// and whether GitLab had ended the job before.
     async fn follow(
         &mut self,
         mut at_work: AtWork,
@@ -96,7 +97,7 @@ impl AttemptJob {
                     outside.ask_if(self.stood_since.is_some());
                 }
                 remote = outside.news() => match remote {
-                    // What stands still can't run `after_script` either: it ends as it is.
+                    // A frozen job can't run `after_script` either, so it ends without.
                     Remote::Canceling if self.frozen.borrow().is_none() => {
                         tighten(&at_work.stop, Some(Stop::Cancel));
                     }
@@ -110,12 +111,12 @@ impl AttemptJob {
         }
     }
 
-    /// Whether the agent wants it killed, and not only canceled.
+    /// Whether the agent wants it killed and not just cancelled.
     fn is_given_up(&self) -> bool {
         matches!(*self.stop.borrow(), Some(Stop::Abort | Stop::Interrupt))
     }
 
-    /// GitLab's limit for the job, but never beyond the deadline of all attempts.
+    /// GitLab's time limit for the job, but never beyond the deadline of all attempts.
     fn time_left(&self, work: &WorkPayload, payload: &JobPayload) -> Duration {
         let left = self.context.clock.now().duration_until(work.deadline);
         let left = Duration::try_from(left).unwrap_or_default();
@@ -159,8 +160,8 @@ impl AttemptJob {
         self.note_step(&step);
     }
 
-    /// Rule 6: *started* is stored, the order is read again, and only if *run(attempt)* stands
-    /// and the lease has held all that time does the script begin.
+    /// Rule 6: stores *started* and reads the order again. The script begins only if the order says
+    /// *run(attempt)* and the lease has held all that time.
     async fn may_start(&mut self, answer: oneshot::Sender<bool>, trace: &dyn Trace) -> bool {
         let (job, attempt) = (self.job, self.attempt);
         let (context, keeper) = (Arc::clone(&self.context), self.keeper.clone());
@@ -178,13 +179,13 @@ impl AttemptJob {
         } else {
             tracing::warn!(job, attempt, "the script is not started");
         }
-        // An executor that has gone has ended, and says so itself.
+        // If the executor is gone, it has ended, and its result says so.
         answer.send(start).is_ok() && start
     }
 }
 
-/// Stores *started*; whether *run(attempt)* stands then, by an order that was asked for and read
-/// while the lease held.
+/// Stores *started*; returns whether the order then says *run(attempt)*, by an order that was
+/// requested and read while the lease held.
 async fn is_to_start(
     context: &WorkerContext,
     keeper: &Keeper,
@@ -212,11 +213,11 @@ async fn is_to_start(
     }
 }
 
-/// What becomes of the job in GitLab. The trace's writer learns it from GitLab's answers; when
-/// somebody else writes the trace, GitLab is asked.
+/// The job's status in GitLab. The trace's writer learns it from GitLab's answers; if somebody else
+/// writes the trace, GitLab is asked.
 ///
-/// If the attempt is superseded, the order says so; if a deposed leader wrote a late line, only
-/// the rest of the trace is lost.
+/// If another attempt has replaced this one, the order says so. If a deposed leader wrote a late
+/// line, only the rest of the trace is lost.
 struct Outside<'a> {
     context: &'a WorkerContext,
     payload: &'a JobPayload,
@@ -241,7 +242,7 @@ impl<'a> Outside<'a> {
         }
     }
 
-    /// Asks GitLab while the attempt stands still, as its trace's writer says nothing then.
+    /// Asks GitLab while the attempt is frozen, because its trace's writer is held then.
     fn ask_if(&mut self, frozen: bool) {
         if !frozen && !self.superseded {
             self.probe = None;
@@ -252,7 +253,7 @@ impl<'a> Outside<'a> {
         }
     }
 
-    /// What is new. Nothing is lost if this is dropped.
+    /// The next change of the status. Dropping this future loses nothing.
     async fn news(&mut self) -> Remote {
         loop {
             if let Some(probe) = &mut self.probe {
@@ -279,7 +280,7 @@ impl<'a> Outside<'a> {
     }
 }
 
-/// Passes a wish to stop on, if it is more urgent than the last one.
+/// Passes on a request to stop, if it is more urgent than the last one.
 fn tighten(stop: &watch::Sender<Option<Stop>>, wish: Option<Stop>) {
     let urgency = |stop: Option<Stop>| match stop {
         None => 0,
