@@ -1,5 +1,4 @@
-//! One object that can't be read or written, one job that can't go on: each is judged alone, and
-//! all the others go on.
+//! If one object can't be read or written, or one job can't continue, all the others continue.
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use onspot_ledger::{Condition, Ending, Key, Ledger as _, Restart, read};
 
 use crate::world::{Op, World, job, seconds, worker_id};
 
-/// Puts nonsense in the place of whatever is there.
+/// Replaces an object by nonsense.
 async fn spoil(world: &World, key: &str) {
     let found = world.ledger.get(key).await.unwrap();
     let condition = match found {
@@ -18,7 +17,7 @@ async fn spoil(world: &World, key: &str) {
     put.await.unwrap();
 }
 
-/// What the leader says that it has set aside.
+/// What the leader reports as set aside.
 async fn aside(world: &World) -> Vec<String> {
     let leader = read(&*world.ledger, &Key::leader()).await.unwrap().unwrap();
     leader.value.aside.into_keys().collect()
@@ -30,7 +29,7 @@ async fn what_cannot_be_read_is_set_aside_and_said_and_the_others_go_on() {
     spoil(&world, Key::order(&worker_id("w9")).as_str()).await;
     spoil(&world, Key::record(&job(99)).as_str()).await;
     spoil(&world, Key::state(&worker_id("w8")).as_str()).await;
-    // A job whose record can't be read takes its place like any other: it may run somewhere.
+    // A job whose record can't be read takes up a place like any other, because it may be running.
     let (_host, _agent) = world.worker("w1");
     let (_other_host, _other_agent) = world.worker("w2");
     let _a = world.manager("a");
@@ -61,7 +60,7 @@ async fn a_waiting_job_whose_payload_is_lost_is_ended_and_stops_no_other() {
     assert!(world.log.executions(5).is_empty());
 }
 
-/// Its record says that a worker has it, and the order was never written.
+/// The record says that a worker has the job, but the order was never written.
 #[tokio::test(start_paused = true)]
 async fn an_assigned_job_whose_payload_is_lost_is_ended_by_what_its_attempt_was_given() {
     for told in [true, false] {
@@ -103,7 +102,7 @@ async fn a_job_whose_record_cannot_be_written_stops_no_other() {
     assert!(aside(&world).await.is_empty());
 }
 
-/// The leader can't read one worker's state for ten minutes; that says nothing about the worker.
+/// The leader can't read one worker's state for ten minutes, which proves nothing about the worker.
 #[tokio::test(start_paused = true)]
 async fn a_state_that_is_not_answered_costs_its_worker_nothing() {
     let world = World::new();
@@ -123,7 +122,7 @@ async fn a_state_that_is_not_answered_costs_its_worker_nothing() {
     assert_eq!(world.log.runs_on(1), ["w1"]);
 }
 
-/// Nobody can say anything to that worker any more, and it can't be told what is asked of it.
+/// Nobody can write that worker's order any more, and the worker can't read it.
 #[tokio::test(start_paused = true)]
 async fn a_worker_whose_order_is_spoilt_is_replaced_and_its_result_is_used() {
     let world = World::new();
@@ -163,7 +162,7 @@ async fn a_job_whose_record_is_spoilt_is_ended_when_its_time_is_over() {
     );
 }
 
-/// A read that fails once is no leave to forget what the worker has said of the job.
+/// After a single failed read, the leader must not forget what the worker reported about the job.
 #[tokio::test(start_paused = true)]
 async fn a_result_outlives_a_record_that_was_not_answered() {
     let world = World::new();

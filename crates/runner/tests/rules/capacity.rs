@@ -1,4 +1,4 @@
-//! What a leader buys and gives back, beside the jobs.
+//! What a leader launches and terminates, apart from the jobs.
 
 use std::sync::Arc;
 

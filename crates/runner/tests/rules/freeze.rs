@@ -1,6 +1,6 @@
-//! A job that stands still goes on only after (W1) a renewal of the state was stored, and (W2) the
-//! order, asked for after that, says *run*. Who takes it over (L1) writes *revoked* and (L2) then
-//! reads the state. Every order of the four is told here; see
+//! A frozen job continues only after (W1) a renewal of the state was stored, and (W2) an order that
+//! was requested after that says *run*. The leader takes it over by (L1) writing *revoked* and (L2)
+//! then reading the state. The tests cover every sequence of the four steps; see
 //! `docs/design/0013-jobs-stand-still-when-the-lease-ends.md`.
 
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use onspot_ledger::{Ending, Key};
 
 use crate::world::{Actor, Gate, Host, Op, World, seconds, worker_id};
 
-/// A script that outlasts what happens meanwhile.
+/// A script that outlasts the test's events.
 const LONG: Duration = Duration::from_mins(20);
 
-/// A worker whose job stands still and a leader who is about to take it over: each of the four steps
-/// is done when it is told to be.
+/// A worker whose job is frozen, and a leader that is about to take it over. The test triggers each
+/// of the four steps.
 struct Standoff {
     world: World,
     h1: Arc<Host>,
@@ -24,7 +24,7 @@ struct Standoff {
     asking: Gate,
     revoking: Gate,
     looking: Gate,
-    /// The worker that the job is handed on to.
+    /// The worker that gets the job next.
     w2: Option<(Arc<Host>, Actor)>,
 }
 
@@ -65,7 +65,7 @@ impl Standoff {
         first.to.is_none() && first.still.last().is_some_and(|(_, on)| on.is_none())
     }
 
-    /// Whether the first attempt did anything after its lease had ended.
+    /// Whether the first attempt ran after its lease had ended.
     fn went_on(&self) -> bool {
         self.world.log.executions(1)[0].spans().len() > 1
     }
@@ -104,13 +104,13 @@ impl Standoff {
         self.world.record(1).await.unwrap().value.attempt
     }
 
-    /// Another worker comes, and the job is handed on to it.
+    /// Another worker starts and gets the job.
     async fn is_handed_on(&mut self) {
         self.w2 = Some(self.world.worker("w2"));
         self.world.until_started(1, "w2").await;
     }
 
-    /// Another worker comes; the job ends well, and at no time ran twice at once.
+    /// Another worker starts; the job succeeds and never ran twice at once.
     async fn ends_well(mut self) {
         self.w2.get_or_insert_with(|| self.world.worker("w2"));
         self.world.until_cleared(1).await;
@@ -124,7 +124,7 @@ impl Standoff {
     }
 }
 
-/// The accident: who goes on by the renewal alone runs beside the successor.
+/// The accident: a worker that continues after the renewal alone runs beside its successor.
 #[tokio::test(start_paused = true)]
 async fn without_it_a_renewal_alone_lets_the_job_run_beside_its_successor() {
     let mut standoff = Standoff::new().await;
@@ -211,12 +211,12 @@ async fn w1_w2_l1_l2_a_job_that_was_thawed_is_killed_before_it_is_handed_on() {
     standoff.ends_well().await;
 }
 
-/// An order that says *run* and was asked for before the renewal, but is answered after it, when the
-/// job was handed on.
+/// An order that says *run* and was requested before the renewal, but is answered after it, when
+/// the job already belongs to another worker.
 #[tokio::test(start_paused = true)]
 async fn an_order_that_was_asked_for_before_the_renewal_thaws_nothing() {
     let mut standoff = Standoff::new().await;
-    // What is held now is let go, and the next question is answered late.
+    // Releases the held calls, and delays the answer to the next request.
     let old = standoff.w1.line.hold_answers(Op::Get, "order");
     standoff.asking.open();
     old.reached().await;
@@ -230,7 +230,7 @@ async fn an_order_that_was_asked_for_before_the_renewal_thaws_nothing() {
     standoff.ends_well().await;
 }
 
-/// S3 answers again, but not about the order.
+/// S3 answers again, except for the order.
 #[tokio::test(start_paused = true)]
 async fn without_its_order_a_job_stands_still_however_often_the_lease_is_renewed() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Leaders in trouble: what stops one part must not stop the rest.
+//! Leaders in trouble: a failure of one part must not stop the rest.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn holder(world: &World) -> Option<String> {
 async fn a_leader_whose_rounds_have_died_steps_down() {
     let world = World::new();
     let a = world.manager("a");
-    // Not at the very moments when the first one looks.
+    // Not at the same moments at which the first one looks.
     seconds(7).await;
     let _b = world.manager("b");
     assert_eq!(holder(&world).await.as_deref(), Some("a"));
@@ -107,8 +107,8 @@ async fn traces_are_handed_over_at_the_same_time() {
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
-/// GitLab may be handing a job out on the request that it holds: a 201 that nobody reads is a
-/// lost job.
+/// GitLab may answer the request that it holds with a job, and a 201 that nobody reads is a lost
+/// job.
 #[tokio::test(start_paused = true)]
 async fn a_held_request_at_the_end_is_answered_before_the_lead_is_given_away() {
     let world = World::new();
@@ -146,7 +146,8 @@ async fn a_manager_that_is_to_end_asks_for_nothing_more_and_ends() {
     assert_eq!(holder(&world).await, None);
 }
 
-/// What kills the rounds may be in the ledger: to begin again at once is to die again.
+/// The cause of the rounds' death may be in the ledger, so beginning again at once would kill them
+/// again.
 #[tokio::test(start_paused = true)]
 async fn a_leader_whose_rounds_keep_dying_leaves_the_lead_alone_for_longer_each_time() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Workers that nobody leads any more: they finish what they have, and end themselves.
+//! Workers without a leader finish their jobs and shut themselves down.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is over goes, by the leader: the bucket expires nothing that may be alive.
+//! The leader removes what is over, because the bucket must not expire anything that may be in use.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn keys(world: &World) -> Vec<String> {
 async fn nothing_that_is_of_no_use_any_more_stays() {
     let world = World::new();
     let (_host, _agent) = world.worker("w1");
-    // Of workers that are gone, in every combination.
+    // Objects of workers that are gone, in every combination.
     let state = || State::first(&BootId::new("b"), "1", 1, world.clock.now());
     let order = || Order::empty(&runner()).asked(77, 1);
     let (w7, w8, w9) = (worker_id("w7"), worker_id("w8"), worker_id("w9"));
@@ -38,11 +38,12 @@ async fn nothing_that_is_of_no_use_any_more_stays() {
     create(ledger, &Key::order(&w8), order()).await.unwrap();
     create(ledger, &Key::state(&w9), state()).await.unwrap();
     create(ledger, &Key::order(&w9), order()).await.unwrap();
-    // Laid ready, for workers that are gone and for one that lives, by who died after that.
+    // Payloads for workers that are gone and for one that is alive, written by a leader that died
+    // after that.
     for instance in ["w1", "w6", "w9"] {
         leave_work(&world, instance, 66).await;
     }
-    // Of a job that is over: a late write has brought it back.
+    // A payload of a finished job that a late write has brought back.
     let _a = world.manager("a");
     world.gitlab.push(1);
     world.until_cleared(1).await;
@@ -62,7 +63,7 @@ async fn nothing_that_is_of_no_use_any_more_stays() {
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_job_that_takes_longer_than_a_day_is_removed() {
     let mut world = World::new();
-    // The same story with fewer looks.
+    // The same with fewer rounds.
     world.timing.round = Duration::from_mins(1);
     world.timing.order_poll = Duration::from_mins(1);
     world.timing.watch = Duration::from_mins(1);

@@ -1,8 +1,8 @@
-//! The sixteen rules of the ledger, one file each: the accident without the rule, done by hand
-//! with raw operations, and the same schedule under the real loops; then random faults over all
-//! of it. See `docs/ledger.md` for the rules themselves.
+//! The sixteen rules of the ledger, one file each: the accident without the rule, reproduced by raw
+//! operations, and the same sequence under the real loops; then random faults over everything. See
+//! `docs/ledger.md` for the rules themselves.
 //!
-//! Time is tokio's, paused: an hour of the story takes milliseconds.
+//! Time is tokio's, paused: an hour in a test takes milliseconds.
 
 #![expect(
     clippy::unwrap_used,

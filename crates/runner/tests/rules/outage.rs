@@ -1,5 +1,5 @@
-//! S3 out of reach: of one worker, or of everybody. A worker can't tell the two apart, so its jobs
-//! stand still at its lease's end in both, until it is known whose they are; see
+//! S3 is unreachable for one worker or for everybody. A worker can't distinguish the two, so in
+//! both cases its jobs are frozen at its lease's end until it is known who owns them; see
 //! `docs/design/0013-jobs-stand-still-when-the-lease-ends.md`.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use onspot_ledger::Ending;
 
 use crate::world::{Actor, Gate, Op, World, seconds};
 
-/// A script that would outlast any outage of these stories.
+/// A script that outlasts any outage of these tests.
 const LONG: Duration = Duration::from_mins(30);
 
 fn cut_all<'a>(actors: impl IntoIterator<Item = &'a Actor>) -> Vec<Gate> {
@@ -16,13 +16,14 @@ fn cut_all<'a>(actors: impl IntoIterator<Item = &'a Actor>) -> Vec<Gate> {
     actors.map(|actor| actor.line.cut(Op::Any, "")).collect()
 }
 
-/// The accident: a worker that goes on because S3 might be out for all. It was out for this one.
+/// The accident: a worker continues because S3 might be down for everybody, but it was unreachable
+/// for this worker only.
 #[tokio::test(start_paused = true)]
 async fn without_it_a_worker_that_goes_on_past_its_lease_runs_beside_its_successor() {
     let mut world = World::new();
     world.log.set_script(1, LONG);
     let ours = world.timing.clone();
-    // It never believes that its lease has ended.
+    // It never notices that its lease has ended.
     world.timing.lease = Duration::from_hours(10);
     let (_h1, w1) = world.worker("w1");
     world.timing = ours;
@@ -35,8 +36,8 @@ async fn without_it_a_worker_that_goes_on_past_its_lease_runs_beside_its_success
     assert!(world.log.overlaps(1));
 }
 
-/// Why there is no better rule without a third that both can ask: whatever w1 did in the one
-/// story it would have to do in the other, as it sees the very same of both.
+/// Why there is no better rule without a third party that both can ask: w1 observes the same in
+/// both cases, so it has to act the same in both.
 #[tokio::test(start_paused = true)]
 async fn to_a_worker_an_outage_looks_like_its_own_partition() {
     let mut stood = Vec::new();
@@ -73,7 +74,7 @@ async fn an_outage_within_the_lease_costs_nothing() {
     world.push_and_start(1, "w1").await;
     for _ in 0..3 {
         let cut = cut_all([&w1, &w2, &a]);
-        // A renewal is ten seconds old at the most when it begins.
+        // A renewal is at most ten seconds old when the outage begins.
         seconds(105).await;
         for gate in cut {
             gate.open();
@@ -84,7 +85,7 @@ async fn an_outage_within_the_lease_costs_nothing() {
     assert_eq!(world.log.executions(1).len(), 1);
 }
 
-/// Nobody could take over meanwhile, and nobody had to: what stood still goes on where it was.
+/// Nobody could take over meanwhile, and nobody had to: the frozen job continues where it was.
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_the_whole_store_beyond_lease_and_takeover_costs_no_attempt() {
     let world = World::new();
@@ -126,7 +127,7 @@ async fn an_outage_of_the_whole_store_beyond_lease_and_takeover_costs_no_attempt
     );
 }
 
-/// Nothing is begun meanwhile, and nothing is lost either.
+/// Nothing starts meanwhile, and nothing is lost.
 #[tokio::test(start_paused = true)]
 async fn a_job_that_was_about_to_start_when_the_outage_began_starts_after_it() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Writes that the store refuses, or does not even look at: what stands is read, never assumed.
+//! Writes that the store refuses or does not process: the stored object is read, never assumed.
 
 use onspot_ledger::{JobPayload, Key, Ledger as _, create, read};
 
@@ -10,7 +10,7 @@ async fn a_received_job_whose_writes_meet_others_is_written_down_all_the_same() 
     let (_host, _agent) = world.worker("w1");
     let a = world.manager("a");
     seconds(5).await;
-    // So often that even trying again gives up once or twice.
+    // So often that even the retries give up once or twice.
     a.line.meet_others("job/", 12);
     world.gitlab.push(1);
     world.until_cleared(1).await;
@@ -37,8 +37,8 @@ async fn writers_that_meet_others_all_the_time_come_through_in_the_end() {
     }
 }
 
-/// A manager that dies between the payload and the record leaves a job of which only the payload
-/// tells. It is ended, and not left to GitLab's own limit.
+/// A manager that dies between the payload and the record leaves a job that has only a payload. The
+/// leader ends it, so that it does not run into GitLab's time limit.
 #[tokio::test(start_paused = true)]
 async fn a_job_whose_receiver_died_before_its_record_is_ended_by_the_next_leader() {
     let world = World::new();

@@ -1,8 +1,9 @@
-//! Who receives the 201 creates the record, leader or not; leaders list the records every round.
+//! Whoever receives the 201 creates the record, leader or not; leaders list the records every
+//! round.
 
 use crate::world::{Op, World, seconds};
 
-/// The accident: a manager that drops what it receives because it does not lead any more.
+/// The accident: a manager drops a job that it receives because it does not lead any more.
 #[tokio::test(start_paused = true)]
 async fn without_it_a_job_held_by_a_deposed_leader_is_lost() {
     let world = World::new();
@@ -20,11 +21,11 @@ async fn with_it_the_receiver_writes_the_record_and_the_leader_finds_it() {
     let (_host, _agent) = world.worker("w1");
     let a = world.manager("a");
     seconds(5).await;
-    // From here on A hears nothing of the lead, and its request to GitLab is on its way.
+    // From here on A can't access the lead, and its request to GitLab is open.
     let _deposed = a.line.hold(Op::Any, "leader");
     let _no_more_rounds = a.line.hold(Op::List, "");
     let b = world.manager("b");
-    // That B does not get the job.
+    // So that B does not get the job.
     b.connection.set_down(true);
     seconds(25).await;
     world.gitlab.push(1);
@@ -35,7 +36,7 @@ async fn with_it_the_receiver_writes_the_record_and_the_leader_finds_it() {
     assert_eq!(world.log.runs_on(1), ["w1"]);
 }
 
-/// One that knows that it is deposed does not drop what its last request brings.
+/// A manager that knows that it is deposed does not drop the job from its last request.
 #[tokio::test(start_paused = true)]
 async fn with_it_a_deposed_receiver_writes_the_record_all_the_same() {
     let world = World::new();

@@ -14,8 +14,8 @@ async fn without_it_two_workers_run_one_job() {
     world.write_down(1, Restart::Allowed).await;
     world.write_run(1, 1, "w1").await;
     world.until_started(1, "w1").await;
-    // The successor sees a job that waits, and gives it away: w1 learns of it at its next look,
-    // at best.
+    // The successor sees a job that waits and assigns it. At best, w1 learns of that at its next
+    // look.
     let _slow = w1.line.hold(Op::Get, "order");
     world.machines.add("busy");
     let _b = world.manager("b");

@@ -4,8 +4,8 @@ use onspot_ledger::{Key, Ledger as _, Order, Restart, create};
 
 use crate::world::{Op, World, runner, seconds, worker_id};
 
-/// The accident: orders that are created when needed and removed when not. A paused manager's
-/// create succeeds after the release.
+/// The accident: orders are created when needed and removed afterwards. A paused manager's create
+/// succeeds after the release.
 #[tokio::test(start_paused = true)]
 async fn without_it_an_old_attempt_runs_beside_the_new_one() {
     let world = World::new();
@@ -16,7 +16,7 @@ async fn without_it_an_old_attempt_runs_beside_the_new_one() {
     world.write_assigned(1, "w1").await;
     world.write_work(1, 1, "w1").await;
     let paused = Order::empty(&runner()).asked(1, 1);
-    // Meanwhile another manager has found w1 silent and gone on to w2; of w1 no order is left.
+    // Meanwhile another manager has found w1 silent and moved the job to w2; w1's order is gone.
     world.write_next_attempt(1, "silent").await;
     world.write_assigned(1, "w2").await;
     world.write_run(1, 2, "w2").await;
@@ -57,7 +57,7 @@ async fn with_it_the_paused_managers_write_is_refused() {
     assert_eq!(world.gitlab.reports(1).len(), 1);
 }
 
-/// An absent order asks for nothing: what runs is stopped.
+/// An absent order asks for nothing, so running jobs are stopped.
 #[tokio::test(start_paused = true)]
 async fn with_it_jobs_stop_when_their_order_is_gone() {
     let world = World::new();

@@ -25,7 +25,7 @@ async fn without_it_a_released_order_is_written_again() {
     world.write_assigned(1, "w2").await;
     world.write_run(1, 2, "w2").await;
     world.until_started(1, "w2").await;
-    // The manager that had read the record reads the order now: assigned, and absent.
+    // The manager that has read the record earlier now reads the order: assigned, but absent.
     let fresh_order = world.order("w1").await.unwrap().value;
     assert!(old_record.holds(&worker_id("w1"), 1) && fresh_order.entries.is_empty());
     world.change_order("w1", |order| order.asked(1, 1)).await;
@@ -56,7 +56,7 @@ async fn with_it_the_old_round_comes_to_nothing() {
     assert!(world.order("w1").await.unwrap().value.entries.is_empty());
 }
 
-/// What the old round would order again runs elsewhere by now.
+/// The attempt that the old round would order again already runs elsewhere.
 #[tokio::test(start_paused = true)]
 async fn with_it_an_old_round_starts_nothing_beside_the_next_attempt() {
     let world = World::new();

@@ -4,7 +4,8 @@ use onspot_ledger::Restart;
 
 use crate::world::{World, seconds};
 
-/// The accident: a leader that only gives away what waits (here: none at all) leaves it stuck.
+/// The accident: a leader that only assigns waiting jobs (here: no leader at all) leaves the job
+/// stuck.
 #[tokio::test(start_paused = true)]
 async fn without_it_the_job_is_stuck() {
     let world = World::new();

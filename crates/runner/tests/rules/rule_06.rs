@@ -5,7 +5,8 @@ use onspot_ledger::Restart;
 
 use crate::world::{Op, World, seconds};
 
-/// The accident: it read its order, stalled, and starts what has gone to another meanwhile.
+/// The accident: a worker reads its order, stalls, and then starts an attempt that has moved to
+/// another worker meanwhile.
 #[tokio::test(start_paused = true)]
 async fn without_it_a_stalled_worker_runs_beside_its_successor() {
     let world = World::new();
@@ -19,7 +20,7 @@ async fn without_it_a_stalled_worker_runs_beside_its_successor() {
     assert!(order.runs(1, 1), "it has read this");
     let (_h2, _w2) = world.worker("w2");
     world.until_started(1, "w2").await;
-    // It goes on from there without looking again.
+    // It continues from there without reading its order again.
     let _script = h1.start(1, 1);
     assert!(world.log.overlaps(1));
 }
@@ -45,7 +46,7 @@ async fn with_it_the_stalled_worker_looks_again_and_leaves_it() {
     assert_eq!(world.log.runs_on(1), ["w2"]);
 }
 
-/// Its lease holds and *started* is stored, but it could not look what the order says since.
+/// The worker's lease holds and *started* is stored, but it could not read the order after that.
 #[tokio::test(start_paused = true)]
 async fn with_it_a_worker_that_cannot_look_again_does_not_start() {
     let world = World::new();
@@ -81,7 +82,7 @@ async fn with_it_one_attempt_is_never_started_twice() {
     seconds(5).await;
     world.write_down(1, Restart::Allowed).await;
     world.write_run(1, 1, "w1").await;
-    // The order stands for ever, and the attempt is over.
+    // The order never changes, and the attempt is over.
     seconds(3600).await;
     assert_eq!(world.log.runs_on(1), ["w1"]);
 }

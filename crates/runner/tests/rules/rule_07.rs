@@ -6,7 +6,7 @@ use onspot_runner::coordinator::Coordinator as _;
 
 use crate::world::{Op, World, seconds};
 
-/// The accident: a result that is told without looking, after the take-over.
+/// The accident: a worker reports a result after the take-over without reading its order again.
 #[tokio::test(start_paused = true)]
 async fn without_it_a_superseded_worker_reports() {
     let world = World::new();
@@ -16,7 +16,7 @@ async fn without_it_a_superseded_worker_reports() {
     w1.line.hold(Op::Put, "state");
     let (_h2, _w2) = world.worker("w2");
     world.until_started(1, "w2").await;
-    // The write of the result is answered at last, and w1 tells GitLab without looking.
+    // The write of the result is answered at last, and w1 tells GitLab without reading its order.
     let raw = world.gitlab.take(1);
     let payload = onspot_gitlab::AssignedJob::parse(raw).unwrap().job;
     w1.connection
@@ -57,7 +57,7 @@ async fn with_it_a_late_result_is_void() {
     );
 }
 
-/// A lease that ended while the result was being told, and was renewed before the take-over.
+/// The lease ended while the result was being reported, and was renewed before the take-over.
 #[tokio::test(start_paused = true)]
 async fn with_it_a_result_is_told_once_the_lease_is_renewed() {
     let world = World::new();

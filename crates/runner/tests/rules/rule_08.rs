@@ -1,5 +1,5 @@
-//! The lease runs from the sending of the last answered renewal. At its end nothing of the jobs
-//! runs on: the agent freezes them, and something that outlives the agent kills what it has left.
+//! The lease runs from the sending of the last answered renewal. After its end no job runs: the
+//! agent freezes them, and a process that outlives the agent kills what it has left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{Host, Op, World, seconds};
 
-/// The first accident: a lease that runs from the answer ends after the take-over.
+/// The first accident: a lease that starts at the answer ends after the take-over.
 #[tokio::test(start_paused = true)]
 async fn without_it_a_slow_answer_stretches_the_lease() {
     let world = World::new();
@@ -48,7 +48,7 @@ async fn with_it_the_containers_stand_still_before_the_takeover() {
     assert!(!world.log.overlaps(1));
 }
 
-/// A renewal whose answer is lost counts from when it was sent, not from the last try to repeat it.
+/// A renewal whose answer is lost counts from its first sending, not from the last retry.
 #[tokio::test(start_paused = true)]
 async fn with_it_a_repeated_renewal_does_not_stretch_the_lease() {
     let world = World::new();
@@ -62,7 +62,7 @@ async fn with_it_a_repeated_renewal_does_not_stretch_the_lease() {
     );
     lost.reached().await;
     seconds(100).await;
-    // It finds its write at last, and nothing else reaches it or comes from it.
+    // It finds its write at last; everything else to and from it is cut.
     w1.line.cut(Op::Put, "");
     w1.line.cut(Op::Get, "order");
     lost.open();
@@ -102,7 +102,7 @@ async fn with_a_watchdog_they_are_dead_by_then() {
     assert!(!world.log.overlaps(1));
 }
 
-/// What a watchdog kills, because the agent hung, looks like a script that failed.
+/// A script that a watchdog killed because the agent hung looks like one that failed.
 #[tokio::test(start_paused = true)]
 async fn with_it_a_script_that_the_watchdog_has_killed_is_given_up() {
     let world = World::new();
@@ -132,7 +132,7 @@ async fn with_it_a_script_that_the_watchdog_has_killed_is_given_up() {
     assert_eq!(world.gitlab.reports(1)[0].ending, Ending::Success);
 }
 
-/// A watchdog that goes by a noted lease; ends with this.
+/// A watchdog that uses a recorded lease; it ends when this is dropped.
 struct Watchdog {
     shutdown: CancellationToken,
     _folder: tempfile::TempDir,

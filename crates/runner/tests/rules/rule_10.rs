@@ -6,7 +6,7 @@ use onspot_runner::Clock;
 
 use crate::world::{World, seconds};
 
-/// The accident: going by the worker's own word for the time.
+/// The accident: the leader trusts the worker's own clock.
 #[tokio::test(start_paused = true)]
 async fn without_it_a_worker_whose_clock_is_slow_counts_as_dead() {
     let world = World::new();
@@ -36,7 +36,7 @@ async fn with_it_that_worker_keeps_its_job() {
     let world = World::new();
     world.machines.add("w1");
     let host = std::sync::Arc::new(crate::world::Host::new("w1", world.log.clone()));
-    // A day behind: only its deadlines go by this clock.
+    // A day behind: only its deadlines use this clock.
     let _agent = world.agent_with(&host, Clock::runtime(Timestamp::UNIX_EPOCH));
     let _a = world.manager("a");
     seconds(5).await;

@@ -20,7 +20,7 @@ async fn without_it_a_job_with_a_result_is_executed_again() {
     w1.connection.set_down(true);
     world.until_result(1, "w1").await;
     w1.crash();
-    // "It is silent and had started": revoke, and on to the next attempt.
+    // "It is silent and had started": the leader revokes and moves on to the next attempt.
     world.change_order("w1", |order| order.revoked(1, 1)).await;
     let next = record
         .value
@@ -91,7 +91,7 @@ async fn with_it_a_started_attempt_that_is_alive_is_waited_for() {
     w1.connection.keep_alive(&payload(&world)).await.unwrap();
 }
 
-/// Alive, but deaf or stuck for good: its instance has to go.
+/// The worker is alive, but can't read or is stuck for good, so its instance is terminated.
 #[tokio::test(start_paused = true)]
 async fn with_it_a_worker_that_never_gives_up_is_terminated() {
     let world = World::new();

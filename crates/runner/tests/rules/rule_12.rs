@@ -4,8 +4,8 @@ use onspot_ledger::{AttemptPhase, Ending, Restart, Verdict};
 
 use crate::world::{Op, World, seconds};
 
-/// The accident: the state is read, the worker confirms its result and goes, and only then
-/// "terminated" is learnt: what was read is out of date.
+/// The accident: the leader reads the state, the worker confirms its result and ends, and only then
+/// the leader learns "terminated". The state that it read is out of date.
 #[tokio::test(start_paused = true)]
 async fn without_it_what_was_read_before_the_end_misleads() {
     let world = World::new();
@@ -21,7 +21,7 @@ async fn without_it_what_was_read_before_the_end_misleads() {
     world.until_result(1, "w1").await;
     w1.crash();
     world.machines.end("w1");
-    // "It had started, and is terminated": on to the next attempt.
+    // "It had started, and is terminated": the leader moves on to the next attempt.
     world.write_next_attempt(1, "terminated").await;
     let (_h2, _w2) = world.worker("w2");
     let _b = world.manager("b");
@@ -38,7 +38,7 @@ async fn with_it_the_state_is_read_after_the_end() {
     world.push_and_start(1, "w1").await;
     let reading = a.line.hold(Op::List, "order");
     reading.reached().await;
-    // Its last words, and its end.
+    // Its last write, and its end.
     let result = AttemptPhase::Result {
         verdict: Verdict::success(),
     };
@@ -56,7 +56,7 @@ async fn with_it_the_state_is_read_after_the_end() {
     assert_eq!(world.gitlab.reports(1)[0].ending, Ending::Success);
 }
 
-/// What was read before EC2 said that the worker is terminated counts for nothing after it.
+/// A state that was read before EC2 said that the worker is terminated does not count.
 #[tokio::test(start_paused = true)]
 async fn with_it_an_end_that_is_heard_of_after_the_state_was_read_is_left_for_the_next_round() {
     let world = World::new();
@@ -65,11 +65,11 @@ async fn with_it_an_end_that_is_heard_of_after_the_state_was_read_is_left_for_th
     let a = world.manager("a");
     world.push_and_start(1, "w1").await;
     w1.crash();
-    // The leader knows its state by now, and has seen no other.
+    // By now the leader has read its state, and no later one.
     seconds(5).await;
     let reading = a.line.hold_answers(Op::List, "state");
     reading.reached().await;
-    // Its last words, and its end.
+    // Its last write, and its end.
     let result = AttemptPhase::Result {
         verdict: Verdict::success(),
     };

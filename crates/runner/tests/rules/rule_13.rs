@@ -7,7 +7,7 @@ use onspot_runner::coordinator::Coordinator as _;
 
 use crate::world::{Op, World, seconds};
 
-/// The accident: a paused ex-leader says *canceled* while the job is assigned and starts.
+/// The accident: a paused former leader reports *canceled* while the job is assigned and starts.
 #[tokio::test(start_paused = true)]
 async fn without_it_two_results_are_told() {
     let world = World::new();

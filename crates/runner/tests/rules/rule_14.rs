@@ -43,7 +43,8 @@ async fn with_it_the_worker_reports_the_cancel_of_a_running_job() {
     );
 }
 
-/// A late line of a deposed leader costs the worker its trace, not its ear for a cancel.
+/// A late line of a deposed leader costs the worker its trace, but the worker still notices a
+/// cancel.
 #[tokio::test(start_paused = true)]
 async fn with_it_the_worker_sees_a_cancel_even_without_its_trace() {
     let world = World::new();
@@ -68,7 +69,7 @@ async fn with_it_the_leader_reports_the_cancel_of_a_waiting_job() {
     seconds(5).await;
     let (_host, agent) = world.worker("w1");
     agent.crash();
-    // It is taken because there is a place for it, and then there is none.
+    // The job is received because there is a place for it, which then disappears.
     world.gitlab.push(1);
     world.write_down(1, onspot_ledger::Restart::Allowed).await;
     seconds(15).await;

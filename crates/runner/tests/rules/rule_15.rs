@@ -55,7 +55,7 @@ async fn with_it_a_revoked_attempt_is_remembered_until_the_record_has_left_it() 
     assert_eq!(attempts, [1, 2]);
 }
 
-/// The leader does not take back what it has revoked before the worker has said that it stopped.
+/// The leader does not release what it has revoked before the worker has reported that it stopped.
 #[tokio::test(start_paused = true)]
 async fn with_it_the_order_says_revoked_until_the_worker_has_given_the_attempt_up() {
     let world = World::new();

@@ -19,7 +19,7 @@ async fn without_it_an_order_stays_for_ever() {
         .delete(Key::record(&job(1)).as_str())
         .await
         .unwrap();
-    // Or the payload would bring a record back.
+    // Otherwise the payload would bring a record back.
     world
         .ledger
         .delete(Key::job_payload(&job(1)).as_str())
@@ -28,7 +28,7 @@ async fn without_it_an_order_stays_for_ever() {
     seconds(3600).await;
     assert!(world.order("w1").await.unwrap().value.runs(1, 1));
     assert!(!world.state("w1").await.unwrap().value.jobs.is_empty());
-    // The sweep mends even that.
+    // The sweep repairs even that.
     let _b = world.manager("b");
     world.until_cleared(1).await;
     seconds(5).await;

@@ -2,9 +2,11 @@
 //! and lose answers, users cancel. Whatever happens, the four safety properties and liveness
 //! hold:
 //!
-//! * **S1** no script runs twice at once (one that stands still does not run), **S2** GitLab never hears two different results,
-//!   **S3** nothing runs after GitLab knows a result, **S4** what must not be started twice is
-//!   not, **L** every job ends in GitLab and leaves nothing in the ledger.
+//! * **S1** No script runs twice at once. A frozen script does not run.
+//! * **S2** GitLab never gets two different results.
+//! * **S3** Nothing runs after GitLab knows a result.
+//! * **S4** A job that must not be started twice is not.
+//! * **L** Every job ends in GitLab and leaves nothing in the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,19 +23,19 @@ use crate::world::{Actor, Gate, Host, Op, World, seconds};
 
 mod judge;
 
-/// How many stories are told; `ONSPOT_STORIES` asks for more. Each takes a quarter of an hour of
-/// theirs and a quarter of a second of ours.
+/// How many simulations run; `ONSPOT_STORIES` asks for more. Each takes a quarter of an hour of
+/// simulated time and a quarter of a second of real time.
 const STORIES: u64 = 20;
 /// How long faults go on.
 const TROUBLE: u64 = 900;
 /// Everything must have ended by then.
 const PATIENCE: u64 = 3 * 3600;
-/// The jobs. They come one after the other.
+/// The jobs, which are pushed one after the other.
 const JOBS: u64 = 8;
 /// The one that must not be started twice, and the one that is never cancelled.
 const NEVER: u64 = 2;
 const KEPT: u64 = 1;
-/// Between two of them.
+/// The time between two of them.
 const PUSHES: u64 = 100;
 /// How long a machine boots.
 const BOOT: u64 = 20;
@@ -71,7 +73,7 @@ struct Story {
     machines: BTreeMap<String, Inhabited>,
     gates: Vec<(u64, Gate)>,
     booting: Vec<(u64, String)>,
-    /// Machines that EC2 does not list, and until when.
+    /// Machines that EC2 does not list, and the end of that.
     unlisted: Vec<(u64, String)>,
     told: Vec<String>,
 }
@@ -116,7 +118,7 @@ impl Story {
             }
             self.second(second).await;
         }
-        // From here on nothing goes wrong any more; whoever is missing is replaced.
+        // From here on there are no more faults, and missing managers and agents are replaced.
         for (_, gate) in std::mem::take(&mut self.gates) {
             gate.open();
         }
@@ -139,7 +141,7 @@ impl Story {
         self.world.gitlab.push_with(job, never);
     }
 
-    /// What goes on without anybody's doing.
+    /// Everything that happens by itself in one second.
     async fn second(&mut self, now: u64) {
         for (until, gate) in &self.gates {
             if *until <= now {
@@ -166,7 +168,7 @@ impl Story {
                 self.inhabit(&name);
             }
         }
-        // Machines that were terminated take everything on them along.
+        // Terminated machines lose everything on them.
         let gone: Vec<String> = self
             .machines
             .keys()

@@ -1,5 +1,5 @@
-//! A stack that is taken down ends its jobs towards GitLab: managers and workers are terminated,
-//! and what they leave in the ledger is settled.
+//! When a stack is taken down, its jobs end in GitLab too: managers and workers are terminated, and
+//! the jobs that they leave in the ledger are settled.
 
 use std::sync::Arc;
 use std::time::Duration;

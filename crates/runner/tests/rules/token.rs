@@ -1,4 +1,4 @@
-//! A runner's token is its owner's: a manager shows it, and does nothing else with it.
+//! A runner's token belongs to its owner: a manager uses it, but never unregisters it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::world::{ROLE, World, runner, seconds};
 
-/// A manager that ends, is terminated or replaced by `up` is followed by another with the same
-/// token: to unregister it would take the runner and its jobs away from all of them.
+/// A manager that ends, is terminated or is replaced by `up` is followed by another one with the
+/// same token. Unregistering it would take the runner and its jobs away from all of them.
 #[tokio::test]
 async fn a_manager_that_is_replaced_never_unregisters_the_runners_token() {
     let server = MockServer::start().await;
@@ -98,7 +98,7 @@ async fn a_refused_token_is_shown_a_few_times_and_then_rarely() {
     seconds(3600).await;
     let asked = a.connection.asked();
     assert!((3..=10).contains(&asked), "{asked}");
-    // It was put right in GitLab: within the longest pause it is noticed.
+    // It was fixed in GitLab, which is noticed within the longest pause.
     a.connection.set_refused(false);
     world.gitlab.push(1);
     world.until_cleared(1).await;

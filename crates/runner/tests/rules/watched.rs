@@ -1,5 +1,5 @@
-//! A worker beside its watchdog: who only waits for a slow S3 or engine is not taken for dead, and
-//! a slot that stood still is ready for its next job.
+//! A worker and its watchdog: an agent that only waits for a slow S3 or engine does not count as
+//! dead, and a slot that was frozen is ready for its next job.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tokio_util::sync::DropGuard;
 
 use crate::world::{Actor, Host, Op, World, seconds, worker_id};
 
-/// A script that outlasts what happens meanwhile.
+/// A script that outlasts the test's events.
 const LONG: Duration = Duration::from_mins(20);
 
-/// A machine, an agent on it that notes its lease, and a watchdog that goes by that.
+/// A machine, an agent on it that records its lease, and a watchdog that uses that record.
 fn watched(world: &World, name: &str, file: &Path) -> (Arc<Host>, Actor, DropGuard) {
     world.machines.add(name);
     let host = Arc::new(Host::new(name, Arc::clone(&world.log)));
@@ -33,7 +33,7 @@ fn watched(world: &World, name: &str, file: &Path) -> (Arc<Host>, Actor, DropGua
     (host, agent, stop.drop_guard())
 }
 
-/// Every call takes its ten seconds, as when all packets are dropped.
+/// Every call takes ten seconds, as if all packets were dropped.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_swallows_every_call_is_no_reason_to_kill() {
     let mut world = World::new();
@@ -79,7 +79,7 @@ async fn an_agent_whose_engine_and_store_are_slow_does_not_count_as_stuck() {
     assert_eq!(spans.len(), 2, "it goes on: {spans:?}");
 }
 
-/// Its payload could not be read when the lease ended, so nothing of it ever ran.
+/// The job's payload could not be read before the lease ended, so nothing of it ever ran.
 #[tokio::test(start_paused = true)]
 async fn the_slot_of_a_job_that_stood_still_before_it_ran_takes_the_next_one() {
     let world = World::new();

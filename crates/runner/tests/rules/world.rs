@@ -1,5 +1,5 @@
-//! A small world: one ledger in memory, a GitLab, machines, managers and workers, each behind a
-//! line of its own that can be held, cut or killed.
+//! A small test world: one ledger in memory, a GitLab, machines, managers and workers, each
+//! connected by a line of its own that can be held, cut or killed.
 
 mod gitlab;
 mod host;
@@ -50,7 +50,7 @@ pub(crate) fn job(id: u64) -> JobKey {
     JobKey::new(&runner(), id)
 }
 
-/// So many seconds.
+/// Waits this many seconds.
 pub(crate) async fn seconds(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
@@ -64,9 +64,9 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) timing: Timing,
     pub(crate) policy: Option<Policy>,
-    /// Whether workers end themselves when nobody needs them.
+    /// Whether workers shut themselves down when nobody needs them.
     pub(crate) ends_itself: bool,
-    /// Hears from all loops.
+    /// The liveness of all loops.
     pub(crate) liveness: Liveness,
 }
 
@@ -82,8 +82,8 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    /// Ends it at once: nothing that it has begun is ever applied, nothing is said to anybody.
-    /// Containers live on.
+    /// Crashes it: nothing that it has begun is applied any more, and it tells nobody. Containers
+    /// survive.
     pub(crate) fn crash(&self) {
         self.line.kill();
         self.connection.kill();
@@ -160,12 +160,12 @@ impl World {
         self.agent_with(host, self.clock.clone())
     }
 
-    /// Starts an agent that goes by its own clock.
+    /// Starts an agent with its own clock.
     pub(crate) fn agent_with(&self, host: &Arc<Host>, clock: Clock) -> Actor {
         self.start_agent(host, clock, None)
     }
 
-    /// Starts an agent that notes its lease for a watchdog.
+    /// Starts an agent that records its lease for a watchdog.
     pub(crate) fn agent_noting(&self, host: &Arc<Host>, file: &Path) -> Actor {
         self.start_agent(host, self.clock.clone(), Some(file.to_owned()))
     }
@@ -255,7 +255,7 @@ impl World {
             .unwrap()
     }
 
-    /// Leaves an attempt by hand.
+    /// Moves a record on to the next attempt by hand.
     pub(crate) async fn write_next_attempt(&self, id: u64, why: &str) {
         let old = self.record(id).await.unwrap();
         let next = old
@@ -268,7 +268,7 @@ impl World {
             .unwrap();
     }
 
-    /// Lays the payload of an attempt ready for a worker.
+    /// Writes the payload of an attempt for a worker.
     pub(crate) async fn write_work(&self, id: u64, attempt: u32, instance: &str) {
         let payload = read(&*self.ledger, &Key::job_payload(&job(id)))
             .await
@@ -365,7 +365,7 @@ impl World {
         self.until_cleared_but_for(id, "").await;
     }
 
-    /// The same, whatever the order of one worker says.
+    /// The same, except for the order of one worker.
     pub(crate) async fn until_cleared_but_for(&self, id: u64, instance: &str) {
         self.until(&format!("job {id} is cleared"), async || {
             let orders = self.ledger.list("order/").await.unwrap();

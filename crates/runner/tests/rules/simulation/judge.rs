@@ -1,4 +1,4 @@
-//! What is asked of a story that has ended.
+//! The checks after a simulation.
 
 use onspot_ledger::{Ending, Key, Ledger as _, read};
 
@@ -6,8 +6,8 @@ use super::{JOBS, KEPT, NEVER, Story};
 use crate::world::{Execution, Report};
 
 impl Story {
-    /// Whether a job's receiver died before the record stood: nobody else knows of it, and it is
-    /// left to GitLab's own timeout.
+    /// Whether a job's receiver died before the record was written. Nobody else knows of the job,
+    /// so it is left to GitLab's timeout.
     async fn is_abandoned(&self, job: u64) -> bool {
         let key = crate::world::job(job);
         let past = read(&*self.world.ledger, &Key::past(&key)).await.unwrap();

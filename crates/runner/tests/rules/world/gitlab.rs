@@ -1,4 +1,4 @@
-//! A GitLab that notes who tells it what.
+//! A GitLab that records who reports what.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -39,9 +39,9 @@ pub(crate) struct FakeGitLab {
 #[derive(Default)]
 struct Inner {
     queue: VecDeque<u64>,
-    /// How long a trace takes to be closed.
+    /// How long it takes to close a trace.
     closing: Duration,
-    /// How long jobs may take that are pushed from now on, if that was said.
+    /// The time limit of jobs that are pushed from now on, if set.
     timeout: Option<Duration>,
     jobs: BTreeMap<u64, Job>,
 }
@@ -51,7 +51,7 @@ struct Job {
     status: RemoteStatus,
     over: bool,
     reports: Vec<Report>,
-    /// Whether who was given the job is dead.
+    /// Whether the receiver of the job is dead.
     receiver: Option<Arc<AtomicBool>>,
     traces: Vec<Written>,
 }
@@ -79,12 +79,12 @@ impl FakeGitLab {
         })
     }
 
-    /// Traces that are opened from now on take so long to be closed.
+    /// Sets how long it takes to close traces that are opened from now on.
     pub(crate) fn set_closing(&self, takes: Duration) {
         self.inner.lock().unwrap().closing = takes;
     }
 
-    /// Jobs that are pushed from now on may take so long.
+    /// Sets the time limit of jobs that are pushed from now on.
     pub(crate) fn set_timeout(&self, timeout: Duration) {
         self.inner.lock().unwrap().timeout = Some(timeout);
     }
@@ -127,7 +127,7 @@ impl FakeGitLab {
         };
         job.status = RemoteStatus::Canceling;
         for written in &job.traces {
-            // Who does not write, or not any more, gets no answers either.
+            // A writer that does not write, or no longer does, gets no answers either.
             let is_held = written.held.load(Ordering::Relaxed);
             if !is_held && *written.remote.borrow() != Remote::Superseded {
                 written.remote.send_replace(Remote::Canceling);
@@ -174,7 +174,7 @@ impl FakeGitLab {
             .collect()
     }
 
-    /// Whether who opened a job's trace last says nothing to GitLab.
+    /// Whether the last writer of a job's trace is held.
     pub(crate) fn is_held(&self, id: u64) -> bool {
         let inner = self.inner.lock().unwrap();
         let last = inner.jobs[&id].traces.last();

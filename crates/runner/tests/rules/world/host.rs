@@ -55,7 +55,7 @@ impl Host {
         *self.slow.lock().unwrap() = slow;
     }
 
-    /// Makes all containers stand still: by an agent or a watchdog.
+    /// Freezes all containers, for an agent or a watchdog.
     pub(crate) fn freeze(&self) -> Result<(), ExecutorError> {
         let containers = self.containers.lock().unwrap();
         if self.wild.load(Ordering::Relaxed) {
@@ -69,7 +69,7 @@ impl Host {
         Ok(())
     }
 
-    /// Lets them go on.
+    /// Thaws them.
     pub(crate) fn thaw(&self) {
         for container in self.containers.lock().unwrap().iter() {
             self.log.goes_on(container.number);
@@ -120,7 +120,7 @@ impl Host {
     }
 }
 
-/// Works for so long, without the time in which it stands still.
+/// Works for `left`, not counting the time in which it is frozen.
 async fn work(mut left: Duration, mut still: watch::Receiver<bool>) {
     loop {
         let _ = still.wait_for(|still| !still).await;
@@ -132,7 +132,7 @@ async fn work(mut left: Duration, mut still: watch::Receiver<bool>) {
     }
 }
 
-/// An agent's way to a machine's Docker; dies with the agent, the containers do not.
+/// An agent's connection to a machine's Docker. It dies with the agent; the containers do not.
 pub(crate) struct Hands {
     host: Arc<Host>,
     dead: AtomicBool,

@@ -28,7 +28,7 @@ enum Effect {
     Fail(Gate),
     /// It panics.
     Break(Gate),
-    /// A write meets another one (409), so often; it is not applied.
+    /// A write conflicts with another one (409) this many times; it is not applied.
     Meet(Arc<Mutex<u32>>),
 }
 
@@ -60,7 +60,7 @@ impl Gate {
         reached.wait_for(|reached| *reached).await.unwrap();
     }
 
-    /// Lets go of what is held, and holds nothing any more.
+    /// Releases what is held, and holds nothing any more.
     pub(crate) fn open(&self) {
         self.open.send_replace(true);
     }
@@ -82,7 +82,7 @@ pub(crate) struct Line {
     ledger: Arc<MemoryLedger>,
     effects: Arc<Mutex<Vec<(Op, String, Effect)>>>,
     latency: Arc<Mutex<Duration>>,
-    /// After so many more writes the gate holds everything.
+    /// After this many more writes the gate holds everything.
     countdown: Arc<Mutex<Option<(u32, Gate)>>>,
 }
 
@@ -130,7 +130,7 @@ impl Line {
         self.with(op, prefix, Effect::Break)
     }
 
-    /// Such writes meet others at the same moment, `times` in all.
+    /// The next `times` such writes conflict with others.
     pub(crate) fn meet_others(&self, prefix: &str, times: u32) {
         let effect = Effect::Meet(Arc::new(Mutex::new(times)));
         self.effects
@@ -139,7 +139,7 @@ impl Line {
             .push((Op::Put, prefix.to_owned(), effect));
     }
 
-    /// Holds everything from the write on that comes after `writes` more.
+    /// Holds everything after `writes` more writes.
     pub(crate) fn hold_after(&self, writes: u32) -> Gate {
         let gate = Gate::new();
         *self.countdown.lock().unwrap() = Some((writes, gate.clone()));
@@ -171,7 +171,7 @@ impl Line {
             .insert(0, (Op::Any, String::new(), Effect::Hold(Gate::new())));
     }
 
-    /// Every call takes so long.
+    /// Sets how long every call takes.
     pub(crate) fn set_latency(&self, latency: Duration) {
         *self.latency.lock().unwrap() = latency;
     }

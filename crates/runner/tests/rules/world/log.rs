@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use onspot_runner::Clock;
 
-/// How long a script runs, if nothing else is said.
+/// How long a script runs by default.
 const SCRIPT: Duration = Duration::from_mins(1);
 
 /// One run of one script.
@@ -17,12 +17,12 @@ pub(crate) struct Execution {
     pub(crate) host: String,
     pub(crate) from: Duration,
     pub(crate) to: Option<Duration>,
-    /// When it stood still.
+    /// When it was frozen.
     pub(crate) still: Vec<(Duration, Option<Duration>)>,
 }
 
 impl Execution {
-    /// When it did anything: from when to when. What goes on has no end.
+    /// The spans of time in which it ran; one that still runs has no end.
     pub(crate) fn spans(&self) -> Vec<(Duration, Option<Duration>)> {
         let (mut spans, mut from) = (Vec::new(), Some(self.from));
         for (stood, on) in &self.still {
@@ -33,7 +33,7 @@ impl Execution {
         spans
     }
 
-    /// Whether both did anything at the same time.
+    /// Whether both ran at the same time.
     fn overlaps(&self, other: &Self) -> bool {
         let before = |end: Option<Duration>, begin: Duration| end.is_some_and(|end| end <= begin);
         let spans = self.spans();

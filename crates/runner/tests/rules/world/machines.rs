@@ -1,4 +1,4 @@
-//! EC2, as far as the loops see it.
+//! The part of EC2 that the loops see.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -52,7 +52,7 @@ impl Machines {
 
     /// A machine runs.
     pub(crate) fn add(&self, instance: &str) {
-        // One that nobody takes away.
+        // An on-demand machine.
         let machine = self.machine(instance, InstanceState::Running, Lifecycle::OnDemand);
         self.all.lock().unwrap().push(machine);
     }
