@@ -18,6 +18,7 @@ use crate::capacity::Capacity;
 use crate::clock::Clock;
 use crate::coordinator::{Coordinator, JobSource};
 use crate::liveness::{Beat, Liveness};
+use crate::metrics::Metrics;
 
 mod actions;
 mod cleanup;
@@ -82,6 +83,8 @@ pub struct LeaderContext {
     pub check_interval: Duration,
     /// The liveness of the loops.
     pub liveness: Liveness,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// How long a manager that ends keeps the lead while GitLab holds one of its requests, which
     /// may be answered with a job at any moment.
     pub last_answer: Duration,

@@ -9,6 +9,7 @@ pub mod leader;
 mod liveness;
 mod local;
 mod manager;
+pub mod metrics;
 pub mod schedule;
 mod setup;
 pub mod worker;

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::coordinator::{Coordinator, GitLab, GitLabJobs};
 use crate::leader::{LeaderContext, RunnerContext, chain, lead};
 use crate::liveness::Liveness;
+use crate::metrics::{self, Metrics};
 use crate::setup::{SetupError, client_of, docker_settings, runner_settings};
 use crate::worker::{CachePlace, WorkerContext, work};
 
@@ -61,6 +62,7 @@ pub async fn run_local(
     let LocalSettings {
         concurrent,
         check_interval,
+        listen_address,
         runners,
     } = settings;
     if runners.is_empty() {
@@ -120,6 +122,8 @@ pub async fn run_local(
             ends_itself: false,
         });
     }
+    let metrics = Arc::new(Metrics::new());
+    metrics::serve_at(*listen_address, &metrics, &shutdown).await;
     let leader = Arc::new(LeaderContext {
         ledger,
         clock,
@@ -130,6 +134,7 @@ pub async fn run_local(
         concurrent: *concurrent,
         check_interval: *check_interval,
         liveness: options.liveness,
+        metrics: Arc::clone(&metrics),
         last_answer: LAST_ANSWER,
         runners: contexts,
     });

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::coordinator::{GitLab, GitLabJobs};
 use crate::leader::{LeaderContext, RunnerContext, lead};
 use crate::liveness::Liveness;
+use crate::metrics::{self, Metrics};
 use crate::setup::{SetupError, client_of};
 
 /// A little more than the 50 s for which GitLab by default holds a request for a job.
@@ -54,6 +55,7 @@ pub async fn run_manager(
         timing,
         runners,
         registry_port,
+        listen_address,
         // Already used by the caller, for `ledger` and `capacity`.
         stack: _,
         region: _,
@@ -70,6 +72,8 @@ pub async fn run_manager(
         let served = context_of(runner, &context)?;
         contexts.insert(RunnerName::new(&runner.runner.name), served);
     }
+    let metrics = Arc::new(Metrics::new());
+    metrics::serve_at(*listen_address, &metrics, &shutdown).await;
     let leader = LeaderContext {
         ledger: context.ledger,
         clock: Clock::system(),
@@ -80,6 +84,7 @@ pub async fn run_manager(
         concurrent: *concurrent,
         check_interval: *check_interval,
         liveness: context.liveness,
+        metrics: Arc::clone(&metrics),
         last_answer: LAST_ANSWER,
         runners: contexts,
     };

@@ -1,5 +1,6 @@
 //! The model of a `config.toml`, in GitLab Runner's terms.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::error::{ConfigError, ConfigErrorKind};
@@ -31,7 +32,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::warned("connection_max_age", OWN_LOOPS),
     Key::warned("experimental", "onspot writes no usage log"),
     Key::warned("labels", "labels are for GitLab Runner's metrics and logs"),
-    Key::warned("listen_address", NO_METRICS),
+    Key::honoured("listen_address"),
     Key::warned("log_format", "use --output json, or leave it out"),
     Key::honoured("log_level"),
     Key::warned(
@@ -56,6 +57,8 @@ pub struct Config {
     pub concurrent: u32,
     /// Seconds between two requests for a job; 0 means GitLab Runner's default of 3.
     pub check_interval: u32,
+    /// Where metrics are served: `host:port`, or `:port` for all addresses of this host.
+    pub listen_address: Option<SocketAddr>,
     /// `debug`, `info`, `warn`, `error`, `fatal` or `panic`.
     pub log_level: Option<String>,
     /// `runner`, `text` or `json`.
@@ -127,6 +130,7 @@ impl Config {
         Ok(Self {
             concurrent: concurrent.unwrap_or(1),
             check_interval: file.number("check_interval")?.unwrap_or(0),
+            listen_address: file.parsed("listen_address", socket_address)?,
             log_level: file.parsed("log_level", |text| word(text, &LOG_LEVELS))?,
             log_format: file.parsed("log_format", |text| word(text, &LOG_FORMATS))?,
             runners,
@@ -139,6 +143,7 @@ impl Config {
         let Self {
             concurrent,
             check_interval,
+            listen_address,
             log_level,
             log_format,
             runners,
@@ -147,6 +152,7 @@ impl Config {
         let mut entries = Entries::default();
         entries.put_number("concurrent", *concurrent);
         entries.put_number("check_interval", *check_interval);
+        entries.put_some("listen_address", listen_address.map(|at| at.to_string()));
         entries.put_some("log_level", log_level.clone());
         entries.put_some("log_format", log_format.clone());
         entries.put_others(other);
@@ -161,6 +167,7 @@ impl Default for Config {
         Self {
             concurrent: 1,
             check_interval: 0,
+            listen_address: None,
             log_level: None,
             log_format: None,
             runners: Vec::new(),
@@ -176,6 +183,18 @@ const LOG_LEVELS: [&str; 8] = [
 const LOG_FORMATS: [&str; 3] = ["runner", "text", "json"];
 
 /// One of the allowed words.
+/// `host:port` with an address as host, or `:port` for all addresses of this host.
+fn socket_address(text: &str) -> Result<SocketAddr, Complaint> {
+    let whole = match text.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => text.replace("localhost:", "127.0.0.1:"),
+    };
+    whole.parse().map_err(|_| {
+        Complaint::new(format!("`{text}` is not an address and a port"))
+            .with_hint("write for example \"127.0.0.1:9252\" or \":9252\"")
+    })
+}
+
 fn word(text: &str, allowed: &[&str]) -> Result<String, Complaint> {
     if allowed.contains(&text) {
         Ok(text.to_owned())

@@ -12,7 +12,7 @@ use toml::Value;
 
 use crate::model::{self, autoscaler, cache, docker, machine, runner};
 
-pub(crate) const NO_METRICS: &str = "onspot serves no metrics";
+pub(crate) const NO_METRICS: &str = "onspot has metrics of its own, at `listen_address`";
 pub(crate) const NO_SESSIONS: &str = "onspot has no session server for interactive terminals";
 pub(crate) const OTHER_EXECUTOR: &str = "it is for an executor that onspot does not have";
 pub(crate) const OWN_LOOPS: &str = "onspot has its own timing for this";

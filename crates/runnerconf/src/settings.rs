@@ -49,6 +49,7 @@ impl Config {
         Ok(LocalSettings {
             concurrent: self.concurrent,
             check_interval: ManagerSettings::check_interval(self.check_interval),
+            listen_address: self.listen_address,
             runners: self
                 .runners
                 .iter()
@@ -81,6 +82,7 @@ impl Config {
             runners: runners.collect::<Result<_, _>>()?,
             concurrent: self.concurrent,
             check_interval: ManagerSettings::check_interval(self.check_interval),
+            listen_address: self.listen_address.or(settings.listen_address),
             ..settings
         })
     }

@@ -154,6 +154,7 @@ fn manager(policy: Policy) -> ManagerSettings {
         bucket: "ci-1".into(),
         log_group: "ci".into(),
         registry_port: None,
+        listen_address: None,
         concurrent: 1,
         check_interval: Duration::from_secs(3),
         timing: Timing::default(),

@@ -5,6 +5,7 @@
 //! unknown key means that the two sides have different versions.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,6 +70,9 @@ pub struct ManagerSettings {
     /// is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry_port: Option<u16>,
+    /// Where metrics are served, `/metrics`; nowhere if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_address: Option<SocketAddr>,
     /// How many jobs run at once over all runners, at least 1.
     pub concurrent: u32,
     /// The wait between two requests for a job.
@@ -168,6 +172,8 @@ pub struct LocalSettings {
     pub concurrent: u32,
     /// The wait between two requests for a job.
     pub check_interval: Duration,
+    /// Where metrics are served, `/metrics`; nowhere if absent.
+    pub listen_address: Option<SocketAddr>,
     /// The runners.
     pub runners: Vec<LocalRunner>,
 }
@@ -310,6 +316,7 @@ mod tests {
             bucket: "ci-1".into(),
             log_group: "ci".into(),
             registry_port: None,
+            listen_address: None,
             concurrent: 5,
             check_interval: CHECK_INTERVAL,
             tags: BTreeMap::from([("team".into(), "ci".into())]),

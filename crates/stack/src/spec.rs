@@ -2,6 +2,7 @@
 //! token have no default.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -126,6 +127,10 @@ pub struct Manager {
     pub ami: Option<String>,
     /// The cache of images beside it; none if absent.
     pub registry_cache: Option<RegistryCache>,
+    /// Where a manager serves its metrics for Prometheus at `/metrics`, for example
+    /// `"127.0.0.1:9252"`; nowhere if absent. No security group opens that port.
+    #[schemars(with = "Option<String>")]
+    pub listen_address: Option<SocketAddr>,
 }
 
 /// `[[runners]]`: one registration in GitLab, and its workers.
@@ -385,6 +390,7 @@ impl Default for Manager {
             os: Os::default(),
             ami: None,
             registry_cache: None,
+            listen_address: None,
         }
     }
 }

@@ -100,6 +100,7 @@ mod tests {
                     "spot_price",
                     "memory",
                     "registry_cache",
+                    "listen_address",
                     "CostCenter",
                 ];
                 !without.iter().any(|key| line.starts_with(key))

@@ -256,6 +256,7 @@ impl Rounds {
         let now = round.picture.now;
         let view = self.view(round, asked);
         self.publish_obstacles(&view, now);
+        self.context.metrics.see(&view, now);
         let actions = schedule(&view, now);
         self.waiting
             .dismiss(actions.iter().filter_map(Action::takes_over));

@@ -60,6 +60,7 @@ async fn a_manager_that_is_replaced_never_unregisters_the_runners_token() {
             concurrent: 1,
             check_interval: Duration::from_secs(3),
             liveness: Liveness::new(),
+            metrics: Arc::default(),
             last_answer: Duration::from_secs(2),
             runners: BTreeMap::from([(runner(), served)]),
         };

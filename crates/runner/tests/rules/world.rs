@@ -133,6 +133,7 @@ impl World {
             concurrent: 10,
             check_interval: Duration::from_secs(3),
             liveness: self.liveness.clone(),
+            metrics: Arc::default(),
             last_answer: Duration::from_secs(55),
             runners: BTreeMap::from([(runner(), served)]),
         };

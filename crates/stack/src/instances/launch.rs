@@ -129,6 +129,7 @@ impl Ingredients<'_> {
             bucket: self.bucket(),
             log_group: self.names.log_group(),
             registry_port: self.registry_port(),
+            listen_address: self.spec.manager.listen_address,
             concurrent: self.spec.concurrent,
             check_interval: ManagerSettings::check_interval(0),
             timing: self.spec.timing.clone(),
