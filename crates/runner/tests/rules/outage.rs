@@ -122,6 +122,10 @@ async fn an_outage_of_the_whole_store_beyond_lease_and_takeover_costs_no_attempt
     let said = "This job stood still for 8m";
     assert!(trace.contains(said), "{trace}");
     assert!(
+        !trace.contains("S3"),
+        "a laptop that slept has none: {trace}"
+    );
+    assert!(
         !world.gitlab.trace(2).contains("stood still"),
         "it had ended before"
     );
