@@ -1,11 +1,11 @@
-//! The way from this worker's engine to the leader's cache of images.
+//! Forwards connections from this worker's engine to the leader's cache of images.
 //!
-//! The engine is told one address at boot, on this host's loopback interface, and keeps it whoever
-//! leads: when a manager is replaced, the engine need not hear of it. What comes there goes on,
-//! byte by byte, to the address in `run/leader`.
+//! The engine gets one address at boot, on this host's loopback interface, and keeps it: when a
+//! manager is replaced, the engine need not be reconfigured. Connections to it are forwarded, byte
+//! by byte, to the address in `run/leader`.
 //!
-//! Nothing here may hold a job up. Where no cache answers, the connection is closed at once, and
-//! the engine goes to the next registry that it knows, in the end Docker Hub.
+//! Nothing here may delay a job. If no cache answers, the connection is closed at once, and the
+//! engine tries the next registry that it knows, in the end Docker Hub.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,28 +19,28 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Between two tries to listen, or to accept.
+/// The pause between two tries to listen or to accept.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
-/// What is read at once.
+/// The most bytes that are read at once.
 const BUFFER: usize = 64 * 1024;
 
-/// How long what may take.
+/// The time limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// One connection; in the same network it takes a millisecond.
+    /// To open one connection, which in the same network takes a millisecond.
     pub(crate) connect: Duration,
-    /// To find a cache that answers, with a look at who leads now.
+    /// To find a cache that answers, including a look at the current leader.
     pub(crate) reach: Duration,
-    /// For how long a cache that did not answer is not asked again.
+    /// How long a cache that did not answer is not tried again.
     pub(crate) rest: Duration,
-    /// How long nothing may move on a connection.
+    /// How long a connection may be without traffic.
     pub(crate) stall: Duration,
-    /// How long an answer may come in slower than [`floor`](Self::floor).
+    /// How long an answer may be slower than [`floor`](Self::floor).
     pub(crate) drag: Duration,
-    /// In bytes a second.
+    /// In bytes per second.
     pub(crate) floor: u64,
-    /// For how long a cache that was too slow is not asked again: longer than an engine tries to
-    /// get a layer from the same registry, so that it goes to the next one.
+    /// How long a cache that was too slow is not tried again. This is longer than an engine retries
+    /// a layer at the same registry, so that it tries the next one.
     pub(crate) recover: Duration,
 }
 
@@ -58,7 +58,7 @@ impl Default for Patience {
     }
 }
 
-/// Listens on this host's `port` for its engine, for good.
+/// Listens on this host's `port` for its engine; never returns.
 pub(crate) async fn serve(port: u16, ledger: Arc<dyn Ledger>) {
     let listener = loop {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
@@ -74,10 +74,11 @@ pub(crate) async fn serve(port: u16, ledger: Arc<dyn Ledger>) {
         .await;
 }
 
-/// Carries connections to whoever leads.
+/// Forwards connections to the leader.
 struct Forwarder {
     patience: Patience,
-    /// Held while the cache is looked for, so that those who come meanwhile hear what came of it.
+    /// Held during the search for a cache, so that connections that arrive meanwhile share its
+    /// result.
     way: Mutex<Way>,
     ledger: Arc<dyn Ledger>,
 }
@@ -87,7 +88,7 @@ struct Forwarder {
 struct Way {
     address: Option<SocketAddr>,
     rests_until: Option<Instant>,
-    /// Whether it was said that there is no answer.
+    /// Whether the missing answer was already logged.
     complained: bool,
 }
 
@@ -119,7 +120,7 @@ impl Forwarder {
     }
 
     async fn carry(self: Arc<Self>, engine: TcpStream) {
-        // Without a cache the engine's connection is closed here and now.
+        // Without a cache the engine's connection is closed at once.
         let Some(cache) = self.reach().await else {
             return;
         };
@@ -131,7 +132,7 @@ impl Forwarder {
         self.way.lock().await.rest(rest);
     }
 
-    /// A connection to the cache; `None` if there is none to be had soon.
+    /// A connection to the cache; `None` if no cache answers soon.
     async fn reach(&self) -> Option<TcpStream> {
         let mut way = self.way.lock().await;
         if way.rests_until.is_some_and(|until| Instant::now() < until) {
@@ -149,7 +150,7 @@ impl Forwarder {
 }
 
 impl Way {
-    /// Tries the address that is known, then the one that the leader tells now.
+    /// Tries the known address, then the one that the leader currently publishes.
     async fn find(&mut self, ledger: &dyn Ledger, patience: Duration) -> Option<TcpStream> {
         if let Some(known) = self.address
             && let Some(cache) = connect(known, patience).await
@@ -193,24 +194,24 @@ async fn connect(address: SocketAddr, patience: Duration) -> Option<TcpStream> {
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// One side closed it, or nobody used it any more.
+    /// One side closed it, or it was idle.
     Over,
-    /// The engine asked and heard nothing.
+    /// The engine sent a request and got no answer.
     Unanswered,
-    /// The answer came in too slowly.
+    /// The answer was too slow.
     TooSlow,
 }
 
-/// What moves on a connection.
+/// The traffic on a connection.
 #[derive(Debug, Default)]
 struct Moves {
-    /// How often the engine has spoken.
+    /// How often the engine has sent something.
     asked: AtomicU64,
     /// How many bytes came from the cache.
     answered: AtomicU64,
-    /// Whether the engine spoke last.
+    /// Whether the engine was the last to send something.
     waits: AtomicBool,
-    /// Whether the engine is slow to take what has come.
+    /// Whether the engine is slow to read what the cache has sent.
     full: AtomicBool,
 }
 
@@ -222,7 +223,8 @@ impl Moves {
     }
 }
 
-/// Carries both directions until one side ends, nothing moves for too long, or too little comes.
+/// Forwards both directions until one side ends, there is no traffic for too long, or the answer is
+/// too slow.
 async fn splice(mut engine: TcpStream, mut cache: TcpStream, patience: &Patience) -> End {
     let moves = Moves::default();
     let (mut from_engine, mut to_engine) = engine.split();
@@ -250,7 +252,7 @@ async fn splice(mut engine: TcpStream, mut cache: TcpStream, patience: &Patience
     }
 }
 
-/// Ends when nothing has moved for as long as `stall`.
+/// Returns when there was no traffic for `stall`.
 async fn stalled(moves: &Moves, stall: Duration) -> End {
     loop {
         let before = moves.so_far();
@@ -265,11 +267,12 @@ async fn stalled(moves: &Moves, stall: Duration) -> End {
     }
 }
 
-/// Into how many parts the time is divided in which an answer may be slow.
+/// The number of parts into which [`drag`](Patience::drag) is divided.
 const PARTS: u32 = 4;
 
-/// Ends when one answer was too slow in all parts of that time: something came in each of them, as
-/// nothing comes after an answer's end, but too little, and not because the engine took no more.
+/// Returns when one answer was too slow in every part of that time. A part counts as too slow if
+/// something arrived in it (after an answer's end nothing does), but too little, and not because
+/// the engine read too slowly.
 async fn dragged(moves: &Moves, patience: &Patience) {
     let part = patience.drag / PARTS;
     let floor = u128::from(patience.floor) * part.as_millis() / 1000;
@@ -288,11 +291,11 @@ async fn dragged(moves: &Moves, patience: &Patience) {
     }
 }
 
-/// What a pump has done.
+/// What one direction has done.
 enum Passed {
-    /// So many bytes came in.
+    /// This many bytes arrived.
     In(usize),
-    /// They went out.
+    /// They were passed on.
     Out,
 }
 

@@ -1,13 +1,13 @@
-//! The way to the cache over real sockets: whoever leads is found, and nobody is waited for.
+//! The forwarder over real sockets: it finds the leader's cache and never waits for one.
 
 use onspot_ledger::{ManagerId, MemoryLedger, create, replace};
 
 use super::*;
 
-/// The longest that a test waits for what must come.
+/// The longest that a test waits for an expected event.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// Long enough for a busy machine, and short where a test waits for the end of it.
+/// Long enough for a busy machine, and short where a test waits until a limit has passed.
 fn patience() -> Patience {
     Patience {
         connect: Duration::from_secs(5),
@@ -46,7 +46,7 @@ async fn nobody() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-/// Says in `run/leader` where the cache is.
+/// Publishes the cache's address in `run/leader`.
 async fn tell(ledger: &dyn Ledger, registry: Option<SocketAddr>) {
     let key = Key::leader();
     let first = Leader::first(&ManagerId::new("m"), "1", jiff::Timestamp::UNIX_EPOCH);
@@ -67,7 +67,7 @@ async fn forwarder(ledger: &Arc<MemoryLedger>, patience: Patience) -> SocketAddr
     address
 }
 
-/// What the engine hears to a question on a connection of its own; `None` if that is closed.
+/// The answer to a request of the engine on a new connection; `None` if that is closed.
 async fn ask(at: SocketAddr, question: &str) -> Option<String> {
     let mut engine = TcpStream::connect(at).await.unwrap();
     answer(&mut engine, question).await
@@ -93,7 +93,7 @@ async fn the_next_leaders_cache_is_found_when_the_last_one_is_gone() {
     assert_eq!(answer(&mut open, "a").await.unwrap(), "first a");
     assert_eq!(answer(&mut open, "b").await.unwrap(), "first b");
 
-    // Another one leads, but what is known still answers: the ledger is left alone.
+    // Another manager leads, but the known cache still answers, so the ledger is not read.
     let (second, _) = cache("second").await;
     tell(&*ledger, Some(second)).await;
     assert_eq!(ask(at, "c").await.unwrap(), "first c");
@@ -111,14 +111,14 @@ async fn where_nobody_answers_the_engine_is_sent_on_at_once() {
         rest: Duration::from_mins(10),
         ..patience()
     };
-    // Nobody leads; a leader tells of no cache; of one that does not run.
+    // Nobody leads; a leader without a cache; a leader whose cache does not run.
     for registry in [None, Some(None), Some(Some(nobody().await))] {
         if let Some(registry) = registry {
             tell(&*ledger, registry).await;
         }
         let at = forwarder(&ledger, patience).await;
         assert_eq!(ask(at, "a").await, None);
-        // That is remembered: nothing is asked again for a while, whoever leads.
+        // That is remembered: for a while nothing is tried again, even under a new leader.
         let (there, _) = cache("there").await;
         let before = Arc::clone(&ledger);
         tell(&*before, Some(there)).await;
@@ -157,7 +157,7 @@ async fn one_that_takes_questions_and_says_nothing_is_left() {
     let at = forwarder(&ledger, patience).await;
     assert_eq!(ask(at, "a").await, None);
     let (taken, _) = mute.accept().await.unwrap();
-    // It would be taken again, but is not even tried.
+    // A connection would be accepted again, but is not tried.
     assert_eq!(ask(at, "b").await, None);
     drop(taken);
     assert!(futures::FutureExt::now_or_never(mute.accept()).is_none());
@@ -218,7 +218,7 @@ async fn one_that_answers_in_drips_is_left() {
     assert!(futures::FutureExt::now_or_never(dripping.accept()).is_none());
 }
 
-/// How long it takes until a connection on which this happens each second counts as slow.
+/// How long it takes until a connection with this traffic each second counts as slow.
 async fn slow_after(happens: impl Fn(&Moves, u64)) -> Option<u64> {
     let (moves, patience, begun) = (Moves::default(), Patience::default(), Instant::now());
     let story = async {
