@@ -43,6 +43,7 @@ use crate::plan::{JobPlan, Site};
 use crate::run::{Executor, JobRun, Outcome, Swept};
 use crate::settings::{AFTER_SCRIPT_TIMEOUT, DockerSettings, folder_name};
 
+use self::auth::{Ecr, Own};
 use self::grants::Grants;
 use self::job::DockerJob;
 use self::warm::Warm;
@@ -77,6 +78,8 @@ pub struct DockerExecutor {
 struct Inner {
     docker: Docker,
     settings: DockerSettings,
+    /// Access to Amazon's registries.
+    ecr: Arc<Ecr>,
     /// The helpers waiting for the next jobs.
     warm: parking_lot::Mutex<Warm>,
     /// Which owner's files each slot's folder contains. Stored here and not in the folder, where a
@@ -129,6 +132,7 @@ impl DockerExecutor {
         Self {
             inner: Arc::new(Inner {
                 docker,
+                ecr: Arc::default(),
                 grants: Grants::in_file(settings.private_images.clone()),
                 settings,
                 memory: OnceCell::new(),
@@ -241,6 +245,15 @@ impl Executor for DockerExecutor {
 }
 
 impl Inner {
+    /// The logins for registries that are not a job's.
+    fn own_logins(&self) -> Own<'_> {
+        Own {
+            of_runner: self.settings.docker_auth_config(),
+            file: self.settings.docker_config.as_deref(),
+            ecr: &self.ecr,
+        }
+    }
+
     /// The labels of a container or network.
     fn labels(&self, kind: &str, slot: usize, job: Option<u64>) -> HashMap<String, String> {
         let mut labels: BTreeMap<String, String> = self.settings.docker.labels.clone();

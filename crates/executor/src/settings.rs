@@ -47,6 +47,8 @@ pub struct DockerSettings {
     pub helper_binary: PathBuf,
     /// Where slots have their build folders, on the Docker engine's host.
     pub builds_root: PathBuf,
+    /// Docker's `config.json` with the logins of this host for registries, which need not exist.
+    pub docker_config: Option<PathBuf>,
     /// The file that says who pulled which private image, for all runners of this host.
     pub private_images: PathBuf,
 }
@@ -62,6 +64,7 @@ impl DockerSettings {
             helper_binary,
             builds_root: PathBuf::from("/var/lib/onspot/builds"),
             private_images: PathBuf::from("/var/lib/onspot/private-images.json"),
+            docker_config: docker_config(),
         }
     }
 
@@ -69,6 +72,13 @@ impl DockerSettings {
     pub(crate) fn docker_auth_config(&self) -> Option<&str> {
         self.common.runner.variable("DOCKER_AUTH_CONFIG")
     }
+}
+
+/// Where Docker's own programs look for logins.
+fn docker_config() -> Option<PathBuf> {
+    let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let of_user = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker"));
+    Some(folder.or_else(of_user)?.join("config.json"))
 }
 
 /// How jobs run in a shell on this host.

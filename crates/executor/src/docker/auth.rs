@@ -1,53 +1,82 @@
-//! Logins for registries: the job's own and the runner's.
+//! Logins for registries: the job's own, the runner's and this host's.
+
+mod config;
+mod ecr;
+mod place;
+mod program;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bollard::auth::DockerCredentials;
 use onspot_gitlab::Variables;
 use onspot_gitlab::job::JobPayload;
-use serde::Deserialize;
 
-/// Docker's name for its own hub.
-const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+use self::config::{AuthConfig, Secret};
+use self::place::{place_of_image, place_of_login, registry_of, server_of};
 
+pub(super) use self::ecr::Ecr;
+
+/// The source of the job's logins.
+const OF_JOB: &str = "the job's DOCKER_AUTH_CONFIG";
 /// The source of the runner's logins.
 const OF_RUNNER: &str = "the runner's DOCKER_AUTH_CONFIG";
+/// The source of this host's logins.
+const OF_HOST: &str = "this host's config.json";
+/// The helper for Amazon's registries, whose work onspot does itself.
+const ECR_LOGIN: &str = "ecr-login";
 
 /// Known logins, by registry or by a path in one (`registry.example/team`). The longest path that
 /// is a prefix of the image's wins, as in Docker. For the same path the first source wins: the
-/// job's `DOCKER_AUTH_CONFIG`, the runner's, then the credentials sent by GitLab.
+/// job's `DOCKER_AUTH_CONFIG`, the runner's, this host's file, then the credentials sent by GitLab.
+///
+/// Credential helpers are asked only for the registry of an image that is looked for.
 #[derive(Default)]
 pub(super) struct Logins {
-    by_path: BTreeMap<String, Login>,
+    by_path: BTreeMap<String, Vec<Login>>,
+    /// Helpers that know any number of registries.
+    stores: Vec<Store>,
+    sources: usize,
+    ecr: Arc<Ecr>,
 }
 
 struct Login {
-    username: String,
-    password: String,
+    secret: Secret,
     source: &'static str,
+    /// The number of its source.
+    rank: usize,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AuthConfig {
-    #[serde(default)]
-    auths: BTreeMap<String, AuthEntry>,
-    #[serde(default)]
-    creds_store: String,
-    #[serde(default)]
-    cred_helpers: BTreeMap<String, String>,
+struct Store {
+    program: String,
+    source: &'static str,
+    rank: usize,
 }
 
-#[derive(Deserialize)]
-struct AuthEntry {
-    #[serde(default)]
-    auth: String,
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    password: String,
+/// What may know a login.
+enum Candidate<'a> {
+    Login(&'a Login),
+    Store(&'a Store),
+}
+
+/// A login for one image.
+pub(super) struct Found {
+    /// For the engine.
+    pub(super) credentials: DockerCredentials,
+    /// Where it comes from, for people.
+    pub(super) source: &'static str,
+}
+
+/// The configurations that the runner and its host have.
+#[derive(Clone)]
+pub(super) struct Own<'a> {
+    /// The runner's `DOCKER_AUTH_CONFIG`.
+    pub(super) of_runner: Option<&'a str>,
+    /// The `config.json` of this host.
+    pub(super) file: Option<&'a Path>,
+    /// Access to Amazon's registries.
+    pub(super) ecr: &'a Arc<Ecr>,
 }
 
 impl Logins {
@@ -55,33 +84,45 @@ impl Logins {
     pub(super) fn of(
         job: &JobPayload,
         variables: &Variables,
-        of_runner: Option<&str>,
+        own: &Own<'_>,
         mut warn: impl FnMut(&str),
     ) -> Self {
         let mut logins = Self::default();
+        // Without one of its own a job has the runner's variable.
         let of_job = variables.get("DOCKER_AUTH_CONFIG");
-        logins.add_text(of_job, "the job's DOCKER_AUTH_CONFIG", &mut warn);
-        logins.add_text(of_runner, OF_RUNNER, &mut warn);
+        logins.add_text(
+            of_job.filter(|text| own.of_runner != Some(text)),
+            OF_JOB,
+            &mut warn,
+        );
+        logins.add_own(own, &mut warn);
         for credentials in job.credentials.iter().filter(|c| c.r#type == "registry") {
-            let password = credentials.password.expose().to_owned();
-            let username = credentials.username.clone();
-            logins.add(
-                &credentials.url,
-                Login {
-                    username,
-                    password,
-                    source: "the job",
-                },
-            );
+            let secret = Secret::Password {
+                username: credentials.username.clone(),
+                password: credentials.password.expose().to_owned(),
+            };
+            logins.add(&credentials.url, secret, "the job");
         }
         logins
     }
 
-    /// The runner's own logins.
-    pub(super) fn of_runner(of_runner: Option<&str>, mut warn: impl FnMut(&str)) -> Self {
+    /// The logins of the runner and its host.
+    pub(super) fn of_runner(own: &Own<'_>, mut warn: impl FnMut(&str)) -> Self {
         let mut logins = Self::default();
-        logins.add_text(of_runner, OF_RUNNER, &mut warn);
+        logins.add_own(own, &mut warn);
         logins
+    }
+
+    fn add_own(&mut self, own: &Own<'_>, warn: &mut impl FnMut(&str)) {
+        self.ecr = Arc::clone(own.ecr);
+        self.add_text(own.of_runner, OF_RUNNER, warn);
+        match own.file.map(std::fs::read_to_string) {
+            Some(Ok(text)) => self.add_text(Some(&text), OF_HOST, warn),
+            Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                warn(&format!("{OF_HOST} can't be read: {error}"));
+            }
+            _ => {}
+        }
     }
 
     fn add_text(
@@ -90,212 +131,128 @@ impl Logins {
         source: &'static str,
         warn: &mut impl FnMut(&str),
     ) {
+        self.sources += 1;
         let Some(config) = config.filter(|config| !config.trim().is_empty()) else {
             return;
         };
-        match serde_json::from_str::<AuthConfig>(config) {
-            Ok(config) => {
-                if !config.creds_store.is_empty() || !config.cred_helpers.is_empty() {
-                    warn(&format!(
-                        "{source} names credential helpers: only the logins in it are used"
-                    ));
-                }
-                self.add_config(config, source);
-            }
-            Err(_) => warn(&format!("{source} is not the JSON of a docker config.json")),
+        let Some(config) = AuthConfig::read(config) else {
+            warn(&format!("{source} is not the JSON of a docker config.json"));
+            return;
+        };
+        let (logins, store) = config.into_logins();
+        for (registry, secret) in logins {
+            self.add(&registry, secret, source);
         }
+        self.stores.extend(store.map(|program| Store {
+            program,
+            source,
+            rank: self.sources,
+        }));
     }
 
-    fn add_config(&mut self, config: AuthConfig, source: &'static str) {
-        for (registry, entry) in config.auths {
-            let (username, password) =
-                decode(&entry.auth).unwrap_or((entry.username.clone(), entry.password.clone()));
-            if !username.is_empty() {
-                self.add(
-                    &registry,
-                    Login {
-                        username,
-                        password,
-                        source,
-                    },
-                );
-            }
-        }
+    fn add(&mut self, registry: &str, secret: Secret, source: &'static str) {
+        let login = Login {
+            secret,
+            source,
+            rank: self.sources,
+        };
+        let known = self.by_path.entry(place_of_login(registry)).or_default();
+        known.push(login);
     }
 
-    fn add(&mut self, registry: &str, login: Login) {
-        self.by_path
-            .entry(place_of_login(registry))
-            .or_insert(login);
-    }
-
-    /// The login for an image, and its source.
-    pub(super) fn for_image(&self, image: &str) -> Option<(DockerCredentials, &'static str)> {
+    /// The login for an image, if there is one. `warn` gets a message for each helper that fails.
+    pub(super) async fn for_image(&self, image: &str, mut warn: impl FnMut(&str)) -> Option<Found> {
         let path = place_of_image(image);
-        let above = std::iter::successors(Some(path.as_str()), |path| {
+        let registry = registry_of(&path);
+        for candidate in self.candidates(&path) {
+            let (asked, source) = match candidate {
+                Candidate::Login(login) => (self.login(login, registry).await, login.source),
+                Candidate::Store(store) => {
+                    let server = server_of(registry);
+                    let asked = self.ask(&store.program, registry, &server).await;
+                    (asked, store.source)
+                }
+            };
+            match asked {
+                Ok(Some(credentials)) => {
+                    let serveraddress = Some(server_of(registry));
+                    let credentials = DockerCredentials {
+                        serveraddress,
+                        ..credentials
+                    };
+                    return Some(Found {
+                        credentials,
+                        source,
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => warn(&format!("no login by {source}: {error}")),
+            }
+        }
+        None
+    }
+
+    /// What may know a login for an image, in the order of asking. What is for a path in its
+    /// registry is nearer than what is for all of it.
+    fn candidates(&self, path: &str) -> Vec<Candidate<'_>> {
+        let above = std::iter::successors(Some(path), |path| {
             path.rsplit_once('/').map(|(above, _)| above)
         });
-        let login = above.into_iter().find_map(|path| self.by_path.get(path))?;
-        let registry = path.split('/').next().unwrap_or_default();
-        let address = if registry == "docker.io" {
-            DOCKER_HUB
-        } else {
-            registry
+        let known = |path: &str| self.by_path.get(path).into_iter().flatten();
+        let nearer = above.filter(|path| path.contains('/')).flat_map(known);
+        let mut whole: Vec<_> = known(registry_of(path)).map(Candidate::Login).collect();
+        whole.extend(self.stores.iter().map(Candidate::Store));
+        whole.sort_by_key(Candidate::order);
+        nearer.map(Candidate::Login).chain(whole).collect()
+    }
+
+    async fn login(
+        &self,
+        login: &Login,
+        registry: &str,
+    ) -> Result<Option<DockerCredentials>, String> {
+        let credentials = match &login.secret {
+            Secret::Password { username, password } => DockerCredentials {
+                username: Some(username.clone()),
+                password: Some(password.clone()),
+                ..DockerCredentials::default()
+            },
+            Secret::Token(token) => DockerCredentials {
+                identitytoken: Some(token.clone()),
+                ..DockerCredentials::default()
+            },
+            Secret::Helper { program, server } => return self.ask(program, registry, server).await,
         };
-        let credentials = DockerCredentials {
-            username: Some(login.username.clone()),
-            password: Some(login.password.clone()),
-            serveraddress: Some(address.to_owned()),
-            ..DockerCredentials::default()
-        };
-        Some((credentials, login.source))
+        Ok(Some(credentials))
+    }
+
+    /// Asks a helper for a registry's login.
+    async fn ask(
+        &self,
+        program: &str,
+        registry: &str,
+        server: &str,
+    ) -> Result<Option<DockerCredentials>, String> {
+        if program != ECR_LOGIN {
+            return program::ask(program, server).await;
+        }
+        match ecr::Registry::parse(registry) {
+            // Boxed: what AWS's crates await is deep.
+            Some(registry) => Box::pin(self.ecr.login(&registry)).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 
-/// `user:password` in base64, with or without padding.
-fn decode(auth: &str) -> Option<(String, String)> {
-    let bytes = STANDARD
-        .decode(auth)
-        .or_else(|_| STANDARD_NO_PAD.decode(auth))
-        .ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    let (username, password) = text.split_once(':')?;
-    Some((
-        username.to_owned(),
-        password.trim_end_matches('\0').to_owned(),
-    ))
-}
-
-/// The place of a login: a registry, or a path in it. An address with a scheme is the old notation
-/// of a registry; the path after its host (`/v1/`) is not a path of images.
-fn place_of_login(address: &str) -> String {
-    let (path, with_scheme) = match address.split_once("://") {
-        Some((_, rest)) => (rest, true),
-        None => (address, false),
-    };
-    let (host, path) = path.split_once('/').unwrap_or((path, ""));
-    let host = registry_name(host);
-    let path = without_tag(path.trim_end_matches('/'));
-    let is_api = matches!(path, "v1" | "v2");
-    if with_scheme || path.is_empty() || is_api {
-        host
-    } else {
-        format!("{host}/{path}")
+impl Candidate<'_> {
+    /// The first source first, and in it the helper for all registries, as in Docker.
+    fn order(&self) -> (usize, bool) {
+        match self {
+            Self::Store(store) => (store.rank, false),
+            Self::Login(login) => (login.rank, true),
+        }
     }
-}
-
-/// An image's registry and path, without its tag or digest.
-fn place_of_image(image: &str) -> String {
-    let name = without_tag(image.split('@').next().unwrap_or_default());
-    match name.split_once('/') {
-        Some((host, path)) if is_host(host) => format!("{}/{path}", registry_name(host)),
-        _ => format!("docker.io/{name}"),
-    }
-}
-
-/// A colon after the last slash starts a tag, one before it a registry's port.
-fn without_tag(name: &str) -> &str {
-    match name.rsplit_once(':') {
-        Some((path, tag)) if !tag.contains('/') => path,
-        _ => name,
-    }
-}
-
-/// A registry's name; all names of the hub are treated as one.
-fn registry_name(host: &str) -> String {
-    let host = host.to_ascii_lowercase();
-    match host.as_str() {
-        "index.docker.io" | "registry-1.docker.io" | "" => "docker.io".into(),
-        _ => host,
-    }
-}
-
-/// Whether the part of an image's name before the first slash is a registry.
-fn is_host(text: &str) -> bool {
-    text.contains(['.', ':']) || text.eq_ignore_ascii_case("localhost")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use onspot_gitlab::job::Credentials;
-    use onspot_gitlab::{Secret, Variable};
-
-    fn user(logins: &Logins, image: &str) -> Option<(String, &'static str)> {
-        let (credentials, source) = logins.for_image(image)?;
-        Some((credentials.username?, source))
-    }
-
-    #[test]
-    fn the_nearest_source_wins() {
-        let job = JobPayload {
-            credentials: vec![Credentials {
-                r#type: "registry".into(),
-                url: "registry.example:5000".into(),
-                username: "gitlab-ci-token".into(),
-                password: Secret::new("token"),
-            }],
-            ..JobPayload::default()
-        };
-        // "job:secret"
-        let config = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"am9iOnNlY3JldA=="}}}"#;
-        let variables = Variables::resolve([Variable::public("DOCKER_AUTH_CONFIG", config)]);
-        let of_runner = r#"{"auths":{"docker.io":{"username":"runner","password":"p"},
-            "other.example":{"username":"runner","password":"p"}}}"#;
-        let logins = Logins::of(&job, &variables, Some(of_runner), |text| panic!("{text}"));
-        let from_job = Some(("job".to_owned(), "the job's DOCKER_AUTH_CONFIG"));
-        assert_eq!(user(&logins, "alpine"), from_job);
-        assert_eq!(user(&logins, "npalm/cowsay:latest"), from_job);
-        assert_eq!(
-            user(&logins, "registry.example:5000/a/b:1"),
-            Some(("gitlab-ci-token".to_owned(), "the job"))
-        );
-        assert_eq!(user(&logins, "other.example/x").unwrap().0, "runner");
-        assert_eq!(user(&logins, "unknown.example/x"), None);
-    }
-
-    #[test]
-    fn a_login_for_a_path_is_for_what_is_below_it() {
-        let config = r#"{"auths":{
-            "registry.example/team":{"username":"team","password":"p"},
-            "registry.example/team/app":{"username":"app","password":"p"},
-            "Registry.Example:5000":{"username":"whole","password":"p"},
-            "docker.io/company":{"username":"company","password":"p"},
-            "https://old.example/v1/":{"username":"old","password":"p"}}}"#;
-        let variables = Variables::resolve([Variable::public("DOCKER_AUTH_CONFIG", config)]);
-        let logins = Logins::of(&JobPayload::default(), &variables, None, |text| {
-            panic!("{text}")
-        });
-        let user = |image: &str| user(&logins, image).map(|(user, _)| user);
-        for (image, expected) in [
-            ("registry.example/team/tool:1", Some("team")),
-            ("registry.example/team/app", Some("app")),
-            ("registry.example/team/app/sub@sha256:00", Some("app")),
-            ("registry.example/teams/tool", None),
-            ("registry.example/other", None),
-            ("registry.example:5000/any/thing:1", Some("whole")),
-            ("company/private", Some("company")),
-            ("alpine", None),
-            ("old.example/x", Some("old")),
-        ] {
-            assert_eq!(user(image).as_deref(), expected, "{image}");
-        }
-    }
-
-    #[test]
-    fn a_broken_config_is_named_without_its_content() {
-        let variables = Variables::resolve([Variable::public("DOCKER_AUTH_CONFIG", "{secret")]);
-        let mut warnings = Vec::new();
-        Logins::of(&JobPayload::default(), &variables, None, |text| {
-            warnings.push(text.to_owned());
-        });
-        assert_eq!(
-            warnings,
-            ["the job's DOCKER_AUTH_CONFIG is not the JSON of a docker config.json"]
-        );
-        let mut warnings = Vec::new();
-        let helper = r#"{"credHelpers":{"registry.example":"ecr-login"}}"#;
-        Logins::of_runner(Some(helper), |text| warnings.push(text.to_owned()));
-        assert!(warnings[0].contains("names credential helpers"));
-    }
-}
+mod tests;

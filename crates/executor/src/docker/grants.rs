@@ -112,9 +112,10 @@ impl Grants {
     }
 
     fn hash(&self, login: &DockerCredentials) -> Option<u64> {
-        let username = login.username.as_deref()?;
-        let words = (username, &login.password, &login.serveraddress);
-        Some(self.hasher.hash_one(words))
+        let words = (&login.username, &login.password, &login.identitytoken);
+        let words = (words, &login.serveraddress);
+        (login.username.is_some() || login.identitytoken.is_some())
+            .then(|| self.hasher.hash_one(words))
     }
 
     fn read(&self) -> std::io::Result<Projects> {

@@ -168,8 +168,8 @@ impl Inner {
 
     async fn configured_helper_image(&self, name: &str) -> Result<String, ExecutorError> {
         tracing::info!(image = name, "the helper's image is a configured one");
-        let of_runner = self.settings.docker_auth_config();
-        let logins = Logins::of_runner(of_runner, |text| tracing::warn!("{text}"));
+        let own = self.own_logins();
+        let logins = Logins::of_runner(&own, |text| tracing::warn!("{text}"));
         let plan = ImagePlan {
             name: name.to_owned(),
             pull: self.settings.docker.pull_policies().to_vec(),

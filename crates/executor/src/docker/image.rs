@@ -63,7 +63,7 @@ impl Inner {
             _ => self.local(plan).await.ok(),
         };
         match local {
-            Some(image) if self.may_use(&image, plan, asker) => Ok(image),
+            Some(image) if self.may_use(&image, plan, asker).await => Ok(image),
             Some(_) if policy == PullPolicy::Never => {
                 Err("on this host, but it was pulled with a login of another project".to_owned())
             }
@@ -87,13 +87,20 @@ impl Inner {
             .map_err(|_| "not on this host".to_owned())
     }
 
-    fn may_use(&self, image: &ImageInspect, plan: &ImagePlan, asker: &Asker<'_>) -> bool {
-        let login = asker.logins.for_image(&plan.name);
-        let login = login.as_ref().map(|(login, _)| login);
+    async fn may_use(&self, image: &ImageInspect, plan: &ImagePlan, asker: &Asker<'_>) -> bool {
         let shared = &self.settings.docker.shared_images;
         let id = image.id.as_deref().unwrap_or_default();
-        shared.iter().any(|pattern| matches(pattern, &plan.name))
-            || self.grants.allow(id, asker.project, login)
+        if shared.iter().any(|pattern| matches(pattern, &plan.name))
+            || self.grants.allow(id, asker.project, None)
+        {
+            return true;
+        }
+        // Only now: a helper may have to be asked for it. What it fails by, the pull says.
+        let login = Box::pin(asker.logins.for_image(&plan.name, |_| {})).await;
+        login.is_some_and(|login| {
+            let login = Some(&login.credentials);
+            self.grants.allow(id, asker.project, login)
+        })
     }
 
     async fn pull(
@@ -102,10 +109,12 @@ impl Inner {
         asker: &Asker<'_>,
         trace: &TraceWriter,
     ) -> Result<ImageInspect, String> {
-        let login = asker.logins.for_image(&plan.name);
-        if let Some((_, source)) = &login {
+        let warn = |text: &str| trace.warning(text);
+        let login = Box::pin(asker.logins.for_image(&plan.name, warn)).await;
+        if let Some(login) = &login {
             trace.info(&format!(
-                "Authenticating to the registry with a login from {source}"
+                "Authenticating to the registry with a login from {}",
+                login.source
             ));
         }
         trace.info(&format!("Pulling docker image {} ...", plan.name));
@@ -117,7 +126,7 @@ impl Inner {
         if !plan.platform.is_empty() {
             options = options.platform(&plan.platform);
         }
-        let credentials = login.map(|(credentials, _)| credentials);
+        let credentials = login.map(|login| login.credentials);
         let options = Some(options.build());
         let mut pull = self.docker.create_image(options, None, credentials.clone());
         while let Some(step) = pull.next().await {

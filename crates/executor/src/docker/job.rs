@@ -255,8 +255,8 @@ impl Host for DockerJob<'_> {
             image.name
         ));
         self.tell_of_the_engine(trace);
-        let of_runner = self.inner.settings.docker_auth_config();
-        let logins = Logins::of(job, variables, of_runner, |text| trace.warning(text));
+        let own = self.inner.own_logins();
+        let logins = Logins::of(job, variables, &own, |text| trace.warning(text));
         let (inner, slot) = (Arc::clone(&self.inner), self.run.slot);
         let made = async move { inner.take_helper(slot).await };
         let taking = self.inner.making.spawn(made);

@@ -79,6 +79,7 @@ impl Bench {
         settings.docker.pull_policy = vec![PullPolicy::IfNotPresent];
         settings.builds_root = dir.path().join("builds");
         settings.private_images = dir.path().join("private-images.json");
+        settings.docker_config = None;
         adjust(&mut settings);
         let executor = DockerExecutor::connect(settings.clone()).await.expect(
             "these tests need a Docker engine: install and start one, \

@@ -9,6 +9,9 @@ use crate::names::{Names, cache_prefix};
 /// The version of IAM's policy language.
 const VERSION: &str = "2012-10-17";
 
+/// The tag of a repository in ECR whose images the jobs of a stack may have: the stack's name.
+const PULL: &str = "onspot:pull";
+
 /// Whom a stack's roles are for.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerGrant<'a> {
@@ -87,9 +90,32 @@ pub fn worker_policy(grant: WorkerGrant<'_>) -> Value {
             ], json!(cache)),
             allow("Program", ["s3:GetObject"], json!(format!("{objects}/bin/*"))),
             allow("NotThereIsNotForbidden", ["s3:ListBucket"], json!(bucket)),
+            // A token for a registry opens what its role may pull, and ECR knows no resource for it.
+            allow("LogInToRegistries", ["ecr:GetAuthorizationToken"], json!("*")),
+            pull_images(names, account),
             logs(names, account, "worker"),
         ],
     })
+}
+
+/// Pulling the images of those repositories of the account that their owner has tagged for this
+/// stack. Jobs name images freely: an untagged repository is none of theirs.
+fn pull_images(names: &Names, account: &str) -> Value {
+    let region = names.region();
+    // The repositories of all regions: images are often kept in one.
+    let repositories = format!("arn:{}:ecr:*:{account}:repository/*", partition(region));
+    with_condition(
+        allow(
+            "PullTaggedImages",
+            [
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:BatchGetImage",
+                "ecr:GetDownloadUrlForLayer",
+            ],
+            json!(repositories),
+        ),
+        json!({ "StringEquals": { format!("aws:ResourceTag/{PULL}"): names.stack() } }),
+    )
 }
 
 /// A manager may use the ledger, the instances of its own stack, the tokens of its runners, and
