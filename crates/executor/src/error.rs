@@ -209,9 +209,9 @@ fn reason_of_helper(what: &str, exit_code: i64) -> FailureReason {
     }
 }
 
-/// By the message of the engine or the registry: unreachable, no such image or no access, or
-/// anything else. An image that is missing on the host only means that it may not be pulled.
-fn reason_of_image(tried: &str) -> FailureReason {
+/// Whether an image was not to be had because nobody answered for its registry: it may be there a
+/// moment later.
+pub(crate) fn is_out_of_reach(text: &str) -> bool {
     const NOBODY_THERE: [&str; 8] = [
         "dial tcp",
         "connection refused",
@@ -222,6 +222,13 @@ fn reason_of_image(tried: &str) -> FailureReason {
         "request canceled",
         "connection reset",
     ];
+    let text = text.to_ascii_lowercase();
+    NOBODY_THERE.iter().any(|words| text.contains(words))
+}
+
+/// By the message of the engine or the registry: unreachable, no such image or no access, or
+/// anything else. An image that is missing on the host only means that it may not be pulled.
+fn reason_of_image(tried: &str) -> FailureReason {
     const NOT_TO_BE_HAD: [&str; 8] = [
         "not found",
         "manifest unknown",
@@ -237,7 +244,7 @@ fn reason_of_image(tried: &str) -> FailureReason {
     let says = |words: &[&str]| words.iter().any(|words| last.contains(words));
     if last.starts_with("never: ") {
         FailureReason::RunnerSystemFailure
-    } else if says(&NOBODY_THERE) {
+    } else if is_out_of_reach(&last) {
         FailureReason::RunnerExternalDependencyFailure
     } else if says(&NOT_TO_BE_HAD) {
         FailureReason::RunnerConfigurationError

@@ -17,6 +17,7 @@ use onspot_notation::{Malformed, duration};
 
 use self::script::Manner;
 pub(crate) use self::storage::{CachePlan, UploadPlan};
+pub(crate) use self::variables::architecture;
 use crate::error::ExecutorError;
 use crate::helper::request::{DownloadArtifacts, Place, Sources};
 use crate::settings::RunnerSettings;

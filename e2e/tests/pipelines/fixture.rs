@@ -32,6 +32,15 @@ pub(crate) struct Setup {
     pub(crate) earlier: Option<BTreeMap<String, Option<String>>>,
     /// Its jobs run one after the other in one slot that no other project uses.
     pub(crate) one_slot: bool,
+    /// Lines for `[runners.docker]` of a runner that no other project uses.
+    pub(crate) docker: Vec<String>,
+}
+
+impl Setup {
+    /// How many jobs its own runner runs at once, if it has one.
+    pub(crate) fn own_runner(&self) -> Option<u32> {
+        (self.one_slot || !self.docker.is_empty()).then_some(1)
+    }
 }
 
 /// A variable in short or full form.

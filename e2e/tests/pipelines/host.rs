@@ -52,9 +52,12 @@ impl Host {
         let mut projects = Vec::new();
         for fixture in fixtures {
             let project = project(&gitlab, fixture).await;
-            if fixture.setup.one_slot {
+            if let Some(limit) = fixture.setup.own_runner() {
                 let token = runner_of(&gitlab, &project);
-                add_runner(&mut config, &gitlab, &fixture.name, &token, 1);
+                add_runner(&mut config, &gitlab, &fixture.name, &token, limit);
+                for line in &fixture.setup.docker {
+                    let _ = writeln!(config, "{line}");
+                }
             }
             projects.push(project);
         }

@@ -1,15 +1,24 @@
 //! Provides images: existing or pulled ones.
 
-use bollard::models::ImageInspect;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptionsBuilder;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use onspot_gitlab::TraceWriter;
 
 use super::Inner;
 use super::auth::Logins;
-use crate::error::ExecutorError;
+use crate::error::{ExecutorError, is_out_of_reach};
+use crate::plan::architecture;
 use crate::plan::image::{ImagePlan, matches};
 use onspot_settings::PullPolicy;
+
+/// How often a registry that can't be reached is asked, as often as GitLab Runner does.
+const PULL_TRIES: u32 = 3;
+/// How long is waited after the first try; longer after each.
+const BETWEEN_PULLS: Duration = Duration::from_secs(2);
 
 /// Who needs an image.
 pub(super) struct Asker<'a> {
@@ -128,13 +137,20 @@ impl Inner {
         }
         let credentials = login.map(|login| login.credentials);
         let options = Some(options.build());
-        let mut pull = self.docker.create_image(options, None, credentials.clone());
-        while let Some(step) = pull.next().await {
-            step.map_err(|error| match error {
-                bollard::errors::Error::DockerResponseServerError { message, .. } => message,
-                bollard::errors::Error::DockerStreamError { error } => error,
-                other => other.to_string(),
-            })?;
+        let mut tries = 1;
+        loop {
+            let options = options.clone();
+            let pull = self.docker.create_image(options, None, credentials.clone());
+            match pulled(pull).await {
+                Ok(()) => break,
+                Err(error) if tries < PULL_TRIES && is_out_of_reach(&error) => {
+                    let wait = BETWEEN_PULLS * tries;
+                    trace.warning(&format!("{error}; trying again in {} s", wait.as_secs()));
+                    tokio::time::sleep(wait).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
         }
         let image = self.local(plan).await?;
         let id = image.id.as_deref().unwrap_or_default();
@@ -152,12 +168,44 @@ pub(super) fn reference(plan: &ImagePlan, image: &ImageInspect) -> String {
     }
 }
 
+/// What to say of an image that this host's processor may not be able to run.
+fn of_another_machine(plan: &ImagePlan, machine: Option<&str>) -> Option<String> {
+    let own = architecture();
+    let is_other = |machine: &&str| !machine.is_empty() && *machine != own;
+    // Who names a platform knows.
+    let other = machine
+        .filter(is_other)
+        .filter(|_| plan.platform.is_empty())?;
+    Some(format!(
+        "{} is for {other} and this host is {own}: unless it emulates the other, the image's \
+         programs end with \"exec format error\"",
+        plan.name
+    ))
+}
+
+/// Reads what the engine says of a pull.
+async fn pulled(
+    mut pull: impl Stream<Item = Result<CreateImageInfo, Error>> + Unpin,
+) -> Result<(), String> {
+    while let Some(step) = pull.next().await {
+        step.map_err(|error| match error {
+            Error::DockerResponseServerError { message, .. } => message,
+            Error::DockerStreamError { error } => error,
+            other => other.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
 /// Whether an image is referenced by its digest.
 fn is_pinned(image: &str) -> bool {
     image.contains("@sha256:") || image.starts_with("sha256:")
 }
 
 fn describe(plan: &ImagePlan, image: &ImageInspect, trace: &TraceWriter) {
+    if let Some(warning) = of_another_machine(plan, image.architecture.as_deref()) {
+        trace.warning(&warning);
+    }
     let id = image.id.as_deref().unwrap_or("?");
     let digest = image
         .repo_digests
@@ -185,6 +233,22 @@ fn split_tag(image: &str) -> (&str, Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_for_another_processor_is_pointed_out() {
+        let plan = ImagePlan {
+            name: "tool:1".into(),
+            ..ImagePlan::default()
+        };
+        let other = of_another_machine(&plan, Some("s390x")).unwrap();
+        assert!(
+            other.starts_with("tool:1 is for s390x and this host is "),
+            "{other}"
+        );
+        for own in [None, Some(""), Some(architecture())] {
+            assert_eq!(of_another_machine(&plan, own), None);
+        }
+    }
 
     #[test]
     fn there_is_always_a_tag() {

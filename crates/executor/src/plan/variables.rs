@@ -145,12 +145,16 @@ pub(super) fn network_name(job: &JobPayload, settings: &RunnerSettings, site: &S
 
 /// `linux/amd64`: in Go's terms, which scripts know.
 fn executable_arch() -> String {
-    let arch = match std::env::consts::ARCH {
+    format!("{}/{}", std::env::consts::OS, architecture())
+}
+
+/// This host's processor, as images name it.
+pub(crate) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
-    };
-    format!("{}/{arch}", std::env::consts::OS)
+    }
 }
 
 /// The project's path below the builds folder: `group/project`.

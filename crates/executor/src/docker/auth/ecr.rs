@@ -121,14 +121,14 @@ impl Ecr {
     /// The login for a registry. The error says what is wrong, and no secret.
     pub(super) async fn login(&self, registry: &Registry) -> Result<DockerCredentials, String> {
         let known = self.known.lock().get(registry).cloned();
-        let token = match known.filter(|token| token.good_until > SystemTime::now()) {
-            Some(token) => token,
-            None => {
-                let fetched = self.fetch(registry).await;
-                let token = fetched.map_err(|error| format!("ECR gives no token: {error}"))?;
-                self.known.lock().insert(registry.clone(), token.clone());
-                token
-            }
+        let known = known.filter(|token| token.good_until > SystemTime::now());
+        let token = if let Some(token) = known {
+            token
+        } else {
+            let fetched = self.fetch(registry).await;
+            let token = fetched.map_err(|error| format!("ECR gives no token: {error}"))?;
+            self.known.lock().insert(registry.clone(), token.clone());
+            token
         };
         Ok(DockerCredentials {
             username: Some(token.username),
