@@ -6,6 +6,11 @@
 //! reachable at one address, the gateway of the world's Docker network: from this host, from the
 //! guests and from the jobs' containers.
 
+#![allow(
+    clippy::missing_errors_doc,
+    reason = "the functions of a test world fail when the world does, and the error says how"
+)]
+
 pub mod cloud;
 pub mod command;
 pub mod cowsay;

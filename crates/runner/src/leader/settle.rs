@@ -290,7 +290,7 @@ impl Settling<'_> {
         let Some(coordinator) = coordinators(&end.job.runner, &payload) else {
             return Err("no GitLab is known for it".to_owned());
         };
-        // A worker's own result is in the trace already, as far as the trace goes.
+        // If the worker has a result of its own, it has already written that into the trace.
         if end.verdict.exit_code.is_none() {
             let line = write_end(&*coordinator, &payload, &end.verdict, end.trace);
             let line_until = until.min(tokio::time::Instant::now() + self.limit / TRACE_PART);

@@ -99,7 +99,7 @@ impl Machines {
         self.unlisted.lock().unwrap().insert(instance.to_owned());
     }
 
-    /// EC2 knows a machine neither by its tags nor by its id.
+    /// EC2 finds a machine neither by its tags nor by its id.
     pub(crate) fn unknow(&self, instance: &str) {
         self.unlist(instance);
         self.unknown.lock().unwrap().insert(instance.to_owned());
