@@ -76,6 +76,12 @@ pub(crate) enum Verb {
     Render(Render),
     /// Run jobs on this host, without AWS
     Run(Run),
+    /// Say what becomes of each key of GitLab Runner's config.toml
+    #[command(after_help = CHECK_HELP)]
+    Check(Check),
+    /// Write an onspot.toml with the runners of GitLab Runner's config.toml
+    #[command(after_help = MIGRATE_HELP)]
+    Migrate(Migrate),
     /// The manager's process, on its instance
     #[command(next_help_heading = "On instances")]
     Manager(Manager),
@@ -174,6 +180,40 @@ pub(crate) struct Render {
     /// Ask AWS for the ids of the running stack
     #[arg(long)]
     pub(crate) live: bool,
+}
+
+const CHECK_HELP: &str = "\
+The exit code is 0 if onspot can work with the file, 1 if something in it is refused or wrong.
+No value of a key is printed, so that no secret is.";
+
+/// `onspot check`
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// GitLab Runner's config.toml [default: config.toml]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The same, as for `onspot run`
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+const MIGRATE_HELP: &str = "\
+A comment stands at every key that changed its meaning, and one at the end for those that have no
+place. A token that stands in the file is not copied: env:NAME is written in its place, the
+environment variable that `onspot up` takes it from.";
+
+/// `onspot migrate`
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// GitLab Runner's config.toml
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE", default_value = "onspot.toml")]
+    pub(crate) out: PathBuf,
+    /// Replace the file if it is there already
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// `onspot down`

@@ -1,10 +1,12 @@
 //! The verbs' implementations, one file per verb.
 
+mod check;
 mod down;
 mod helper;
 mod init;
 mod logs;
 mod manager;
+mod migrate;
 mod plan;
 mod render;
 mod run;
@@ -29,6 +31,8 @@ pub(crate) async fn perform(cli: Cli) -> Result<(), Failure> {
         Verb::Logs(args) => logs::logs(&args, global).await,
         Verb::Down(args) => interruptible(Box::pin(down::down(&args, global))).await,
         Verb::Render(args) => render::render(&args, global).await,
+        Verb::Check(args) => check::check(&args, global),
+        Verb::Migrate(args) => migrate::migrate(&args, global),
         Verb::Version => version::version(global),
         Verb::Helper => helper::helper().await,
         Verb::Run(args) => run::run(&args).await,

@@ -175,6 +175,7 @@ impl Diagnostic for ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt {
     file: String,
+    start: usize,
     line: usize,
     text: String,
     mark: Range<usize>,
@@ -219,6 +220,7 @@ impl Excerpt {
         let end = (span.end.max(start) - line_start).clamp(begin, line.len());
         Self {
             file: file.to_owned(),
+            start,
             line: text[..line_start].matches('\n').count() + 1,
             text: line,
             mark: begin..end,
@@ -228,6 +230,11 @@ impl Excerpt {
     /// The file's name, as given to the parser.
     pub fn file(&self) -> &str {
         &self.file
+    }
+
+    /// Where in the file the marked part begins, in bytes.
+    pub(crate) fn start(&self) -> usize {
+        self.start
     }
 
     /// The line's number, from 1.

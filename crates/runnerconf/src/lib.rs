@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod blank;
+mod check;
 mod ec2_options;
 mod error;
 mod keys;
@@ -11,6 +12,7 @@ mod render;
 mod section;
 mod settings;
 
+pub use check::{Beside, FIRST, Report, ReportedKey, ReportedRunner, Standing, beside, check};
 pub use ec2_options::{Ec2Options, OptionError};
 pub use error::{ConfigError, ConfigErrorKind, Excerpt, nearest};
 pub use lint::{Warning, lint};

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::reference::{Key, NO_METRICS, NO_SESSIONS, OWN_LOOPS};
 use crate::render::Entries;
-use crate::section::{Complaint, Source};
+use crate::section::{Complaint, Section, Source};
 
 pub(crate) mod autoscaler;
 pub(crate) mod cache;
@@ -93,7 +93,7 @@ impl Config {
             text,
             variable,
         };
-        Self::read(source)
+        Self::read(source.root()?)
     }
 
     /// Reads a `config.toml` from disk.
@@ -113,8 +113,7 @@ impl Config {
         Self::parse(&text, &path.display().to_string())
     }
 
-    fn read(source: Source<'_>) -> Result<Self, ConfigError> {
-        let mut file = source.root()?;
+    pub(crate) fn read(mut file: Section<'_>) -> Result<Self, ConfigError> {
         let mut runners = Vec::new();
         let mut names = Names::default();
         for mut section in file.sections("runners")? {

@@ -15,7 +15,8 @@ use crate::error::{ConfigError, ConfigErrorKind, Excerpt, typo_of};
 use crate::reference::{self, Fate, Key};
 
 pub(crate) use complaint::Complaint;
-use value::{to_value, to_value_of};
+pub(crate) use value::to_value;
+use value::to_value_of;
 
 /// A key and its value, both with their place.
 type Entry<'d> = (Spanned<std::borrow::Cow<'d, str>>, Spanned<DeValue<'d>>);
@@ -52,8 +53,18 @@ pub(crate) type Variable = fn(&str) -> Option<String>;
 impl<'d> Source<'d> {
     /// The file's outermost table.
     pub(crate) fn root(self) -> Result<Section<'d>, ConfigError> {
+        Ok(self.section(self.table()?))
+    }
+
+    /// A table in place of the file's outermost one.
+    pub(crate) fn section(self, table: Spanned<DeTable<'d>>) -> Section<'d> {
+        Section::new(self, "the file".to_owned(), table)
+    }
+
+    /// The file as TOML.
+    pub(crate) fn table(self) -> Result<Spanned<DeTable<'d>>, ConfigError> {
         match DeTable::parse(self.text) {
-            Ok(table) => Ok(Section::new(self, "the file".to_owned(), table)),
+            Ok(table) => Ok(table),
             Err(error) => {
                 let message = error.message().trim_end().replace('\n', ", ");
                 let span = error.span().unwrap_or(0..0);

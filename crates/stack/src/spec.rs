@@ -20,6 +20,7 @@ mod os;
 mod registry;
 mod types;
 
+pub(crate) use check::buyable;
 pub use error::{SpecError, SpecErrorKind};
 pub use os::Os;
 pub use registry::RegistryCache;

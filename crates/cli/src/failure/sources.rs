@@ -14,6 +14,17 @@ impl From<onspot_stack::SpecError> for Failure {
     }
 }
 
+impl From<onspot_stack::MigrateError> for Failure {
+    fn from(error: onspot_stack::MigrateError) -> Self {
+        use onspot_stack::MigrateError::Config;
+        let hint = "`onspot check` says what becomes of each key";
+        match error {
+            Config(error) => error.into(),
+            error => Self::hinted(error, Some(hint.to_owned())),
+        }
+    }
+}
+
 impl From<onspot_stack::Error> for Failure {
     fn from(error: onspot_stack::Error) -> Self {
         let hint = error.hint();

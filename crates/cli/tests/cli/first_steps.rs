@@ -7,7 +7,7 @@ fn help_is_short_and_complete() {
     let folder = Folder::new();
     assert_run!("help", folder.run("--help"));
     for verb in [
-        "init", "plan", "up", "status", "logs", "down", "render", "run",
+        "init", "plan", "up", "status", "logs", "down", "render", "run", "check", "migrate",
     ] {
         assert_run!(
             format!("help_{verb}"),

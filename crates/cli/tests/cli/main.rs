@@ -5,5 +5,6 @@
 mod bad_files;
 mod first_steps;
 mod invocation;
+mod migration;
 mod no_aws;
 mod no_gitlab;

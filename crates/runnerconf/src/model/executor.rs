@@ -52,7 +52,7 @@ impl ExecutorKind {
         matches!(self, Self::DockerMachine | Self::DockerAutoscaler)
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, Complaint> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Complaint> {
         const OURS: [ExecutorKind; 4] = [
             ExecutorKind::Docker,
             ExecutorKind::Shell,

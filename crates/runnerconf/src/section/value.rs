@@ -9,7 +9,7 @@ pub(super) fn to_value_of(value: Spanned<DeValue<'_>>) -> toml::Value {
 }
 
 /// The value without its positions.
-pub(super) fn to_value(value: DeValue<'_>) -> toml::Value {
+pub(crate) fn to_value(value: DeValue<'_>) -> toml::Value {
     match value {
         DeValue::String(text) => toml::Value::String(text.into_owned()),
         // The parser has checked the digits but not the range; an integer too large for TOML is

@@ -327,6 +327,11 @@ fn workers(runner: &Runner, here: &[Step]) -> Result<(), Flaw> {
     ami(image.as_deref(), &at(here, "ami"))
 }
 
+/// Whether workers may be of this type.
+pub(crate) fn buyable(name: &str) -> bool {
+    instance_type(name, &[]).is_ok()
+}
+
 /// Accepts `family.size` for x86_64 only, because the helper image and the binary are built for it.
 fn instance_type(name: &str, path: &[Step]) -> Result<(), Flaw> {
     let part = |text: &str| {
