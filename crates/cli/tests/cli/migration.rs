@@ -17,7 +17,14 @@ const FILES: [(&str, &str); 4] = [
 ];
 
 /// What must not be in any output.
-const SECRETS: [&str; 6] = ["8f2a0b1c7d3e4f5a6b7c", "AKIA", "bucketsecret", "machinesecret", "glrt-", "hidden"];
+const SECRETS: [&str; 6] = [
+    "8f2a0b1c7d3e4f5a6b7c",
+    "AKIA",
+    "bucketsecret",
+    "machinesecret",
+    "glrt-",
+    "hidden",
+];
 
 #[test]
 fn check_says_what_becomes_of_each_key() {

@@ -95,12 +95,6 @@ fn special(table: &str, key: &str, value: &Value, executor: &str) -> Option<Stan
         ("runners.docker", _) if executor == ExecutorKind::Shell.as_str() => {
             Some(Standing::ignored("the executor is shell"))
         }
-        ("runners.docker", "volumes") => {
-            let volumes = value.as_array()?;
-            let bare = |volume: &Value| volume.as_str().is_some_and(|text| !text.contains(':'));
-            let how = "a volume without a source ends with its job";
-            volumes.iter().any(bare).then(|| Standing::differs(how))
-        }
         ("runners.machine", "MachineName") if value.as_str() == Some("runner-%s") => {
             Some(Standing::Honoured)
         }

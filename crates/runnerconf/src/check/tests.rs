@@ -10,7 +10,7 @@ fn checked(text: &str) -> Report {
 fn all_errors_are_found_at_once() {
     let text = "concurrent = 0\n[[runners]]\nname = 'a'\nurl = 'gitlab'\nlimti = 3\n\
                 executor = 'docker'\n[runners.docker]\nmemory = 'much'\ntls_verify = true\n\
-                volumes = ['relative:/x', '/cache', 'other:/y']\n[[runners]]\nname = 'a'\n\
+                volumes = ['some/folder:/x', '/cache', 'other/folder:/y']\n[[runners]]\nname = 'a'\n\
                 url = 'https://gitlab.example'\ntoken = 'vault:hidden'\nexecutor = 'dokcer'\n\
                 [runners.cache]\nType = 's3'\n";
     let report = checked(text);
@@ -27,7 +27,7 @@ fn all_errors_are_found_at_once() {
 #[test]
 fn a_key_that_is_not_set_is_not_reported() {
     let report = checked(&format!(
-        "{HEAD}executor = 'docker'\n[runners.docker]\ntls_verify = false\nmac_address = ''\n"
+        "{HEAD}executor = 'docker'\n[runners.docker]\ntls_verify = false\nhelper_image_flavor = ''\n"
     ));
     assert!(report.is_usable());
     let keys: Vec<&str> = report.runners[0]
@@ -43,10 +43,7 @@ fn the_value_and_the_executor_decide() {
     let docker = "[runners.docker]\nvolumes = ['/cache']\n";
     for (executor, standing) in [
         ("shell", Standing::Ignored("the executor is shell".into())),
-        (
-            "docker",
-            Standing::Differs("a volume without a source ends with its job".into()),
-        ),
+        ("docker", Standing::Honoured),
     ] {
         let report = checked(&format!("{HEAD}executor = '{executor}'\n{docker}"));
         assert_eq!(report.runners[0].keys[4].standing, standing);

@@ -121,6 +121,8 @@ fn reason(key: &ReportedKey) -> &'static str {
         _ if key.table.starts_with("runners.cache") => CACHE,
         Standing::Ignored(_) => IGNORED,
         Standing::Refused(_) => REFUSED,
+        // What an instance was made like.
+        _ if key.table.ends_with("MachineOptions") => IGNORED,
         _ if LIMITS.contains(&key.key.as_str()) => LIMITING,
         _ => WORKING,
     }
@@ -134,12 +136,16 @@ const IGNORED: &str = "these have no effect in onspot; `onspot check` says why";
 const CACHE: &str = "the stack makes a cache bucket of its own, which begins empty, and reads it \
                      by its roles";
 
-/// The names, each once.
+/// The names, each once. A list of services is one key.
 fn names<'k>(keys: impl Iterator<Item = &'k ReportedKey>) -> Vec<&'k str> {
     let mut names: Vec<&str> = Vec::new();
     for key in keys {
-        if !names.contains(&key.key.as_str()) {
-            names.push(&key.key);
+        let name = match key.table.strip_prefix("runners.docker.") {
+            Some(table) => table,
+            None => &key.key,
+        };
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     names

@@ -12,6 +12,17 @@ pub(super) fn put(page: &mut Page, config: &Config, runner: &Runner, name: &str,
     let settings = &runner.settings;
     page.gap();
     page.line("[[runners]]");
+    match runner.executor {
+        ExecutorKind::Shell => page.changed(
+            "jobs ran in a shell of the host; here they run in containers of `image`, by default \
+             alpine:latest. To keep the shell use `onspot run`.",
+        ),
+        ExecutorKind::Docker => page.changed(
+            "jobs ran on one host; here they run on workers that are bought for them, and what \
+             volumes keep goes with the worker.",
+        ),
+        _ => {}
+    }
     if name != runner.name() {
         page.changed(&format!("the name was {:?}.", runner.name()));
     }
@@ -34,18 +45,6 @@ pub(super) fn put(page: &mut Page, config: &Config, runner: &Runner, name: &str,
             "request_concurrency",
             i64::from(settings.request_concurrency),
         );
-    }
-    match runner.executor {
-        ExecutorKind::Shell => page.changed(
-            "jobs ran in a shell of the host; here they run in containers of this image. To keep \
-             the shell use `onspot run`.",
-        ),
-        ExecutorKind::Docker => {
-            page.changed(
-                "jobs ran on one host; here they run on workers that are bought for them.",
-            );
-        }
-        _ => {}
     }
     put_docker(page, runner);
     if !settings.environment.is_empty() {
@@ -81,9 +80,6 @@ fn put_docker(page: &mut Page, runner: &Runner) {
         && *policy != PullPolicy::Always
     {
         page.set("pull_policy", policy.as_str());
-    }
-    if docker.volumes.iter().any(|volume| !volume.contains(':')) {
-        page.changed("volumes without a source end with their job.");
     }
     if docker.volumes != ["/cache"] {
         page.set("volumes", list(&docker.volumes));

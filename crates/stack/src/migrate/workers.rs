@@ -143,22 +143,22 @@ fn bids(runner: &Runner) -> bool {
 /// The numbers that hold outside of all periods, and the periods that are left. A first period that
 /// always holds is no period.
 fn folded(policy: &Policy) -> (IdleNumbers, &[IdlePeriod]) {
-    let always = |period: &&IdlePeriod| {
+    let always = |period: &IdlePeriod| {
         let (crons, _) = period.when.clone().into_parts();
         crons.iter().any(|cron| five(cron) == "* * * * *")
     };
-    match policy.periods.first().filter(always) {
-        Some(first) => (IdleNumbers::of_period(first), &policy.periods[1..]),
-        None => {
-            let numbers = IdleNumbers {
-                count: policy.idle_count,
-                least: policy.idle_count_min,
-                factor: policy.idle_scale_factor,
-                time: policy.idle_time,
-            };
-            (numbers.sound(), &policy.periods)
-        }
+    if let Some((first, others)) = policy.periods.split_first()
+        && always(first)
+    {
+        return (IdleNumbers::of_period(first), others);
     }
+    let numbers = IdleNumbers {
+        count: policy.idle_count,
+        least: policy.idle_count_min,
+        factor: policy.idle_scale_factor,
+        time: policy.idle_time,
+    };
+    (numbers.sound(), &policy.periods)
 }
 
 fn put_numbers(page: &mut Page, runner: &Runner, target: &Target) {
@@ -189,13 +189,11 @@ fn put_period(page: &mut Page, period: &IdlePeriod) {
     page.line("[[runners.workers.periods]]");
     let times: Vec<String> = crons.iter().map(five).collect();
     page.set("when", runner::list(&times));
-    match zone.as_ref().and_then(TimeZone::iana_name) {
-        Some(zone) => page.set("timezone", zone),
-        None => {
-            page.changed("the time zone was the host's; here it is the manager's, UTC.");
-            page.set("timezone", "Local");
-        }
+    let zone = zone.as_ref().and_then(TimeZone::iana_name);
+    if zone.is_none() {
+        page.changed("the time zone was the host's; here it is the manager's, which is UTC.");
     }
+    page.set("timezone", zone.unwrap_or("Local"));
     IdleNumbers::of_period(period).put(page);
 }
 
