@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use onspot_runnerconf::{
-    Beside, ConfigError, FIRST, Report, ReportedKey, ReportedRunner, Standing, Warning, beside,
+    Beside, ConfigError, Excerpt, FIRST, Report, ReportedKey, ReportedRunner, Standing, Warning,
+    beside,
 };
 use serde::Serialize;
 
@@ -52,8 +53,8 @@ impl Flaw {
     fn of(error: &ConfigError) -> Self {
         Self {
             error: error.to_string(),
-            line: error.excerpt().map(|place| place.line()),
-            column: error.excerpt().map(|place| place.column()),
+            line: error.excerpt().map(Excerpt::line),
+            column: error.excerpt().map(Excerpt::column),
             hint: error.hint(),
         }
     }

@@ -44,10 +44,10 @@ fn next_steps(path: &str, migration: &Migration) -> String {
         1 => format!("1 {one}"),
         many => format!("{many} {one}s"),
     };
-    let exports = migration.variables.iter();
-    let exports: String = exports
-        .map(|name| format!("  export {name}=glrt-…\n"))
-        .collect();
+    let mut exports = String::new();
+    for name in &migration.variables {
+        exports.extend(["  export ", name, "=glrt-…\n"]);
+    }
     format!(
         "{path} is written: {}, {} with \"Changed\". Read these, then:\n\n{exports}  \
          onspot plan --config {path}\n  onspot up --config {path}\n",
