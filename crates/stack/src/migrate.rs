@@ -113,6 +113,12 @@ fn put_head(page: &mut Page, file: &str, config: &Config) {
     }
     page.set("concurrent", i64::from(config.concurrent));
     put_tags(page, &options);
+    if let Some(address) = config.listen_address {
+        page.gap();
+        page.line("[manager]");
+        page.changed("metrics are the manager's, and have other names.");
+        page.set("listen_address", address.to_string());
+    }
 }
 
 /// The tags of all instances become those of the stack.

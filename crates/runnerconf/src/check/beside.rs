@@ -73,10 +73,10 @@ const ALWAYS: [Beside; 9] = [
     ),
 ];
 
-const METRICS: Beside = new(
+const METRICS: Beside = kept(
     "listen_address",
     "metrics for Prometheus",
-    "nothing listens: stop scraping it",
+    "the same address, other names; only one can have it",
 );
 const SESSIONS: Beside = new("session_server", "interactive terminals", "nothing listens");
 
@@ -103,7 +103,7 @@ pub fn beside(report: &Report) -> Vec<Beside> {
         report.keys.iter().any(is_one)
     };
     let mut all = ALWAYS.to_vec();
-    if sets(&["listen_address", "metrics_server"]) {
+    if sets(&["listen_address"]) {
         all.push(METRICS);
     }
     if sets(&["session_server"]) {

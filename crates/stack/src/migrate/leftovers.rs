@@ -30,7 +30,7 @@ const LIMITS: [&str; 20] = [
 
 /// Keys that are written, or mentioned where they would be.
 const PLACED: [(&str, &[&str]); 5] = [
-    ("", &["concurrent"]),
+    ("", &["concurrent", "listen_address"]),
     (
         "runners",
         &[
