@@ -181,6 +181,7 @@ impl Executor for DockerExecutor {
                 executor: "docker",
                 builds_dir: BUILDS_DIR,
                 slot: run.slot,
+                short_token: run.short_token.as_str(),
                 world_writable: true,
             };
             let runner = &inner.settings.common;

@@ -104,7 +104,8 @@ pub(crate) async fn drive<H: Host>(
 /// the machine.
 pub(crate) fn greet(run: &JobRun, runner: &RunnerSettings) {
     let short = match runner.short_token.as_str() {
-        "" => String::new(),
+        "" if run.short_token.is_empty() => String::new(),
+        "" => format!(" ({})", run.short_token),
         short => format!(" ({short})"),
     };
     run.trace.info(&format!(

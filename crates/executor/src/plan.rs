@@ -36,6 +36,8 @@ pub(crate) struct Site<'a> {
     pub(crate) builds_dir: &'a str,
     /// The slot, counted from 0.
     pub(crate) slot: usize,
+    /// The public beginning of the runner's token, if the settings do not have it.
+    pub(crate) short_token: &'a str,
     /// Whether jobs may run as other users than the helper.
     pub(crate) world_writable: bool,
 }
@@ -86,9 +88,11 @@ impl JobPlan {
         site: &Site<'_>,
     ) -> Result<Self, ExecutorError> {
         refuse_demands(job)?;
+        refuse_shell(settings)?;
         let project = variables::project_path(job)?;
         let mut variables = variables::all(job, settings, site, &project);
-        let mut warnings = variables::without_debugging(&mut variables, settings);
+        let mut warnings = variables::not_boolean(&variables);
+        warnings.extend(variables::without_debugging(&mut variables, settings));
         warnings.extend(flags::settle(&mut variables, &settings.runner));
         if variables.flag(NETWORK_PER_BUILD) {
             let name = variables::network_name(job, settings, site);
@@ -200,6 +204,16 @@ fn refuse_demands(job: &JobPayload) -> Result<(), ExecutorError> {
             "the job has `{key}`, and this runner does not know {advice}"
         ))),
         None => Ok(()),
+    }
+}
+
+/// Refuses a runner whose scripts are not for a POSIX shell.
+fn refuse_shell(settings: &RunnerSettings) -> Result<(), ExecutorError> {
+    match settings.runner.shell.as_deref() {
+        Some(shell @ ("pwsh" | "powershell" | "cmd")) => Err(ExecutorError::Unsupported(format!(
+            "the runner has shell = {shell:?}, and onspot runs scripts only by bash or sh"
+        ))),
+        _ => Ok(()),
     }
 }
 

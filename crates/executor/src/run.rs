@@ -21,6 +21,9 @@ pub struct JobRun {
     pub payload: Arc<JobPayload>,
     /// The slot of this host for the job, counted from 0. A slot runs one job at a time.
     pub slot: usize,
+    /// The public beginning of the runner's token (`CI_RUNNER_SHORT_TOKEN`): a worker's executor
+    /// itself has none.
+    pub short_token: String,
     /// The number of the attempt, counted from 1.
     pub attempt: u32,
     /// Receives the output and masks it.

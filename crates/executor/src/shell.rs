@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use onspot_gitlab::TraceWriter;
+use onspot_gitlab::{Stream, TraceWriter};
 use rustix::process::Signal;
 use tokio::process::Command;
 
@@ -154,6 +154,7 @@ impl Executor for ShellExecutor {
                 executor: "shell",
                 builds_dir: &folder.to_string_lossy(),
                 slot: run.slot,
+                short_token: run.short_token.as_str(),
                 world_writable: false,
             };
             let plan = match JobPlan::new(&run.payload, runner, &site) {
@@ -267,13 +268,14 @@ impl Host for ShellJob<'_> {
             Ok(helper) => helper,
             Err(error) => return Err(failed(error)),
         };
+        let output = trace.stream(Stream::OUTPUT);
         let mut answer = Vec::new();
         let status = exchange(
             &mut helper,
             &line,
             |text| answer.extend_from_slice(text),
             |text| {
-                trace.write(text);
+                output.write(text);
             },
         );
         let status = status.await.map_err(failed)?;
@@ -306,8 +308,15 @@ impl Host for ShellJob<'_> {
         };
         self.group.begin(child.id());
         drop(pass);
-        let write = |text: &[u8]| trace.write(text);
-        let exit_code = exchange(&mut child, script.as_bytes(), write, write).await;
+        let (output, errors) = (trace.stream(Stream::OUTPUT), trace.stream(Stream::ERRORS));
+        let exit_code = exchange(
+            &mut child,
+            script.as_bytes(),
+            |text| output.write(text),
+            |text| errors.write(text),
+        )
+        .await;
+        drop((output, errors));
         // As in a container, nothing outlives the script, unless it was asked to end and still has
         // time to.
         if !self.group.is_stopping() {

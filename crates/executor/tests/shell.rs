@@ -63,6 +63,7 @@ impl Bench {
         let run = JobRun {
             payload: Arc::new(payload),
             slot: 0,
+            short_token: String::new(),
             attempt: 1,
             trace: trace.clone(),
             cache: CacheAccess::Local(self.dir.path().join("cache")),

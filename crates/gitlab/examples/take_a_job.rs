@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let job = job.job;
     println!("got job {}: {}", job.id, job.job_info.name);
     client
-        .patch_trace(job.id, &job.token, 0, b"hello\n")
+        .patch_trace(job.id, &job.token, 0, b"hello\n", false)
         .await?;
     client
         .update_job(job.id, &job.token, &JobUpdate::success())

@@ -186,8 +186,9 @@ impl Client {
         token: &JobToken,
         start: u64,
         content: &[u8],
+        debug: bool,
     ) -> Result<PatchAnswer, Error> {
-        let request = self.api.patch_trace(job, token, start, content)?;
+        let request = self.api.patch_trace(job, token, start, content, debug)?;
         let answer = self
             .send(&request, "take a piece of the trace", self.options.timeout)
             .await?;

@@ -37,6 +37,8 @@ pub use response::{
 };
 pub use system_id::SystemId;
 pub use token::{JobId, JobToken, RunnerToken, Secret};
-pub use trace::{TraceOptions, TracePosition, TraceSession, TraceStart, TraceWriter};
+pub use trace::{
+    Stream, TraceOptions, TracePosition, TraceSession, TraceStart, TraceStream, TraceWriter,
+};
 pub use update::{JobState, JobUpdate, TraceSummary};
 pub use variables::{FILE_FOLDER, Variable, Variables};

@@ -104,6 +104,15 @@ impl Masker {
         Ok(())
     }
 
+    /// The same masks for another text.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        let [values, prefixes, parameters] = &self.stages;
+        let stages = [values, prefixes, parameters]
+            .map(|stage| Stage::new(stage.scanner.clone(), stage.hides));
+        Self { stages }
+    }
+
     /// Takes the next piece and returns what can be shown by now.
     pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         self.stages

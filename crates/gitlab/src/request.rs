@@ -187,7 +187,8 @@ impl Api {
 
     /// Appends to a job's trace: `content` belongs at byte `start`.
     ///
-    /// An empty `content` changes nothing and makes GitLab return the trace's length.
+    /// An empty `content` changes nothing and makes GitLab return the trace's length. `debug` says
+    /// that the trace shows what debugging shows: GitLab then lets only developers read it.
     ///
     /// # Errors
     /// [`Error::Request`] if the token cannot be sent in a header.
@@ -197,12 +198,13 @@ impl Api {
         token: &JobToken,
         start: u64,
         content: &[u8],
+        debug: bool,
     ) -> Result<Request<Vec<u8>>, Error> {
         // Unlike in HTTP, the end is inclusive and there is no unit; GitLab reads only the start.
         let end = (start + content.len() as u64).saturating_sub(1).max(start);
         self.builder(
             Method::PATCH,
-            &format!("jobs/{job}/trace?debug_trace=false"),
+            &format!("jobs/{job}/trace?debug_trace={debug}"),
         )
         .header(JOB_TOKEN, hidden(token.expose())?)
         .header(CONTENT_TYPE, "text/plain")

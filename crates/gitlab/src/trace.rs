@@ -9,6 +9,7 @@ mod buffer;
 mod pace;
 mod session;
 mod sink;
+mod stamp;
 mod writer;
 
 use std::time::Duration;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use session::TraceSession;
-pub use writer::TraceWriter;
+pub use stamp::Stream;
+pub use writer::{TraceStream, TraceWriter};
 
 use crate::update::TraceSummary;
 
@@ -75,6 +77,11 @@ pub struct TraceOptions {
     /// Prefixes of tokens to mask, besides those of GitLab's own tokens
     /// ([`token_mask_prefixes`](crate::job::GitLabFeatures::token_mask_prefixes)).
     pub token_prefixes: Vec<String>,
+    /// Whether each line begins with its time and stream (`FF_TIMESTAMPS`).
+    pub timestamps: bool,
+    /// Whether GitLab is told that the trace shows what debugging shows, so that it lets only
+    /// developers read it.
+    pub debug: bool,
 }
 
 impl Default for TraceOptions {
@@ -86,6 +93,8 @@ impl Default for TraceOptions {
             limit: 4 * 1024 * 1024,
             patience: Duration::from_mins(1),
             token_prefixes: Vec::new(),
+            timestamps: false,
+            debug: false,
         }
     }
 }

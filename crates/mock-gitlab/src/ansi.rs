@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::headers::without_headers;
+
 /// The style of the following text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Style {
@@ -25,6 +27,7 @@ enum Colour {
 /// Turn a trace into HTML: lines of `<div>`, sections of `<details>`.
 pub(crate) fn to_html(trace: &str) -> String {
     let mut writer = Writer::default();
+    let trace = without_headers(trace);
     // A runner ends lines with \n or \r\n; the \r within a line overwrites it.
     for line in trace.split_inclusive('\n') {
         writer.line(line.trim_end_matches(['\n', '\r']));

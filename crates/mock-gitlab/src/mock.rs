@@ -13,6 +13,7 @@ use url::Url;
 use crate::builder::Builder;
 use crate::error::Error;
 use crate::faults::Fault;
+use crate::headers::without_headers;
 use crate::ids::{JobId, PipelineId, ProjectId};
 use crate::push::push_folder;
 use crate::record::{JobCall, Violation};
@@ -234,8 +235,13 @@ impl MockGitlab {
             .ok_or_else(|| unknown("job", id))
     }
 
-    /// A job's trace so far; empty for an unknown job.
+    /// A job's trace so far, without the headers of its lines; empty for an unknown job.
     pub fn trace(&self, id: JobId) -> String {
+        without_headers(&self.raw_trace(id)).into_owned()
+    }
+
+    /// A job's trace so far as its runner sent it; empty for an unknown job.
+    pub fn raw_trace(&self, id: JobId) -> String {
         self.server.read(|state| {
             let trace = state.jobs.get(&id).map(|job| job.trace.as_slice());
             String::from_utf8_lossy(trace.unwrap_or_default()).into_owned()

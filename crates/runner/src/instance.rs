@@ -92,7 +92,7 @@ pub async fn run_worker(
         slots: slots.max(1),
         max_builds,
         executor: Arc::new(executor),
-        coordinator: Arc::new(GitLabJobs::new(gitlab, runner.log_limit())),
+        coordinator: Arc::new(GitLabJobs::new(gitlab, runner.clone())),
         cache: cache.unwrap_or(CachePlace::None),
         lease_file: Some(lease_file),
         interruption,

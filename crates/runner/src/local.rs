@@ -85,7 +85,7 @@ pub async fn run_local(
         let host = host_name();
         let id = WorkerId::of(&runner.name, &host);
         let coordinator: Arc<dyn Coordinator> =
-            Arc::new(GitLabJobs::new(client.clone(), runner.log_limit()));
+            Arc::new(GitLabJobs::new(client.clone(), runner.clone()));
         let short_token = token.short();
         let info = match local.jobs {
             JobsIn::Shell => Info::shell(),

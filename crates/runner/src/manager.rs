@@ -116,7 +116,7 @@ fn context_of(
     let identity = RunnerIdentity::new(token.clone(), context.system_id.clone(), Info::docker());
     Ok(RunnerContext {
         source: Arc::new(GitLab::new(client.clone(), identity)),
-        coordinator: Arc::new(GitLabJobs::new(client, runner.log_limit())),
+        coordinator: Arc::new(GitLabJobs::new(client, runner.clone())),
         capacity: Arc::clone(capacity),
         role_id: pool.role_id.clone(),
         policy: Some(policy.clone()),

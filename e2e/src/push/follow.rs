@@ -184,7 +184,9 @@ impl Follower {
                 );
                 self.shown = Some(job.id);
             }
-            let _ = out.write_all(&without_sections(fresh));
+            let text = String::from_utf8_lossy(fresh);
+            let text = onspot_mock_gitlab::without_headers(&text);
+            let _ = out.write_all(&without_sections(text.as_bytes()));
             if fresh.last() != Some(&b'\n') {
                 let _ = writeln!(out);
             }

@@ -111,6 +111,12 @@ pub(crate) struct ExpectedJob {
     pub(crate) trace_contains: Vec<String>,
     #[serde(default)]
     pub(crate) trace_lacks: Vec<String>,
+    /// Patterns of the trace as it was sent.
+    #[serde(default)]
+    pub(crate) raw_trace_matches: Vec<String>,
+    /// Patterns that the trace as it was sent does not match.
+    #[serde(default)]
+    pub(crate) raw_trace_lacks: Vec<String>,
 }
 
 impl Fixture {

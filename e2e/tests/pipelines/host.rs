@@ -131,6 +131,7 @@ fn ended_of(gitlab: &MockGitlab, pipeline: PipelineView, unfinished: Option<Stri
         exit_code: job.exit_code,
         failure_reason: job.failure_reason.clone(),
         trace: trace::plain(&gitlab.trace(job.id)),
+        raw_trace: gitlab.raw_trace(job.id),
         took: Duration::from_secs_f64(job.duration_s().unwrap_or_default().max(0.0)),
     };
     Ended {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use onspot_e2e::duration;
 use onspot_mock_gitlab::Status;
+use regex::Regex;
 
 use crate::fixture::{Expected, ExpectedJob};
 
@@ -26,6 +27,8 @@ pub(crate) struct EndedJob {
     pub(crate) failure_reason: Option<String>,
     /// Its trace as plain text.
     pub(crate) trace: String,
+    /// Its trace as it was sent.
+    pub(crate) raw_trace: String,
     pub(crate) took: Duration,
 }
 
@@ -86,6 +89,15 @@ fn of_job(all: &mut Vec<String>, expected: &ExpectedJob, seen: &EndedJob) {
     let there = expected.trace_lacks.iter();
     let there = there.filter(|text| seen.trace.contains(text.as_str()));
     all.extend(there.map(|text| format!("{name}: its trace holds {text:?}")));
+    let matches = |pattern: &&String| {
+        let pattern = Regex::new(pattern).expect("a pattern");
+        pattern.is_match(&seen.raw_trace)
+    };
+    let lacking = expected.raw_trace_matches.iter();
+    let lacking = lacking.filter(|pattern| !matches(pattern));
+    all.extend(lacking.map(|pattern| format!("{name}: its raw trace lacks {pattern:?}")));
+    let there = expected.raw_trace_lacks.iter().filter(matches);
+    all.extend(there.map(|pattern| format!("{name}: its raw trace holds {pattern:?}")));
 }
 
 fn differs(all: &mut Vec<String>, what: &str, expected: Status, seen: Status) {
@@ -110,6 +122,7 @@ fn every_difference_is_found() {
         exit_code: Some(0),
         failure_reason: None,
         trace: "yes\n".to_owned(),
+        raw_trace: "yes\n".to_owned(),
         took: Duration::ZERO,
     };
     let mut seen = Ended {

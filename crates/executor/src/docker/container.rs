@@ -16,7 +16,7 @@ use bollard::query_parameters::{
     WaitContainerOptionsBuilder,
 };
 use futures::StreamExt;
-use onspot_gitlab::TraceWriter;
+use onspot_gitlab::{Stream, TraceWriter};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::RwLockReadGuard;
 use tokio::time::timeout;
@@ -84,12 +84,16 @@ pub(super) async fn run(
         let _ = attached.input.write_all(script.as_bytes()).await;
         let _ = attached.input.shutdown().await;
     };
+    let (output, errors) = (trace.stream(Stream::OUTPUT), trace.stream(Stream::ERRORS));
     let read = async {
         while let Some(chunk) = attached.output.next().await {
             match chunk {
                 Ok(chunk) => {
                     watch.note(chunk.as_ref());
-                    trace.write(chunk.as_ref());
+                    match &chunk {
+                        LogOutput::StdErr { message } => errors.write(message),
+                        other => output.write(other.as_ref()),
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -97,6 +101,7 @@ pub(super) async fn run(
         Ok(())
     };
     let ((), read) = tokio::join!(write, read);
+    drop((output, errors));
     read.map_err(ExecutorError::docker("read the job's output"))?;
     let code = exit_code(docker, id).await?;
     // The kernel kills a single process; the shell may have continued and ended with another code.

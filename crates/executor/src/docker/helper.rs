@@ -4,7 +4,7 @@ use bollard::Docker;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{BuildImageOptionsBuilder, CreateContainerOptionsBuilder};
 use futures::StreamExt;
-use onspot_gitlab::TraceWriter;
+use onspot_gitlab::{Stream, TraceWriter};
 
 use super::auth::Logins;
 use super::image::{Asker, reference};
@@ -117,7 +117,8 @@ impl Inner {
         gate: &Gate,
         trace: &TraceWriter,
     ) -> Result<HelperAnswer, ExecutorError> {
-        let say = |text: &[u8]| trace.write(text);
+        let output = trace.stream(Stream::OUTPUT);
+        let say = |text: &[u8]| output.write(text);
         let executed = self.exec_helper(helper, call, env, Some(gate), say).await?;
         let failed = |exit_code| ExecutorError::Helper {
             what: call.request.name().to_owned(),

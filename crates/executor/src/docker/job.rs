@@ -188,7 +188,8 @@ impl<'a> DockerJob<'a> {
 
     fn hostname(&self) -> String {
         let project = self.run.payload.job_info.project_id;
-        let runner = &self.inner.settings.common.short_token;
+        let runner = self.plan.variables.get("CI_RUNNER_SHORT_TOKEN");
+        let runner = runner.unwrap_or_default();
         let name = format!(
             "runner-{runner}-project-{project}-concurrent-{}",
             self.run.slot

@@ -45,6 +45,9 @@ impl<H: Host> Course<'_, H> {
             }
             Ok(Err(error)) => Err(End::error(&error)),
             Err(interruption) => {
+                if interruption == Interruption::TimedOut {
+                    self.warn(&unfinished(&step.section));
+                }
                 let limit = self.plan.limit("RUNNER_SCRIPT_TIMEOUT");
                 let limit = limit
                     .unwrap_or_default()
@@ -86,6 +89,10 @@ impl<H: Host> Course<'_, H> {
         let status = match &end {
             Ok(()) => "success",
             Err(End::Canceled) => "canceled",
+            Err(End::Failed {
+                reason: FailureReason::JobExecutionTimeout,
+                ..
+            }) => "timedout",
             Err(_) => "failed",
         };
         let Some(script) = self.plan.after_script(status) else {
@@ -112,6 +119,7 @@ impl<H: Host> Course<'_, H> {
             }
             Err(Interruption::Aborted) => Err(End::Aborted),
             Err(_) => {
+                self.warn(&unfinished("after_script"));
                 let limit = duration::brief(limit);
                 let failed = format!("after_script was stopped after {limit}");
                 self.after_script_failed(end, None, &failed, failed.clone())
@@ -149,4 +157,13 @@ impl<H: Host> Course<'_, H> {
             message,
         })
     }
+}
+
+/// What a script's author is told when its time is up, as with GitLab Runner.
+fn unfinished(section: &str) -> String {
+    format!(
+        "{section} could not run to completion because the timeout was exceeded. For more control \
+         over job and script timeouts see: https://docs.gitlab.com/ci/runners/configure_runners/\
+         #set-script-and-after_script-timeouts"
+    )
 }

@@ -15,6 +15,7 @@ const SITE: Site<'_> = Site {
     executor: "docker",
     builds_dir: "/builds",
     slot: 0,
+    short_token: "",
     world_writable: true,
 };
 

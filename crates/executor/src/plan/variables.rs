@@ -40,6 +40,26 @@ pub(super) fn without_debugging(
     warnings
 }
 
+/// Warnings about variables that should be true or false and are neither.
+pub(super) fn not_boolean(variables: &Variables) -> Vec<String> {
+    ["CI_DEBUG_TRACE", "AFTER_SCRIPT_IGNORE_ERRORS"]
+        .iter()
+        .filter_map(|key| {
+            let value = variables.get(key).filter(|value| !value.is_empty())?;
+            onspot_settings::boolean(value)
+                .is_none()
+                .then(|| format!("{key} is ignored: {value:?} is neither true nor false"))
+        })
+        .collect()
+}
+
+fn short_token<'a>(settings: &'a RunnerSettings, site: &Site<'a>) -> &'a str {
+    match settings.short_token.as_str() {
+        "" => site.short_token,
+        token => token,
+    }
+}
+
 /// Whether a variable of this name sets a proxy. Programs accept both lower and upper case.
 pub(super) fn is_proxy(name: &str) -> bool {
     ["http_proxy", "https_proxy", "all_proxy", "no_proxy"]
@@ -121,11 +141,9 @@ fn places(settings: &RunnerSettings, site: &Site<'_>, project: &str) -> Vec<Vari
             "true",
         ),
     ];
-    if !settings.short_token.is_empty() {
-        list.push(Variable::public(
-            "CI_RUNNER_SHORT_TOKEN",
-            &settings.short_token,
-        ));
+    let short_token = short_token(settings, site);
+    if !short_token.is_empty() {
+        list.push(Variable::public("CI_RUNNER_SHORT_TOKEN", short_token));
     }
     list
 }
@@ -134,7 +152,10 @@ fn places(settings: &RunnerSettings, site: &Site<'_>, project: &str) -> Vec<Vari
 pub(super) fn network_name(job: &JobPayload, settings: &RunnerSettings, site: &Site<'_>) -> String {
     let name = format!(
         "runner-{}-{}-{}-{}",
-        settings.short_token, job.job_info.project_id, site.slot, job.id
+        short_token(settings, site),
+        job.job_info.project_id,
+        site.slot,
+        job.id
     );
     let name: String = name
         .chars()

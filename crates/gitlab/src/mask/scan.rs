@@ -7,6 +7,7 @@ use aho_corasick::{AhoCorasick, Input, MatchKind};
 use crate::Error;
 
 /// Finds any of many patterns: the leftmost, and of those the longest.
+#[derive(Clone)]
 pub(super) struct Scanner {
     automaton: AhoCorasick,
     /// Sorted, and in lower case if case is ignored.

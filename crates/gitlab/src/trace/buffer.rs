@@ -45,6 +45,11 @@ impl Buffer {
         self.full = true;
     }
 
+    /// Whether what precedes it is unknown, as after a writer that died.
+    pub(super) fn begins_anywhere(&self) -> bool {
+        self.begin.crc32.is_none()
+    }
+
     /// Where the session began.
     pub(super) fn begin(&self) -> u64 {
         self.begin.offset

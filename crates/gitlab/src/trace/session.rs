@@ -66,7 +66,8 @@ impl TraceSession {
         };
         let masks = masks.iter().map(String::as_str).chain([token.expose()]);
         let masker = Masker::with_token_prefixes(masks, &options.token_prefixes)?;
-        let sink = Arc::new(Sink::new(masker, Buffer::new(begin, options.limit), PIECE));
+        let buffer = Buffer::new(begin, options.limit);
+        let sink = Arc::new(Sink::new(masker, buffer, PIECE, options.timestamps));
 
         let (flushes, requests) = mpsc::unbounded_channel();
         let (told, remote) = watch::channel(Remote::Running);
@@ -76,6 +77,7 @@ impl TraceSession {
             job,
             token,
             sink: Arc::clone(&sink),
+            debug: options.debug,
             pace: Pace::new(begin.offset, &options, Instant::now()),
             requests,
             waiting: Vec::new(),
@@ -169,6 +171,7 @@ struct Sender {
     job: JobId,
     token: JobToken,
     sink: Arc<Sink>,
+    debug: bool,
     pace: Pace,
     requests: mpsc::UnboundedReceiver<Flush>,
     waiting: Vec<Flush>,
@@ -223,7 +226,7 @@ impl Sender {
         self.pace.sending(start, length);
         let result = self
             .client
-            .patch_trace(self.job, &self.token, start, &piece)
+            .patch_trace(self.job, &self.token, start, &piece, self.debug)
             .await;
         self.pace
             .sent(start, length, result.as_ref(), Instant::now());
@@ -297,7 +300,7 @@ impl Client {
     /// # Errors
     /// [`Error::TraceOver`] if the job is over.
     pub async fn trace_length(&self, job: JobId, token: &JobToken) -> Result<u64, Error> {
-        let request = self.api.patch_trace(job, token, 0, b"")?;
+        let request = self.api.patch_trace(job, token, 0, b"", false)?;
         let answer = self
             .retry(&request, "say how long the trace is", response::patch)
             .await?;

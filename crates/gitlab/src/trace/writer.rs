@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::TracePosition;
 use super::buffer::Buffer;
 use super::sink::Sink;
+use super::stamp::Stream;
 use crate::mask::Masker;
 use crate::{Error, ansi};
 
@@ -30,7 +31,7 @@ impl TraceWriter {
         let limit = super::TraceOptions::default().limit;
         let buffer = Buffer::new(TracePosition::START, limit);
         Ok(Self {
-            sink: Arc::new(Sink::new(Masker::new(masks)?, buffer, u64::MAX)),
+            sink: Arc::new(Sink::new(Masker::new(masks)?, buffer, u64::MAX, false)),
         })
     }
 
@@ -50,12 +51,21 @@ impl TraceWriter {
 
     /// Writes output unchanged.
     pub fn write(&self, output: &[u8]) {
-        self.sink.write(output);
+        self.sink.write(Stream::RUNNER, output);
+    }
+
+    /// A writer of another stream than the runner's own. Its lines do not mix with those of other
+    /// streams if the trace has timestamps. Only one writer of a stream should exist at a time.
+    pub fn stream(&self, stream: Stream) -> TraceStream {
+        TraceStream {
+            sink: Arc::clone(&self.sink),
+            stream,
+        }
     }
 
     /// Writes a line unchanged.
     pub fn line(&self, text: &str) {
-        self.sink.write(format!("{text}\n").as_bytes());
+        self.write(format!("{text}\n").as_bytes());
     }
 
     /// Writes a line of information from onspot.
@@ -85,6 +95,26 @@ impl TraceWriter {
     /// Ends a section.
     pub fn section_end(&self, name: &str) {
         self.write(ansi::section_end(unix_now(), name).as_bytes());
+    }
+}
+
+/// Writes one stream of a trace. When it is dropped, an unfinished line is ended.
+#[derive(Debug)]
+pub struct TraceStream {
+    sink: Arc<Sink>,
+    stream: Stream,
+}
+
+impl TraceStream {
+    /// Writes output unchanged.
+    pub fn write(&self, output: &[u8]) {
+        self.sink.write(self.stream, output);
+    }
+}
+
+impl Drop for TraceStream {
+    fn drop(&mut self) {
+        self.sink.end(self.stream);
     }
 }
 

@@ -112,12 +112,18 @@ fn succeeded_with_a_trace_partly_written_by_others() {
 
 #[test]
 fn patch_trace() {
-    insta::assert_snapshot!(shown(api().patch_trace(JobId(7), &token(), 100, b"hello")));
+    insta::assert_snapshot!(shown(api().patch_trace(
+        JobId(7),
+        &token(),
+        100,
+        b"hello",
+        false
+    )));
 }
 
 #[test]
 fn ask_for_the_length_of_a_trace() {
-    let request = api().patch_trace(JobId(7), &token(), 0, b"").unwrap();
+    let request = api().patch_trace(JobId(7), &token(), 0, b"", true).unwrap();
     assert_eq!(request.headers()["content-range"], "0-0");
     assert!(request.body().is_empty());
 }

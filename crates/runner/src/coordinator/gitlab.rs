@@ -7,9 +7,10 @@ use futures::future::BoxFuture;
 use onspot_gitlab::{
     Client, Error, FailureReason, JobPayload, JobPoll, JobUpdate, Remote, RemoteStatus, Reported,
     RunnerIdentity, TraceOptions, TracePosition, TraceSession, TraceStart, TraceSummary,
-    TraceWriter, UpdateOutcome, report_result,
+    TraceWriter, UpdateOutcome, Variables, report_result,
 };
 use onspot_ledger::{Ending, TraceMark, Verdict};
+use onspot_settings::{Runner, feature_flag};
 use tokio::sync::watch;
 
 use super::{Coordinator, JobSource, Trace};
@@ -52,13 +53,32 @@ impl JobSource for GitLab {
 #[derive(Debug, Clone)]
 pub struct GitLabJobs {
     client: Client,
-    log_limit: Option<usize>,
+    runner: Runner,
 }
 
 impl GitLabJobs {
-    /// The GitLab behind `client`; traces are cut at `log_limit` bytes (4 MiB if not given).
-    pub fn new(client: Client, log_limit: Option<usize>) -> Self {
-        Self { client, log_limit }
+    /// The GitLab behind `client`. `runner` limits and formats the traces of its jobs.
+    pub fn new(client: Client, runner: Runner) -> Self {
+        Self { client, runner }
+    }
+
+    fn trace_options(&self, job: &JobPayload) -> TraceOptions {
+        let variables = Variables::of(job);
+        let timestamps = feature_flag("FF_TIMESTAMPS").is_some_and(|flag| {
+            let (on, _) = flag.resolve(&self.runner, variables.get(flag.name));
+            on
+        });
+        let debugs = |key| variables.flag(key);
+        let usual = TraceOptions::default();
+        TraceOptions {
+            silence: SILENCE,
+            limit: self.runner.log_limit().unwrap_or(usual.limit),
+            token_prefixes: job.features.token_mask_prefixes.clone(),
+            timestamps,
+            debug: !self.runner.debug_trace_disabled
+                && (debugs("CI_DEBUG_TRACE") || debugs("CI_DEBUG_SERVICES")),
+            ..usual
+        }
     }
 }
 
@@ -107,21 +127,13 @@ impl Coordinator for GitLabJobs {
             let start = TraceStart::End {
                 last_known: last_known.map(position_of),
             };
-            let mut options = TraceOptions {
-                silence: SILENCE,
-                token_prefixes: job.features.token_mask_prefixes.clone(),
-                ..TraceOptions::default()
-            };
-            if let Some(limit) = self.log_limit {
-                options.limit = limit;
-            }
             let (writer, session) = TraceSession::open(
                 self.client.clone(),
                 job.id,
                 job.token.clone(),
                 job.mask_values(),
                 start,
-                options,
+                self.trace_options(job),
             )
             .await?;
             Ok(Box::new(GitLabTrace { writer, session }) as Box<dyn Trace>)

@@ -12,7 +12,7 @@ use onspot_runner::capacity::HostCapacity;
 use onspot_runner::coordinator::{GitLab, GitLabJobs};
 use onspot_runner::leader::{LeaderContext, RunnerContext, lead};
 use onspot_runner::{Clock, Liveness};
-use onspot_settings::Timing;
+use onspot_settings::{Runner, Timing};
 use tokio_util::sync::CancellationToken;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -42,7 +42,7 @@ async fn a_manager_that_is_replaced_never_unregisters_the_runners_token() {
         let identity = RunnerIdentity::new(token, SystemId::of_this_host(), Info::docker());
         let served = RunnerContext {
             source: Arc::new(GitLab::new(client.clone(), identity)),
-            coordinator: Arc::new(GitLabJobs::new(client, None)),
+            coordinator: Arc::new(GitLabJobs::new(client, Runner::without_gitlab("r"))),
             capacity: Arc::new(HostCapacity::new(InstanceId::new("host"), Timestamp::now())),
             role_id: ROLE.to_owned(),
             policy: None,

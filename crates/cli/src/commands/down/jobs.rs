@@ -11,6 +11,7 @@ use onspot_ledger::{Error, Ledger, ManagerId, RunnerName};
 use onspot_runner::Clock;
 use onspot_runner::coordinator::{Coordinator, GitLabJobs};
 use onspot_runner::leader::Settling;
+use onspot_settings::Runner;
 use onspot_stack::{JobsEnd, JobsEnded};
 use url::Url;
 
@@ -60,7 +61,10 @@ impl Jobs {
         };
         let url = self.gitlabs.get(runner.as_str()).cloned().or_else(own)?;
         let client = GitLab::new(&url).ok()?;
-        Some(Arc::new(GitLabJobs::new(client, None)))
+        Some(Arc::new(GitLabJobs::new(
+            client,
+            Runner::without_gitlab("down"),
+        )))
     }
 }
 

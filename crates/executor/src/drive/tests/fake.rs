@@ -211,6 +211,7 @@ pub(super) async fn course(behaviour: Behaviour, stop_at: Option<(&str, Stop)>) 
         executor: "docker",
         builds_dir: "/builds",
         slot: 0,
+        short_token: "",
         world_writable: true,
     };
     let payload = payload(&behaviour);
@@ -221,6 +222,7 @@ pub(super) async fn course(behaviour: Behaviour, stop_at: Option<(&str, Stop)>) 
     let run = JobRun {
         payload: Arc::new(payload),
         slot: 0,
+        short_token: String::new(),
         attempt: 1,
         trace: trace.clone(),
         cache: CacheAccess::Local(dir.path().to_owned()),

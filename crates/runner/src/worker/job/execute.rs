@@ -38,6 +38,7 @@ impl AttemptJob {
         let run = JobRun {
             payload: Arc::clone(payload),
             slot: self.slot,
+            short_token: work.short_token.clone(),
             attempt: self.attempt,
             trace: trace.writer(),
             cache: self.context.cache.access(payload, &work.short_token),
