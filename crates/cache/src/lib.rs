@@ -12,6 +12,6 @@ mod transfer;
 pub use access::{CacheAccess, local_file};
 pub use error::CacheError;
 pub use keys::{CacheKey, CacheScope, object_key, sanitize};
-pub use s3::{Encryption, S3Cache, SignedPut};
+pub use s3::{Connections, Encryption, LARGEST_PUT, S3Cache, SignedParts, SignedPut};
 pub use selection::{Found, Selected, Selection};
 pub use transfer::{Transfer, TransferOptions};

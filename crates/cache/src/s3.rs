@@ -1,5 +1,7 @@
 //! A job's cache in S3: the worker signs, the helper transfers.
 
+mod parts;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use aws_sdk_s3::types::ServerSideEncryption;
 use url::Url;
 
+pub use self::parts::{LARGEST_PUT, SignedParts};
 use crate::{CacheError, CacheScope, object_key};
 
 /// How S3 is asked to encrypt an archive; the bucket's own way if it is not asked.
@@ -17,13 +20,13 @@ pub enum Encryption {
     S3,
     /// With a key of KMS.
     Kms {
-        /// The key's id, ARN or alias.
-        key: String,
+        /// The key's id, ARN or alias; S3's own if absent.
+        key: Option<String>,
     },
     /// Twice, with a key of KMS.
     DoubleKms {
-        /// The key's id, ARN or alias.
-        key: String,
+        /// The key's id, ARN or alias; S3's own if absent.
+        key: Option<String>,
     },
 }
 
@@ -39,7 +42,25 @@ impl Encryption {
     fn key(&self) -> Option<&str> {
         match self {
             Self::S3 => None,
-            Self::Kms { key } | Self::DoubleKms { key } => Some(key),
+            Self::Kms { key } | Self::DoubleKms { key } => key.as_deref(),
+        }
+    }
+}
+
+/// The connections to a bucket, which may have different rights.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    /// For what jobs restore.
+    pub downloads: Client,
+    /// For what jobs save.
+    pub uploads: Client,
+}
+
+impl From<Client> for Connections {
+    fn from(client: Client) -> Self {
+        Self {
+            uploads: client.clone(),
+            downloads: client,
         }
     }
 }
@@ -77,10 +98,15 @@ impl fmt::Debug for S3Cache {
 
 impl S3Cache {
     /// The cache of a project.
-    pub fn new(client: Client, bucket: impl Into<String>, scope: CacheScope) -> Self {
+    pub fn new(
+        connections: impl Into<Connections>,
+        bucket: impl Into<String>,
+        scope: CacheScope,
+    ) -> Self {
+        let Connections { downloads, uploads } = connections.into();
         Self {
-            uploads: client.clone(),
-            client,
+            client: downloads,
+            uploads,
             bucket: bucket.into(),
             scope,
             upload_limit: None,
@@ -101,12 +127,6 @@ impl S3Cache {
     #[must_use]
     pub fn with_encryption(self, encryption: Option<Encryption>) -> Self {
         Self { encryption, ..self }
-    }
-
-    /// Sets a connection of its own for uploads, with other rights.
-    #[must_use]
-    pub fn with_uploads_by(self, uploads: Client) -> Self {
-        Self { uploads, ..self }
     }
 
     /// The maximum size of an archive in bytes, if there is one.
@@ -191,9 +211,15 @@ mod tests {
     use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 
     fn cache() -> S3Cache {
+        cache_at("https://s3.eu-west-1.amazonaws.com")
+    }
+
+    pub(super) fn cache_at(endpoint: &str) -> S3Cache {
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("eu-west-1"))
+            .endpoint_url(endpoint)
+            .force_path_style(true)
             .credentials_provider(Credentials::new(
                 "AKIDEXAMPLE",
                 "secret",
@@ -218,7 +244,10 @@ mod tests {
         let put = cache().presign_put("main", ttl).await.unwrap();
         assert_eq!(put.headers, []);
         let put = put.url;
-        assert_eq!(get.path(), "/cache/runner/abcdefghi/project/7/main");
+        assert_eq!(
+            get.path(),
+            "/stack-bucket/cache/runner/abcdefghi/project/7/main"
+        );
         assert_eq!(get.path(), put.path());
         let signature = |url: &Url| {
             url.query_pairs()
@@ -244,17 +273,18 @@ mod tests {
     #[tokio::test]
     async fn an_encrypted_upload_signs_what_it_asks_for() {
         let ttl = Duration::from_mins(10);
-        let key = || "arn:aws:kms:eu-west-1:1:key/k".to_owned();
+        let key = "arn:aws:kms:eu-west-1:1:key/k";
+        let kms = || Some(key.to_owned());
         let name = "x-amz-server-side-encryption";
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         for (encryption, kind) in [
             (Encryption::S3, "AES256"),
-            (Encryption::Kms { key: key() }, "aws:kms"),
-            (Encryption::DoubleKms { key: key() }, "aws:kms:dsse"),
+            (Encryption::Kms { key: kms() }, "aws:kms"),
+            (Encryption::DoubleKms { key: kms() }, "aws:kms:dsse"),
         ] {
             let mut expected = vec![header(name, kind)];
             if encryption.key().is_some() {
-                expected.push(header(&format!("{name}-aws-kms-key-id"), &key()));
+                expected.push(header(&format!("{name}-aws-kms-key-id"), key));
             }
             let cache = cache().with_encryption(Some(encryption));
             let mut put = cache.presign_put("main", ttl).await.unwrap();

@@ -3,6 +3,7 @@
 //! A presigned URL allows exactly one method on one object for a limited time, without credentials.
 //! A job's helper has no other access to the bucket.
 
+use std::io::SeekFrom;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use onspot_patience::{Backoff, Stall};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, LAST_MODIFIED, RANGE};
 use reqwest::{Client, Response, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 use url::Url;
 
@@ -276,20 +278,71 @@ impl Transfer {
         Err(Failure::Transient(last))
     }
 
+    /// Uploads a file in parts, some of them at once; returns the parts' `ETag`s in their order.
+    ///
+    /// # Errors
+    /// If a part is refused, or fails after all tries.
+    pub async fn upload_parts(
+        &self,
+        urls: &[Url],
+        part_bytes: u64,
+        from: &Path,
+    ) -> Result<Vec<String>, CacheError> {
+        let parts = urls.iter().zip(0_u64..).map(|(url, index)| {
+            let start = index * part_bytes;
+            self.retry("upload", move || {
+                self.part_once(url, from, start, part_bytes)
+            })
+        });
+        futures::stream::iter(parts)
+            .buffered(self.options.parallel)
+            .try_collect()
+            .await
+    }
+
+    async fn part_once(
+        &self,
+        url: &Url,
+        from: &Path,
+        start: u64,
+        most: u64,
+    ) -> Result<String, Failure> {
+        let (_, response) = self.put(url, &[], from, start, most).await?;
+        let etag = response.headers().get(ETAG);
+        let etag = etag.and_then(|tag| tag.to_str().ok());
+        etag.map(str::to_owned)
+            .ok_or_else(|| Failure::Transient("the part has no ETag".into()))
+    }
+
     async fn upload_once(
         &self,
         url: &Url,
         headers: &[(String, String)],
         from: &Path,
     ) -> Result<u64, Failure> {
+        let (size, _) = self.put(url, headers, from, 0, u64::MAX).await?;
+        Ok(size)
+    }
+
+    /// Sends a part of a file; returns its size and the answer.
+    async fn put(
+        &self,
+        url: &Url,
+        headers: &[(String, String)],
+        from: &Path,
+        start: u64,
+        most: u64,
+    ) -> Result<(u64, Response), Failure> {
         let broken = |error| Failure::Final(CacheError::file("read", from)(error));
-        let file = tokio::fs::File::open(from).await.map_err(broken)?;
+        let mut file = tokio::fs::File::open(from).await.map_err(broken)?;
         let size = file.metadata().await.map_err(broken)?.len();
+        let size = size.saturating_sub(start).min(most);
+        file.seek(SeekFrom::Start(start)).await.map_err(broken)?;
         let stall = Stall::new(
             self.options.idle_timeout,
             self.options.idle_timeout * FOR_ANSWER,
         );
-        let content = ReaderStream::with_capacity(file, UPLOAD_CHUNK);
+        let content = ReaderStream::with_capacity(file.take(size), UPLOAD_CHUNK);
         let body = reqwest::Body::wrap_stream(stall.watch(content));
         let upload = async {
             let request = self.uploads.put(url.clone()).header(CONTENT_LENGTH, size);
@@ -297,18 +350,18 @@ impl Transfer {
                 request.header(name.as_str(), value.as_str())
             });
             let response = request.body(body).send().await.map_err(transient)?;
-            checked("upload", response).await.map(drop)
+            checked("upload", response).await
         };
         match stall.guard(upload).await {
-            Some(uploaded) => uploaded.map(|()| size),
+            Some(uploaded) => uploaded.map(|response| (size, response)),
             None => Err(Failure::Transient("the upload stands still".into())),
         }
     }
 
-    async fn retry<F, Fut>(&self, action: &'static str, once: F) -> Result<u64, CacheError>
+    async fn retry<T, F, Fut>(&self, action: &'static str, once: F) -> Result<T, CacheError>
     where
         F: Fn() -> Fut,
-        Fut: Future<Output = Result<u64, Failure>>,
+        Fut: Future<Output = Result<T, Failure>>,
     {
         let first = self.options.backoff;
         let mut backoff = Backoff::new(first, first * 16);

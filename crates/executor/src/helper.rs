@@ -13,6 +13,7 @@ mod place;
 pub mod request;
 mod services;
 mod sources;
+pub mod statement;
 mod taken_up;
 
 use std::io::Write;
@@ -122,6 +123,7 @@ async fn answer(input: impl AsyncRead + Unpin) -> Result<HelperAnswer, HelperErr
         HelperRequest::WaitForServices(request) => services::wait(request).await,
         HelperRequest::GiveAway(to) => blocking(move || place::give_away(&place, to)).await,
         HelperRequest::SaveCache(request) => caches::save(&place, request).await,
+        HelperRequest::UploadParts(request) => caches::upload_parts(request).await,
         HelperRequest::UploadArtifacts(request) => artifacts::upload(&place, *request).await,
         HelperRequest::CleanUp => place::clean_up(&place),
     }

@@ -118,7 +118,7 @@ impl JobPlan {
             caches,
             transfer_seconds: storage::transfer_seconds(&variables),
             downloads: storage::downloads(job, settings, &variables),
-            uploads: storage::uploads(job, settings, &variables),
+            uploads: storage::uploads(job, settings, &variables, site.executor),
             restore_attempts: sources::attempts(&variables, "RESTORE_CACHE_ATTEMPTS"),
             steps: steps(job, settings, &variables, &place, manner),
             after_script: job

@@ -78,6 +78,11 @@ impl Info {
     }
 }
 
+/// The processor architecture of this host, in Go's terms (`amd64`, `arm64`).
+pub fn architecture() -> &'static str {
+    go_architecture(std::env::consts::ARCH)
+}
+
 fn go_architecture(rust: &str) -> &str {
     match rust {
         "x86_64" => "amd64",

@@ -24,7 +24,7 @@ pub use artifacts::ArtifactStream;
 pub use client::{Client, ClientOptions};
 pub use error::{Error, TokenKind};
 pub use failure::FailureReason;
-pub use identity::{Features, Info, RunnerIdentity, VERSION};
+pub use identity::{Features, Info, RunnerIdentity, VERSION, architecture};
 pub use job::{AssignedJob, JobPayload};
 pub use mask::{MASK, Masker};
 pub use registration::{Created, NewRunner, RunnerScope, Verified};

@@ -39,7 +39,7 @@ pub struct LocalOptions {
     /// The runners' tokens, by the runners' names, with all references resolved.
     pub tokens: BTreeMap<String, RunnerToken>,
     /// The connections to the buckets of caches, by the names of the runners that have one.
-    pub buckets: BTreeMap<String, aws_sdk_s3::Client>,
+    pub buckets: BTreeMap<String, onspot_cache::Connections>,
     /// The folder for build folders and caches.
     pub data: PathBuf,
     /// The liveness of the loops.
@@ -388,7 +388,7 @@ mod tests {
         let client = aws_sdk_s3::Client::from_conf(config);
         LocalOptions {
             tokens: BTreeMap::new(),
-            buckets: BTreeMap::from([(bucket_of.to_owned(), client)]),
+            buckets: BTreeMap::from([(bucket_of.to_owned(), client.into())]),
             liveness: Liveness::new(),
             data: "/data".into(),
             helper_binary: "/onspot".into(),
@@ -402,6 +402,8 @@ mod tests {
             prefix: Some("ci".into()),
             shared: true,
             upload_limit: 4096,
+            encryption: None,
+            encryption_key: None,
         };
         let runner = runners(["a", "b"], Some(&cache)).remove(0);
         match cache_of(&runner, &options("a")) {

@@ -11,7 +11,7 @@ use onspot_runnerconf::{
     Autoscaler, AutoscalerPolicy, Cache, CacheType, Config, Docker, Ec2Options, ExecutorKind,
     Machine, MachinePeriod, OffPeak, Runner, S3, S3Authentication, render,
 };
-use onspot_settings::{ContainerService, PullPolicy, Resources, Secret, TokenRef};
+use onspot_settings::{ContainerService, Encryption, PullPolicy, Resources, Secret, TokenRef};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -163,19 +163,23 @@ prop_compose! {
             any::<bool>(),
             (option::of(secret()), option::of(select(vec![S3Authentication::Iam]))),
             (any::<Option<bool>>(), any::<Option<bool>>(), any::<bool>()),
+            (option::of(select(Encryption::ALL.to_vec())), option::of(text()), option::of(text())),
             other(&["AssumeRoleMaxConcurrency", "NewInGitLabRunner"]),
         )),
         other in other(&["NewInGitLabRunner"]),
     ) -> Cache {
         let s3 = s3.map(
-            |(server_address, keys, bucket_name, insecure, auth, ways, other)| {
+            |(server_address, keys, bucket_name, insecure, auth, ways, more, other)| {
                 let server_address = server_address.map(str::to_owned);
                 let (access_key, secret_key) = keys.unzip();
                 let (session_token, authentication) = auth;
                 let (path_style, dual_stack, accelerate) = ways;
+                let (server_side_encryption, server_side_encryption_key_id, role_arn) = more;
+                let upload_role_arn = role_arn.clone();
                 S3 {
                     server_address, access_key, secret_key, bucket_name, insecure, session_token,
-                    authentication, path_style, dual_stack, accelerate, other,
+                    authentication, path_style, dual_stack, accelerate, server_side_encryption,
+                    server_side_encryption_key_id, role_arn, upload_role_arn, other,
                     ..S3::default()
                 }
             },

@@ -14,6 +14,8 @@ pub use instance::{
     WorkerPool, WorkerSettings,
 };
 pub use policy::{IdlePeriod, Lifecycle, Policy};
-pub use runner::{Cache, ContainerService, Docker, JobsIn, PullPolicy, Resources, Runner};
+pub use runner::{
+    Cache, ContainerService, Docker, Encryption, JobsIn, PullPolicy, Resources, Runner,
+};
 pub use timing::{Timing, TimingError};
 pub use token::{Secret, TokenError, TokenRef};

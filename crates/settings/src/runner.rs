@@ -156,6 +156,48 @@ pub struct Cache {
     /// The largest archive to upload, in bytes; 0 means no limit.
     #[serde(default)]
     pub upload_limit: u64,
+    /// How S3 is asked to encrypt archives; not at all if absent: the bucket's default applies.
+    #[serde(default)]
+    pub encryption: Option<Encryption>,
+    /// The KMS key's id, ARN or alias; AWS's own key if absent.
+    #[serde(default)]
+    pub encryption_key: Option<String>,
+}
+
+/// How S3 encrypts an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encryption {
+    /// With S3's own key.
+    S3,
+    /// With a KMS key.
+    Kms,
+    /// Twice, with a KMS key.
+    DsseKms,
+}
+
+impl Encryption {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::S3, Self::Kms, Self::DsseKms];
+
+    /// The name in GitLab Runner's `config.toml`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::S3 => "S3",
+            Self::Kms => "KMS",
+            Self::DsseKms => "DSSE-KMS",
+        }
+    }
+
+    /// Reads the names of GitLab Runner's `config.toml` and those of S3, in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text.to_ascii_uppercase().as_str() {
+            "S3" | "AES256" => Self::S3,
+            "KMS" | "AWS:KMS" => Self::Kms,
+            "DSSE-KMS" | "AWS:KMS:DSSE" => Self::DsseKms,
+            _ => return None,
+        })
+    }
 }
 
 /// When an image is pulled.

@@ -1,11 +1,14 @@
 //! The connection to the bucket that a `config.toml` names for caches (`[runners.cache.s3]`).
 
-use aws_config::Region;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider,
 };
 use aws_sdk_s3::types::BucketLocationConstraint;
+use onspot_cache::Connections;
 use onspot_reconcile::ServiceResultExt as _;
 use onspot_runnerconf::{S3, S3Authentication};
 use onspot_settings::Secret;
@@ -16,28 +19,68 @@ use crate::clients::sdk_config;
 const FALLBACK: &str = "us-east-1";
 /// The address of AWS's own S3, for which the SDK needs no endpoint.
 const AWS: &str = "s3.amazonaws.com";
+/// What CloudTrail calls the use of a role for a cache.
+const SESSION: &str = "onspot-cache";
 
-/// A client for the bucket as its keys describe it: with its access key, or else with the host's
+/// Clients for the bucket as its keys describe it: with its access key, or else with the host's
 /// credentials. Without `BucketLocation`, AWS is asked for the bucket's region.
-pub async fn cache_client(s3: &S3) -> Client {
+///
+/// `RoleARN` is assumed for all of it, `UploadRoleARN` only for uploads: the worker assumes it and
+/// signs URLs with it, so that no credentials reach a job.
+pub async fn cache_connections(s3: &S3) -> Connections {
+    let (client, config) = client(s3).await;
+    let assuming = async |role: &str| assuming(role, keys(s3), &client, &config).await;
+    let (role, upload_role) = (s3.role_arn.as_deref(), s3.upload_role_arn.as_deref());
+    match (role, upload_role) {
+        (Some(role), _) => assuming(role).await.into(),
+        (None, Some(role)) => Connections {
+            uploads: assuming(role).await,
+            downloads: client.clone(),
+        },
+        (None, None) => client.clone().into(),
+    }
+}
+
+/// The same connection with the credentials of a role.
+async fn assuming(
+    role: &str,
+    keys: Option<Credentials>,
+    client: &Client,
+    config: &SdkConfig,
+) -> Client {
+    let region = client.config().region().cloned();
+    let role = AssumeRoleProvider::builder(role)
+        .configure(&config.to_builder().region(region).build())
+        .session_name(SESSION);
+    let own = keys.map(SharedCredentialsProvider::new);
+    let provider = match own.or_else(|| config.credentials_provider()) {
+        Some(own) => role.build_from_provider(own).await,
+        None => role.build().await,
+    };
+    let builder = client.config().to_builder().credentials_provider(provider);
+    Client::from_conf(builder.build())
+}
+
+async fn client(s3: &S3) -> (Client, SdkConfig) {
     let region = s3.bucket_location.clone().or_else(|| region_in_address(s3));
     let config = sdk_config(Some(region.as_deref().unwrap_or(FALLBACK)), None).await;
     let builder = settings(Builder::from(&config), s3);
     let client = Client::from_conf(builder.clone().build());
     if region.is_some() {
-        return client;
+        return (client, config);
     }
     let bucket = s3.bucket_name.as_deref().unwrap_or_default();
     let asked = client.get_bucket_location().bucket(bucket).send().await;
     match asked.calling("GetBucketLocation") {
         Ok(answer) => {
             let region = region_of(answer.location_constraint());
-            Client::from_conf(builder.region(Region::new(region)).build())
+            let client = Client::from_conf(builder.region(Region::new(region)).build());
+            (client, config)
         }
         Err(error) => {
             tracing::warn!(bucket, %error, "the cache's bucket does not say where it is: {FALLBACK} \
                 is tried; set BucketLocation");
-            client
+            (client, config)
         }
     }
 }
@@ -47,16 +90,23 @@ fn settings(builder: Builder, s3: &S3) -> Builder {
     // No `..`, so that a key that nobody uses does not compile.
     let S3 {
         server_address,
-        access_key,
-        secret_key,
+        // Made into credentials by `keys`.
+        access_key: _,
+        secret_key: _,
+        session_token: _,
+        authentication: _,
         bucket_name: _,
         bucket_location: _,
         insecure,
-        session_token,
-        authentication,
         path_style,
         dual_stack,
         accelerate,
+        // Said with each upload.
+        server_side_encryption: _,
+        server_side_encryption_key_id: _,
+        // Assumed by `assuming`.
+        role_arn: _,
+        upload_role_arn: _,
         // Named in a warning by `onspot_runnerconf::lint`.
         other: _,
     } = s3;
@@ -76,19 +126,22 @@ fn settings(builder: Builder, s3: &S3) -> Builder {
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         }
     }
-    let keys = access_key.as_ref().zip(secret_key.as_ref());
-    if let Some((access_key, secret_key)) = keys
-        && *authentication != Some(S3Authentication::Iam)
-    {
-        let token = session_token
-            .as_ref()
-            .map(Secret::expose)
-            .map(str::to_owned);
-        let (id, key) = (access_key.expose(), secret_key.expose());
-        builder.credentials_provider(Credentials::new(id, key, token, None, "config.toml"))
-    } else {
-        builder
+    match keys(s3) {
+        Some(keys) => builder.credentials_provider(keys),
+        None => builder,
     }
+}
+
+/// The access key, if it is to sign.
+fn keys(s3: &S3) -> Option<Credentials> {
+    if s3.authentication == Some(S3Authentication::Iam) {
+        return None;
+    }
+    let (id, key) = s3.access_key.as_ref().zip(s3.secret_key.as_ref())?;
+    let token = s3.session_token.as_ref().map(Secret::expose);
+    let token = token.map(str::to_owned);
+    let (id, key) = (id.expose(), key.expose());
+    Some(Credentials::new(id, key, token, None, "config.toml"))
 }
 
 /// Whether the bucket's name goes into the path. Only AWS and Google have a host name per bucket,
@@ -263,5 +316,44 @@ mod tests {
         }
         assert_eq!(region_of(None), "us-east-1");
         assert_eq!(region_of(Some(&"EU".into())), "eu-west-1");
+    }
+
+    #[tokio::test]
+    async fn a_role_is_assumed_with_the_keys_and_signs_instead_of_them() {
+        let answer = r#"<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+            <AssumeRoleResult><Credentials><AccessKeyId>ASIAROLE</AccessKeyId>
+            <SecretAccessKey>secret</SecretAccessKey><SessionToken>session</SessionToken>
+            <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult>
+            </AssumeRoleResponse>"#;
+        let sts = wiremock::MockServer::start().await;
+        wiremock::Mock::given(wiremock::matchers::body_string_contains("role%2Fcache"))
+            .and(wiremock::matchers::header_regex(
+                "authorization",
+                "Credential=AKID/",
+            ))
+            .respond_with(wiremock::ResponseTemplate::new(200).set_body_string(answer))
+            .expect(1)
+            .mount(&sts)
+            .await;
+        let config = SdkConfig::builder()
+            .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+            .region(Region::new("eu-west-1"))
+            .endpoint_url(sts.uri())
+            .build();
+        let minio = S3 {
+            server_address: Some("minio:9000".into()),
+            ..s3("runner-cache")
+        };
+        let client = Client::from_conf(settings(Builder::from(&config), &minio).build());
+        let assumed = assuming("arn:aws:iam::1:role/cache", keys(&minio), &client, &config).await;
+        let ttl = || PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
+        for _ in 0..2 {
+            let request = assumed.put_object().bucket("runner-cache").key("k");
+            let url = request.presigned(ttl()).await.unwrap();
+            let url: url::Url = url.uri().parse().unwrap();
+            assert_eq!(url.host_str(), Some("minio"));
+            let credential = parameter(&url, "X-Amz-Credential").unwrap();
+            assert!(credential.starts_with("ASIAROLE/"), "{credential}");
+        }
     }
 }

@@ -13,7 +13,7 @@ mod step;
 mod verbs;
 mod waits;
 
-pub use cache_bucket::cache_client;
+pub use cache_bucket::cache_connections;
 pub use clients::{Clients, partition, s3, sdk_config};
 pub use error::Error;
 pub use migrate::{MigrateError, Migration, migrate};

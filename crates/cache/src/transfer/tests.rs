@@ -216,3 +216,32 @@ async fn a_stalled_upload_is_given_up() {
         "upload failed after 1 tries: the upload stands still"
     );
 }
+
+#[tokio::test]
+async fn parts_are_sent_each_to_its_url() {
+    let server = MockServer::start().await;
+    for (number, content) in [(1, "0123"), (2, "4567"), (3, "89")] {
+        Mock::given(method("PUT"))
+            .and(wiremock::matchers::query_param(
+                "partNumber",
+                number.to_string(),
+            ))
+            .and(wiremock::matchers::body_string(content))
+            .respond_with(ResponseTemplate::new(200).insert_header("etag", format!("\"{number}\"")))
+            .expect(1)
+            .mount(&server)
+            .await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("archive");
+    std::fs::write(&file, "0123456789").unwrap();
+    let urls: Vec<Url> = (1..=3)
+        .map(|number| {
+            format!("{}/k?partNumber={number}", server.uri())
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    let etags = transfer().upload_parts(&urls, 4, &file).await.unwrap();
+    assert_eq!(etags, ["\"1\"", "\"2\"", "\"3\""]);
+}

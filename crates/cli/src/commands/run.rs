@@ -42,13 +42,13 @@ pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
 }
 
 /// Clients for the cache buckets of the runners, by the runners' names.
-async fn buckets(config: &Config) -> BTreeMap<String, aws_sdk_s3::Client> {
+async fn buckets(config: &Config) -> BTreeMap<String, onspot_cache::Connections> {
     let mut buckets = BTreeMap::new();
     for runner in &config.runners {
         let cache = runner.cache.as_ref().filter(|cache| cache.kind.is_some());
         if let Some(s3) = cache.and_then(|cache| cache.s3.as_ref()) {
-            let client = onspot_stack::cache_client(s3).await;
-            buckets.insert(runner.name().to_owned(), client);
+            let connections = onspot_stack::cache_connections(s3).await;
+            buckets.insert(runner.name().to_owned(), connections);
         }
     }
     buckets

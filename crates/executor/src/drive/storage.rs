@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use onspot_cache::{CacheAccess, CacheKey, local_file};
+use onspot_cache::{CacheAccess, CacheKey, LARGEST_PUT, S3Cache, local_file};
 use onspot_gitlab::FailureReason;
 
 use super::{Course, End};
 use crate::error::ExecutorError;
-use crate::helper::request::{Candidate, Location, RestoreCache, SaveCache};
+use crate::helper::request::{Candidate, Location, RestoreCache, SaveCache, UploadParts};
 use crate::helper::{HelperAnswer, HelperRequest};
 use crate::host::Host;
 use crate::plan::CachePlan;
@@ -103,15 +103,23 @@ impl<H: Host> Course<'_, H> {
                 let at = self
                     .host
                     .helper_file(&format!("restore/{}", uuid::Uuid::new_v4()));
-                let names = std::iter::once(&key.name).chain(&key.other);
-                for name in names {
-                    let file = self.local_file(folder, name)?;
-                    if file.is_file() {
-                        self.host.put_file(&file, &at).await?;
-                        break;
+                let own = self.local_file(folder, &key.name)?;
+                let other = key.other.as_ref();
+                let other = other
+                    .map(|name| self.local_file(folder, name))
+                    .transpose()?;
+                let place = Location::File(at.clone());
+                match newer(&own, other.as_deref()) {
+                    Some((file, true)) => {
+                        self.host.put_file(file, &at).await?;
+                        (place, None)
                     }
+                    Some((file, false)) => {
+                        self.host.put_file(file, &at).await?;
+                        (Location::File(at.with_extension("none")), Some(place))
+                    }
+                    None => (place, None),
                 }
-                (Location::File(at), None)
             }
             CacheAccess::None => (Location::File(PathBuf::new()), None),
         };
@@ -168,13 +176,25 @@ impl<H: Host> Course<'_, H> {
                 CacheAccess::S3(s3) => s3.upload_limit(),
                 CacheAccess::None | CacheAccess::Local(_) => None,
             },
+            one_put: match &self.run.cache {
+                CacheAccess::S3(_) => {
+                    let file = format!("save/{}", uuid::Uuid::new_v4());
+                    Some((LARGEST_PUT, self.host.helper_file(&file)))
+                }
+                CacheAccess::None | CacheAccess::Local(_) => None,
+            },
             headers,
             stored: self.restored.lock().get(name).cloned(),
             transfer_seconds: self.plan.transfer_seconds,
         };
-        let HelperAnswer::Stored { bytes } = self.call(HelperRequest::SaveCache(request)).await?
-        else {
-            return Ok(());
+        let answer = self.call(HelperRequest::SaveCache(request)).await?;
+        let bytes = match (answer, &self.run.cache) {
+            (HelperAnswer::Stored { bytes }, _) => bytes,
+            (HelperAnswer::TooLargeForOnePut { bytes, file }, CacheAccess::S3(s3)) => {
+                self.save_in_parts(s3, name, bytes, file).await?;
+                bytes
+            }
+            _ => return Ok(()),
         };
         if let (CacheAccess::Local(folder), Location::File(from)) = (&self.run.cache, &to) {
             self.keep(folder, name, from).await?;
@@ -185,6 +205,42 @@ impl<H: Host> Course<'_, H> {
         })
         .await;
         Ok(())
+    }
+
+    /// Has an archive uploaded that S3 does not take in one PUT.
+    async fn save_in_parts(
+        &self,
+        s3: &S3Cache,
+        name: &str,
+        bytes: u64,
+        file: PathBuf,
+    ) -> Result<(), ExecutorError> {
+        let begun = s3.begin_parts(name, bytes, URL_LIFETIME * 6).await;
+        let (upload, part_bytes, urls) = match &begun {
+            Ok(parts) => (parts.upload.clone(), parts.part_bytes, &parts.urls[..]),
+            // The helper is still to remove the file.
+            Err(_) => (String::new(), 1, &[][..]),
+        };
+        let request = UploadParts {
+            file,
+            urls: urls.iter().map(ToString::to_string).collect(),
+            part_bytes,
+            transfer_seconds: self.plan.transfer_seconds,
+        };
+        let answer = self.call(HelperRequest::UploadParts(request)).await;
+        begun?;
+        let finished = match answer {
+            Ok(HelperAnswer::Parts { etags }) => s3.finish_parts(name, &upload, etags).await,
+            Ok(_) => Ok(()),
+            Err(error) => {
+                s3.abandon_parts(name, &upload).await;
+                return Err(error);
+            }
+        };
+        if finished.is_err() {
+            s3.abandon_parts(name, &upload).await;
+        }
+        Ok(finished?)
     }
 
     /// Puts an archive from the helper into the local cache, atomically.
@@ -266,5 +322,15 @@ impl<H: Host> Course<'_, H> {
             }),
             other => other,
         }
+    }
+}
+
+/// The newer one of two files that may exist, and whether it is the first.
+fn newer<'a>(own: &'a Path, other: Option<&'a Path>) -> Option<(&'a Path, bool)> {
+    let modified = |path: &Path| std::fs::metadata(path).ok()?.modified().ok();
+    let (first, second) = (modified(own), other.and_then(modified));
+    match other {
+        Some(other) if second > first => Some((other, false)),
+        _ => first.map(|_| (own, true)),
     }
 }

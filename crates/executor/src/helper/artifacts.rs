@@ -6,6 +6,7 @@ use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use onspot_cache::archive::{self, Format, Kind};
 use onspot_gitlab::job::ArtifactFormat;
 use onspot_gitlab::{ArtifactUpload, Client, ClientOptions, ansi};
@@ -13,7 +14,8 @@ use url::Url;
 
 use super::caches::{pack, select, size, unpack};
 use super::request::{Download, DownloadArtifacts, HelperAnswer, Place, UploadArtifacts};
-use super::{HelperError, blocking, place, say};
+use super::statement::Statement;
+use super::{HelperError, blocking, place, say, statement};
 
 /// How often a download is tried in each of the job's attempts: as in GitLab Runner.
 const TRIES: u32 = 3;
@@ -85,7 +87,11 @@ pub(super) async fn upload(
 ) -> Result<HelperAnswer, HelperError> {
     say(&ansi::info("Uploading artifacts..."));
     let client = client(&request.gitlab, request.ca_pem.as_deref())?;
-    let found = select(at, request.selection.clone()).await?;
+    let mut found = select(at, request.selection.clone()).await?;
+    if let Some(statement) = request.statement.clone() {
+        say("Generating artifacts statement");
+        found = with_statement(at, statement, request.name.clone(), found).await?;
+    }
     if found.is_empty() {
         say(&ansi::error("no files to upload"));
         return Ok(HelperAnswer::Nothing);
@@ -119,6 +125,23 @@ pub(super) async fn upload(
         upload.name, upload.kind
     )));
     Ok(HelperAnswer::Stored { bytes })
+}
+
+/// The files and the statement about them.
+async fn with_statement(
+    at: &Place,
+    statement: Statement,
+    name: String,
+    mut files: BTreeSet<PathBuf>,
+) -> Result<BTreeSet<PathBuf>, HelperError> {
+    let at = at.clone();
+    blocking(move || {
+        let tree = place::open(&at)?;
+        let path = statement::write(&tree, &statement, &name, &files, Timestamp::now())?;
+        files.insert(path);
+        Ok(files)
+    })
+    .await
 }
 
 /// One gzip member per file, concatenated.

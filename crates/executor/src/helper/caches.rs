@@ -10,7 +10,9 @@ use onspot_cache::{CacheError, Found, Selected, Selection, Transfer, TransferOpt
 use onspot_gitlab::ansi;
 use url::Url;
 
-use super::request::{Candidate, HelperAnswer, Location, Place, RestoreCache, SaveCache};
+use super::request::{
+    Candidate, HelperAnswer, Location, Place, RestoreCache, SaveCache, UploadParts,
+};
 use super::{HelperError, blocking, place, say, sources};
 
 /// The pause before a cache is tried again.
@@ -153,6 +155,10 @@ async fn newer<'a>(
             return Ok((location, false));
         }
     }
+    if let Some(location @ Location::File(_)) = &candidate.other {
+        // The worker has chosen.
+        return Ok((location, false));
+    }
     Ok((&candidate.from, true))
 }
 
@@ -197,6 +203,12 @@ pub(super) async fn save(at: &Place, request: SaveCache) -> Result<HelperAnswer,
         )));
         return Ok(HelperAnswer::Nothing);
     }
+    if let (Location::Url(_), Some((most, kept))) = (&request.to, request.one_put)
+        && bytes > most
+    {
+        keep(&file, &kept)?;
+        return Ok(HelperAnswer::TooLargeForOnePut { bytes, file: kept });
+    }
     if let Location::Url(url) = &request.to {
         let transfer = transfer(request.transfer_seconds)?;
         transfer
@@ -205,6 +217,32 @@ pub(super) async fn save(at: &Place, request: SaveCache) -> Result<HelperAnswer,
     }
     say(&ansi::info(&format!("Created cache ({bytes} bytes)")));
     Ok(HelperAnswer::Stored { bytes })
+}
+
+fn keep(file: &Path, kept: &Path) -> Result<(), HelperError> {
+    let failed = HelperError::file("move", kept);
+    let parent = kept.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(parent).map_err(HelperError::file("create", parent))?;
+    match std::fs::rename(file, kept) {
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+            std::fs::copy(file, kept).map(drop).map_err(failed)
+        }
+        renamed => renamed.map_err(failed),
+    }
+}
+
+/// Uploads a packed cache in parts; its file is removed whatever happens.
+pub(super) async fn upload_parts(request: UploadParts) -> Result<HelperAnswer, HelperError> {
+    let uploaded = async {
+        let urls: Result<Vec<Url>, _> = request.urls.iter().map(|url| parse(url)).collect();
+        let transfer = transfer(request.transfer_seconds)?;
+        let (urls, file) = (urls?, &request.file);
+        let etags = transfer.upload_parts(&urls, request.part_bytes, file).await;
+        Ok(HelperAnswer::Parts { etags: etags? })
+    };
+    let uploaded = uploaded.await;
+    place::remove(&request.file)?;
+    uploaded
 }
 
 /// What a selection finds.

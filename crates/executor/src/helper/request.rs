@@ -12,6 +12,8 @@ use onspot_gitlab::job::ArtifactFormat;
 use onspot_gitlab::{JobId, JobToken};
 use serde::{Deserialize, Serialize};
 
+use super::statement::Statement;
+
 /// A call of the helper.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +76,8 @@ pub enum HelperRequest {
     SaveCache(SaveCache),
     /// Pack and upload artifacts.
     UploadArtifacts(Box<UploadArtifacts>),
+    /// Upload a packed cache in parts.
+    UploadParts(UploadParts),
     /// Remove the file variables and git's login.
     CleanUp,
 }
@@ -91,6 +95,7 @@ impl HelperRequest {
             Self::GiveAway(_) => "give_away",
             Self::SaveCache(_) => "archive_cache",
             Self::UploadArtifacts(_) => "upload_artifacts",
+            Self::UploadParts(_) => "upload_parts",
             Self::CleanUp => "cleanup_file_variables",
         }
     }
@@ -118,6 +123,18 @@ pub enum HelperAnswer {
     },
     /// There was nothing to store.
     Nothing,
+    /// An archive was made and kept: it is too large for one PUT.
+    TooLargeForOnePut {
+        /// Its size in bytes.
+        bytes: u64,
+        /// Its file.
+        file: PathBuf,
+    },
+    /// The parts of an archive were uploaded.
+    Parts {
+        /// Their `ETag`s, in order.
+        etags: Vec<String>,
+    },
 }
 
 /// Prepare the folder of all builds for this job.
@@ -297,6 +314,9 @@ pub struct SaveCache {
     /// The maximum size of the archive in bytes; a larger one is not stored.
     #[serde(default)]
     pub most_bytes: Option<u64>,
+    /// The largest archive for one PUT, and the file for a larger one.
+    #[serde(default)]
+    pub one_put: Option<(u64, PathBuf)>,
     /// Headers to send with the URL.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
@@ -306,6 +326,29 @@ pub struct SaveCache {
     /// The time limit of one transfer in seconds, if any.
     #[serde(default)]
     pub transfer_seconds: Option<u64>,
+}
+
+/// Upload a packed cache in parts, and remove its file in any case.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadParts {
+    /// The archive.
+    pub file: PathBuf,
+    /// A presigned URL for each part; with none, the file is only removed.
+    pub urls: Vec<String>,
+    /// The size of each part but the last.
+    pub part_bytes: u64,
+    /// The time limit of one transfer in seconds, if any.
+    pub transfer_seconds: Option<u64>,
+}
+
+impl fmt::Debug for UploadParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UploadParts")
+            .field("file", &self.file)
+            .field("parts", &self.urls.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The artifacts of an earlier job.
@@ -361,6 +404,9 @@ pub struct UploadArtifacts {
     pub level: Level,
     /// Its files.
     pub selection: Selection,
+    /// What the statement beside the files says, if there is to be one.
+    #[serde(default)]
+    pub statement: Option<Statement>,
 }
 
 /// Wait until the job's services take connections.

@@ -5,8 +5,11 @@ use onspot_cache::{CacheKey, Selection, sanitize};
 use onspot_gitlab::Variables;
 use onspot_gitlab::job::{ArtifactFormat, CachePolicy, JobPayload, When};
 
+use url::Url;
+
 use super::sources::attempts;
 use crate::helper::request::{Download, DownloadArtifacts, UploadArtifacts};
+use crate::helper::statement::Statement;
 use crate::settings::RunnerSettings;
 
 /// One cache of a job.
@@ -181,7 +184,9 @@ pub(super) fn uploads(
     job: &JobPayload,
     settings: &RunnerSettings,
     variables: &Variables,
+    executor: &str,
 ) -> Vec<UploadPlan> {
+    let stated = variables.flag("RUNNER_GENERATE_ARTIFACTS_METADATA");
     let plan = |spec: &onspot_gitlab::job::ArtifactSpec| {
         let selection = Selection {
             paths: expanded(&spec.paths, variables),
@@ -208,6 +213,9 @@ pub(super) fn uploads(
                     .unwrap_or_default(),
             ),
             selection,
+            // A statement is one more file, and only an archive can have that.
+            statement: (stated && spec.artifact_format == ArtifactFormat::Zip)
+                .then(|| statement(job, settings, variables, executor)),
         };
         UploadPlan {
             when: spec.when,
@@ -223,6 +231,36 @@ pub(super) fn uploads(
         .map(plan)
         .filter(|plan| !plan.request.selection.is_empty())
         .collect()
+}
+
+fn statement(
+    job: &JobPayload,
+    settings: &RunnerSettings,
+    variables: &Variables,
+    executor: &str,
+) -> Statement {
+    let variable = |name| variables.get(name).unwrap_or_default().to_owned();
+    let mut repository = job.git_info.repo_url.clone();
+    if let Ok(mut url) = Url::parse(&repository) {
+        // These fail only for URLs that cannot have any.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        repository = url.into();
+    }
+    Statement {
+        repository: repository.trim_end_matches(".git").to_owned(),
+        sha: job.git_info.sha.clone(),
+        job: job.id.to_string(),
+        job_name: job.job_info.name.clone(),
+        runner_id: variable("CI_RUNNER_ID"),
+        runner_name: settings.runner.name.clone(),
+        executor: executor.to_owned(),
+        started_at: variable("CI_JOB_STARTED_AT"),
+        variables: job.variables.iter().map(|v| v.key.clone()).collect(),
+        version: variables
+            .get("SLSA_PROVENANCE_SCHEMA_VERSION")
+            .map(str::to_owned),
+    }
 }
 
 /// The last part of the artifact's name, as GitLab Runner takes it; its defaults where there is

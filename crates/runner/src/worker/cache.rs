@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use onspot_cache::{CacheAccess, CacheScope, S3Cache};
+use onspot_cache::{CacheAccess, CacheScope, Connections, Encryption, S3Cache};
 use onspot_gitlab::JobPayload;
-use onspot_settings::Cache;
+use onspot_settings::{self as settings, Cache};
 
 /// Where the cache of all jobs is.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub enum CachePlace {
     /// In a bucket.
     S3 {
         /// The connection, with the worker's own credentials.
-        client: aws_sdk_s3::Client,
+        connections: Connections,
         /// The bucket.
         bucket: String,
         /// The prefix of all keys, without surrounding slashes.
@@ -25,25 +25,34 @@ pub enum CachePlace {
         shared: bool,
         /// The most bytes that an archive may have, if there is a limit.
         upload_limit: Option<u64>,
+        /// How S3 is asked to encrypt archives.
+        encryption: Option<Encryption>,
     },
 }
 
 impl CachePlace {
     /// In the bucket that the settings name.
-    pub(crate) fn in_bucket(cache: &Cache, client: aws_sdk_s3::Client) -> Self {
+    pub(crate) fn in_bucket(cache: &Cache, connections: impl Into<Connections>) -> Self {
         // No `..`, so that a key that nobody uses does not compile.
         let Cache {
             bucket,
             prefix,
             shared,
             upload_limit,
+            encryption,
+            encryption_key: key,
         } = cache.clone();
         Self::S3 {
-            client,
+            connections: connections.into(),
             bucket,
             prefix,
             shared,
             upload_limit: Some(upload_limit).filter(|bytes| *bytes > 0),
+            encryption: encryption.map(|kind| match kind {
+                settings::Encryption::S3 => Encryption::S3,
+                settings::Encryption::Kms => Encryption::Kms { key },
+                settings::Encryption::DsseKms => Encryption::DoubleKms { key },
+            }),
         }
     }
 
@@ -53,11 +62,12 @@ impl CachePlace {
             Self::None => CacheAccess::None,
             Self::Local(folder) => CacheAccess::Local(folder.clone()),
             Self::S3 {
-                client,
+                connections,
                 bucket,
                 prefix,
                 shared,
                 upload_limit,
+                encryption,
             } => {
                 let scope = CacheScope {
                     prefix: prefix.clone(),
@@ -65,8 +75,10 @@ impl CachePlace {
                     short_token: short_token.to_owned(),
                     project_id: job.job_info.project_id,
                 };
-                let cache = S3Cache::new(client.clone(), bucket.clone(), scope);
-                CacheAccess::S3(cache.with_upload_limit(*upload_limit))
+                let cache = S3Cache::new(connections.clone(), bucket.clone(), scope)
+                    .with_upload_limit(*upload_limit)
+                    .with_encryption(encryption.clone());
+                CacheAccess::S3(cache)
             }
         }
     }

@@ -6,11 +6,10 @@ use crate::error::ConfigError;
 use crate::reference::Key;
 use crate::render::Entries;
 use crate::section::{Complaint, Section};
-use onspot_settings::Secret;
+use onspot_settings::{Encryption, Secret};
 
 const ONLY_S3: &str = "onspot keeps caches in S3 or on the host";
-const NO_ROLE: &str = "onspot assumes no role for the cache: give its own role the rights";
-const NO_ENCRYPTION: &str = "set the bucket's default encryption instead";
+const ROLE_ONCE: &str = "a role for the cache is assumed once an hour for all jobs";
 
 /// How the keys of `[runners.cache]` are handled. It includes those of S3, as in 2017.
 pub(crate) const KEYS: &[Key] = &[
@@ -33,21 +32,21 @@ pub(crate) const KEYS: &[Key] = &[
 pub(crate) const KEYS_OF_S3: &[Key] = &[
     Key::honoured("Accelerate"),
     Key::honoured("AccessKey"),
-    Key::warned("AssumeRoleMaxConcurrency", NO_ROLE),
+    Key::warned("AssumeRoleMaxConcurrency", ROLE_ONCE),
     Key::honoured("AuthenticationType"),
     Key::honoured("BucketLocation"),
     Key::honoured("BucketName"),
-    Key::warned("DisableAssumeRoleCredentialsCaching", NO_ROLE),
+    Key::warned("DisableAssumeRoleCredentialsCaching", ROLE_ONCE),
     Key::honoured("DualStack"),
     Key::honoured("Insecure"),
     Key::honoured("PathStyle"),
-    Key::refused("RoleARN", NO_ROLE),
+    Key::honoured("RoleARN"),
     Key::honoured("SecretKey"),
     Key::honoured("ServerAddress"),
-    Key::refused("ServerSideEncryption", NO_ENCRYPTION),
-    Key::refused("ServerSideEncryptionKeyID", NO_ENCRYPTION),
+    Key::honoured("ServerSideEncryption"),
+    Key::honoured("ServerSideEncryptionKeyID"),
     Key::honoured("SessionToken"),
-    Key::refused("UploadRoleARN", NO_ROLE),
+    Key::honoured("UploadRoleARN"),
 ];
 
 /// Where jobs' caches are stored.
@@ -128,6 +127,14 @@ pub struct S3 {
     pub dual_stack: Option<bool>,
     /// Whether AWS is reached by S3 Transfer Acceleration.
     pub accelerate: bool,
+    /// The encryption that S3 is asked for with each archive.
+    pub server_side_encryption: Option<Encryption>,
+    /// The KMS key's id, ARN or alias.
+    pub server_side_encryption_key_id: Option<String>,
+    /// The role to assume for the cache.
+    pub role_arn: Option<String>,
+    /// The role to assume for uploads only.
+    pub upload_role_arn: Option<String>,
     /// Kept, not used.
     pub other: toml::Table,
 }
@@ -173,12 +180,15 @@ impl Cache {
             other: _,
         } = self;
         kind.as_ref()?;
+        // All its other keys configure the connection.
+        let s3 = s3.as_ref()?;
         Some(onspot_settings::Cache {
-            // All its other keys configure the connection.
-            bucket: s3.as_ref()?.bucket_name.clone()?,
+            bucket: s3.bucket_name.clone()?,
             prefix: path.clone(),
             shared: *shared,
             upload_limit: *max_uploaded_archive_size,
+            encryption: s3.server_side_encryption,
+            encryption_key: s3.server_side_encryption_key_id.clone(),
         })
     }
 
@@ -195,6 +205,10 @@ impl Cache {
                     path_style: section.boolean("PathStyle")?,
                     dual_stack: section.boolean("DualStack")?,
                     accelerate: section.boolean("Accelerate")?.unwrap_or(false),
+                    server_side_encryption: section.parsed("ServerSideEncryption", encryption)?,
+                    server_side_encryption_key_id: section.string("ServerSideEncryptionKeyID")?,
+                    role_arn: section.string("RoleARN")?,
+                    upload_role_arn: section.string("UploadRoleARN")?,
                     other: section.finish()?,
                     ..s3
                 })
@@ -300,6 +314,12 @@ impl S3 {
         entries.put_some("PathStyle", self.path_style);
         entries.put_some("DualStack", self.dual_stack);
         entries.put_flag("Accelerate", self.accelerate);
+        let encryption = self.server_side_encryption.map(Encryption::as_str);
+        entries.put_some("ServerSideEncryption", encryption);
+        let key = self.server_side_encryption_key_id.clone();
+        entries.put_some("ServerSideEncryptionKeyID", key);
+        entries.put_some("RoleARN", self.role_arn.clone());
+        entries.put_some("UploadRoleARN", self.upload_role_arn.clone());
     }
 
     fn put_keys(&self, entries: &mut Entries) {
@@ -310,6 +330,11 @@ impl S3 {
         entries.put_some("BucketLocation", self.bucket_location.clone());
         entries.put("Insecure", self.insecure);
     }
+}
+
+fn encryption(text: &str) -> Result<Encryption, Complaint> {
+    let found = Encryption::parse(text);
+    found.ok_or_else(|| Complaint::none_of(text, &Encryption::ALL.map(Encryption::as_str)))
 }
 
 /// `host`, or `host:port`.

@@ -180,6 +180,8 @@ impl Ingredients<'_> {
                 prefix: Some(cache_prefix(&runner.slug())),
                 shared: true,
                 upload_limit: 0,
+                encryption: None,
+                encryption_key: None,
             }),
         }
     }

@@ -35,6 +35,7 @@ fn save(to: &str, stored: Option<String>) -> HelperRequest {
         level: Level::Default,
         to: Location::Url(to.into()),
         most_bytes: None,
+        one_put: None,
         headers: vec![("x-amz-server-side-encryption".into(), "AES256".into())],
         stored,
         transfer_seconds: Some(60),
@@ -125,4 +126,48 @@ async fn the_newer_of_two_names_is_restored() {
         // What lies under the other name is stored again under its own.
         assert_eq!(fingerprint(answer).is_some(), restored == Some("own"));
     }
+}
+
+#[tokio::test]
+async fn an_archive_too_large_for_one_put_goes_up_in_parts() {
+    let bench = empty().await;
+    std::fs::write(bench.project().join("cached"), "content").unwrap();
+    let server = MockServer::start().await;
+    Mock::given(method("PUT"))
+        .and(path("/part"))
+        .respond_with(ResponseTemplate::new(200).insert_header("etag", "\"e\""))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let kept = bench.dir.path().join("kept/archive");
+    let HelperRequest::SaveCache(mut request) = save("http://nowhere.invalid/", None) else {
+        unreachable!()
+    };
+    request.one_put = Some((10, kept.clone()));
+    let answer = bench.ask(HelperRequest::SaveCache(request)).await.unwrap();
+    let HelperAnswer::TooLargeForOnePut { bytes, file } = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(
+        (&file, bytes),
+        (&kept, std::fs::metadata(&kept).unwrap().len())
+    );
+    let parts = |urls| {
+        HelperRequest::UploadParts(UploadParts {
+            file: kept.clone(),
+            urls,
+            part_bytes: 1 << 20,
+            transfer_seconds: None,
+        })
+    };
+    let url = format!("{}/part?X-Amz-Signature=secret", server.uri());
+    let sent = bench.ask(parts(vec![url])).await.unwrap();
+    let etags = vec!["\"e\"".into()];
+    assert_eq!(sent, HelperAnswer::Parts { etags });
+    assert!(!kept.exists());
+
+    // Without a URL, it only goes.
+    std::fs::write(&kept, "x").unwrap();
+    bench.ask(parts(Vec::new())).await.unwrap();
+    assert!(!kept.exists());
 }
