@@ -1,6 +1,7 @@
 //! The steps of a job, the same in Docker and in a shell: sources, cache, artifacts, script,
 //! after_script, cache, artifacts, clean-up.
 
+mod files;
 mod scripts;
 mod storage;
 
@@ -43,6 +44,14 @@ impl End {
             reason: error.failure_reason(),
             exit_code: error.exit_code(),
             message: format!("{error}{hint}"),
+        }
+    }
+
+    /// Whether something went wrong, and not only took too long.
+    fn is_failure(&self) -> bool {
+        match self {
+            Self::Failed { reason, .. } => *reason != FailureReason::JobExecutionTimeout,
+            Self::Canceled | Self::Aborted => false,
         }
     }
 
@@ -157,15 +166,19 @@ impl<H: Host> Course<'_, H> {
     }
 
     async fn stages(&mut self) -> Result<(), End> {
-        self.get_sources().await?;
-        self.restore_caches().await?;
-        self.download_artifacts().await?;
-        self.get_ready().await?;
-        let end = self.steps().await;
-        if end == Err(End::Aborted) {
-            return end;
-        }
-        let end = self.after_script(end).await;
+        let end = match self.files().await {
+            Ok(()) => {
+                self.get_ready().await?;
+                let end = self.steps().await;
+                if end == Err(End::Aborted) {
+                    return end;
+                }
+                self.after_script(end).await
+            }
+            // As in GitLab Runner, what is kept of a failed job is kept of this one too.
+            Err(end) if end.is_failure() => Err(end),
+            Err(end) => return Err(end),
+        };
         if end == Err(End::Aborted) {
             return end;
         }
@@ -197,38 +210,6 @@ impl<H: Host> Course<'_, H> {
             return Err(End::Canceled);
         }
         end
-    }
-
-    async fn prepare(&mut self) -> Result<(), End> {
-        let title = format!("Preparing the {:?} executor", self.host.name());
-        let limit = self.run.timeout;
-        let began = self.begin("prepare_executor", &title).await;
-        for warning in &self.plan.warnings {
-            self.warn(warning);
-        }
-        let prepared = self.control.guard(self.host.prepare(&self.run.trace)).await;
-        let result = settle(prepared, limit);
-        self.end("prepare_executor", began, &result).await;
-        result
-    }
-
-    async fn get_sources(&self) -> Result<(), End> {
-        let request = HelperRequest::GetSources(Box::new(self.plan.sources.clone()));
-        let title = "Getting source from Git repository";
-        self.section("get_sources", title, async {
-            self.call(request).await.map(drop)
-        })
-        .await
-    }
-
-    async fn download_artifacts(&self) -> Result<(), End> {
-        if self.plan.downloads.downloads.is_empty() {
-            return Ok(());
-        }
-        let request = HelperRequest::DownloadArtifacts(self.plan.downloads.clone());
-        let work = async { self.call(request).await.map(drop) };
-        self.section("download_artifacts", "Downloading artifacts", work)
-            .await
     }
 
     /// Prepares everything that the script needs, then asks whether it may start.

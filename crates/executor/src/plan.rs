@@ -1,7 +1,9 @@
 //! The plan of a job, computed before it runs: folders, variables, scripts, requests to the helper.
 //! Pure: the same payload and settings give the same plan.
 
+mod choices;
 mod flags;
+mod folder;
 pub(crate) mod image;
 pub(crate) mod script;
 mod sources;
@@ -15,6 +17,7 @@ use onspot_gitlab::job::{JobPayload, Step};
 use onspot_gitlab::{Variable, Variables};
 use onspot_notation::{Malformed, duration};
 
+use self::choices::Choices;
 use self::script::Manner;
 pub(crate) use self::storage::{CachePlan, UploadPlan};
 pub(crate) use self::variables::architecture;
@@ -76,6 +79,10 @@ pub(crate) struct JobPlan {
     pub(crate) warnings: Vec<String>,
     /// Whether the owner of the job's files is changed to its image's user before the script.
     pub(crate) gives_away: bool,
+    /// The runner's limit for preparing the job's containers.
+    pub(crate) prepare_timeout: Option<Duration>,
+    /// The runner's limit for getting the sources.
+    pub(crate) get_sources_timeout: Option<Duration>,
     after_script: Vec<String>,
     manner: Manner,
 }
@@ -89,8 +96,7 @@ impl JobPlan {
     ) -> Result<Self, ExecutorError> {
         refuse_demands(job)?;
         refuse_shell(settings)?;
-        let project = variables::project_path(job)?;
-        let mut variables = variables::all(job, settings, site, &project);
+        let (project, mut variables) = found(job, settings, site)?;
         let mut warnings = variables::not_boolean(&variables);
         warnings.extend(variables::without_debugging(&mut variables, settings));
         warnings.extend(flags::settle(&mut variables, &settings.runner));
@@ -113,8 +119,13 @@ impl JobPlan {
             project,
             world_writable: site.world_writable && !gives_away,
         };
+        let mut choices = Choices::new(&variables);
+        let sources = sources::plan(job, settings, &mut choices, &variables, &place)?;
+        warnings.extend(choices.into_warnings());
         Ok(Self {
-            sources: sources::plan(job, settings, &variables, &place)?,
+            sources,
+            prepare_timeout: settings.runner.prepare_timeout,
+            get_sources_timeout: settings.runner.get_sources_timeout,
             caches,
             transfer_seconds: storage::transfer_seconds(&variables),
             downloads: storage::downloads(job, settings, &variables),
@@ -177,6 +188,26 @@ impl JobPlan {
             Some(text) => Ok(Some(duration::parse(text)?).filter(|limit| !limit.is_zero())),
         }
     }
+}
+
+/// The project's folder, and all variables: those that choose the folder come before those that
+/// name it.
+fn found(
+    job: &JobPayload,
+    settings: &RunnerSettings,
+    site: &Site<'_>,
+) -> Result<(String, Variables), ExecutorError> {
+    let usual = variables::project_path(job)?;
+    let variables = variables::all(job, settings, site, &usual);
+    // Its warnings come again when the sources are planned.
+    let mut choices = Choices::new(&variables);
+    let strategy = sources::strategy(job, &mut choices);
+    let project = folder::of_project(&usual, settings, site, &choices, strategy)?;
+    if project == usual {
+        return Ok((project, variables));
+    }
+    let variables = variables::all(job, settings, site, &project);
+    Ok((project, variables))
 }
 
 /// Refuses a job that asks for something unsupported: without it, the job would do something else

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use onspot_notation::{Cpus, Size};
+use onspot_notation::{Cpus, Size, duration};
 use onspot_settings::PullPolicy;
 
 use crate::error::ConfigError;
@@ -57,6 +57,8 @@ pub(crate) enum Slot<'a> {
     Bound(&'a mut Option<u32>),
     /// Seconds to wait; 0 means the default, -1 not to wait.
     Patience(&'a mut Option<Duration>),
+    /// `1h30m`. GitLab Runner takes zero and less for "not set".
+    Limit(&'a mut Option<Duration>),
     /// A table of strings.
     Map(&'a mut BTreeMap<String, String>),
     /// A table of lists of strings.
@@ -134,6 +136,10 @@ impl Slot<'_> {
                     seconds >= -1
                 })?;
             }
+            Self::Limit(value) => {
+                let limit = section.parsed(key, limit)?;
+                *value = limit.filter(|limit| !limit.is_zero());
+            }
             Self::Map(value) => *value = section.map(key)?,
             Self::Lists(value) => *value = section.lists(key)?,
             Self::Flags(value) => *value = section.flags(key)?,
@@ -175,11 +181,20 @@ impl Slot<'_> {
                 });
                 entries.put_some(key, seconds);
             }
+            Self::Limit(value) => entries.put_some(key, value.map(duration::brief)),
             Self::Map(value) => entries.put_map(key, value),
             Self::Lists(value) => entries.put_map(key, value),
             Self::Flags(value) => entries.put_map(key, value),
         }
     }
+}
+
+/// A duration in Go's notation. One below zero is none.
+fn limit(text: &str) -> Result<Duration, Complaint> {
+    let negative = text.trim().strip_prefix('-');
+    let limit = duration::parse(negative.unwrap_or(text))
+        .map_err(|error| Complaint::new(error.to_string()).with_hint(error.hint()))?;
+    Ok(negative.map_or(limit, |_| Duration::ZERO))
 }
 
 fn policy(text: &str) -> Result<PullPolicy, Complaint> {

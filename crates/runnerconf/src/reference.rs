@@ -62,7 +62,7 @@ impl Key {
 
 /// The tables whose keys are known: path (`runners.docker`, empty for the file itself) and keys.
 /// Each table's keys are defined next to the code that reads it.
-static TABLES: LazyLock<[(&str, Vec<Key>); 10]> = LazyLock::new(|| {
+static TABLES: LazyLock<[(&str, Vec<Key>); 11]> = LazyLock::new(|| {
     let with = |honoured: Vec<&'static str>, others: &[Key]| {
         let honoured = honoured.into_iter().map(Key::honoured);
         honoured.chain(others.iter().copied()).collect()
@@ -70,6 +70,10 @@ static TABLES: LazyLock<[(&str, Vec<Key>); 10]> = LazyLock::new(|| {
     [
         ("", model::KEYS.to_vec()),
         ("runners", with(runner::honoured(), runner::OTHERS)),
+        (
+            "runners.custom_build_dir",
+            runner::KEYS_OF_BUILD_DIR.to_vec(),
+        ),
         ("runners.docker", with(docker::honoured(), docker::OTHERS)),
         (
             "runners.docker.services",

@@ -120,7 +120,7 @@ pub const FEATURE_FLAGS: &[FeatureFlag] = &[
     flag("FF_USE_FLEETING_ACQUIRE_HEARTBEATS", false, Moot),
     flag("FF_USE_GITALY_CORRELATION_ID", true, Moot),
     flag("FF_USE_GIT_BUNDLE_URIS", true, Moot),
-    flag("FF_USE_GIT_NATIVE_CLONE", false, Moot),
+    flag("FF_USE_GIT_NATIVE_CLONE", false, Heeded),
     flag("FF_USE_GIT_PROACTIVE_AUTH", false, Moot),
     flag("FF_USE_INIT_WITH_DOCKER_EXECUTOR", false, Heeded),
     flag("FF_USE_JOB_ROUTER", false, Moot),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
@@ -31,6 +32,16 @@ pub struct Runner {
     /// Replaces scheme, host and port of repository URLs.
     #[serde(default)]
     pub clone_url: Option<String>,
+    /// Whether jobs may choose their folder with `GIT_CLONE_PATH`. If absent, they may in Docker,
+    /// where the folder of builds is their own, and may not in a shell.
+    #[serde(default)]
+    pub custom_build_dir: Option<bool>,
+    /// The most time for preparing a job's containers; the job's own timeout if absent.
+    #[serde(default, with = "crate::duration::optional")]
+    pub prepare_timeout: Option<Duration>,
+    /// The most time for fetching a job's sources; the job's own timeout if absent.
+    #[serde(default, with = "crate::duration::optional")]
+    pub get_sources_timeout: Option<Duration>,
     /// `NAME=value` lines for every job; the job's own variables replace them.
     #[serde(default)]
     pub environment: Vec<String>,
@@ -85,6 +96,9 @@ impl Runner {
             request_concurrency: 0,
             output_limit: 0,
             clone_url: None,
+            custom_build_dir: None,
+            prepare_timeout: None,
+            get_sources_timeout: None,
             environment: Vec::new(),
             builds_dir: None,
             cache_dir: None,

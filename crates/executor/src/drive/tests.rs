@@ -99,8 +99,17 @@ async fn the_script_never_runs_when_something_before_it_fails() {
     };
     assert_eq!(reason, FailureReason::ScriptFailure);
     assert_eq!(message, "get_sources failed in the helper (exit code 1)");
-    let rest = ["cleanup_file_variables", "clean_up"];
+    // What a failed job leaves, it leaves too.
+    let rest = [
+        "end_scripts",
+        "archive_cache",
+        "upload_artifacts",
+        "cleanup_file_variables",
+        "clean_up",
+    ];
     assert_eq!(ended.log, after(&BEFORE[..2], &rest));
+    let on_failure = "upload_artifacts_on_failure";
+    assert!(ended.trace.contains(on_failure), "{}", ended.trace);
 }
 
 #[tokio::test(start_paused = true)]

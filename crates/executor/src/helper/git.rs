@@ -2,16 +2,22 @@
 
 use std::fmt::Write;
 
-use super::request::{Login, Place, Sources, Submodules};
+use super::request::{Place, Sources};
 use super::taken_up::TakenUp;
+
+mod submodules;
+
+pub(super) use submodules::{
+    fetch_submodule, forget_commit, include_login_in_submodules, init_submodules,
+    pull_lfs_in_submodules, reconnect, submodules_title, update_submodules,
+    update_submodules_again,
+};
 
 /// A git command in the project's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GitCall {
     /// The arguments, without `git` itself.
     pub(super) args: Vec<String>,
-    /// Whether to try it again on failure, because it accesses a server.
-    pub(super) remote: bool,
     /// Whether its failure is acceptable, because its exit code has another meaning.
     pub(super) may_fail: bool,
 }
@@ -19,7 +25,6 @@ pub(super) struct GitCall {
 fn local(args: &[&str]) -> GitCall {
     GitCall {
         args: args.iter().map(|&arg| arg.to_owned()).collect(),
-        remote: false,
         may_fail: false,
     }
 }
@@ -39,6 +44,32 @@ pub(super) fn init(sources: &Sources, place: &Place) -> Vec<GitCall> {
         // is gone.
         local(&["config", "include.path", &login_file(place)]),
     ]
+}
+
+/// Clones, if the job asks for that instead of fetching.
+pub(super) fn clone(sources: &Sources) -> Option<GitCall> {
+    let flags = sources.clone_flags.as_ref()?;
+    let mut clone = local(&["clone", "--no-checkout", &sources.url, "."]);
+    let args = &mut clone.args;
+    if sources.depth > 0 {
+        args.extend(["--depth".into(), sources.depth.to_string()]);
+    }
+    args.extend(["--branch".into(), sources.reference.clone()]);
+    args.extend(flags.iter().cloned());
+    Some(clone)
+}
+
+/// Removes the files of a failed attempt.
+pub(super) fn clear() -> Vec<GitCall> {
+    vec![
+        local(&["rm", "-rf", "--ignore-unmatch", "--quiet", "."]),
+        local(&["clean", "-ffdx", "-q"]),
+    ]
+}
+
+/// Fetches the files of git-lfs.
+pub(super) fn pull_lfs() -> Vec<GitCall> {
+    vec![local(&["lfs", "pull"])]
 }
 
 /// Recomputes the name of every object of a reused repository from its content: an old pack index
@@ -63,10 +94,7 @@ pub(super) fn put_together(taken_up: &TakenUp) -> Vec<GitCall> {
 /// Fetches. A reused repository no longer has references; the server is told of the commits that
 /// they pointed to.
 pub(super) fn fetch(sources: &Sources, taken_up: Option<&TakenUp>) -> Vec<GitCall> {
-    let mut fetch = GitCall {
-        remote: true,
-        ..local(&["fetch", "origin"])
-    };
+    let mut fetch = local(&["fetch", "origin", "--no-recurse-submodules"]);
     let args = &mut fetch.args;
     args.extend(sources.refspecs.iter().cloned());
     if sources.depth > 0 {
@@ -105,18 +133,10 @@ pub(super) fn checkout(sources: &Sources, taken_up: Option<&TakenUp>) -> Vec<Git
             ..local(&["update-index", "-q", "--refresh"])
         });
     }
-    calls.push(GitCall {
-        // Accesses the server when git-lfs fetches its files.
-        remote: true,
-        ..local(&[
-            "-c",
-            "submodule.recurse=false",
-            "checkout",
-            "-f",
-            "-q",
-            &sources.sha,
-        ])
-    });
+    let checkout = ["-c", "submodule.recurse=false", "checkout", "-f", "-q"];
+    let mut checkout = local(&checkout);
+    checkout.args.push(sources.sha.clone());
+    calls.push(checkout);
     if !sources.clean_flags.is_empty() {
         let mut clean = local(&["clean"]);
         clean.args.extend(sources.clean_flags.iter().cloned());
@@ -136,52 +156,6 @@ fn leave_as_it_was(taken_up: &TakenUp) -> Vec<GitCall> {
     ]
 }
 
-/// Updates the submodules to the commit's versions.
-pub(super) fn submodules(submodules: &Submodules, place: &Place) -> Vec<GitCall> {
-    let recursive = if submodules.recursive {
-        &["--recursive"][..]
-    } else {
-        &[]
-    };
-    let with = |args: &[&str]| {
-        let mut call = local(args);
-        call.args
-            .extend(recursive.iter().map(|&flag| flag.to_owned()));
-        call
-    };
-    let paths = |mut call: GitCall| {
-        if !submodules.paths.is_empty() {
-            call.args.push("--".into());
-            call.args.extend(submodules.paths.iter().cloned());
-        }
-        call
-    };
-    let mut update = with(&["submodule", "update", "--init"]);
-    update.remote = true;
-    if submodules.depth > 0 {
-        update
-            .args
-            .extend(["--depth".into(), submodules.depth.to_string()]);
-    }
-    update.args.extend(submodules.update_flags.iter().cloned());
-    let each = |command: String| {
-        let mut call = with(&["submodule", "foreach", "--quiet"]);
-        call.args.push(command);
-        call
-    };
-    vec![
-        paths(local(&["submodule", "init"])),
-        paths(with(&["submodule", "sync"])),
-        paths(update),
-        each("git clean -ffdxq".into()),
-        each("git reset --hard --quiet".into()),
-        each(format!(
-            "git config include.path '{}'",
-            login_file(place).replace('\'', r"'\''")
-        )),
-    ]
-}
-
 /// The file with git's login, which exists while the job runs.
 pub(super) fn login_file(place: &Place) -> String {
     format!("{}/git-login.config", place.temp_dir())
@@ -194,22 +168,12 @@ pub(super) fn ca_file(place: &Place) -> String {
 
 /// The content of [`login_file`]: makes git use the URLs with the password instead of those
 /// without.
-pub(super) fn login_config(login: Option<&Login>, sources: &Sources, place: &Place) -> String {
+pub(super) fn login_config(sources: &Sources, place: &Place) -> String {
     let mut text = String::new();
-    if let Some(login) = login {
+    for login in &sources.logins {
         let _ = writeln!(text, "[url {}]", quoted(&login.with_password));
-        let _ = writeln!(text, "\tinsteadOf = {}", quoted(&login.plain));
-        if sources
-            .submodules
-            .as_ref()
-            .is_some_and(|submodules| submodules.force_https)
-        {
-            for ssh in [
-                format!("git@{}:", login.host),
-                format!("ssh://git@{}/", login.host),
-            ] {
-                let _ = writeln!(text, "\tinsteadOf = {}", quoted(&ssh));
-            }
+        for url in &login.instead_of {
+            let _ = writeln!(text, "\tinsteadOf = {}", quoted(url));
         }
     }
     if sources.ca_pem.is_some() {

@@ -99,6 +99,25 @@ impl Drop for Aside {
     }
 }
 
+/// Empties a folder below the project's; anything else at its place, or on the way, is removed.
+pub(super) fn empty_below(place: &Place, relative: &Path) -> Result<(), HelperError> {
+    let project = Path::new(&place.project_dir()).to_owned();
+    let tree = open(place)?;
+    let mut path = std::path::PathBuf::new();
+    for part in relative {
+        path.push(part);
+        match tree.stat(&path) {
+            Ok(stat) if stat.kind == Kind::Directory => {}
+            Ok(_) => remove(&project.join(&path))?,
+            Err(_) => break,
+        }
+    }
+    remove(&project.join(relative))?;
+    tree.descend(relative)
+        .map(drop)
+        .map_err(HelperError::file("create", project.join(relative)))
+}
+
 /// Removes the contents of the project's folder.
 pub(super) fn empty(place: &Place) -> Result<(), HelperError> {
     let project = place.builds.join(place.project_path());

@@ -169,6 +169,13 @@ pub enum Strategy {
     Empty,
 }
 
+impl Strategy {
+    /// Whether the job gets a repository.
+    pub fn has_repository(self) -> bool {
+        matches!(self, Self::Clone | Self::Fetch)
+    }
+}
+
 /// How to get a job's repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -177,8 +184,8 @@ pub struct Sources {
     pub strategy: Strategy,
     /// The repository's URL, without a password.
     pub url: String,
-    /// The password for it.
-    pub login: Option<Login>,
+    /// The passwords for it and for its submodules.
+    pub logins: Vec<Login>,
     /// The branch or tag, for messages.
     pub reference: String,
     /// The commit.
@@ -194,15 +201,20 @@ pub struct Sources {
     pub object_format: Option<String>,
     /// Whether to check out the commit at all (`GIT_CHECKOUT`).
     pub checkout: bool,
+    /// Whether to fetch the files of git-lfs; otherwise their pointers stay
+    /// (`GIT_LFS_SKIP_SMUDGE`).
+    pub lfs: bool,
     /// Flags of `git clean`; empty means not to clean.
     pub clean_flags: Vec<String>,
     /// Further flags of `git fetch`.
     pub fetch_flags: Vec<String>,
+    /// Further flags of `git clone`, if that gets the repository instead of `git fetch`.
+    pub clone_flags: Option<Vec<String>>,
     /// Submodules, if they are wanted.
     pub submodules: Option<Submodules>,
     /// Further certificate authorities.
     pub ca_pem: Option<String>,
-    /// How often fetching is tried.
+    /// How often getting them is tried, hooks included.
     pub attempts: u32,
     /// The job's variables.
     pub environment: Vec<(String, String)>,
@@ -217,18 +229,16 @@ pub struct Sources {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
-    /// The prefix of URLs: `https://gitlab.example/`.
-    pub plain: String,
-    /// Its replacement: `https://gitlab-ci-token:…@gitlab.example/`.
+    /// The prefix of URLs with the password: `https://gitlab-ci-token:…@gitlab.example/`.
     pub with_password: String,
-    /// The host's name, for submodules with SSH URLs.
-    pub host: String,
+    /// The prefixes that it replaces: `https://gitlab.example/`.
+    pub instead_of: Vec<String>,
 }
 
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login")
-            .field("plain", &self.plain)
+            .field("instead_of", &self.instead_of)
             .finish_non_exhaustive()
     }
 }
@@ -245,8 +255,14 @@ pub struct Submodules {
     pub paths: Vec<String>,
     /// Further flags of `git submodule update`.
     pub update_flags: Vec<String>,
-    /// Whether SSH URLs of GitLab's host are fetched by HTTPS with the job's login.
-    pub force_https: bool,
+}
+
+impl Submodules {
+    /// Whether they are checked out at their branches' ends instead of the commit's versions.
+    pub fn follows_branches(&self) -> bool {
+        let mut flags = self.update_flags.iter();
+        flags.any(|flag| flag == "--remote")
+    }
 }
 
 /// The location of an archive.

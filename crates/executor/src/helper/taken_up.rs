@@ -7,6 +7,7 @@
 //! are checked too: loose ones are removed, packs get a new index, and files of git-lfs are
 //! compared with their names. If there is anything unknown, the repository is cloned again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,9 @@ const REMOVED: [&str; 13] = [
 /// The checked-out commit; rewritten.
 const HEAD: &str = "HEAD";
 
+/// The folder of its submodules' repositories.
+const MODULES: &str = "modules";
+
 /// Files by which a repository refers to objects elsewhere.
 const ALTERNATES: [&str; 2] = ["objects/info/alternates", "objects/info/http-alternates"];
 
@@ -63,7 +67,12 @@ pub(super) struct TakenUp {
     pub(super) packs: usize,
     /// Packs that have no index yet.
     pub(super) unverified: Vec<String>,
+    /// Its submodules.
+    pub(super) modules: Modules,
 }
+
+/// What is known of reused submodules, by their names.
+pub(super) type Modules = BTreeMap<String, TakenUp>;
 
 /// Whether an earlier job left a repository with only known contents.
 pub(super) fn is_sound(at: &Place) -> bool {
@@ -96,16 +105,31 @@ fn is_known(entry: &DirEntry) -> bool {
         || name == HEAD
         || KEPT.contains(&name)
         || REMOVED.contains(&name)
+        || name == MODULES
         || (is_lock(entry.path()) && kind.is_file());
     is_named && (kind.is_dir() || kind.is_file())
 }
 
 /// Removes everything from a repository by which an earlier job could affect this one, and stale
-/// locks of killed processes.
-pub(super) fn disarm(at: &Place, protected: bool) -> Result<TakenUp, HelperError> {
+/// locks of killed processes. Its submodules stay only if they are wanted: without a configuration
+/// they would be in the way of the job's own git commands.
+pub(super) fn disarm(
+    at: &Place,
+    protected: bool,
+    with_modules: bool,
+) -> Result<TakenUp, HelperError> {
     let git = folder(at);
+    if !with_modules {
+        place::remove(&git.join(MODULES))?;
+    }
+    disarm_repository(&git, protected)
+}
+
+fn disarm_repository(git: &Path, protected: bool) -> Result<TakenUp, HelperError> {
+    let modules = git.join(MODULES);
     let mut taken_up = TakenUp {
-        tips: tips(&git),
+        modules: disarm_modules(&modules, &modules, protected)?,
+        tips: tips(git),
         head: read(&git.join(HEAD)).and_then(|head| commit(head.trim())),
         is_shallow: fs::metadata(git.join("shallow")).is_ok_and(|file| file.len() > 0),
         packs: packs(&git.join("objects/pack")),
@@ -116,7 +140,7 @@ pub(super) fn disarm(at: &Place, protected: bool) -> Result<TakenUp, HelperError
     }
     let head = git.join(HEAD);
     fs::write(&head, "ref: refs/heads/none\n").map_err(HelperError::file("write", &head))?;
-    let locks = WalkDir::new(&git).into_iter().filter_map(Result::ok);
+    let locks = WalkDir::new(git).into_iter().filter_map(Result::ok);
     for entry in locks.filter(|entry| is_lock(entry.path())) {
         place::remove(entry.path())?;
     }
@@ -125,6 +149,44 @@ pub(super) fn disarm(at: &Place, protected: bool) -> Result<TakenUp, HelperError
         only_true_names(&git.join("lfs"))?;
     }
     Ok(taken_up)
+}
+
+/// The same for the submodules in a folder. Their names are paths in it, with any folders on the
+/// way; whatever else is there is removed.
+fn disarm_modules(root: &Path, folder: &Path, protected: bool) -> Result<Modules, HelperError> {
+    let mut modules = Modules::new();
+    if !folder.is_dir() {
+        return Ok(modules);
+    }
+    for path in entries(folder)? {
+        if !path.is_dir() {
+            place::remove(&path)?;
+        } else if path.join(HEAD).is_file() && path.join("objects").is_dir() {
+            remove_unknown(&path)?;
+            let name = path.strip_prefix(root).ok().and_then(Path::to_str);
+            let kept = disarm_repository(&path, protected)?;
+            match name {
+                Some(name) => drop(modules.insert(name.to_owned(), kept)),
+                None => place::remove(&path)?,
+            }
+        } else {
+            modules.extend(disarm_modules(root, &path, protected)?);
+        }
+    }
+    Ok(modules)
+}
+
+fn remove_unknown(git: &Path) -> Result<(), HelperError> {
+    for path in entries(git)? {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let is_known = |name: &str| name == HEAD || name == MODULES || KEPT.contains(&name);
+        // What is known but removed gives the commits that were referenced before.
+        let is_read = |name: &str| matches!(name, "refs" | "packed-refs");
+        if !name.is_some_and(|name| is_known(name) || is_read(name)) {
+            place::remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn packs(folder: &Path) -> usize {

@@ -11,6 +11,7 @@ use super::*;
 
 mod caches;
 mod storage;
+mod submodules;
 mod taken_up;
 
 struct Bench {
@@ -68,7 +69,7 @@ impl Bench {
         Sources {
             strategy,
             url: format!("file://{}", self.origin().display()),
-            login: None,
+            logins: Vec::new(),
             reference: "main".into(),
             sha: sha.into(),
             protected: false,
@@ -76,8 +77,10 @@ impl Bench {
             depth: 1,
             object_format: None,
             checkout: true,
+            lfs: false,
             clean_flags: vec!["-ffdxq".into()],
             fetch_flags: vec!["--quiet".into()],
+            clone_flags: None,
             submodules: None,
             ca_pem: None,
             attempts: 1,
@@ -185,9 +188,8 @@ async fn a_repository_with_unknown_content_is_cloned_again() {
     let bench = Bench::new();
     let sha = bench.git(&["rev-parse", "HEAD"]);
     let git = bench.project().join(".git");
-    let plant: [(&str, Plant); 5] = [
+    let plant: [(&str, Plant); 4] = [
         ("commondir", |path| std::fs::write(path, "/evil").unwrap()),
-        ("modules", |path| std::fs::create_dir_all(path).unwrap()),
         ("worktrees", |path| std::fs::create_dir_all(path).unwrap()),
         ("objects/info/alternates", |path| {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

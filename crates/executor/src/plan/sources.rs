@@ -1,33 +1,38 @@
 //! The plan for getting a job's repository.
 
+mod login;
+
 use onspot_gitlab::Variables;
 use onspot_gitlab::job::{Hook, JobPayload, RefType};
-use url::Url;
 
-use super::{is_no, script};
+use super::choices::Choices;
+use super::script;
 use crate::error::ExecutorError;
-use crate::helper::request::{Login, Place, Sources, Strategy, Submodules};
+use crate::helper::request::{Place, Sources, Strategy, Submodules};
 use crate::settings::RunnerSettings;
 
 pub(super) fn plan(
     job: &JobPayload,
     settings: &RunnerSettings,
+    choices: &mut Choices<'_>,
     variables: &Variables,
     place: &Place,
 ) -> Result<Sources, ExecutorError> {
-    let strategy = strategy(job, variables)?;
-    let (url, login) = repository(job, settings, strategy)?;
-    let depth = match variables.get("GIT_DEPTH").map(str::trim) {
-        None | Some("") => job.git_info.depth,
-        Some(depth) => depth.parse().unwrap_or(job.git_info.depth),
-    };
-    // Without a repository the hooks make no sense.
-    let hooks = !matches!(strategy, Strategy::None | Strategy::Empty);
-    let words = |key: &str, default: &str| flags(variables.get(key), default);
+    let strategy = strategy(job, choices);
+    let depth = choices.number("GIT_DEPTH", job.git_info.depth);
+    let (mut url, mut logins, mut wanted) = (String::new(), Vec::new(), None);
+    let (mut before_script, mut after_script) = (None, None);
+    if strategy.has_repository() {
+        (url, logins) = login::repository(job, settings, choices)?;
+        wanted = submodules(choices, depth)?;
+        // Without a repository there are no hooks around it either.
+        before_script = before(job, settings, variables, place);
+        after_script = after(job, settings, variables, place);
+    }
     Ok(Sources {
         strategy,
         url,
-        login,
+        logins,
         reference: job.git_info.r#ref.clone(),
         sha: job.git_info.sha.clone(),
         protected: job.is_protected(),
@@ -35,79 +40,48 @@ pub(super) fn plan(
         depth,
         object_format: Some(job.git_info.repo_object_format.clone())
             .filter(|format| !matches!(format.as_str(), "" | "sha1")),
-        checkout: !variables.get("GIT_CHECKOUT").is_some_and(is_no),
-        clean_flags: words("GIT_CLEAN_FLAGS", "-ffdx"),
-        fetch_flags: words("GIT_FETCH_EXTRA_FLAGS", "--prune --quiet"),
-        submodules: submodules(variables)?,
+        checkout: choices.flag("GIT_CHECKOUT", true),
+        lfs: !choices.flag("GIT_LFS_SKIP_SMUDGE", false),
+        clean_flags: choices.flags("GIT_CLEAN_FLAGS", "-ffdx"),
+        fetch_flags: choices.flags("GIT_FETCH_EXTRA_FLAGS", "--prune --quiet"),
+        clone_flags: clone_flags(job, choices, strategy),
+        submodules: wanted,
         ca_pem: settings.tls_ca_pem.clone(),
-        attempts: attempts(variables, "GET_SOURCES_ATTEMPTS"),
+        attempts: choices.attempts("GET_SOURCES_ATTEMPTS"),
         environment: environment(variables),
-        before: hooks
-            .then(|| before(job, settings, variables, place))
-            .flatten(),
-        after: hooks
-            .then(|| after(job, settings, variables, place))
-            .flatten(),
+        before: before_script,
+        after: after_script,
     })
 }
 
-fn strategy(job: &JobPayload, variables: &Variables) -> Result<Strategy, ExecutorError> {
-    match variables.get("GIT_STRATEGY").map(str::trim) {
-        None | Some("") => Ok(if job.allow_git_fetch {
-            Strategy::Fetch
-        } else {
-            Strategy::Clone
-        }),
-        Some("clone") => Ok(Strategy::Clone),
-        Some("fetch") => Ok(Strategy::Fetch),
-        Some("none") => Ok(Strategy::None),
-        Some("empty") => Ok(Strategy::Empty),
-        Some(other) => Err(ExecutorError::Payload(format!(
-            "GIT_STRATEGY is {other:?}; it can be clone, fetch, none or empty"
-        ))),
-    }
+pub(super) fn strategy(job: &JobPayload, choices: &mut Choices<'_>) -> Strategy {
+    let words = [
+        ("clone", Strategy::Clone),
+        ("fetch", Strategy::Fetch),
+        ("none", Strategy::None),
+        ("empty", Strategy::Empty),
+    ];
+    let default = if job.allow_git_fetch {
+        Strategy::Fetch
+    } else {
+        Strategy::Clone
+    };
+    choices.one_of("GIT_STRATEGY", &words, default)
 }
 
-/// The repository's URL without its password, and the password.
-fn repository(
+/// The flags of `git clone` if that gets the repository instead of `git fetch`. It can only get
+/// branches and tags, no other references.
+fn clone_flags(
     job: &JobPayload,
-    settings: &RunnerSettings,
+    choices: &mut Choices<'_>,
     strategy: Strategy,
-) -> Result<(String, Option<Login>), ExecutorError> {
-    if matches!(strategy, Strategy::None | Strategy::Empty) {
-        return Ok((String::new(), None));
-    }
-    // The error must not contain the URL, which includes the job's token.
-    let broken = || ExecutorError::Payload("the repository's URL is no URL".into());
-    let mut url = Url::parse(&job.git_info.repo_url).map_err(|_| broken())?;
-    let user = Some(url.username())
-        .filter(|user| !user.is_empty())
-        .unwrap_or("gitlab-ci-token");
-    let password = url.password().unwrap_or(job.token.expose());
-    let (user, password) = (user.to_owned(), password.to_owned());
-    url.set_username("").map_err(|()| broken())?;
-    url.set_password(None).map_err(|()| broken())?;
-    if let Some(base) = &settings.runner.clone_url {
-        let base = Url::parse(base).map_err(|_| {
-            ExecutorError::Payload(format!("the runner's clone_url {base:?} is no URL"))
-        })?;
-        let path = format!("{}{}", base.path().trim_end_matches('/'), url.path());
-        url = base;
-        url.set_path(&path);
-    }
-    if !matches!(url.scheme(), "http" | "https") || password.is_empty() {
-        return Ok((url.into(), None));
-    }
-    let host = url.host_str().ok_or_else(broken)?.to_owned();
-    let port = url
-        .port()
-        .map_or_else(String::new, |port| format!(":{port}"));
-    let login = Login {
-        plain: format!("{}://{host}{port}/", url.scheme()),
-        with_password: format!("{}://{user}:{password}@{host}{port}/", url.scheme()),
-        host,
-    };
-    Ok((url.into(), Some(login)))
+) -> Option<Vec<String>> {
+    let reference = &job.git_info.r#ref;
+    let is_native = strategy == Strategy::Clone
+        && choices.flag("FF_USE_GIT_NATIVE_CLONE", false)
+        && !reference.is_empty()
+        && !reference.starts_with("refs/");
+    is_native.then(|| choices.flags("GIT_CLONE_EXTRA_FLAGS", ""))
 }
 
 /// GitLab sends the refspecs; for old servers without them, the usual ones.
@@ -124,9 +98,9 @@ fn refspecs(job: &JobPayload) -> Vec<String> {
     }
 }
 
-fn submodules(variables: &Variables) -> Result<Option<Submodules>, ExecutorError> {
-    let recursive = match variables.get("GIT_SUBMODULE_STRATEGY").map(str::trim) {
-        None | Some("" | "none") => return Ok(None),
+fn submodules(choices: &mut Choices<'_>, depth: u32) -> Result<Option<Submodules>, ExecutorError> {
+    let recursive = match choices.text("GIT_SUBMODULE_STRATEGY") {
+        None | Some("none") => return Ok(None),
         Some("normal") => false,
         Some("recursive") => true,
         Some(other) => {
@@ -135,34 +109,20 @@ fn submodules(variables: &Variables) -> Result<Option<Submodules>, ExecutorError
             )));
         }
     };
-    let depth = variables
-        .get("GIT_SUBMODULE_DEPTH")
-        .and_then(|depth| depth.trim().parse().ok());
+    let paths = choices.words("GIT_SUBMODULE_PATHS");
+    if paths.iter().any(|path| path == ":(exclude)") {
+        return Err(ExecutorError::Payload(
+            "GIT_SUBMODULE_PATHS contains `:(exclude)` without a path; write `:(exclude)path` \
+             without a space"
+                .into(),
+        ));
+    }
     Ok(Some(Submodules {
         recursive,
-        depth: depth.unwrap_or(0),
-        paths: split(variables.get("GIT_SUBMODULE_PATHS").unwrap_or_default()),
-        update_flags: split(
-            variables
-                .get("GIT_SUBMODULE_UPDATE_FLAGS")
-                .unwrap_or_default(),
-        ),
-        force_https: variables.flag("GIT_SUBMODULE_FORCE_HTTPS"),
+        depth: choices.number("GIT_SUBMODULE_DEPTH", depth),
+        paths,
+        update_flags: choices.flags("GIT_SUBMODULE_UPDATE_FLAGS", ""),
     }))
-}
-
-/// A variable with flags: unset means the default, `none` means no flags.
-fn flags(value: Option<&str>, default: &str) -> Vec<String> {
-    match value.map(str::trim) {
-        None | Some("") => split(default),
-        Some("none") => Vec::new(),
-        Some(flags) => split(flags),
-    }
-}
-
-fn split(text: &str) -> Vec<String> {
-    shell_words::split(text)
-        .unwrap_or_else(|_| text.split_whitespace().map(str::to_owned).collect())
 }
 
 pub(super) fn attempts(variables: &Variables, key: &str) -> u32 {

@@ -9,6 +9,7 @@ use super::*;
 
 mod caches;
 mod demands;
+mod sources;
 mod variables;
 
 const SITE: Site<'_> = Site {
@@ -247,62 +248,6 @@ fn a_job_cannot_move_its_folder() {
     assert_eq!(
         moved.variables.get("CI_PROJECT_DIR"),
         Some("/builds/group/cowsay")
-    );
-}
-
-#[test]
-fn git_variables_change_the_sources() {
-    let variables = with_variables(&[
-        ("GIT_STRATEGY", "clone"),
-        ("GIT_DEPTH", "1"),
-        ("GIT_CHECKOUT", "false"),
-        ("GIT_CLEAN_FLAGS", "-ffdx -e 'my cache/'"),
-        ("GIT_FETCH_EXTRA_FLAGS", "none"),
-        ("GIT_SUBMODULE_STRATEGY", "recursive"),
-        ("GIT_SUBMODULE_PATHS", "a b"),
-        ("GET_SOURCES_ATTEMPTS", "3"),
-        ("LD_PRELOAD", "/builds/evil.so"),
-    ]);
-    let sources = plan(variables).sources;
-    assert_eq!(
-        (sources.depth, sources.checkout, sources.attempts),
-        (1, false, 3)
-    );
-    assert_eq!(sources.clean_flags, ["-ffdx", "-e", "my cache/"]);
-    assert_eq!(sources.fetch_flags, Vec::<String>::new());
-    let submodules = sources.submodules.unwrap();
-    assert!(submodules.recursive);
-    assert_eq!(submodules.paths, ["a", "b"]);
-    assert!(
-        !sources
-            .environment
-            .iter()
-            .any(|(key, _)| key == "LD_PRELOAD")
-    );
-
-    for (key, value) in [("GIT_STRATEGY", "x"), ("GIT_SUBMODULE_STRATEGY", "x")] {
-        let payload = payload(with_variables(&[(key, value)]));
-        let error = JobPlan::new(&payload, &settings(), &SITE)
-            .unwrap_err()
-            .to_string();
-        assert!(error.starts_with(key), "{error}");
-    }
-}
-
-#[test]
-fn the_runners_clone_url_replaces_the_host() {
-    let settings = with(|runner| {
-        runner.clone_url = Some("http://10.0.0.1:8080/sub".into());
-    });
-    let sources = JobPlan::new(&payload(json!({})), &settings, &SITE)
-        .unwrap()
-        .sources;
-    assert_eq!(sources.url, "http://10.0.0.1:8080/sub/group/cowsay.git");
-    let login = sources.login.unwrap();
-    assert_eq!(login.plain, "http://10.0.0.1:8080/");
-    assert_eq!(
-        login.with_password,
-        "http://gitlab-ci-token:glcbt-secret@10.0.0.1:8080/"
     );
 }
 

@@ -41,12 +41,7 @@ pub(crate) const OTHERS: &[Key] = &[
         "git's configuration is made anew for each job",
     ),
     Key::warned("custom", OTHER_EXECUTOR),
-    Key::warned("custom_build_dir", "GIT_CLONE_PATH is not used"),
     Key::warned("experimental", "onspot runs no job of its own at the start"),
-    Key::warned(
-        "get_sources_timeout",
-        "set RUNNER_SCRIPT_TIMEOUT or the job's timeout",
-    ),
     Key::warned("id", BOOKKEEPING),
     Key::warned("instance", OTHER_EXECUTOR),
     Key::warned("job_status_final_update_retry_limit", OWN_LOOPS),
@@ -54,7 +49,6 @@ pub(crate) const OTHERS: &[Key] = &[
     Key::warned("labels", "labels are for GitLab Runner's metrics and logs"),
     Key::warned("monitoring", NO_METRICS),
     Key::warned("parallels", OTHER_EXECUTOR),
-    Key::warned("prepare_timeout", "set the job's timeout"),
     Key::warned("proxy_exec", "scripts run without the helper between"),
     Key::warned("referees", NO_METRICS),
     Key::warned(
@@ -81,6 +75,8 @@ fn of_settings(runner: &mut onspot_settings::Runner) -> Keys<'_> {
         request_concurrency: "request_concurrency" as Number,
         output_limit: "output_limit" as Number,
         clone_url: "clone_url" as Text(base_url),
+        prepare_timeout: "prepare_timeout" as Limit,
+        get_sources_timeout: "get_sources_timeout" as Limit,
         environment: "environment" as Texts(variable),
         builds_dir: "builds_dir" as String,
         cache_dir: "cache_dir" as String,
@@ -94,8 +90,11 @@ fn of_settings(runner: &mut onspot_settings::Runner) -> Keys<'_> {
         use_slot_cgroups: "use_slot_cgroups" as Flag,
         slot_cgroup_template: "slot_cgroup_template" as String,
         feature_flags: "feature_flags" as Flags,
-    } and [name, url])
+    } and [name, url, custom_build_dir])
 }
+
+/// What becomes of the keys of `[runners.custom_build_dir]`.
+pub(crate) const KEYS_OF_BUILD_DIR: &[Key] = &[Key::honoured("enabled")];
 
 /// The keys of `[[runners]]` that are honoured.
 pub(crate) fn honoured() -> Vec<&'static str> {
@@ -103,6 +102,7 @@ pub(crate) fn honoured() -> Vec<&'static str> {
     let mut names = keys::names(&of_settings(&mut none));
     names.extend(["name", "url", "token", "executor"]);
     names.extend(["docker", "cache", "machine", "autoscaler"]);
+    names.push("custom_build_dir");
     names
 }
 
@@ -138,6 +138,10 @@ impl Runner {
         let executor = section.required("executor", executor)?;
         let mut settings = onspot_settings::Runner::new(name, url);
         keys::read(of_settings(&mut settings), &mut section)?;
+        if let Some(mut build_dir) = section.section("custom_build_dir")? {
+            settings.custom_build_dir = build_dir.boolean("enabled")?;
+            build_dir.finish()?;
+        }
         Ok(Self {
             settings,
             token,
@@ -171,6 +175,11 @@ impl Runner {
         entries.put("executor", executor.as_str());
         keys::write(of_settings(&mut settings.clone()), &mut entries);
         entries.put_others(other);
+        if let Some(enabled) = settings.custom_build_dir {
+            let mut build_dir = Entries::default();
+            build_dir.put("enabled", enabled);
+            entries.put_section("custom_build_dir", build_dir);
+        }
         for (key, section) in [
             ("docker", docker.as_ref().map(Docker::entries)),
             ("cache", cache.as_ref().map(Cache::entries)),

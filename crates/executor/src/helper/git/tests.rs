@@ -1,6 +1,6 @@
 //! The complete git commands.
 
-use super::super::request::Strategy;
+use super::super::request::{Login, Strategy, Submodules};
 use super::*;
 
 fn place() -> Place {
@@ -15,11 +15,13 @@ fn sources() -> Sources {
     Sources {
         strategy: Strategy::Fetch,
         url: "https://gitlab.example/group/cowsay.git".into(),
-        login: Some(Login {
-            plain: "https://gitlab.example/".into(),
+        logins: vec![Login {
             with_password: "https://gitlab-ci-token:se\"cret@gitlab.example/".into(),
-            host: "gitlab.example".into(),
-        }),
+            instead_of: vec![
+                "https://gitlab.example/".into(),
+                "git@gitlab.example:".into(),
+            ],
+        }],
         reference: "main".into(),
         sha: "0123456789abcdef".into(),
         protected: false,
@@ -27,14 +29,15 @@ fn sources() -> Sources {
         depth: 20,
         object_format: None,
         checkout: true,
+        lfs: true,
         clean_flags: vec!["-ffdx".into()],
         fetch_flags: vec!["--prune".into(), "--quiet".into()],
+        clone_flags: None,
         submodules: Some(Submodules {
             recursive: true,
             depth: 1,
             paths: vec!["lib".into()],
             update_flags: vec!["--remote".into()],
-            force_https: true,
         }),
         ca_pem: None,
         attempts: 1,
@@ -47,19 +50,30 @@ fn sources() -> Sources {
 #[test]
 fn a_checkout_with_submodules() {
     let sources = sources();
+    let wanted = sources.submodules.clone().unwrap();
+    let kept = TakenUp {
+        unverified: vec!["pack-1.pack".into()],
+        packs: 21,
+        ..TakenUp::default()
+    };
     let calls = [
         init(&sources, &place()),
         fetch(&sources, None),
         checkout(&sources, None),
-        submodules(sources.submodules.as_ref().unwrap(), &place()),
+        pull_lfs(),
+        init_submodules(&wanted.paths),
+        reconnect(&sources, &kept, "https://gitlab.example/lib.git"),
+        fetch_submodule(&wanted, &kept, &["fedcba".into()], "abcdef"),
+        update_submodules(&wanted, &wanted.paths),
+        update_submodules_again(&wanted, &wanted.paths),
+        forget_commit(),
+        include_login_in_submodules(&place()),
+        pull_lfs_in_submodules(&wanted),
     ]
     .concat();
     let lines: Vec<String> = calls
         .iter()
-        .map(|call| {
-            let remote = if call.remote { "*" } else { " " };
-            format!("{remote} git {}", shell_words::join(&call.args))
-        })
+        .map(|call| format!("git {}", shell_words::join(&call.args)))
         .collect();
     insta::assert_snapshot!(lines.join("\n"));
 }
@@ -67,7 +81,7 @@ fn a_checkout_with_submodules() {
 #[test]
 fn the_password_is_in_the_login_file_alone() {
     let sources = sources();
-    insta::assert_snapshot!(login_config(sources.login.as_ref(), &sources, &place()));
+    insta::assert_snapshot!(login_config(&sources, &place()));
     let calls = [
         init(&sources, &place()),
         fetch(&sources, None),
@@ -117,4 +131,35 @@ fn settings_of_the_job_count_up_to_the_first_incomplete_one() {
     assert_eq!(count(&one), 1);
     assert_eq!(count(&one[1..]), 0);
     assert_eq!(count(&[("GIT_CONFIG_COUNT", "many")]), 0);
+}
+
+#[test]
+fn a_clone_is_used_only_where_the_job_asks_for_it() {
+    assert_eq!(clone(&sources()), None);
+    let sources = Sources {
+        clone_flags: Some(vec!["--filter=blob:none".into()]),
+        ..sources()
+    };
+    assert_eq!(
+        clone(&sources).unwrap().args.join(" "),
+        "clone --no-checkout https://gitlab.example/group/cowsay.git . --depth 20 --branch main \
+         --filter=blob:none"
+    );
+}
+
+#[test]
+fn without_a_depth_a_submodule_has_its_branches() {
+    let wanted = Submodules {
+        depth: 0,
+        ..sources().submodules.unwrap()
+    };
+    let shallow = TakenUp {
+        is_shallow: true,
+        ..TakenUp::default()
+    };
+    let args = fetch_submodule(&wanted, &shallow, &[], "abcdef")
+        .remove(0)
+        .args;
+    assert!(args.contains(&"+refs/heads/*:refs/remotes/origin/*".to_owned()));
+    assert!(args.contains(&"--unshallow".to_owned()));
 }
