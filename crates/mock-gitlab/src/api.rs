@@ -20,6 +20,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post, put};
 
 use crate::git_http::{self, GitPath};
+use crate::lfs::{self, LfsPath};
 use crate::server::Server;
 use crate::{faults, pages};
 use problem::Problem;
@@ -131,6 +132,9 @@ async fn others(Shared(server): Shared<Arc<Server>>, request: Request) -> Respon
     let path = request.uri().path().to_owned();
     if GitPath::parse(&path).is_some() {
         return git_http::handle(server, request).await;
+    }
+    if LfsPath::parse(&path).is_some() {
+        return lfs::handle(server, request).await;
     }
     if let Some((_, rest)) = path.split_once("/-/")
         && !path.starts_with("/-/")

@@ -13,6 +13,12 @@ use crate::model::Commit;
 /// The null id, by which git says that a ref did not exist.
 pub(crate) const ZERO: &str = "0000000000000000000000000000000000000000";
 
+/// The usual hash function of a repository.
+pub(crate) const SHA1: &str = "sha1";
+
+/// The other one.
+pub(crate) const SHA256: &str = "sha256";
+
 /// Where a project's repository is.
 pub(crate) fn path(dir: &Path, project: ProjectId) -> PathBuf {
     dir.join(format!("{project}.git"))
@@ -45,8 +51,16 @@ const CONFIG: &str = "\
 ";
 
 /// Create an empty bare repository that accepts pushes.
-pub(crate) async fn init(repository: &Path) -> Result<(), Error> {
-    run(command(repository).args(["init", "--quiet", "--bare", "--initial-branch=main"])).await?;
+pub(crate) async fn init(repository: &Path, object_format: &str) -> Result<(), Error> {
+    let format = format!("--object-format={object_format}");
+    let init = [
+        "init",
+        "--quiet",
+        "--bare",
+        "--initial-branch=main",
+        &format,
+    ];
+    run(command(repository).args(init)).await?;
     let path = repository.join("config");
     let failed = Error::folder(repository);
     let mut config = tokio::fs::read_to_string(&path).await.map_err(&failed)?;

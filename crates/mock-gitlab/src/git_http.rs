@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -19,8 +18,13 @@ use tokio::process::{Child, ChildStdout};
 use crate::error::Error;
 use crate::ids::ProjectId;
 use crate::server::Server;
-use crate::state::{ROOT, State};
+use crate::state::ROOT;
 use crate::{git, projects, trigger};
+
+mod access;
+
+use access::{Access, access, basic_password};
+pub(crate) use access::{readable, unauthorized};
 
 /// Bytes read from git at a time.
 const CHUNK: usize = 64 << 10;
@@ -49,14 +53,6 @@ impl<'a> GitPath<'a> {
             })
         })
     }
-}
-
-/// What a token may do with a repository.
-enum Access {
-    /// May push.
-    Write,
-    /// A running job, or a token that may only read.
-    Read,
 }
 
 /// Answer a git request.
@@ -127,43 +123,12 @@ async fn find(
     if !writes {
         return Err(not_found());
     }
-    projects::create(server, namespace, name)
+    projects::create(server, namespace, name, git::SHA1)
         .await
         .map_err(|error| {
             tracing::error!(%error, "project was not made");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         })
-}
-
-fn access(state: &State, token: &str, project: ProjectId) -> Option<Access> {
-    if state.may_access(token, project) {
-        return Some(Access::Write);
-    }
-    let job = state.job_by_token(token)?;
-    (job.project == project).then_some(Access::Read)
-}
-
-fn unauthorized() -> Response {
-    let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"GitLab\"")];
-    (
-        StatusCode::UNAUTHORIZED,
-        challenge,
-        "HTTP Basic: Access denied\n",
-    )
-        .into_response()
-}
-
-/// The password of basic authentication: a token; the user name is ignored.
-fn basic_password(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let encoded = value
-        .strip_prefix("Basic ")
-        .or_else(|| value.strip_prefix("basic "))?;
-    let decoded = base64::engine::general_purpose::STANDARD
-        .decode(encoded.trim())
-        .ok()?;
-    let text = String::from_utf8(decoded).ok()?;
-    Some(text.split_once(':')?.1.to_owned())
 }
 
 async fn run(

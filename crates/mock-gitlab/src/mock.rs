@@ -18,11 +18,13 @@ use crate::ids::{JobId, PipelineId, ProjectId};
 use crate::push::push_folder;
 use crate::record::{JobCall, Violation};
 use crate::server::Server;
-use crate::state::{self, NewRunner, State};
+use crate::state::{NewRunner, State};
 use crate::status::Status;
 use crate::variable::Variable;
 use crate::views::{self, JobView, PipelineView, Project};
-use crate::{api, projects};
+use crate::{api, git};
+
+mod repositories;
 
 /// How often timeouts are enforced.
 const TIMEOUT_CHECK: Duration = Duration::from_millis(500);
@@ -101,8 +103,7 @@ impl MockGitlab {
     ///
     /// If the repository can't be made.
     pub async fn create_project(&self, name: &str) -> Result<Project, Error> {
-        let id = projects::create(&self.server, state::ROOT, name).await?;
-        self.project(id)
+        self.new_project(name, git::SHA1).await
     }
 
     /// A project by its number.

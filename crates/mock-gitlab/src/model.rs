@@ -29,6 +29,10 @@ pub(crate) struct ProjectState {
     pub(crate) variables: Vec<Variable>,
     /// Instance runners may take its jobs too.
     pub(crate) instance_runners: bool,
+    /// The hash function of its repository: `sha1` or `sha256`.
+    pub(crate) object_format: &'static str,
+    /// The other projects whose jobs may read it (its allowlist of job tokens).
+    pub(crate) job_token_allowlist: BTreeSet<ProjectId>,
     pub(crate) created_at: Timestamp,
     /// Held while a push changes refs, so that pushes do not overlap.
     pub(crate) pushing: Arc<tokio::sync::Mutex<()>>,

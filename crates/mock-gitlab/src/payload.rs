@@ -125,7 +125,7 @@ fn git_info(
         "ref_type": if pipeline.tag { "tag" } else { "branch" },
         "refspecs": refspecs(pipeline, depth),
         "depth": depth,
-        "repo_object_format": "sha1",
+        "repo_object_format": project.object_format,
         "protected": true,
     })
 }

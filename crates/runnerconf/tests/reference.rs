@@ -92,7 +92,7 @@ fn a_key_that_is_refused_stops_the_file_unless_it_is_unset() {
 #[test]
 fn every_honoured_key_is_read() {
     let text = "[[runners]]\nname = \"a\"\nurl = \"https://gitlab.example\"\ntoken = \"env:T\"\n\
-                executor = \"docker\"\n[runners.docker]\n[[runners.docker.services]]\nname = \"db\"\n[runners.cache.s3]\n[runners.machine]\n\
+                executor = \"docker\"\n[runners.custom_build_dir]\n[runners.docker]\n[[runners.docker.services]]\nname = \"db\"\n[runners.cache.s3]\n[runners.machine]\n\
                 [[runners.machine.autoscaling]]\n[runners.autoscaler]\n\
                 [[runners.autoscaler.policy]]\n";
     let unused = |warning: &Warning| matches!(warning.code, "no-effect" | "unknown-key");

@@ -323,6 +323,9 @@ prop_compose! {
         };
         runner.settings.limit = limit;
         runner.settings.environment = environment;
+        runner.settings.custom_build_dir = clone_url.as_ref().map(|_| limit % 2 == 0);
+        runner.settings.get_sources_timeout = Some(Duration::from_secs(limit.into()))
+            .filter(|limit| !limit.is_zero());
         runner.settings.clone_url = clone_url;
         runner.settings.pre_build_script = pre_build_script;
         runner

@@ -26,6 +26,25 @@ fn the_runners_hooks_are_passed_on() {
 }
 
 #[test]
+fn limits_and_the_build_folder_are_passed_on() {
+    let runner = local(
+        "prepare_timeout = '90s'\nget_sources_timeout = '1h30m'\n\
+         [runners.custom_build_dir]\nenabled = false\n",
+    )
+    .runner;
+    assert_eq!(runner.prepare_timeout, Some(Duration::from_secs(90)));
+    assert_eq!(runner.get_sources_timeout, Some(Duration::from_mins(90)));
+    assert_eq!(runner.custom_build_dir, Some(false));
+    // GitLab Runner takes them for unset.
+    let unset = local("prepare_timeout = '0s'\nget_sources_timeout = '-1m'\n").runner;
+    assert_eq!(
+        (unset.prepare_timeout, unset.get_sources_timeout),
+        (None, None)
+    );
+    assert_eq!(unset.custom_build_dir, None);
+}
+
+#[test]
 fn docker_settings_are_passed_on() {
     let settings = local(
         "[runners.docker]\nimage = 'alpine'\nprivileged = true\n\

@@ -7,6 +7,8 @@ use onspot_mock_gitlab::{Status, Variable};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::repository::Repository;
+
 /// The expected results.
 const EXPECT: &str = "expect.json";
 /// The project's setup.
@@ -34,12 +36,17 @@ pub(crate) struct Setup {
     pub(crate) one_slot: bool,
     /// Lines for `[runners.docker]` of a runner that no other project uses.
     pub(crate) docker: Vec<String>,
+    /// Lines of `[[runners]]` of a runner that no other project uses.
+    pub(crate) runner: Option<String>,
+    /// What is unusual about its repository.
+    pub(crate) repository: Repository,
 }
 
 impl Setup {
     /// How many jobs its own runner runs at once, if it has one.
     pub(crate) fn own_runner(&self) -> Option<u32> {
-        (self.one_slot || !self.docker.is_empty()).then_some(1)
+        let has_one = self.one_slot || self.runner.is_some() || !self.docker.is_empty();
+        has_one.then_some(1)
     }
 }
 

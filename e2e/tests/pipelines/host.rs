@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use onspot_e2e::local_run::LocalRun;
 use onspot_e2e::{chain, command, engine, images};
-use onspot_mock_gitlab::{
-    JobView, MockGitlab, NewRunner, PipelineView, Project, Violation, push_commits,
-};
+use onspot_mock_gitlab::{JobView, MockGitlab, NewRunner, PipelineView, Project, Violation};
 
 use crate::fixture::Fixture;
 use crate::trace;
@@ -47,14 +45,21 @@ impl Host {
             run_untagged: true,
             ..NewRunner::default()
         });
-        let mut config = format!("concurrent = {AT_ONCE}\ncheck_interval = 1\n");
-        add_runner(&mut config, &gitlab, "all", &for_all, AT_ONCE);
+        // An open question for a job counts, so that each runner needs one more.
+        let own = fixtures
+            .iter()
+            .filter(|one| one.setup.own_runner().is_some())
+            .count();
+        let concurrent = own + usize::try_from(AT_ONCE).expect("a number");
+        let mut config = format!("concurrent = {concurrent}\ncheck_interval = 1\n");
+        add_runner(&mut config, &gitlab, "all", &for_all, AT_ONCE, "");
         let mut projects = Vec::new();
         for fixture in fixtures {
             let project = project(&gitlab, fixture).await;
             if let Some(limit) = fixture.setup.own_runner() {
                 let token = runner_of(&gitlab, &project);
-                add_runner(&mut config, &gitlab, &fixture.name, &token, limit);
+                let more = fixture.setup.runner.as_deref().unwrap_or_default();
+                add_runner(&mut config, &gitlab, &fixture.name, &token, limit, more);
                 for line in &fixture.setup.docker {
                     let _ = writeln!(config, "{line}");
                 }
@@ -113,13 +118,28 @@ impl Host {
         let repository = self.folder.path().join("repositories").join(&fixture.name);
         let earlier = repository.with_extension("earlier");
         if fixture.write_earlier(&earlier) {
-            publish(&earlier, project, &["Before [skip ci]"]).await;
+            self.publish(fixture, project, &earlier, &["Before [skip ci]"])
+                .await;
         }
         fixture.write(&repository);
         let commits = fixture.setup.history.unwrap_or(1);
-        let sha = publish(&repository, project, &vec![fixture.name.as_str(); commits]).await;
+        let messages = vec![fixture.name.as_str(); commits];
+        let sha = self.publish(fixture, project, &repository, &messages).await;
         let made = self.gitlab.wait_for_commit(&sha, MADE).await;
         made.unwrap_or_else(|error| panic!("{}: {}", fixture.name, chain(&error)))
+    }
+
+    async fn publish(
+        &self,
+        fixture: &Fixture,
+        project: &Project,
+        folder: &Path,
+        messages: &[&str],
+    ) -> String {
+        let repository = &fixture.setup.repository;
+        repository
+            .publish(&self.gitlab, fixture, project, folder, messages)
+            .await
     }
 }
 
@@ -143,8 +163,8 @@ fn ended_of(gitlab: &MockGitlab, pipeline: PipelineView, unfinished: Option<Stri
 }
 
 async fn project(gitlab: &MockGitlab, fixture: &Fixture) -> Project {
-    let project = gitlab.create_project(&fixture.name).await;
-    let project = project.expect("a project");
+    let repository = &fixture.setup.repository;
+    let project = repository.create(gitlab, &fixture.name).await;
     for variable in fixture.variables() {
         gitlab
             .set_variable(project.id, variable)
@@ -165,12 +185,6 @@ fn runner_of(gitlab: &MockGitlab, project: &Project) -> String {
     })
 }
 
-async fn publish(folder: &Path, project: &Project, messages: &[&str]) -> String {
-    push_commits(folder, &project.http_url, &project.token, messages)
-        .await
-        .unwrap_or_else(|error| panic!("{}: {}", project.path, chain(&error)))
-}
-
 /// Job containers reach this host at its own address, not at its loopback.
 pub(crate) fn everywhere() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)
@@ -183,11 +197,12 @@ pub(crate) fn add_runner(
     name: &str,
     token: &str,
     limit: u32,
+    more: &str,
 ) {
     let _ = write!(
         config,
         "\n[[runners]]\nname = \"{name}\"\nurl = \"{}\"\ntoken = \"{token}\"\nlimit = {limit}\n\
-         executor = \"docker\"\n\n[runners.docker]\nimage = \"{}\"\npull_policy = \"if-not-present\"\n",
+         executor = \"docker\"\n{more}\n\n[runners.docker]\nimage = \"{}\"\npull_policy = \"if-not-present\"\n",
         gitlab.url(),
         images::BASE,
     );

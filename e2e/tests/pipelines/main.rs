@@ -6,6 +6,7 @@
 mod compatibility;
 mod fixture;
 mod host;
+mod repository;
 mod stop;
 mod trace;
 mod verdict;

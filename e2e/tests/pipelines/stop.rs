@@ -29,7 +29,7 @@ async fn a_run_stopped_during_its_start_leaves_no_container() {
     let token = gitlab.create_runner(NewRunner::default());
     let name = format!("stopped-{}", std::process::id());
     let mut config = format!("concurrent = {SLOTS}\n");
-    add_runner(&mut config, &gitlab, &name, &token, SLOTS);
+    add_runner(&mut config, &gitlab, &name, &token, SLOTS, "");
     let mut onspot = LocalRun::start(folder.path(), &config).expect("onspot run");
     let label = format!("onspot.runner={name}");
     let begun = poll::until("its first container", FIRST, || async {

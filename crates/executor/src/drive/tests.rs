@@ -1,6 +1,7 @@
 //! The steps of a job on a simulated host, without waiting.
 
 mod fake;
+mod limits;
 
 use onspot_gitlab::{FailureReason, Variable};
 

@@ -53,7 +53,7 @@ pub(super) async fn create(
     if server.read(|state| state.project(&format!("{ROOT}/{name}")).is_some()) {
         return Err(Problem::bad_request("path has already been taken"));
     }
-    let id = projects::create(&server, ROOT, &name)
+    let id = projects::create(&server, ROOT, &name, git::SHA1)
         .await
         .map_err(|error| Problem::internal(&error))?;
     let body = server

@@ -9,6 +9,7 @@ use rand::Rng;
 use rand::distr::Alphanumeric;
 
 use crate::ci::JobSpec;
+use crate::git;
 use crate::ids::{JobId, PipelineId, ProjectId, RunnerId};
 use crate::model::{Job, Manager, Pipeline, ProjectState, Runner};
 use crate::record::{Caller, Violation, ViolationKind};
@@ -92,6 +93,8 @@ impl State {
                 token: token("glpat-"),
                 variables: Vec::new(),
                 instance_runners: true,
+                object_format: git::SHA1,
+                job_token_allowlist: BTreeSet::new(),
                 created_at: now,
                 pushing: Arc::default(),
             },

@@ -7,4 +7,5 @@ mod configuration;
 mod coordinator;
 mod git;
 mod people;
+mod repositories;
 mod runner;

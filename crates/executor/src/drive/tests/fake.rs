@@ -34,6 +34,8 @@ pub(super) struct Behaviour {
     pub(super) after_exit_code: i32,
     /// The script's output.
     pub(super) says: &'static str,
+    /// The runner's limits for preparing and for getting the sources.
+    pub(super) limits: [Option<Duration>; 2],
     /// Further variables of the job.
     pub(super) variables: Vec<Variable>,
 }
@@ -203,10 +205,10 @@ fn payload(behaviour: &Behaviour) -> JobPayload {
 /// Runs the job; when the log reaches `stop_at`, it is stopped.
 pub(super) async fn course(behaviour: Behaviour, stop_at: Option<(&str, Stop)>) -> Ended {
     let dir = tempfile::tempdir().unwrap();
-    let settings = RunnerSettings::new(onspot_settings::Runner::new(
-        "r",
-        "http://gitlab.example".parse().unwrap(),
-    ));
+    let url = "http://gitlab.example".parse().unwrap();
+    let mut runner = onspot_settings::Runner::new("r", url);
+    [runner.prepare_timeout, runner.get_sources_timeout] = behaviour.limits;
+    let settings = RunnerSettings::new(runner);
     let site = Site {
         executor: "docker",
         builds_dir: "/builds",
