@@ -2,8 +2,9 @@
 //!
 //! A separate timer would continue while the work is stuck, so the loops report themselves.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -35,7 +36,7 @@ impl Liveness {
 
     fn loops(&self) -> MutexGuard<'_, Loops> {
         // Nothing below panics halfway through a change.
-        self.loops.lock().unwrap_or_else(PoisonError::into_inner)
+        self.loops.lock()
     }
 
     /// Watches one more loop until the returned value is dropped. A loop that panics stays watched

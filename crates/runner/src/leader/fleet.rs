@@ -1,7 +1,8 @@
 //! The leader's instances: observes them every few seconds, launches and terminates them.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use onspot_fleet::{Boots, Instance, InstanceId, Lifecycle, Pool, Pools};
@@ -119,7 +120,7 @@ impl Fleet {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         // Nothing below panics halfway through a change.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// What is known now.

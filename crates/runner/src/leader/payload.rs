@@ -4,8 +4,9 @@
 //! leader remembers a token as soon as it has seen it, and finds it again in the payloads of
 //! earlier attempts; see `docs/design/0012-a-lost-payload-ends-its-job.md`.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use onspot_gitlab::{AssignedJob, JobId, JobPayload, JobToken};
 use onspot_ledger::{Error, Event, JobKey, Key, Ledger, Record, read};
@@ -28,7 +29,7 @@ impl Payloads {
 
     fn tokens(&self) -> MutexGuard<'_, HashMap<JobKey, JobToken>> {
         // Nothing below panics halfway through a change.
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tokens.lock()
     }
 
     /// Remembers the token with which to tell GitLab about a job.

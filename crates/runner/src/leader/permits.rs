@@ -1,7 +1,8 @@
 //! Limits the open requests for jobs to the jobs that can be placed.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use onspot_ledger::RunnerName;
 use tokio::sync::Notify;
@@ -31,7 +32,8 @@ struct Counts {
 pub(crate) struct Asked {
     /// The open requests.
     pub on_their_way: BTreeMap<RunnerName, u32>,
-    granted: BTreeMap<RunnerName, u64>,
+    /// How many requests were ever sent.
+    pub sent: BTreeMap<RunnerName, u64>,
 }
 
 /// An open request; it counts until this is dropped.
@@ -47,10 +49,7 @@ impl Permits {
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         // Nothing below panics halfway through a change.
-        self.shared
-            .counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.counts.lock()
     }
 
     /// The open requests. Read this before the ledger, so that a job that arrives in between is
@@ -59,7 +58,7 @@ impl Permits {
         let counts = self.counts();
         Asked {
             on_their_way: counts.asking.clone(),
-            granted: counts.granted.clone(),
+            sent: counts.granted.clone(),
         }
     }
 
@@ -69,7 +68,7 @@ impl Permits {
         let mut counts = self.counts();
         let mut excess = 0;
         for (runner, granted) in &counts.granted {
-            let known = then.granted.get(runner).copied().unwrap_or_default();
+            let known = then.sent.get(runner).copied().unwrap_or_default();
             let since = u32::try_from(granted.saturating_sub(known)).unwrap_or(u32::MAX);
             let own = open.entry(runner.clone()).or_default();
             excess += since.saturating_sub(*own);

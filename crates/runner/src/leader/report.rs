@@ -1,7 +1,8 @@
 //! Reports to GitLab the verdict in a record (rule 13).
 
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use onspot_gitlab::{JobPayload, ansi};
@@ -49,10 +50,7 @@ impl ResultReporter {
 
     /// Whether this manager has reported the job's verdict, or nobody can report it.
     pub(crate) fn has_reported(&self, job: &JobKey) -> bool {
-        self.told
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(job)
+        self.told.lock().contains(job)
     }
 
     /// Reports to GitLab, unless a report is already running.
@@ -80,9 +78,7 @@ impl ResultReporter {
         let key = job.clone();
         let task = tokio::spawn(async move {
             report.send().await;
-            told.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(key);
+            told.lock().insert(key);
             wake.notify_one();
         });
         self.tasks.insert(job, task);
@@ -91,10 +87,7 @@ impl ResultReporter {
     /// Forgets the jobs whose records are gone.
     pub(crate) fn retain(&mut self, exists: impl Fn(&JobKey) -> bool) {
         self.tasks.retain(|job, _| exists(job));
-        self.told
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|job| exists(job));
+        self.told.lock().retain(|job| exists(job));
     }
 }
 

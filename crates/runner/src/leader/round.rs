@@ -293,6 +293,7 @@ impl Rounds {
             .map(|(name, runner)| RunnerView {
                 limit: runner.limit,
                 asking: asked.on_their_way.get(name).copied().unwrap_or_default(),
+                asked: asked.sent.get(name).copied().unwrap_or_default(),
                 request_concurrency: runner.request_concurrency,
                 policy: runner.policy.clone(),
                 ..round.picture.runner(name, &self.context.timing)

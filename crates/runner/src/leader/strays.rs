@@ -3,8 +3,9 @@
 //! `onspot up` also terminates them when it removes a runner. This module handles those that were
 //! still busy then, instances that appeared late, and tags that somebody has edited.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use onspot_fleet::{Instance, InstanceId};
@@ -49,7 +50,7 @@ impl Strays {
     }
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Duration>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 
     /// Looks every few minutes until stopped.

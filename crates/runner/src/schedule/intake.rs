@@ -15,9 +15,10 @@ use super::view::{RunnerView, View, count};
 pub fn intake(view: &View) -> BTreeMap<RunnerName, u32> {
     let taken: u32 = view.runners.iter().map(|r| r.in_flight() + r.asking).sum();
     let mut room = view.concurrent.saturating_sub(taken);
-    // The runner with the fewest jobs goes first, so that no runner starves another.
+    // The runner with the fewest jobs goes first, then the one that has asked least often. Without
+    // the latter, as GitLab holds each request, the same few runners would ask for ever.
     let mut runners: Vec<&RunnerView> = view.runners.iter().collect();
-    runners.sort_by_key(|runner| runner.in_flight() + runner.asking);
+    runners.sort_by_key(|runner| (runner.in_flight() + runner.asking, runner.asked));
     let mut permits = BTreeMap::new();
     for runner in runners {
         let own = room_of(runner).min(room);

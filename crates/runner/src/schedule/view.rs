@@ -22,6 +22,8 @@ pub struct RunnerView {
     pub limit: u32,
     /// Open requests to GitLab, each of which may bring a job.
     pub asking: u32,
+    /// How many requests were ever sent for it.
+    pub asked: u64,
     /// How many requests may be open at a time (`request_concurrency`).
     pub request_concurrency: u32,
     /// How workers are launched; `None` if they can't be.
@@ -69,6 +71,7 @@ impl RunnerView {
             name,
             limit: 0,
             asking: 0,
+            asked: 0,
             request_concurrency: 1,
             policy: None,
             observed: true,

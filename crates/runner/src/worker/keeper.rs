@@ -1,7 +1,8 @@
 //! The only writer of the worker's state: stores changes, renews the lease, recognises its own
 //! writes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use onspot_ledger::{Error, Key, Ledger, Object, State, Stored, WorkerId, create, read, replace};
@@ -71,10 +72,7 @@ impl Keeper {
 
     /// The state with all changes so far, stored or not.
     pub(crate) fn state(&self) -> State {
-        self.wanted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.wanted.lock().clone()
     }
 
     /// Changes the state and waits until it is stored, however long that takes. Never returns if
@@ -106,7 +104,7 @@ impl Keeper {
     ) {
         // Changes are applied here in order, and `state` shows them at once; the writer stores the
         // result.
-        apply(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        apply(&mut self.wanted.lock());
         let _ = self.changes.send(Change { stored, urgent });
     }
 
@@ -205,11 +203,7 @@ impl Writer {
         loop {
             self.beat.now();
             let sent_at = self.clock.steady();
-            let mut next = self
-                .wanted
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
+            let mut next = self.wanted.lock().clone();
             next.written_at = self.clock.now();
             next.counter = self.stored.as_ref().map_or(0, |old| old.value.counter + 1);
             let answer = match &self.stored {

@@ -2,8 +2,9 @@
 //! because an organisation's policy may forbid untagged resources. This test makes all layers
 //! against an AWS that accepts everything, and checks each call.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -113,18 +114,14 @@ impl Respond for Fake {
             }
             None => body,
         };
-        self.0.lock().unwrap().push((action, written));
+        self.0.lock().push((action, written));
         answer
     }
 }
 
 impl Fake {
     fn has(&self, action: &str) -> bool {
-        self.0
-            .lock()
-            .unwrap()
-            .iter()
-            .any(|(made, _)| made == action)
+        self.0.lock().iter().any(|(made, _)| made == action)
     }
 }
 
@@ -308,7 +305,7 @@ async fn whatever_is_made_is_tagged_in_the_call_that_makes_it() {
     let spec = Spec::parse(SPEC, "onspot.toml").unwrap();
     make(&spec, &clients).await;
 
-    let calls = fake.0.lock().unwrap().clone();
+    let calls = fake.0.lock().clone();
     let mut seen = BTreeSet::new();
     for (action, body) in calls.iter().filter(|(action, _)| makes(action)) {
         seen.insert(action.as_str());

@@ -49,6 +49,24 @@ fn a_runners_own_limit_holds() {
 }
 
 #[test]
+fn with_fewer_places_than_runners_they_take_turns() {
+    let idle = |name: &str, asked| RunnerView {
+        asked,
+        ..busy(name, 0, 0)
+    };
+    let view = View {
+        concurrent: 1,
+        runners: vec![idle("a", 3), idle("b", 2), idle("c", 3)],
+    };
+    let permits = super::super::intake(&view);
+    let next: Vec<_> = permits
+        .iter()
+        .filter(|(_, permits)| **permits > 0)
+        .collect();
+    assert_eq!(next, [(&RunnerName::new("b"), &1)]);
+}
+
+#[test]
 fn so_many_requests_are_on_their_way_at_a_time() {
     let mut runner = busy("a", 0, 1);
     runner.request_concurrency = 2;

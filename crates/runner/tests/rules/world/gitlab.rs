@@ -1,8 +1,9 @@
 //! A GitLab that records who reports what.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -81,12 +82,12 @@ impl FakeGitLab {
 
     /// Sets how long it takes to close traces that are opened from now on.
     pub(crate) fn set_closing(&self, takes: Duration) {
-        self.inner.lock().unwrap().closing = takes;
+        self.inner.lock().closing = takes;
     }
 
     /// Sets the time limit of jobs that are pushed from now on.
     pub(crate) fn set_timeout(&self, timeout: Duration) {
-        self.inner.lock().unwrap().timeout = Some(timeout);
+        self.inner.lock().timeout = Some(timeout);
     }
 
     /// Somebody pushes: a job waits to be asked for.
@@ -96,7 +97,7 @@ impl FakeGitLab {
 
     /// The same with variables.
     pub(crate) fn push_with(&self, id: u64, variables: &[(&str, &str)]) {
-        let mut inner = self.inner.lock().unwrap();
+        let mut inner = self.inner.lock();
         let mut job = Job::new(id, variables);
         if let Some(timeout) = inner.timeout {
             job.raw["runner_info"]["timeout"] = timeout.as_secs().into();
@@ -109,7 +110,7 @@ impl FakeGitLab {
 
     /// Hands a job out by hand.
     pub(crate) fn take(&self, id: u64) -> Value {
-        let mut inner = self.inner.lock().unwrap();
+        let mut inner = self.inner.lock();
         inner.queue.retain(|queued| *queued != id);
         inner
             .jobs
@@ -121,7 +122,7 @@ impl FakeGitLab {
 
     /// A user cancels a job.
     pub(crate) fn cancel(&self, id: u64) {
-        let mut inner = self.inner.lock().unwrap();
+        let mut inner = self.inner.lock();
         let Some(job) = inner.jobs.get_mut(&id) else {
             return;
         };
@@ -137,34 +138,29 @@ impl FakeGitLab {
 
     /// Somebody else writes a job's trace.
     pub(crate) fn supersede(&self, id: u64) {
-        for written in &self.inner.lock().unwrap().jobs[&id].traces {
+        for written in &self.inner.lock().jobs[&id].traces {
             written.remote.send_replace(Remote::Superseded);
         }
     }
 
     /// Whether GitLab knows the job's end.
     pub(crate) fn is_over(&self, id: u64) -> bool {
-        self.inner
-            .lock()
-            .unwrap()
-            .jobs
-            .get(&id)
-            .is_some_and(|job| job.over)
+        self.inner.lock().jobs.get(&id).is_some_and(|job| job.over)
     }
 
     /// Everything that was reported of a job, refused or not.
     pub(crate) fn reports(&self, id: u64) -> Vec<Report> {
-        self.inner.lock().unwrap().jobs[&id].reports.clone()
+        self.inner.lock().jobs[&id].reports.clone()
     }
 
     /// Whether anybody has the job or had it.
     pub(crate) fn is_taken(&self, id: u64) -> bool {
-        !self.inner.lock().unwrap().queue.contains(&id)
+        !self.inner.lock().queue.contains(&id)
     }
 
     /// Everything that was written to a job's trace.
     pub(crate) fn trace(&self, id: u64) -> String {
-        let inner = self.inner.lock().unwrap();
+        let inner = self.inner.lock();
         let parts = inner.jobs[&id]
             .traces
             .iter()
@@ -176,20 +172,20 @@ impl FakeGitLab {
 
     /// Whether the last writer of a job's trace is held.
     pub(crate) fn is_held(&self, id: u64) -> bool {
-        let inner = self.inner.lock().unwrap();
+        let inner = self.inner.lock();
         let last = inner.jobs[&id].traces.last();
         last.is_some_and(|written| written.held.load(Ordering::Relaxed))
     }
 
     /// Whether a job was given to somebody who has died since.
     pub(crate) fn receiver_died(&self, id: u64) -> bool {
-        let inner = self.inner.lock().unwrap();
+        let inner = self.inner.lock();
         let receiver = inner.jobs.get(&id).and_then(|job| job.receiver.as_ref());
         receiver.is_some_and(|dead| dead.load(Ordering::Relaxed))
     }
 
     fn next(&self, receiver: &Arc<AtomicBool>) -> Option<Value> {
-        let mut inner = self.inner.lock().unwrap();
+        let mut inner = self.inner.lock();
         let id = inner.queue.pop_front()?;
         let job = inner.jobs.get_mut(&id)?;
         job.receiver = Some(Arc::clone(receiver));
@@ -257,7 +253,7 @@ impl Connection {
 
     /// This actor alone is told that jobs have this status.
     pub(crate) fn see(&self, status: RemoteStatus) {
-        *self.lie.lock().unwrap() = Some(status);
+        *self.lie.lock() = Some(status);
     }
 
     async fn pass(&self, job: onspot_gitlab::JobId) -> Result<(), Error> {
@@ -311,10 +307,10 @@ impl Coordinator for Connection {
     fn keep_alive<'a>(&'a self, job: &'a JobPayload) -> BoxFuture<'a, Result<RemoteStatus, Error>> {
         async {
             self.pass(job.id).await?;
-            if let Some(lie) = *self.lie.lock().unwrap() {
+            if let Some(lie) = *self.lie.lock() {
                 return Ok(lie);
             }
-            let inner = self.gitlab.inner.lock().unwrap();
+            let inner = self.gitlab.inner.lock();
             let job = &inner.jobs[&job.id.0];
             Ok(if job.over {
                 RemoteStatus::Canceled
@@ -333,7 +329,7 @@ impl Coordinator for Connection {
     ) -> BoxFuture<'a, Result<(), Error>> {
         async {
             self.pass(job.id).await?;
-            let mut inner = self.gitlab.inner.lock().unwrap();
+            let mut inner = self.gitlab.inner.lock();
             let job = inner.jobs.get_mut(&job.id.0).unwrap();
             job.over = true;
             job.reports.push(Report {
@@ -354,7 +350,7 @@ impl Coordinator for Connection {
     ) -> BoxFuture<'a, Result<Box<dyn Trace>, Error>> {
         async {
             self.pass(job.id).await?;
-            let mut inner = self.gitlab.inner.lock().unwrap();
+            let mut inner = self.gitlab.inner.lock();
             let closing = inner.closing;
             let known = inner.jobs.get_mut(&job.id.0).unwrap();
             if known.over {

@@ -1,7 +1,8 @@
 //! Machines that run scripts: containers that outlive the agent that started them.
 
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -52,12 +53,12 @@ impl Host {
 
     /// From now on a thaw takes so long.
     pub(crate) fn set_slow(&self, slow: Duration) {
-        *self.slow.lock().unwrap() = slow;
+        *self.slow.lock() = slow;
     }
 
     /// Freezes all containers, for an agent or a watchdog.
     pub(crate) fn freeze(&self) -> Result<(), ExecutorError> {
-        let containers = self.containers.lock().unwrap();
+        let containers = self.containers.lock();
         if self.wild.load(Ordering::Relaxed) {
             let containers = containers.len();
             return Err(ExecutorError::NotFrozen { containers });
@@ -71,7 +72,7 @@ impl Host {
 
     /// Thaws them.
     pub(crate) fn thaw(&self) {
-        for container in self.containers.lock().unwrap().iter() {
+        for container in self.containers.lock().iter() {
             self.log.goes_on(container.number);
             container.frozen.send_replace(false);
         }
@@ -88,7 +89,7 @@ impl Host {
 
     /// Kills all containers: by a watchdog, a sweep, or the machine's end. How many there were.
     pub(crate) fn kill_all(&self) -> usize {
-        let containers = std::mem::take(&mut *self.containers.lock().unwrap());
+        let containers = std::mem::take(&mut *self.containers.lock());
         for container in &containers {
             container.task.abort();
             self.log.ended(container.number);
@@ -106,12 +107,12 @@ impl Host {
         let task = tokio::spawn(async move {
             work(takes, still).await;
             host.log.ended(number);
-            let mut containers = host.containers.lock().unwrap();
+            let mut containers = host.containers.lock();
             containers.retain(|known| known.number != number);
             drop(containers);
             let _ = done.send(());
         });
-        self.containers.lock().unwrap().push(Container {
+        self.containers.lock().push(Container {
             number,
             task: task.abort_handle(),
             frozen,
@@ -253,7 +254,7 @@ impl Executor for Hands {
     fn thaw(&self, _: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
         async {
             self.alive().await;
-            let slow = *self.host.slow.lock().unwrap();
+            let slow = *self.host.slow.lock();
             tokio::time::sleep(slow).await;
             self.host.thaw();
             self.gate.send_replace(false);

@@ -1,6 +1,7 @@
 //! One actor's line to the ledger: any call on it can be held, lost, cut off or killed.
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use onspot_ledger::{Answer, Condition, ETag, Error, Ledger, Listed, MemoryLedger, Put};
@@ -100,7 +101,6 @@ impl Line {
         let gate = Gate::new();
         self.effects
             .lock()
-            .unwrap()
             .push((op, prefix.to_owned(), effect(gate.clone())));
         gate
     }
@@ -135,19 +135,18 @@ impl Line {
         let effect = Effect::Meet(Arc::new(Mutex::new(times)));
         self.effects
             .lock()
-            .unwrap()
             .push((Op::Put, prefix.to_owned(), effect));
     }
 
     /// Holds everything after `writes` more writes.
     pub(crate) fn hold_after(&self, writes: u32) -> Gate {
         let gate = Gate::new();
-        *self.countdown.lock().unwrap() = Some((writes, gate.clone()));
+        *self.countdown.lock() = Some((writes, gate.clone()));
         gate
     }
 
     fn count(&self, op: Op) {
-        let mut countdown = self.countdown.lock().unwrap();
+        let mut countdown = self.countdown.lock();
         let Some((left, gate)) = &mut *countdown else {
             return;
         };
@@ -156,7 +155,7 @@ impl Line {
         }
         if *left == 0 {
             let held = (Op::Any, String::new(), Effect::Hold(gate.clone()));
-            self.effects.lock().unwrap().push(held);
+            self.effects.lock().push(held);
             *countdown = None;
         } else {
             *left -= 1;
@@ -167,24 +166,23 @@ impl Line {
     pub(crate) fn kill(&self) {
         self.effects
             .lock()
-            .unwrap()
             .insert(0, (Op::Any, String::new(), Effect::Hold(Gate::new())));
     }
 
     /// Sets how long every call takes.
     pub(crate) fn set_latency(&self, latency: Duration) {
-        *self.latency.lock().unwrap() = latency;
+        *self.latency.lock() = latency;
     }
 
     fn effect(&self, op: Op, key: &str) -> Option<Effect> {
-        let mut effects = self.effects.lock().unwrap();
+        let mut effects = self.effects.lock();
         effects.retain(|(_, _, effect)| match effect {
             Effect::Hold(gate)
             | Effect::HoldAnswer(gate)
             | Effect::LoseAnswer(gate)
             | Effect::Fail(gate)
             | Effect::Break(gate) => !gate.is_open(),
-            Effect::Meet(left) => *left.lock().unwrap() > 0,
+            Effect::Meet(left) => *left.lock() > 0,
         });
         let found = effects
             .iter()
@@ -198,7 +196,7 @@ impl Line {
         key: &str,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let latency = *self.latency.lock().unwrap();
+        let latency = *self.latency.lock();
         tokio::time::sleep(latency).await;
         self.count(op);
         match self.effect(op, key) {
@@ -249,7 +247,7 @@ impl Ledger for Line {
     fn put_if<'a>(&'a self, key: &'a str, body: Vec<u8>, condition: Condition) -> Answer<'a, Put> {
         let call = async move {
             if let Some(Effect::Meet(left)) = self.effect(Op::Put, key) {
-                *left.lock().unwrap() -= 1;
+                *left.lock() -= 1;
                 return Ok(Put::Conflict);
             }
             self.ledger.put_if(key, body, condition).await

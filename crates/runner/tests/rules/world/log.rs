@@ -1,7 +1,7 @@
 //! A log of every script that ever ran.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use onspot_runner::Clock;
@@ -63,17 +63,17 @@ impl Log {
 
     /// Sets how long a job's script runs.
     pub(crate) fn set_script(&self, job: u64, takes: Duration) {
-        self.scripts.lock().unwrap().insert(job, takes);
+        self.scripts.lock().insert(job, takes);
     }
 
     /// How long a job's script runs.
     pub(crate) fn takes(&self, job: u64) -> Duration {
-        let scripts = self.scripts.lock().unwrap();
+        let scripts = self.scripts.lock();
         scripts.get(&job).copied().unwrap_or(SCRIPT)
     }
 
     pub(crate) fn executions(&self, job: u64) -> Vec<Execution> {
-        let executions = self.executions.lock().unwrap();
+        let executions = self.executions.lock();
         executions
             .iter()
             .filter(|execution| execution.job == job)
@@ -97,7 +97,7 @@ impl Log {
     }
 
     pub(super) fn began(&self, job: u64, attempt: u32, host: &str) -> usize {
-        let mut executions = self.executions.lock().unwrap();
+        let mut executions = self.executions.lock();
         executions.push(Execution {
             job,
             attempt,
@@ -111,14 +111,12 @@ impl Log {
 
     pub(super) fn ended(&self, number: usize) {
         let now = self.clock.steady();
-        self.executions.lock().unwrap()[number]
-            .to
-            .get_or_insert(now);
+        self.executions.lock()[number].to.get_or_insert(now);
     }
 
     pub(super) fn stands_still(&self, number: usize) {
         let now = self.clock.steady();
-        let execution = &mut self.executions.lock().unwrap()[number];
+        let execution = &mut self.executions.lock()[number];
         if execution.still.last().is_none_or(|(_, on)| on.is_some()) {
             execution.still.push((now, None));
         }
@@ -126,7 +124,7 @@ impl Log {
 
     pub(super) fn goes_on(&self, number: usize) {
         let now = self.clock.steady();
-        let execution = &mut self.executions.lock().unwrap()[number];
+        let execution = &mut self.executions.lock()[number];
         if let Some((_, on)) = execution.still.last_mut() {
             on.get_or_insert(now);
         }

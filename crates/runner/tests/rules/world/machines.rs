@@ -1,7 +1,7 @@
 //! The part of EC2 that the loops see.
 
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -54,22 +54,22 @@ impl Machines {
     pub(crate) fn add(&self, instance: &str) {
         // An on-demand machine.
         let machine = self.machine(instance, InstanceState::Running, Lifecycle::OnDemand);
-        self.all.lock().unwrap().push(machine);
+        self.all.lock().push(machine);
     }
 
     /// A machine of the stack runs that has the tag of no runner.
     pub(crate) fn add_stray(&self, instance: &str) {
-        self.strays.lock().unwrap().push(instance.to_owned());
+        self.strays.lock().push(instance.to_owned());
     }
 
     /// The names of the machines that were ended.
     pub(crate) fn ended(&self) -> Vec<String> {
-        self.ended.lock().unwrap().clone()
+        self.ended.lock().clone()
     }
 
     /// EC2 says that a machine runs.
     pub(crate) fn boot(&self, instance: &str) {
-        for machine in self.all.lock().unwrap().iter_mut() {
+        for machine in self.all.lock().iter_mut() {
             if machine.id.as_str() == instance {
                 machine.state = InstanceState::Running;
             }
@@ -78,7 +78,7 @@ impl Machines {
 
     /// EC2 says that a machine is being terminated.
     pub(crate) fn shut_down(&self, instance: &str) {
-        for machine in self.all.lock().unwrap().iter_mut() {
+        for machine in self.all.lock().iter_mut() {
             if machine.id.as_str() == instance {
                 machine.state = InstanceState::ShuttingDown;
             }
@@ -87,7 +87,7 @@ impl Machines {
 
     /// EC2 says that a machine is terminated.
     pub(crate) fn end(&self, instance: &str) {
-        for machine in self.all.lock().unwrap().iter_mut() {
+        for machine in self.all.lock().iter_mut() {
             if machine.id.as_str() == instance {
                 machine.state = InstanceState::Terminated;
             }
@@ -96,29 +96,29 @@ impl Machines {
 
     /// EC2's list misses a machine: somebody edited its tags, or the list lags behind.
     pub(crate) fn unlist(&self, instance: &str) {
-        self.unlisted.lock().unwrap().insert(instance.to_owned());
+        self.unlisted.lock().insert(instance.to_owned());
     }
 
     /// EC2 finds a machine neither by its tags nor by its id.
     pub(crate) fn unknow(&self, instance: &str) {
         self.unlist(instance);
-        self.unknown.lock().unwrap().insert(instance.to_owned());
+        self.unknown.lock().insert(instance.to_owned());
     }
 
     /// EC2 lists and knows a machine again.
     pub(crate) fn list_again(&self, instance: &str) {
-        self.unlisted.lock().unwrap().remove(instance);
-        self.unknown.lock().unwrap().remove(instance);
+        self.unlisted.lock().remove(instance);
+        self.unknown.lock().remove(instance);
     }
 
     /// The names of machines that were bought and not started yet.
     pub(crate) fn bought(&self) -> Vec<String> {
-        std::mem::take(&mut *self.launched.lock().unwrap())
+        std::mem::take(&mut *self.launched.lock())
     }
 
     /// The names of the machines that run.
     pub(crate) fn live(&self) -> Vec<String> {
-        let machines = self.all.lock().unwrap();
+        let machines = self.all.lock();
         let live = machines.iter().filter(|machine| machine.state.is_live());
         live.map(|machine| machine.id.to_string()).collect()
     }
@@ -127,8 +127,8 @@ impl Machines {
 impl Capacity for Machines {
     fn observe(&self) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
         async {
-            let unlisted = self.unlisted.lock().unwrap();
-            let mut machines = self.all.lock().unwrap().clone();
+            let unlisted = self.unlisted.lock();
+            let mut machines = self.all.lock().clone();
             machines.retain(|machine| !unlisted.contains(machine.id.as_str()));
             Ok(machines)
         }
@@ -140,7 +140,7 @@ impl Capacity for Machines {
         instances: Vec<InstanceId>,
     ) -> BoxFuture<'_, Result<Vec<LookedUp>, CapacityError>> {
         async move {
-            let (all, unknown) = (self.all.lock().unwrap(), self.unknown.lock().unwrap());
+            let (all, unknown) = (self.all.lock(), self.unknown.lock());
             let known = |id: &InstanceId| {
                 let mut all = all.iter();
                 all.find(|machine| machine.id == *id && !unknown.contains(id.as_str()))
@@ -163,11 +163,11 @@ impl Capacity for Machines {
         async move {
             let mut instances = Vec::new();
             for _ in 0..request.count {
-                let mut machines = self.all.lock().unwrap();
+                let mut machines = self.all.lock();
                 let name = format!("i-{}", machines.len() + 1);
                 machines.push(self.machine(&name, InstanceState::Pending, request.lifecycle));
                 instances.extend(machines.last().cloned());
-                self.launched.lock().unwrap().push(name);
+                self.launched.lock().push(name);
             }
             Ok(Launched {
                 instances,
@@ -181,7 +181,7 @@ impl Capacity for Machines {
         async move {
             for instance in instances {
                 self.end(instance.as_str());
-                self.ended.lock().unwrap().push(instance.to_string());
+                self.ended.lock().push(instance.to_string());
             }
             Ok(())
         }
@@ -189,7 +189,7 @@ impl Capacity for Machines {
     }
 
     fn strays(&self, _: Vec<RunnerName>) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
-        let names = self.strays.lock().unwrap().clone();
+        let names = self.strays.lock().clone();
         let stray = |name: &String| self.machine(name, InstanceState::Running, Lifecycle::Spot);
         let strays = names.iter().map(stray);
         let strays = strays.collect();

@@ -1,5 +1,5 @@
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -61,14 +61,14 @@ fn refused(code: &str) -> Launched {
 
 impl Capacity for Ec2 {
     fn observe(&self) -> BoxFuture<'_, Result<Vec<Instance>, CapacityError>> {
-        async { Ok(self.listed.lock().unwrap().clone()) }.boxed()
+        async { Ok(self.listed.lock().clone()) }.boxed()
     }
 
     fn look_up(
         &self,
         instances: Vec<InstanceId>,
     ) -> BoxFuture<'_, Result<Vec<LookedUp>, CapacityError>> {
-        let listed = self.listed.lock().unwrap().clone();
+        let listed = self.listed.lock().clone();
         let found = instances.into_iter().map(move |id| {
             let mut listed = listed.iter();
             let known = listed.find(|instance| instance.id == id).cloned();
@@ -84,8 +84,8 @@ impl Capacity for Ec2 {
 
     fn launch(&self, request: LaunchRequest) -> BoxFuture<'_, Result<Launched, CapacityError>> {
         async move {
-            self.asked.lock().unwrap().push(request);
-            let mut answers = self.answers.lock().unwrap();
+            self.asked.lock().push(request);
+            let mut answers = self.answers.lock();
             if answers.is_empty() {
                 return silence();
             }
@@ -95,7 +95,7 @@ impl Capacity for Ec2 {
     }
 
     fn terminate(&self, ended: Vec<InstanceId>) -> BoxFuture<'_, Result<(), CapacityError>> {
-        self.ended.lock().unwrap().push(ended);
+        self.ended.lock().push(ended);
         async { Ok(()) }.boxed()
     }
 
@@ -105,7 +105,7 @@ impl Capacity for Ec2 {
     }
 
     fn template_version(&self) -> BoxFuture<'_, Result<Option<i64>, CapacityError>> {
-        let version = *self.version.lock().unwrap();
+        let version = *self.version.lock();
         async move { Ok(Some(version)) }.boxed()
     }
 }
@@ -126,7 +126,7 @@ async fn seconds(seconds: u64) {
 }
 
 fn tokens(ec2: &Ec2) -> Vec<String> {
-    let asked = ec2.asked.lock().unwrap();
+    let asked = ec2.asked.lock();
     asked.iter().map(|request| request.token.clone()).collect()
 }
 
@@ -140,7 +140,7 @@ async fn a_launch_without_answer_is_asked_for_again_with_the_same_token_and_word
     // A launch in doubt is not repeated with another token.
     fleet.launch(2, Lifecycle::Spot, 1);
     seconds(60).await;
-    let asked = ec2.asked.lock().unwrap().clone();
+    let asked = ec2.asked.lock().clone();
     assert_eq!(asked.len(), 3);
     assert!(asked.iter().all(|request| *request == asked[0]));
     assert!(!fleet.status().in_doubt);
@@ -171,7 +171,7 @@ async fn a_late_launch_is_adopted_and_ends_no_doubt_too_early() {
     fleet.launch(1, Lifecycle::Spot, 1);
     seconds(30).await;
     // It was launched after all: EC2 lists it by its tags.
-    ec2.listed.lock().unwrap().push(pending("i-late"));
+    ec2.listed.lock().push(pending("i-late"));
     seconds(10).await;
     assert_eq!(
         fleet.status().instances.len(),
@@ -224,7 +224,7 @@ async fn machines_of_one_round_are_given_back_in_one_call() {
     seconds(1).await;
     fleet.terminate(InstanceId::new("i-4"), "it is not needed");
     seconds(1).await;
-    let ended = ec2.ended.lock().unwrap();
+    let ended = ec2.ended.lock();
     let calls: Vec<usize> = ended.iter().map(Vec::len).collect();
     assert_eq!(calls, [3, 1]);
 }
@@ -244,7 +244,7 @@ async fn refusals_are_remembered_by_their_class() {
 /// One look at machines in these states, after a round that heard of none.
 async fn boots(ec2: &Ec2, fleet: &Arc<Fleet>, states: &[(&str, InstanceState)]) {
     fleet.reported(std::collections::BTreeSet::new());
-    *ec2.listed.lock().unwrap() = states
+    *ec2.listed.lock() = states
         .iter()
         .map(|(name, state)| instance(name, *state))
         .collect();
@@ -269,7 +269,7 @@ async fn a_broken_image_is_bought_no_more_until_the_template_changes() {
         let last = halt.last.expect("a diagnosis");
         assert!(last.console.iter().any(|line| line.contains("FAILED")));
     }
-    *ec2.version.lock().unwrap() += 1;
+    *ec2.version.lock() += 1;
     seconds(31).await;
     fleet.look_at_template().await;
     assert!(fleet.status().boots.halted(now()).is_none());
@@ -282,7 +282,7 @@ async fn a_worker_that_never_reports_is_read_before_it_is_given_back() {
     fleet.never_reported(InstanceId::new("i-1"), "it never reported");
     fleet.never_reported(InstanceId::new("i-1"), "it never reported");
     seconds(1).await;
-    assert_eq!(ec2.ended.lock().unwrap().len(), 1);
+    assert_eq!(ec2.ended.lock().len(), 1);
     let status = fleet.status();
     let halt = status.boots.halted(Timestamp::UNIX_EPOCH);
     assert!(halt.and_then(|halt| halt.last).is_some());
@@ -295,14 +295,14 @@ async fn a_worker_that_reports_while_its_console_is_read_is_kept() {
     fleet.never_reported(InstanceId::new("i-1"), "it never reported");
     fleet.reported(BTreeSet::from([WorkerId::of("AROA", "i-1")]));
     seconds(60).await;
-    assert!(ec2.ended.lock().unwrap().is_empty());
+    assert!(ec2.ended.lock().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_spot_instance_that_is_taken_back_while_it_boots_says_nothing_of_its_image() {
     let (ec2, fleet) = fleet(Vec::new());
     boots(&ec2, &fleet, &[("i-1", InstanceState::Running)]).await;
-    *ec2.listed.lock().unwrap() = vec![Instance {
+    *ec2.listed.lock() = vec![Instance {
         reason: Some("Server.SpotInstanceTermination".to_owned()),
         ..instance("i-1", InstanceState::Terminated)
     }];
