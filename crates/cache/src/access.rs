@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{CacheError, S3Cache, sanitize};
+use crate::{Error, S3Cache, sanitize};
 
 /// Where a job's cache is stored.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +21,7 @@ pub enum CacheAccess {
 ///
 /// # Errors
 /// If nothing is left of the key once it is sanitised.
-pub fn local_file(folder: &Path, project_id: u64, key: &str) -> Result<PathBuf, CacheError> {
+pub fn local_file(folder: &Path, project_id: u64, key: &str) -> Result<PathBuf, Error> {
     let project = folder.join("project").join(project_id.to_string());
     Ok(project.join(sanitize(key)?).join("cache.zip"))
 }

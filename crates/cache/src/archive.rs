@@ -25,7 +25,7 @@ pub use self::fingerprint::{fingerprint, sum_of_names};
 pub use self::limits::Limits;
 use self::limits::Unpacked;
 pub use self::tree::{Attributes, Kind, Owner, Stat, Tree};
-use crate::CacheError;
+use crate::Error;
 
 /// How an archive is stored. GitLab Runner's `CACHE_COMPRESSION_FORMAT` and its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ pub fn create(
     paths: &BTreeSet<PathBuf>,
     level: Level,
     out: File,
-) -> Result<Contents, CacheError> {
+) -> Result<Contents, Error> {
     match format {
         Format::Zip => zip::create(tree, paths, level, out),
         Format::ZipZstd => zip::create_zstd(tree, paths, level, out),
@@ -134,7 +134,7 @@ pub fn create(
 /// # Errors
 /// If the archive is broken or exceeds the limits, an entry would lie outside `tree`, or a file
 /// cannot be written. Files already unpacked stay.
-pub fn extract(tree: &Tree, archive: File, limits: Limits) -> Result<Contents, CacheError> {
+pub fn extract(tree: &Tree, archive: File, limits: Limits) -> Result<Contents, Error> {
     Ok(unpack(tree, archive, limits)?.finish(tree)?.contents)
 }
 
@@ -158,40 +158,40 @@ pub fn extract_by_way_of(
     tree: &Tree,
     archive: File,
     limits: Limits,
-) -> Result<Extracted, CacheError> {
+) -> Result<Extracted, Error> {
     let unpacked = unpack(aside, archive, limits)?;
     for (folder, _) in &unpacked.folders {
         tree.make_dir(folder)
-            .map_err(CacheError::file("write", folder))?;
+            .map_err(Error::file("write", folder))?;
     }
     move_all(aside, Path::new(""), tree)?;
     unpacked.finish(tree)
 }
 
-fn move_all(from: &Tree, folder: &Path, to: &Tree) -> Result<(), CacheError> {
-    let read = |path: &Path| CacheError::file("read", path.to_owned());
+fn move_all(from: &Tree, folder: &Path, to: &Tree) -> Result<(), Error> {
+    let read = |path: &Path| Error::file("read", path.to_owned());
     for name in from.names(folder).map_err(read(folder))? {
         let path = folder.join(name);
         if from.stat(&path).map_err(read(&path))?.kind == Kind::Directory {
             move_all(from, &path, to)?;
         } else {
             from.move_to(&path, to)
-                .map_err(CacheError::file("write", &path))?;
+                .map_err(Error::file("write", &path))?;
         }
     }
     Ok(())
 }
 
-fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpacked, CacheError> {
+fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpacked, Error> {
     use std::io::{Read, Seek};
     let mut archive = archive;
     let mut magic = [0; 4];
     let read = archive
         .read(&mut magic)
-        .map_err(|e| CacheError::Archive(e.to_string()))?;
+        .map_err(|e| Error::Archive(e.to_string()))?;
     archive
         .rewind()
-        .map_err(|e| CacheError::Archive(e.to_string()))?;
+        .map_err(|e| Error::Archive(e.to_string()))?;
     if magic[..read] == [0x28, 0xb5, 0x2f, 0xfd] {
         tarzstd::unpack(tree, archive, limits)
     } else {
@@ -200,8 +200,8 @@ fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpacked, CacheE
 }
 
 /// An entry's name as a path beneath the folder. Names are bytes, as on every Unix.
-fn relative(name: &[u8]) -> Result<PathBuf, CacheError> {
-    let escapes = || CacheError::Escapes {
+fn relative(name: &[u8]) -> Result<PathBuf, Error> {
+    let escapes = || Error::Escapes {
         name: String::from_utf8_lossy(name).into_owned(),
     };
     let mut path = PathBuf::new();

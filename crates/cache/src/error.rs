@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// An error of this crate. Its text is a fragment for use in "… failed: {error}".
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CacheError {
+pub enum Error {
     /// A cache key that consists only of dots, slashes and blanks.
     #[error("the cache key {key:?} names nothing")]
     EmptyKey {
@@ -81,7 +81,7 @@ pub enum CacheError {
     Sign(String),
 }
 
-impl CacheError {
+impl Error {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

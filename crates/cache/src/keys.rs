@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use sha2::{Digest, Sha256};
 
-use crate::CacheError;
+use crate::Error;
 
 /// A job's cache key, and what becomes of it in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +23,11 @@ impl CacheKey {
     ///
     /// # Errors
     /// If nothing is left of the key once it is sanitised.
-    pub fn new(key: &str, hashed: bool) -> Result<Self, CacheError> {
+    pub fn new(key: &str, hashed: bool) -> Result<Self, Error> {
         let plain = sanitize(key);
         if hashed {
             if key.is_empty() {
-                return Err(CacheError::EmptyKey { key: String::new() });
+                return Err(Error::EmptyKey { key: String::new() });
             }
             return Ok(Self {
                 shown: key.to_owned(),
@@ -70,7 +70,7 @@ pub struct CacheScope {
 ///
 /// # Errors
 /// If nothing is left of the key once it is sanitised.
-pub fn object_key(scope: &CacheScope, key: &str) -> Result<String, CacheError> {
+pub fn object_key(scope: &CacheScope, key: &str) -> Result<String, Error> {
     let key = sanitize(key)?;
     let mut parts: Vec<String> = Vec::new();
     if let Some(prefix) = &scope.prefix {
@@ -92,7 +92,7 @@ pub fn object_key(scope: &CacheScope, key: &str) -> Result<String, CacheError> {
 ///
 /// # Errors
 /// If nothing is left.
-pub fn sanitize(key: &str) -> Result<String, CacheError> {
+pub fn sanitize(key: &str) -> Result<String, Error> {
     let decoded = decode(key);
     let mut parts: Vec<&str> = Vec::new();
     for part in decoded.split('/') {
@@ -112,7 +112,7 @@ pub fn sanitize(key: &str) -> Result<String, CacheError> {
         }
     }
     if parts.is_empty() {
-        return Err(CacheError::EmptyKey {
+        return Err(Error::EmptyKey {
             key: key.to_owned(),
         });
     }

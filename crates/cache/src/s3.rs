@@ -11,7 +11,7 @@ use aws_sdk_s3::types::ServerSideEncryption;
 use url::Url;
 
 pub use self::parts::{LARGEST_PUT, SignedParts};
-use crate::{CacheError, CacheScope, object_key};
+use crate::{CacheScope, Error, object_key};
 
 /// How S3 is asked to encrypt an archive; the bucket's own way if it is not asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl S3Cache {
     ///
     /// # Errors
     /// If nothing is left of the key once it is sanitised.
-    pub fn object_key(&self, key: &str) -> Result<String, CacheError> {
+    pub fn object_key(&self, key: &str) -> Result<String, Error> {
         object_key(&self.scope, key)
     }
 
@@ -152,7 +152,7 @@ impl S3Cache {
     ///
     /// # Errors
     /// If the key is empty or there are no credentials.
-    pub async fn presign_get(&self, key: &str, ttl: Duration) -> Result<Url, CacheError> {
+    pub async fn presign_get(&self, key: &str, ttl: Duration) -> Result<Url, Error> {
         let key = self.object_key(key)?;
         let request = self.client.get_object().bucket(&self.bucket).key(key);
         signed(request.presigned(expires(ttl)?).await)
@@ -162,7 +162,7 @@ impl S3Cache {
     ///
     /// # Errors
     /// If the key is empty or there are no credentials.
-    pub async fn presign_put(&self, key: &str, ttl: Duration) -> Result<SignedPut, CacheError> {
+    pub async fn presign_put(&self, key: &str, ttl: Duration) -> Result<SignedPut, Error> {
         let key = self.object_key(key)?;
         let encryption = self.encryption.as_ref();
         let request = self.uploads.put_object().bucket(&self.bucket).key(key);
@@ -170,7 +170,7 @@ impl S3Cache {
             .set_server_side_encryption(encryption.map(Encryption::kind))
             .set_ssekms_key_id(encryption.and_then(Encryption::key).map(str::to_owned));
         let request = request.presigned(expires(ttl)?).await;
-        let request = request.map_err(|error| CacheError::Sign(chain(&error)))?;
+        let request = request.map_err(|error| Error::Sign(chain(&error)))?;
         let headers = request.headers();
         Ok(SignedPut {
             url: url_of(&request)?,
@@ -181,16 +181,16 @@ impl S3Cache {
     }
 }
 
-fn expires(ttl: Duration) -> Result<PresigningConfig, CacheError> {
-    PresigningConfig::expires_in(ttl).map_err(|error| CacheError::Sign(error.to_string()))
+fn expires(ttl: Duration) -> Result<PresigningConfig, Error> {
+    PresigningConfig::expires_in(ttl).map_err(|error| Error::Sign(error.to_string()))
 }
 
-fn signed<E: std::error::Error>(request: Result<PresignedRequest, E>) -> Result<Url, CacheError> {
-    url_of(&request.map_err(|error| CacheError::Sign(chain(&error)))?)
+fn signed<E: std::error::Error>(request: Result<PresignedRequest, E>) -> Result<Url, Error> {
+    url_of(&request.map_err(|error| Error::Sign(chain(&error)))?)
 }
 
-fn url_of(request: &PresignedRequest) -> Result<Url, CacheError> {
-    Url::parse(request.uri()).map_err(|error| CacheError::Sign(error.to_string()))
+fn url_of(request: &PresignedRequest) -> Result<Url, Error> {
+    Url::parse(request.uri()).map_err(|error| Error::Sign(error.to_string()))
 }
 
 /// The text of an SDK error covers only its outermost layer ("dispatch failure"); the causes say
@@ -301,6 +301,6 @@ mod tests {
     #[tokio::test]
     async fn an_empty_key_is_no_key() {
         let refused = cache().presign_get("../", Duration::from_secs(1)).await;
-        assert!(matches!(refused, Err(CacheError::EmptyKey { .. })));
+        assert!(matches!(refused, Err(Error::EmptyKey { .. })));
     }
 }

@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use crate::CacheError;
+use crate::Error;
 use crate::archive::{Kind, Tree};
 
 /// The files that a job wants to keep.
@@ -77,7 +77,7 @@ impl Selection {
     ///
     /// # Errors
     /// If a pattern is not a glob.
-    pub fn find(&self, tree: &Tree, untracked: &[u8]) -> Result<Selected, CacheError> {
+    pub fn find(&self, tree: &Tree, untracked: &[u8]) -> Result<Selected, Error> {
         let mut selected = Selected::default();
         for pattern in &self.paths {
             let Some(relative) = beneath(tree.name(), pattern) else {
@@ -111,14 +111,14 @@ impl Selection {
         Ok(selected)
     }
 
-    fn excluded(&self, root: &Path) -> Result<GlobSet, CacheError> {
+    fn excluded(&self, root: &Path) -> Result<GlobSet, Error> {
         let mut set = GlobSetBuilder::new();
         for pattern in &self.exclude {
             if let Some(relative) = beneath(root, pattern) {
                 set.add(glob(&relative)?);
             }
         }
-        set.build().map_err(|source| CacheError::Pattern {
+        set.build().map_err(|source| Error::Pattern {
             pattern: self.exclude.join(" "),
             source,
         })
@@ -148,7 +148,7 @@ fn beneath(root: &Path, pattern: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-fn find_pattern(tree: &Tree, pattern: &str) -> Result<BTreeSet<PathBuf>, CacheError> {
+fn find_pattern(tree: &Tree, pattern: &str) -> Result<BTreeSet<PathBuf>, Error> {
     let (prefix, is_glob) = literal_prefix(pattern);
     let start = Path::new(prefix);
     let mut found = BTreeSet::new();
@@ -208,12 +208,12 @@ fn literal_prefix(pattern: &str) -> (&str, bool) {
     }
 }
 
-fn glob(pattern: &str) -> Result<globset::Glob, CacheError> {
+fn glob(pattern: &str) -> Result<globset::Glob, Error> {
     GlobBuilder::new(pattern)
         .literal_separator(true)
         .backslash_escape(true)
         .build()
-        .map_err(|source| CacheError::Pattern {
+        .map_err(|source| Error::Pattern {
             pattern: pattern.to_owned(),
             source,
         })

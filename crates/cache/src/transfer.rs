@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-use crate::CacheError;
+use crate::Error;
 
 /// Bytes read at once for an upload: few enough that even a slow connection sends them within the
 /// idle timeout.
@@ -73,7 +73,7 @@ enum Failure {
     /// Trying again may help.
     Transient(String),
     /// Trying again will not help.
-    Final(CacheError),
+    Final(Error),
 }
 
 /// The result of the first ranged GET.
@@ -89,9 +89,9 @@ impl Transfer {
     ///
     /// # Errors
     /// If TLS cannot be set up.
-    pub fn new(options: TransferOptions) -> Result<Self, CacheError> {
+    pub fn new(options: TransferOptions) -> Result<Self, Error> {
         let builder = || Client::builder().connect_timeout(Duration::from_secs(10));
-        let failed = |error| CacheError::Transfer {
+        let failed = |error| Error::Transfer {
             action: "connect",
             tries: 1,
             message: plain(error),
@@ -111,14 +111,14 @@ impl Transfer {
     ///
     /// # Errors
     /// If it is refused, or fails after all tries.
-    pub async fn download(&self, url: &Url, to: &Path) -> Result<Option<u64>, CacheError> {
-        let file = std::fs::File::create(to).map_err(CacheError::file("create", to))?;
+    pub async fn download(&self, url: &Url, to: &Path) -> Result<Option<u64>, Error> {
+        let file = std::fs::File::create(to).map_err(Error::file("create", to))?;
         let file = Arc::new(file);
         let result = self
             .retry("download", || self.download_once(url, &file))
             .await;
         match result {
-            Err(CacheError::Refused { status: 404, .. }) => Ok(None),
+            Err(Error::Refused { status: 404, .. }) => Ok(None),
             other => other.map(Some),
         }
     }
@@ -132,7 +132,7 @@ impl Transfer {
         url: &Url,
         headers: &[(String, String)],
         from: &Path,
-    ) -> Result<u64, CacheError> {
+    ) -> Result<u64, Error> {
         self.retry("upload", || self.upload_once(url, headers, from))
             .await
     }
@@ -287,7 +287,7 @@ impl Transfer {
         urls: &[Url],
         part_bytes: u64,
         from: &Path,
-    ) -> Result<Vec<String>, CacheError> {
+    ) -> Result<Vec<String>, Error> {
         let parts = urls.iter().zip(0_u64..).map(|(url, index)| {
             let start = index * part_bytes;
             self.retry("upload", move || {
@@ -333,7 +333,7 @@ impl Transfer {
         start: u64,
         most: u64,
     ) -> Result<(u64, Response), Failure> {
-        let broken = |error| Failure::Final(CacheError::file("read", from)(error));
+        let broken = |error| Failure::Final(Error::file("read", from)(error));
         let mut file = tokio::fs::File::open(from).await.map_err(broken)?;
         let size = file.metadata().await.map_err(broken)?.len();
         let size = size.saturating_sub(start).min(most);
@@ -358,7 +358,7 @@ impl Transfer {
         }
     }
 
-    async fn retry<T, F, Fut>(&self, action: &'static str, once: F) -> Result<T, CacheError>
+    async fn retry<T, F, Fut>(&self, action: &'static str, once: F) -> Result<T, Error>
     where
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, Failure>>,
@@ -379,7 +379,7 @@ impl Transfer {
                 }
             }
         }
-        Err(CacheError::Transfer {
+        Err(Error::Transfer {
             action,
             tries: self.options.tries,
             message,
@@ -422,7 +422,7 @@ async fn checked(action: &'static str, response: Response) -> Result<Response, F
             format!("HTTP {status} {detail}").trim_end().to_owned(),
         ));
     }
-    Err(Failure::Final(CacheError::Refused {
+    Err(Failure::Final(Error::Refused {
         action,
         status: status.as_u16(),
         detail,
@@ -443,7 +443,7 @@ fn transient(error: reqwest::Error) -> Failure {
 
 /// An HTTP client's error and its cause, without the URL, whose query is a credential.
 fn plain(error: reqwest::Error) -> String {
-    use std::error::Error;
+    use std::error::Error as _;
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = error.source();

@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::TryStreamExt;
 use onspot_executor::{
-    DockerExecutor, DockerSettings, ExecutorError, HELPER_IMAGE, RunnerSettings,
+    DockerExecutor, DockerSettings, Error as ExecutorError, HELPER_IMAGE, RunnerSettings,
 };
 use onspot_reconcile::{EventSender, Step};
 use onspot_settings::Runner;

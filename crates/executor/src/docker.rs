@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::drive::{drive, greet, refuse};
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::gate::Gates;
 use crate::plan::{JobPlan, Site};
 use crate::run::{Executor, JobRun, Outcome, Swept};
@@ -120,8 +120,8 @@ impl DockerExecutor {
     /// Connects to the Docker engine of this host (`DOCKER_HOST`, or the usual socket).
     ///
     /// # Errors
-    /// [`ExecutorError::NoEngine`] if no engine answers.
-    pub async fn connect(settings: DockerSettings) -> Result<Self, ExecutorError> {
+    /// [`Error::NoEngine`] if no engine answers.
+    pub async fn connect(settings: DockerSettings) -> Result<Self, Error> {
         let docker = engine(settings.docker.host.as_deref()).await?;
         Ok(Self::with_engine(docker, settings))
     }
@@ -150,14 +150,14 @@ impl DockerExecutor {
     ///
     /// # Errors
     /// If the image cannot be built, or the binary does not run.
-    pub async fn prepare(&self) -> Result<(), ExecutorError> {
+    pub async fn prepare(&self) -> Result<(), Error> {
         self.inner.prove().await.map(drop)
     }
 }
 
 /// Connects to the engine and negotiates the API version.
-async fn engine(host: Option<&str>) -> Result<Docker, ExecutorError> {
-    let no_engine = |source| ExecutorError::NoEngine { source };
+async fn engine(host: Option<&str>) -> Result<Docker, Error> {
+    let no_engine = |source| Error::NoEngine { source };
     let docker = match host {
         Some(host) if !host.is_empty() => Docker::connect_with_host(host),
         _ => Docker::connect_with_local_defaults(),
@@ -205,7 +205,7 @@ impl Executor for DockerExecutor {
         .boxed()
     }
 
-    fn sweep(&self) -> BoxFuture<'_, Result<Swept, ExecutorError>> {
+    fn sweep(&self) -> BoxFuture<'_, Result<Swept, Error>> {
         async move {
             self.inner.forget_helpers();
             sweep::sweep(
@@ -217,26 +217,26 @@ impl Executor for DockerExecutor {
         .boxed()
     }
 
-    fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+    fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), Error>> {
         let inner = Arc::clone(&self.inner);
         async move {
             // Runs to its end even if nobody waits for it, so that `close` can remove the result.
             let making = inner.making.clone();
             match making.spawn(async move { inner.warm_up(slot).await }).await {
                 Ok(made) => made,
-                Err(error) => Err(ExecutorError::io("make a helper ready")(
-                    std::io::Error::other(error),
-                )),
+                Err(error) => Err(Error::io("make a helper ready")(std::io::Error::other(
+                    error,
+                ))),
             }
         }
         .boxed()
     }
 
-    fn freeze(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+    fn freeze(&self, slot: usize) -> BoxFuture<'_, Result<(), Error>> {
         self.inner.freeze(slot).boxed()
     }
 
-    fn thaw(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+    fn thaw(&self, slot: usize) -> BoxFuture<'_, Result<(), Error>> {
         self.inner.thaw(slot).boxed()
     }
 

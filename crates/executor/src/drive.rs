@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::control::{Control, Interruption};
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
 use crate::host::Host;
 use crate::plan::JobPlan;
@@ -36,7 +36,7 @@ enum End {
 }
 
 impl End {
-    fn error(error: &ExecutorError) -> Self {
+    fn error(error: &Error) -> Self {
         let hint = error
             .hint()
             .map_or_else(String::new, |hint| format!(" ({hint})"));
@@ -92,7 +92,7 @@ pub(crate) async fn drive<H: Host>(
     // Values that only expand here, with this place's and this runner's variables, are secret too.
     let masks = plan.variables.mask_values();
     if let Err(error) = run.trace.add_masks(&masks) {
-        return refuse(run, &ExecutorError::Masks(error));
+        return refuse(run, &Error::Masks(error));
     }
     let control = Control::new(run.stop.clone(), run.timeout);
     let mut course = Course {
@@ -124,7 +124,7 @@ pub(crate) fn greet(run: &JobRun, runner: &RunnerSettings) {
 }
 
 /// Fails a job that could not be planned.
-pub(crate) fn refuse(run: &JobRun, error: &ExecutorError) -> Outcome {
+pub(crate) fn refuse(run: &JobRun, error: &Error) -> Outcome {
     finish(run, Err(End::error(error)))
 }
 
@@ -264,7 +264,7 @@ impl<H: Host> Course<'_, H> {
         &self,
         name: &str,
         title: &str,
-        work: impl Future<Output = Result<T, ExecutorError>>,
+        work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, End> {
         let began = self.begin(name, title).await;
         let result = settle(self.control.guard(work).await, self.run.timeout);
@@ -277,7 +277,7 @@ impl<H: Host> Course<'_, H> {
         &self,
         name: &str,
         title: &str,
-        work: impl Future<Output = Result<T, ExecutorError>>,
+        work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, End> {
         let began = self.begin(name, title).await;
         let guarded = self.control.guard_from_abort(work).await;
@@ -306,7 +306,7 @@ impl<H: Host> Course<'_, H> {
         .await;
     }
 
-    async fn call(&self, request: HelperRequest) -> Result<HelperAnswer, ExecutorError> {
+    async fn call(&self, request: HelperRequest) -> Result<HelperAnswer, Error> {
         let call = HelperCall {
             place: self.plan.place.clone(),
             request,
@@ -346,10 +346,7 @@ fn first(end: Result<(), End>, then: Result<(), End>) -> Result<(), End> {
     }
 }
 
-fn settle<T>(
-    guarded: Result<Result<T, ExecutorError>, Interruption>,
-    limit: Duration,
-) -> Result<T, End> {
+fn settle<T>(guarded: Result<Result<T, Error>, Interruption>, limit: Duration) -> Result<T, End> {
     match guarded {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(End::error(&error)),

@@ -5,7 +5,7 @@ use onspot_gitlab::FailureReason;
 /// An error of an executor. Its text is a fragment for use in "… failed: {error}".
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ExecutorError {
+pub enum Error {
     /// No Docker engine answers.
     #[error("no Docker engine answers")]
     NoEngine {
@@ -94,10 +94,10 @@ pub enum ExecutorError {
     Masks(#[source] onspot_gitlab::Error),
     /// The cache could not be addressed.
     #[error(transparent)]
-    Cache(#[from] onspot_cache::CacheError),
+    Cache(#[from] onspot_cache::Error),
 }
 
-impl ExecutorError {
+impl Error {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -56,7 +56,7 @@ pub enum HelperError {
     },
     /// An archive or its transfer failed.
     #[error(transparent)]
-    Cache(#[from] onspot_cache::CacheError),
+    Cache(#[from] onspot_cache::Error),
     /// A request to GitLab failed.
     #[error(transparent)]
     GitLab(#[from] onspot_gitlab::Error),

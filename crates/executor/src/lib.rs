@@ -16,7 +16,7 @@ pub use docker::{
     DockerExecutor, HELPER_DOCKERFILE, HELPER_IMAGE, JOB_LABEL, KIND_LABEL, RUNNER_LABEL,
     SLOT_LABEL, freeze_all, kill_all,
 };
-pub use error::ExecutorError;
+pub use error::Error;
 pub use run::{Event, Executor, JobRun, Outcome, Stop, Swept};
 pub use settings::{DockerSettings, RunnerSettings, ShellSettings};
 pub use shell::ShellExecutor;

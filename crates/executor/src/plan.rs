@@ -21,7 +21,7 @@ use self::choices::Choices;
 use self::script::Manner;
 pub(crate) use self::storage::{CachePlan, UploadPlan};
 pub(crate) use self::variables::architecture;
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::helper::request::{DownloadArtifacts, Place, Sources};
 use crate::settings::RunnerSettings;
 
@@ -93,7 +93,7 @@ impl JobPlan {
         job: &JobPayload,
         settings: &RunnerSettings,
         site: &Site<'_>,
-    ) -> Result<Self, ExecutorError> {
+    ) -> Result<Self, Error> {
         refuse_demands(job)?;
         refuse_shell(settings)?;
         let (project, mut variables) = found(job, settings, site)?;
@@ -196,7 +196,7 @@ fn found(
     job: &JobPayload,
     settings: &RunnerSettings,
     site: &Site<'_>,
-) -> Result<(String, Variables), ExecutorError> {
+) -> Result<(String, Variables), Error> {
     let usual = variables::project_path(job)?;
     let variables = variables::all(job, settings, site, &usual);
     // Its warnings come again when the sources are planned.
@@ -212,7 +212,7 @@ fn found(
 
 /// Refuses a job that asks for something unsupported: without it, the job would do something else
 /// than its author expects.
-fn refuse_demands(job: &JobPayload) -> Result<(), ExecutorError> {
+fn refuse_demands(job: &JobPayload) -> Result<(), Error> {
     let demands = [
         (
             "run",
@@ -231,7 +231,7 @@ fn refuse_demands(job: &JobPayload) -> Result<(), ExecutorError> {
         ),
     ];
     match demands.iter().find(|(_, demand, _)| demand.is_made()) {
-        Some((key, _, advice)) => Err(ExecutorError::Unsupported(format!(
+        Some((key, _, advice)) => Err(Error::Unsupported(format!(
             "the job has `{key}`, and this runner does not know {advice}"
         ))),
         None => Ok(()),
@@ -239,9 +239,9 @@ fn refuse_demands(job: &JobPayload) -> Result<(), ExecutorError> {
 }
 
 /// Refuses a runner whose scripts are not for a POSIX shell.
-fn refuse_shell(settings: &RunnerSettings) -> Result<(), ExecutorError> {
+fn refuse_shell(settings: &RunnerSettings) -> Result<(), Error> {
     match settings.runner.shell.as_deref() {
-        Some(shell @ ("pwsh" | "powershell" | "cmd")) => Err(ExecutorError::Unsupported(format!(
+        Some(shell @ ("pwsh" | "powershell" | "cmd")) => Err(Error::Unsupported(format!(
             "the runner has shell = {shell:?}, and onspot runs scripts only by bash or sh"
         ))),
         _ => Ok(()),

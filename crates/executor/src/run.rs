@@ -10,7 +10,7 @@ use onspot_gitlab::job::JobPayload;
 use onspot_gitlab::{FailureReason, TraceWriter};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::error::ExecutorError;
+use crate::error::Error;
 
 /// The input of an executor for one attempt of one job.
 ///
@@ -149,24 +149,24 @@ pub trait Executor: Send + Sync + 'static {
 
     /// Kills everything that a previous process on this host left running. Call it before the first
     /// job, and from a watchdog at the end of a lease.
-    fn sweep(&self) -> BoxFuture<'_, Result<Swept, ExecutorError>>;
+    fn sweep(&self) -> BoxFuture<'_, Result<Swept, Error>>;
 
     /// Stops everything of the slot's job until [`Executor::thaw`]: running parts are paused, and
     /// nothing more is started. The job's time limit continues; a job that is stopped meanwhile, or
     /// times out, is killed without running again. Freezing a frozen slot has no effect.
     ///
     /// An error means that something may still be running: kill the job.
-    fn freeze(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>>;
+    fn freeze(&self, slot: usize) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Resumes the slot's job.
     ///
     /// An error means that something may stay frozen forever.
-    fn thaw(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>>;
+    fn thaw(&self, slot: usize) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Makes sure that the slot's helper waits for the next job, to save the time of starting it,
     /// if that many jobs are expected: at least one, and as many as ran concurrently in recent
     /// time.
-    fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>>;
+    fn warm(&self, slot: usize) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Removes everything created on this host for this runner, once there will be no more jobs and
     /// none is running.

@@ -20,7 +20,7 @@ use rustix::process::Signal;
 use tokio::process::Command;
 
 use crate::drive::{drive, greet, refuse};
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::gate::{Gate, Gates};
 use crate::helper::request::Claim;
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
@@ -179,7 +179,7 @@ impl Executor for ShellExecutor {
         .boxed()
     }
 
-    fn sweep(&self) -> BoxFuture<'_, Result<Swept, ExecutorError>> {
+    fn sweep(&self) -> BoxFuture<'_, Result<Swept, Error>> {
         async move {
             let mark = format!("{}/", self.runner_folder().display());
             let job_containers = marked(&mark).len();
@@ -192,19 +192,19 @@ impl Executor for ShellExecutor {
         .boxed()
     }
 
-    fn freeze(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+    fn freeze(&self, slot: usize) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             self.slots.gates.close(slot).await;
             if hold(&self.mark(slot), &self.slots.group(slot)).await {
                 Ok(())
             } else {
-                Err(ExecutorError::Unstoppable)
+                Err(Error::Unstoppable)
             }
         }
         .boxed()
     }
 
-    fn thaw(&self, slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+    fn thaw(&self, slot: usize) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             self.slots.group(slot).go_on();
             signal_marked(&self.mark(slot), Signal::CONT);
@@ -214,7 +214,7 @@ impl Executor for ShellExecutor {
         .boxed()
     }
 
-    fn warm(&self, _slot: usize) -> BoxFuture<'_, Result<(), ExecutorError>> {
+    fn warm(&self, _slot: usize) -> BoxFuture<'_, Result<(), Error>> {
         async { Ok(()) }.boxed()
     }
 
@@ -228,16 +228,13 @@ impl Host for ShellJob<'_> {
         "shell"
     }
 
-    async fn prepare(&mut self, trace: &TraceWriter) -> Result<(), ExecutorError> {
+    async fn prepare(&mut self, trace: &TraceWriter) -> Result<(), Error> {
         trace.info("Using Shell executor...");
         // Processes that an earlier job of this slot may have left.
         end_marked(&self.mark).await;
         tokio::fs::create_dir_all(&self.files)
             .await
-            .map_err(ExecutorError::io(format!(
-                "create {}",
-                self.files.display()
-            )))?;
+            .map_err(Error::io(format!("create {}", self.files.display())))?;
         remove_others(&self.plan.place.builds).await?;
         let call = HelperCall {
             place: self.plan.place.clone(),
@@ -246,15 +243,11 @@ impl Host for ShellJob<'_> {
         self.call(&call, trace).await.map(drop)
     }
 
-    async fn call(
-        &self,
-        call: &HelperCall,
-        trace: &TraceWriter,
-    ) -> Result<HelperAnswer, ExecutorError> {
+    async fn call(&self, call: &HelperCall, trace: &TraceWriter) -> Result<HelperAnswer, Error> {
         let mut line = serde_json::to_vec(call)
-            .map_err(|error| ExecutorError::Payload(format!("the helper's request: {error}")))?;
+            .map_err(|error| Error::Payload(format!("the helper's request: {error}")))?;
         line.push(b'\n');
-        let failed = ExecutorError::io("run the helper");
+        let failed = Error::io("run the helper");
         let binary = &self.executor.settings.helper_binary;
         let pass = self.gate.pass().await;
         let spawned = self
@@ -279,7 +272,7 @@ impl Host for ShellJob<'_> {
             },
         );
         let status = status.await.map_err(failed)?;
-        let refused = |code| ExecutorError::Helper {
+        let refused = |code| Error::Helper {
             what: call.request.name().to_owned(),
             exit_code: i64::from(code),
         };
@@ -289,13 +282,13 @@ impl Host for ShellJob<'_> {
         serde_json::from_slice(&answer).map_err(|_| refused(0))
     }
 
-    async fn get_ready(&mut self, _trace: &TraceWriter) -> Result<(), ExecutorError> {
+    async fn get_ready(&mut self, _trace: &TraceWriter) -> Result<(), Error> {
         Ok(())
     }
 
-    async fn script(&self, script: &str, trace: &TraceWriter) -> Result<i32, ExecutorError> {
+    async fn script(&self, script: &str, trace: &TraceWriter) -> Result<i32, Error> {
         let shell = self.executor.settings.shell();
-        let failed = ExecutorError::io(format!("run {shell}"));
+        let failed = Error::io(format!("run {shell}"));
         let pass = self.gate.pass().await;
         let spawned = self
             .executor
@@ -339,12 +332,12 @@ impl Host for ShellJob<'_> {
         self.group.end();
     }
 
-    async fn end_scripts(&self) -> Result<(), ExecutorError> {
+    async fn end_scripts(&self) -> Result<(), Error> {
         self.group.end();
         if end_marked(&self.mark).await {
             Ok(())
         } else {
-            Err(ExecutorError::Unkillable)
+            Err(Error::Unkillable)
         }
     }
 
@@ -356,11 +349,11 @@ impl Host for ShellJob<'_> {
         self.files.join(name.replace('/', "-"))
     }
 
-    async fn put_file(&self, from: &Path, at: &Path) -> Result<(), ExecutorError> {
+    async fn put_file(&self, from: &Path, at: &Path) -> Result<(), Error> {
         copy(from, at).await
     }
 
-    async fn take_file(&self, from: &Path, to: &Path) -> Result<(), ExecutorError> {
+    async fn take_file(&self, from: &Path, to: &Path) -> Result<(), Error> {
         copy(from, to).await
     }
 
@@ -381,10 +374,10 @@ impl Host for ShellJob<'_> {
     }
 }
 
-async fn copy(from: &Path, to: &Path) -> Result<(), ExecutorError> {
+async fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let action = format!("copy {} to {}", from.display(), to.display());
     tokio::fs::copy(from, to)
         .await
         .map(drop)
-        .map_err(ExecutorError::io(action))
+        .map_err(Error::io(action))
 }

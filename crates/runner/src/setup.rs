@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use onspot_executor::{DockerSettings, ExecutorError, RunnerSettings};
+use onspot_executor::{DockerSettings, Error as ExecutorError, RunnerSettings};
 use onspot_gitlab::{Client, ClientOptions};
 use onspot_settings::{Docker, Runner};
 

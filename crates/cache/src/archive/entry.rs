@@ -12,7 +12,7 @@ use zip::write::{FullFileOptions, SimpleFileOptions};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::{Kind, Level, Owner, Stat};
-use crate::CacheError;
+use crate::Error;
 
 /// How the content of an archive's files is compressed.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +53,7 @@ pub(super) fn start(
     path: &Path,
     stat: Stat,
     packing: Packing,
-) -> Result<(), CacheError> {
+) -> Result<(), Error> {
     let mut name = path.as_os_str().as_bytes().to_vec();
     if stat.kind == Kind::Directory {
         name.push(b'/');
@@ -74,7 +74,7 @@ pub(super) fn start(
 pub(super) fn options(
     stat: Stat,
     packing: Packing,
-) -> Result<FullFileOptions<'static, 'static>, CacheError> {
+) -> Result<FullFileOptions<'static, 'static>, Error> {
     let mut options = SimpleFileOptions::default()
         .compression_method(packing.method)
         .compression_level(packing.level)
@@ -131,6 +131,6 @@ fn dos_time(seconds: i64) -> Option<DateTime> {
     .ok()
 }
 
-pub(super) fn write_error(error: zip::result::ZipError) -> CacheError {
-    CacheError::Write(io::Error::from(error).to_string())
+pub(super) fn write_error(error: zip::result::ZipError) -> Error {
+    Error::Write(io::Error::from(error).to_string())
 }

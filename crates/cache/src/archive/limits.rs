@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::fingerprint::sum_of_name;
 use super::{Attributes, Contents, Extracted, Tree};
-use crate::CacheError;
+use crate::Error;
 
 /// More files than any folder of a job should have, and few enough that their names fit into
 /// memory.
@@ -62,9 +62,9 @@ impl Unpacked {
     }
 
     /// Counts an entry before it is made.
-    pub(super) fn count(&mut self, path: &Path) -> Result<(), CacheError> {
+    pub(super) fn count(&mut self, path: &Path) -> Result<(), Error> {
         if self.contents.entries >= self.limits.entries {
-            return Err(CacheError::TooMany {
+            return Err(Error::TooMany {
                 most: self.limits.entries,
             });
         }
@@ -80,13 +80,13 @@ impl Unpacked {
         path: &Path,
         attributes: &Attributes,
         content: &mut dyn Read,
-    ) -> Result<(), CacheError> {
+    ) -> Result<(), Error> {
         let mut content = content.take(self.bytes_left().saturating_add(1));
         let size = tree
             .write(path, attributes, &mut content)
-            .map_err(CacheError::file("write", path))?;
+            .map_err(Error::file("write", path))?;
         if size > self.bytes_left() {
-            return Err(CacheError::TooLarge {
+            return Err(Error::TooLarge {
                 most: self.limits.bytes,
             });
         }
@@ -99,12 +99,12 @@ impl Unpacked {
     }
 
     /// Gives the folders their attributes.
-    pub(super) fn finish(self, tree: &Tree) -> Result<Extracted, CacheError> {
+    pub(super) fn finish(self, tree: &Tree) -> Result<Extracted, Error> {
         // Deepest first: writing into a folder changes its time, and a read-only folder could not
         // be filled.
         for (path, attributes) in self.folders.into_iter().rev() {
             tree.finish_dir(&path, &attributes)
-                .map_err(CacheError::file("write", &path))?;
+                .map_err(Error::file("write", &path))?;
         }
         Ok(Extracted {
             contents: self.contents,

@@ -11,7 +11,7 @@ use zip::{PreparedZipFile, ZipWriter};
 
 use super::entry::{Packing, options, start, write_error};
 use super::{Contents, Stat, Tree, is_skippable};
-use crate::CacheError;
+use crate::Error;
 
 /// Files up to this size are compressed in memory by the workers; larger ones, and those whose name
 /// is not UTF-8, are streamed one after the other by the writing thread.
@@ -23,7 +23,7 @@ pub(super) fn add_files(
     tree: &Tree,
     files: &[(PathBuf, Stat)],
     packing: Packing,
-) -> Result<Contents, CacheError> {
+) -> Result<Contents, Error> {
     let (small, large): (Vec<_>, Vec<_>) = files
         .iter()
         .partition(|(path, stat)| stat.size <= IN_MEMORY && path.to_str().is_some());
@@ -49,7 +49,7 @@ pub(super) fn add_files(
                 None => contents.skipped += 1,
             }
         }
-        Ok::<_, CacheError>(())
+        Ok::<_, Error>(())
     })?;
     for (path, stat) in large {
         if add_streamed(zip, tree, path, *stat, packing)? {
@@ -61,7 +61,7 @@ pub(super) fn add_files(
     Ok(contents)
 }
 
-type Prepared = Result<Option<PreparedZipFile>, CacheError>;
+type Prepared = Result<Option<PreparedZipFile>, Error>;
 
 #[expect(
     clippy::needless_pass_by_value,
@@ -89,7 +89,7 @@ fn compress(tree: &Tree, path: &Path, stat: Stat, packing: Packing) -> Prepared 
     let name = path.to_str().unwrap_or_default();
     let mut entry = ZipFileBuilder::new(name, options(stat, packing)?).map_err(write_error)?;
     // No more than the size seen before: a file that is still growing must end somewhere.
-    io::copy(&mut file.take(stat.size), &mut entry).map_err(CacheError::file("read", path))?;
+    io::copy(&mut file.take(stat.size), &mut entry).map_err(Error::file("read", path))?;
     entry.finish().map(Some).map_err(write_error)
 }
 
@@ -99,19 +99,19 @@ fn add_streamed(
     path: &Path,
     stat: Stat,
     packing: Packing,
-) -> Result<bool, CacheError> {
+) -> Result<bool, Error> {
     let Some(file) = open(tree, path)? else {
         return Ok(false);
     };
     start(zip, path, stat, packing)?;
-    io::copy(&mut file.take(stat.size), zip).map_err(CacheError::file("read", path))?;
+    io::copy(&mut file.take(stat.size), zip).map_err(Error::file("read", path))?;
     Ok(true)
 }
 
-fn open(tree: &Tree, path: &Path) -> Result<Option<File>, CacheError> {
+fn open(tree: &Tree, path: &Path) -> Result<Option<File>, Error> {
     match tree.read(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if is_skippable(&error) => Ok(None),
-        Err(error) => Err(CacheError::file("read", path)(error)),
+        Err(error) => Err(Error::file("read", path)(error)),
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Attributes, Contents, Kind, Level, Limits, Owner, Stat, Tree, Unpacked, is_skippable, relative,
 };
-use crate::CacheError;
+use crate::Error;
 
 /// Writes an archive of the given paths (relative to `tree`).
 ///
@@ -19,7 +19,7 @@ pub fn create(
     paths: &BTreeSet<PathBuf>,
     level: Level,
     out: File,
-) -> Result<Contents, CacheError> {
+) -> Result<Contents, Error> {
     let mut encoder = zstd::Encoder::new(BufWriter::new(out), level.zstd()).map_err(write_error)?;
     // Zip has a checksum for each entry; tar has none.
     encoder.include_checksum(true).map_err(write_error)?;
@@ -29,7 +29,7 @@ pub fn create(
         let added = match tree.stat(path) {
             Ok(stat) => add(&mut tar, tree, path, stat)?,
             Err(error) if is_skippable(&error) => false,
-            Err(error) => return Err(CacheError::file("read", path)(error)),
+            Err(error) => return Err(Error::file("read", path)(error)),
         };
         if added {
             contents.entries += 1;
@@ -48,7 +48,7 @@ fn add(
     tree: &Tree,
     path: &Path,
     stat: Stat,
-) -> Result<bool, CacheError> {
+) -> Result<bool, Error> {
     let mut header = tar::Header::new_gnu();
     header.set_mode(stat.mode);
     header.set_mtime(u64::try_from(stat.modified).unwrap_or(0));
@@ -63,9 +63,7 @@ fn add(
                 .map_err(write_error)?;
         }
         Kind::Symlink => {
-            let target = tree
-                .read_link(path)
-                .map_err(CacheError::file("read", path))?;
+            let target = tree.read_link(path).map_err(Error::file("read", path))?;
             header.set_entry_type(tar::EntryType::Symlink);
             tar.append_link(&mut header, path, &target)
                 .map_err(write_error)?;
@@ -74,7 +72,7 @@ fn add(
             let file = match tree.read(path) {
                 Ok(file) => file,
                 Err(error) if is_skippable(&error) => return Ok(false),
-                Err(error) => return Err(CacheError::file("read", path)(error)),
+                Err(error) => return Err(Error::file("read", path)(error)),
             };
             header.set_entry_type(tar::EntryType::Regular);
             header.set_size(stat.size);
@@ -88,7 +86,7 @@ fn add(
 }
 
 /// Unpacks an archive into `tree`, except for the attributes of its folders.
-pub(super) fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpacked, CacheError> {
+pub(super) fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpacked, Error> {
     let decoder = zstd::Decoder::new(BufReader::new(archive)).map_err(read_error)?;
     let mut tar = tar::Archive::new(decoder);
     let mut unpacked = Unpacked::within(limits);
@@ -99,7 +97,7 @@ pub(super) fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpac
             continue;
         }
         let attributes = attributes(entry.header());
-        let put = CacheError::file("write", &path);
+        let put = Error::file("write", &path);
         match entry.header().entry_type() {
             tar::EntryType::Directory => {
                 unpacked.count(&path)?;
@@ -109,8 +107,8 @@ pub(super) fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpac
             tar::EntryType::Symlink => {
                 unpacked.count(&path)?;
                 let target = entry.link_name().map_err(read_error)?;
-                let target = target
-                    .ok_or_else(|| CacheError::Archive("a symlink without a target".into()))?;
+                let target =
+                    target.ok_or_else(|| Error::Archive("a symlink without a target".into()))?;
                 tree.symlink(&path, &target, &attributes).map_err(put)?;
             }
             tar::EntryType::Regular | tar::EntryType::Continuous => {
@@ -146,14 +144,14 @@ fn attributes(header: &tar::Header) -> Attributes {
     clippy::needless_pass_by_value,
     reason = "used as a function in map_err"
 )]
-fn write_error(error: io::Error) -> CacheError {
-    CacheError::Write(error.to_string())
+fn write_error(error: io::Error) -> Error {
+    Error::Write(error.to_string())
 }
 
 #[expect(
     clippy::needless_pass_by_value,
     reason = "used as a function in map_err"
 )]
-fn read_error(error: io::Error) -> CacheError {
-    CacheError::Archive(error.to_string())
+fn read_error(error: io::Error) -> Error {
+    Error::Archive(error.to_string())
 }

@@ -14,7 +14,7 @@ use crate::Selection;
 
 mod hostile;
 
-type Create = fn(&Tree, &BTreeSet<PathBuf>, Level, File) -> Result<Contents, CacheError>;
+type Create = fn(&Tree, &BTreeSet<PathBuf>, Level, File) -> Result<Contents, Error>;
 const FORMATS: [(&str, Create); 3] = [
     ("zip", zip::create),
     ("zipzstd", zip::create_zstd),
@@ -58,7 +58,7 @@ impl Folders {
         create(&self.tree("from"), &self.everything(), Level::Fastest, out).unwrap()
     }
 
-    fn unpack(&self) -> Result<Contents, CacheError> {
+    fn unpack(&self) -> Result<Contents, Error> {
         let archive = File::open(self.path("archive")).unwrap();
         extract(&self.tree("to"), archive, PLENTY)
     }
@@ -202,7 +202,7 @@ fn names_that_lead_outside_are_refused() {
         zip.finish().unwrap();
         let refused = folders.unpack();
         assert!(
-            matches!(refused, Err(CacheError::Escapes { .. })),
+            matches!(refused, Err(Error::Escapes { .. })),
             "{name}: {refused:?}"
         );
     }

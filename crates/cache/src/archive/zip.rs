@@ -18,7 +18,7 @@ use super::{
     Attributes, Contents, Kind, Level, Limits, Owner, Stat, Tree, Unpacked, is_skippable, parallel,
     relative,
 };
-use crate::CacheError;
+use crate::Error;
 
 /// The longest target of a symlink (Linux: `PATH_MAX`); longer ones are refused.
 const LONGEST_TARGET: u64 = 4096;
@@ -33,7 +33,7 @@ pub fn create(
     paths: &BTreeSet<PathBuf>,
     level: Level,
     out: File,
-) -> Result<Contents, CacheError> {
+) -> Result<Contents, Error> {
     create_with(tree, paths, Packing::deflate(level), out)
 }
 
@@ -46,7 +46,7 @@ pub fn create_zstd(
     paths: &BTreeSet<PathBuf>,
     level: Level,
     out: File,
-) -> Result<Contents, CacheError> {
+) -> Result<Contents, Error> {
     create_with(tree, paths, Packing::zstd(level), out)
 }
 
@@ -55,7 +55,7 @@ fn create_with(
     paths: &BTreeSet<PathBuf>,
     packing: Packing,
     out: File,
-) -> Result<Contents, CacheError> {
+) -> Result<Contents, Error> {
     let mut zip = ZipWriter::new(BufWriter::new(out));
     let mut contents = Contents::default();
     let mut files = Vec::new();
@@ -68,14 +68,14 @@ fn create_with(
                 contents.entries += 1;
             }
             Err(error) if is_skippable(&error) => contents.skipped += 1,
-            Err(error) => return Err(CacheError::file("read", path)(error)),
+            Err(error) => return Err(Error::file("read", path)(error)),
         }
     }
     let added = parallel::add_files(&mut zip, tree, &files, packing)?;
     contents.entries += added.entries;
     contents.skipped += added.skipped;
     let mut out = zip.finish().map_err(write_error)?;
-    out.flush().map_err(|e| CacheError::Write(e.to_string()))?;
+    out.flush().map_err(|e| Error::Write(e.to_string()))?;
     Ok(contents)
 }
 
@@ -86,16 +86,14 @@ fn add_plain(
     path: &Path,
     stat: Stat,
     packing: Packing,
-) -> Result<(), CacheError> {
+) -> Result<(), Error> {
     let target = match stat.kind {
-        Kind::Symlink => tree
-            .read_link(path)
-            .map_err(CacheError::file("read", path))?,
+        Kind::Symlink => tree.read_link(path).map_err(Error::file("read", path))?,
         _ => PathBuf::new(),
     };
     start(zip, path, stat, packing)?;
     zip.write_all(target.as_os_str().as_bytes())
-        .map_err(|e| CacheError::Write(e.to_string()))
+        .map_err(|e| Error::Write(e.to_string()))
 }
 
 fn owner<R: Read>(entry: &ZipFile<'_, R>) -> Option<Owner> {
@@ -117,7 +115,7 @@ fn read_owner(field: &[u8]) -> Option<Owner> {
 }
 
 /// Unpacks an archive into `tree`, except for the attributes of its folders.
-pub(super) fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpacked, CacheError> {
+pub(super) fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpacked, Error> {
     let mut zip = ZipArchive::new(BufReader::new(archive)).map_err(read_error)?;
     let mut unpacked = Unpacked::within(limits);
     for index in 0..zip.len() {
@@ -128,7 +126,7 @@ pub(super) fn unpack(tree: &Tree, archive: File, limits: Limits) -> Result<Unpac
         }
         unpacked.count(&path)?;
         let attributes = attributes(&entry);
-        let put = CacheError::file("write", &path);
+        let put = Error::file("write", &path);
         if entry.is_dir() {
             tree.make_dir(&path).map_err(put)?;
             unpacked.folders.push((path, attributes));
@@ -151,16 +149,14 @@ fn attributes<R: Read>(entry: &ZipFile<'_, R>) -> Attributes {
     }
 }
 
-fn link_target<R: Read>(entry: &mut ZipFile<'_, R>) -> Result<PathBuf, CacheError> {
+fn link_target<R: Read>(entry: &mut ZipFile<'_, R>) -> Result<PathBuf, Error> {
     let mut target = Vec::new();
     entry
         .take(LONGEST_TARGET + 1)
         .read_to_end(&mut target)
-        .map_err(|e| CacheError::Archive(e.to_string()))?;
+        .map_err(|e| Error::Archive(e.to_string()))?;
     if target.is_empty() || target.len() as u64 > LONGEST_TARGET || target.contains(&0) {
-        return Err(CacheError::Archive(
-            "a symlink without a usable target".into(),
-        ));
+        return Err(Error::Archive("a symlink without a usable target".into()));
     }
     Ok(OsString::from_vec(target).into())
 }
@@ -185,6 +181,6 @@ fn modified<R: Read>(entry: &ZipFile<'_, R>) -> Option<i64> {
     })
 }
 
-fn read_error(error: zip::result::ZipError) -> CacheError {
-    CacheError::Archive(io::Error::from(error).to_string())
+fn read_error(error: zip::result::ZipError) -> Error {
+    Error::Archive(io::Error::from(error).to_string())
 }

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use url::Url;
 
 use super::{Encryption, S3Cache, chain, expires, signed};
-use crate::CacheError;
+use crate::Error;
 
 /// The most bytes that S3 takes in one PUT.
 pub const LARGEST_PUT: u64 = 5 << 30;
@@ -46,7 +46,7 @@ impl S3Cache {
         key: &str,
         bytes: u64,
         ttl: Duration,
-    ) -> Result<SignedParts, CacheError> {
+    ) -> Result<SignedParts, Error> {
         let key = self.object_key(key)?;
         let encryption = self.encryption.as_ref();
         let begun = self
@@ -83,7 +83,7 @@ impl S3Cache {
         key: &str,
         upload: &str,
         etags: Vec<String>,
-    ) -> Result<(), CacheError> {
+    ) -> Result<(), Error> {
         let parts = etags.into_iter().zip(1..).map(|(etag, number)| {
             CompletedPart::builder()
                 .e_tag(etag)
@@ -117,8 +117,8 @@ impl S3Cache {
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> CacheError {
-    CacheError::Transfer {
+fn failed(error: &dyn std::error::Error) -> Error {
+    Error::Transfer {
         action: "upload",
         tries: 1,
         message: chain(error),

@@ -67,7 +67,7 @@ impl Respond for Ranges {
     }
 }
 
-async fn download(server: &MockServer) -> (Result<Option<u64>, CacheError>, Vec<u8>) {
+async fn download(server: &MockServer) -> (Result<Option<u64>, Error>, Vec<u8>) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("archive");
     let result = transfer().download(&url(server), &file).await;

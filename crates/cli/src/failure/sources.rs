@@ -47,8 +47,8 @@ impl From<onspot_gitlab::Error> for Failure {
     }
 }
 
-impl From<onspot_executor::ExecutorError> for Failure {
-    fn from(error: onspot_executor::ExecutorError) -> Self {
+impl From<onspot_executor::Error> for Failure {
+    fn from(error: onspot_executor::Error) -> Self {
         let hint = error.hint();
         Self::hinted(error, hint)
     }

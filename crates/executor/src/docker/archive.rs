@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use crate::error::ExecutorError;
+use crate::error::Error;
 
 /// The block size of tar, in bytes.
 const BLOCK: u64 = 512;
@@ -23,8 +23,8 @@ pub(super) async fn put(
     container: &str,
     from: &Path,
     at: &Path,
-) -> Result<(), ExecutorError> {
-    let failed = |error| ExecutorError::io(format!("read {}", from.display()))(error);
+) -> Result<(), Error> {
+    let failed = |error| Error::io(format!("read {}", from.display()))(error);
     let file = tokio::fs::File::open(from).await.map_err(failed)?;
     let size = file.metadata().await.map_err(failed)?.len();
     let mut header = tar::Header::new_ustar();
@@ -45,7 +45,7 @@ pub(super) async fn put(
     docker
         .upload_to_container(container, Some(options), bollard::body_try_stream(tar))
         .await
-        .map_err(ExecutorError::docker("hand the cache to the helper"))
+        .map_err(Error::docker("hand the cache to the helper"))
 }
 
 /// Copies a file out of a container.
@@ -54,23 +54,23 @@ pub(super) async fn take(
     container: &str,
     from: &Path,
     to: &Path,
-) -> Result<(), ExecutorError> {
+) -> Result<(), Error> {
     let options = DownloadFromContainerOptionsBuilder::default()
         .path(&from.to_string_lossy())
         .build();
     let stream = docker.download_from_container(container, Some(options));
     let mut tar = StreamReader::new(Box::pin(stream.map_err(std::io::Error::other)));
-    let failed = |error| ExecutorError::io(format!("take {}", from.display()))(error);
+    let failed = |error| Error::io(format!("take {}", from.display()))(error);
     let size = regular_file(&mut tar).await.map_err(failed)?;
     let mut out = tokio::fs::File::create(to)
         .await
-        .map_err(ExecutorError::io(format!("create {}", to.display())))?;
+        .map_err(Error::io(format!("create {}", to.display())))?;
     let copied = tokio::io::copy(&mut (&mut tar).take(size), &mut out)
         .await
         .map_err(failed)?;
     out.sync_all()
         .await
-        .map_err(ExecutorError::io(format!("write {}", to.display())))?;
+        .map_err(Error::io(format!("write {}", to.display())))?;
     if copied == size {
         Ok(())
     } else {

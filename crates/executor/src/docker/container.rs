@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::container::LogOutput;
-use bollard::errors::Error;
+use bollard::errors::Error as DockerError;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::{
     ContainerCreateBody, ContainerStateStatusEnum, ContainerSummary, HealthConfig,
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use super::kill::kill_paused;
 use super::out_of_memory::{self, Memory, Watch};
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::gate::Gate;
 
 /// How long a script may take to end after the request to end.
@@ -46,7 +46,7 @@ pub(super) async fn create(
     docker: &Docker,
     platform: &str,
     body: ContainerCreateBody,
-) -> Result<String, Error> {
+) -> Result<String, DockerError> {
     let mut options = CreateContainerOptionsBuilder::default();
     if !platform.is_empty() {
         options = options.platform(platform);
@@ -62,7 +62,7 @@ pub(super) async fn run(
     script: &str,
     gate: &Gate,
     trace: &TraceWriter,
-) -> Result<i32, ExecutorError> {
+) -> Result<i32, Error> {
     let options = AttachContainerOptionsBuilder::default()
         .stream(true)
         .stdin(true)
@@ -75,10 +75,10 @@ pub(super) async fn run(
     );
     let mut watch = Watch::new(memory);
     let script = watch.before() + script;
-    let mut attached = attached.map_err(ExecutorError::docker("attach to the job's container"))?;
+    let mut attached = attached.map_err(Error::docker("attach to the job's container"))?;
     start(docker, id, gate)
         .await
-        .map_err(ExecutorError::docker("start the job's container"))?;
+        .map_err(Error::docker("start the job's container"))?;
     let write = async {
         // A shell may end before it has read everything; that is not an error.
         let _ = attached.input.write_all(script.as_bytes()).await;
@@ -102,7 +102,7 @@ pub(super) async fn run(
     };
     let ((), read) = tokio::join!(write, read);
     drop((output, errors));
-    read.map_err(ExecutorError::docker("read the job's output"))?;
+    read.map_err(Error::docker("read the job's output"))?;
     let code = exit_code(docker, id).await?;
     // The kernel kills a single process; the shell may have continued and ended with another code.
     if code != 0
@@ -115,21 +115,21 @@ pub(super) async fn run(
 }
 
 /// Starts a container of a job, waiting while its slot is frozen.
-pub(super) async fn start(docker: &Docker, id: &str, gate: &Gate) -> Result<(), Error> {
+pub(super) async fn start(docker: &Docker, id: &str, gate: &Gate) -> Result<(), DockerError> {
     let _pass = gate.pass().await;
     docker.start_container(id, None).await
 }
 
 /// Waits until a container is dead and returns its exit code.
-pub(super) async fn exit_code(docker: &Docker, id: &str) -> Result<i32, ExecutorError> {
+pub(super) async fn exit_code(docker: &Docker, id: &str) -> Result<i32, Error> {
     let options = WaitContainerOptionsBuilder::default()
         .condition("not-running")
         .build();
     let mut wait = std::pin::pin!(docker.wait_container(id, Some(options)));
     let code = match wait.next().await {
         Some(Ok(response)) => response.status_code,
-        Some(Err(Error::DockerContainerWaitError { code, .. })) => code,
-        Some(Err(error)) => return Err(ExecutorError::docker("wait for the container")(error)),
+        Some(Err(DockerError::DockerContainerWaitError { code, .. })) => code,
+        Some(Err(error)) => return Err(Error::docker("wait for the container")(error)),
         None => -1,
     };
     Ok(i32::try_from(code).unwrap_or(-1))
@@ -144,7 +144,7 @@ pub(super) async fn died(docker: &Docker, id: &str) -> Option<i32> {
 }
 
 /// The end of a container's log, both output streams, at most this many bytes.
-pub(super) async fn logs(docker: &Docker, id: &str, most: usize) -> Result<Vec<u8>, Error> {
+pub(super) async fn logs(docker: &Docker, id: &str, most: usize) -> Result<Vec<u8>, DockerError> {
     let options = LogsOptionsBuilder::default()
         .stdout(true)
         .stderr(true)
@@ -222,7 +222,7 @@ pub(super) async fn remove(docker: &Docker, id: &str) {
         .build();
     match docker.remove_container(id, Some(options)).await {
         Ok(())
-        | Err(Error::DockerResponseServerError {
+        | Err(DockerError::DockerResponseServerError {
             status_code: 404 | 409,
             ..
         }) => {}
@@ -231,7 +231,7 @@ pub(super) async fn remove(docker: &Docker, id: &str) {
 }
 
 /// Removes a container, and makes sure that nothing in it is still running.
-pub(super) async fn end(docker: &Docker, id: &str) -> Result<(), ExecutorError> {
+pub(super) async fn end(docker: &Docker, id: &str) -> Result<(), Error> {
     for _ in 0..END_TRIES {
         remove(docker, id).await;
         if !may_run(docker, id).await {
@@ -241,7 +241,7 @@ pub(super) async fn end(docker: &Docker, id: &str) -> Result<(), ExecutorError> 
     }
     if may_run(docker, id).await {
         let container = id.to_owned();
-        return Err(ExecutorError::StillRunning { container });
+        return Err(Error::StillRunning { container });
     }
     Ok(())
 }
@@ -250,7 +250,7 @@ pub(super) async fn end(docker: &Docker, id: &str) -> Result<(), ExecutorError> 
 async fn may_run(docker: &Docker, id: &str) -> bool {
     match docker.inspect_container(id, None).await {
         Ok(container) => container.state.and_then(|state| state.running) != Some(false),
-        Err(Error::DockerResponseServerError {
+        Err(DockerError::DockerResponseServerError {
             status_code: 404, ..
         }) => false,
         Err(_) => true,
@@ -261,7 +261,7 @@ async fn may_run(docker: &Docker, id: &str) -> bool {
 pub(super) async fn labelled(
     docker: &Docker,
     labels: &[String],
-) -> Result<Vec<ContainerSummary>, Error> {
+) -> Result<Vec<ContainerSummary>, DockerError> {
     let filters = HashMap::from([("label", labels.to_vec())]);
     let options = ListContainersOptionsBuilder::default()
         .all(true)
@@ -296,8 +296,8 @@ pub(super) async fn exec(
     id: &str,
     program: Program<'_>,
     mut errors: impl FnMut(&[u8]),
-) -> Result<Executed, ExecutorError> {
-    let failed = |error| ExecutorError::docker("call the helper")(error);
+) -> Result<Executed, Error> {
+    let failed = |error| Error::docker("call the helper")(error);
     let options = CreateExecOptions {
         attach_stdin: Some(true),
         attach_stdout: Some(true),
@@ -337,7 +337,7 @@ pub(super) async fn exec(
                 other => output.extend_from_slice(other.as_ref()),
             }
         }
-        Ok::<_, Error>(output)
+        Ok::<_, DockerError>(output)
     };
     let (_stdin, output) = tokio::join!(write, read);
     let output = output.map_err(failed)?;
@@ -353,18 +353,14 @@ async fn passed(gate: Option<&Gate>) -> Option<RwLockReadGuard<'_, ()>> {
 }
 
 /// The exit code of a program, which the engine may know a moment after the end of its output.
-async fn executed_code(
-    docker: &Docker,
-    exec: &str,
-    gate: Option<&Gate>,
-) -> Result<i64, ExecutorError> {
+async fn executed_code(docker: &Docker, exec: &str, gate: Option<&Gate>) -> Result<i64, Error> {
     for _ in 0..100 {
         // A frozen program does not end; keep waiting for it.
         drop(passed(gate).await);
         let state = docker
             .inspect_exec(exec)
             .await
-            .map_err(ExecutorError::docker("ask the helper"))?;
+            .map_err(Error::docker("ask the helper"))?;
         if let (Some(false), Some(code)) = (state.running, state.exit_code) {
             return Ok(code);
         }

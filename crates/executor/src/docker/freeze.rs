@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use bollard::Docker;
-use bollard::errors::Error;
+use bollard::errors::Error as DockerError;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures::future::join_all;
 
 use super::helper::Helper;
 use super::job::DockerJob;
 use super::{Inner, KIND_LABEL, RUNNER_LABEL, SLOT_LABEL, container};
-use crate::error::ExecutorError;
+use crate::error::Error;
 
 /// How often to search for containers that were started, or not paused yet, in the meantime.
 const ROUNDS: usize = 3;
@@ -20,19 +20,19 @@ const ROUNDS: usize = 3;
 ///
 /// # Errors
 /// If no engine answers, or something may still run.
-pub async fn freeze_all() -> Result<(), ExecutorError> {
+pub async fn freeze_all() -> Result<(), Error> {
     pause(&super::engine(None).await?, &[KIND_LABEL.to_owned()]).await
 }
 
 impl Inner {
     /// Pauses everything in the slot.
-    pub(super) async fn freeze(&self, slot: usize) -> Result<(), ExecutorError> {
+    pub(super) async fn freeze(&self, slot: usize) -> Result<(), Error> {
         self.gates.close(slot).await;
         pause(&self.docker, &self.labels_of(slot)).await
     }
 
     /// Resumes everything in the slot.
-    pub(super) async fn thaw(&self, slot: usize) -> Result<(), ExecutorError> {
+    pub(super) async fn thaw(&self, slot: usize) -> Result<(), Error> {
         unpause(&self.docker, &self.labels_of(slot)).await?;
         self.gates.open(slot);
         Ok(())
@@ -68,7 +68,7 @@ impl DockerJob<'_> {
 }
 
 /// Pauses the running containers with all of these labels.
-async fn pause(docker: &Docker, labels: &[String]) -> Result<(), ExecutorError> {
+async fn pause(docker: &Docker, labels: &[String]) -> Result<(), Error> {
     for _ in 0..ROUNDS {
         let running = in_state(docker, labels, "running").await?;
         if running.is_empty() {
@@ -82,12 +82,12 @@ async fn pause(docker: &Docker, labels: &[String]) -> Result<(), ExecutorError> 
     }
     match in_state(docker, labels, "running").await?.len() {
         0 => Ok(()),
-        containers => Err(ExecutorError::NotFrozen { containers }),
+        containers => Err(Error::NotFrozen { containers }),
     }
 }
 
 /// Resumes the paused containers with all of these labels.
-async fn unpause(docker: &Docker, labels: &[String]) -> Result<(), ExecutorError> {
+async fn unpause(docker: &Docker, labels: &[String]) -> Result<(), Error> {
     let paused = in_state(docker, labels, "paused").await?;
     let unpausing = paused.iter().map(|id| async move {
         let unpaused = docker.unpause_container(id).await;
@@ -96,16 +96,12 @@ async fn unpause(docker: &Docker, labels: &[String]) -> Result<(), ExecutorError
     join_all(unpausing).await;
     match in_state(docker, labels, "paused").await?.len() {
         0 => Ok(()),
-        containers => Err(ExecutorError::NotThawed { containers }),
+        containers => Err(Error::NotThawed { containers }),
     }
 }
 
 /// The containers with all of these labels in a given state.
-async fn in_state(
-    docker: &Docker,
-    labels: &[String],
-    state: &str,
-) -> Result<Vec<String>, ExecutorError> {
+async fn in_state(docker: &Docker, labels: &[String], state: &str) -> Result<Vec<String>, Error> {
     let filters = HashMap::from([
         ("label", labels.to_vec()),
         ("status", vec![state.to_owned()]),
@@ -114,15 +110,15 @@ async fn in_state(
         .filters(&filters)
         .build();
     let found = docker.list_containers(Some(options)).await;
-    let found = found.map_err(ExecutorError::docker("list the containers"))?;
+    let found = found.map_err(Error::docker("list the containers"))?;
     Ok(found.into_iter().filter_map(|found| found.id).collect())
 }
 
 /// It is no error if a container is gone or already in the desired state.
-fn unless_settled(id: &str, answer: Result<(), Error>, what: &str) {
+fn unless_settled(id: &str, answer: Result<(), DockerError>, what: &str) {
     match answer {
         Ok(())
-        | Err(Error::DockerResponseServerError {
+        | Err(DockerError::DockerResponseServerError {
             status_code: 404 | 409,
             ..
         }) => {}

@@ -8,7 +8,7 @@ use onspot_gitlab::TraceWriter;
 
 use super::container;
 use super::job::DockerJob;
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::helper::request::GiveAway;
 use crate::helper::{HelperCall, HelperRequest};
 use crate::host::Host;
@@ -19,25 +19,25 @@ impl DockerJob<'_> {
         &self,
         container: &str,
         trace: &TraceWriter,
-    ) -> Result<(), ExecutorError> {
+    ) -> Result<(), Error> {
         if !self.plan.gives_away {
             return Ok(());
         }
         let docker = &self.inner.docker;
         let made = docker.inspect_container(container, None).await;
-        let made = made.map_err(ExecutorError::docker("look at the job's container"))?;
+        let made = made.map_err(Error::docker("look at the job's container"))?;
         let user = made.config.and_then(|config| config.user);
         if is_root(user.as_deref().unwrap_or_default()) {
             return Ok(());
         }
         // Only the image knows the user's numbers. The container can be started again for the
         // script.
-        let said = TraceWriter::detached(&[]).map_err(ExecutorError::Masks)?;
+        let said = TraceWriter::detached(&[]).map_err(Error::Masks)?;
         container::run(docker, container, "id -u; id -g\n", &self.gate, &said).await?;
         let said = String::from_utf8_lossy(&said.contents()).into_owned();
         let Some(to) = numbers(&said) else {
             let said = said.trim();
-            return Err(ExecutorError::Unsupported(format!(
+            return Err(Error::Unsupported(format!(
                 "the image does not say who its user is: `id` printed {said:?}"
             )));
         };

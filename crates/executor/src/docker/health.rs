@@ -10,7 +10,7 @@ use super::helper::Helper;
 use super::job::DockerJob;
 use super::out_of_memory;
 use super::service::Service;
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::helper::request::{ServiceAddress, WaitForServices};
 use crate::helper::{HelperCall, HelperRequest};
 use onspot_gitlab::TraceWriter;
@@ -29,7 +29,7 @@ impl DockerJob<'_> {
     /// Waits until the services take connections. The helper tries it from within their network. A
     /// service that does not is only a warning with its log: the job will fail by itself if it
     /// needs the service.
-    pub(super) async fn wait_for_services(&self, trace: &TraceWriter) -> Result<(), ExecutorError> {
+    pub(super) async fn wait_for_services(&self, trace: &TraceWriter) -> Result<(), Error> {
         let limit = self.inner.settings.docker.patience_with_services();
         let expected: Vec<&Service> = self
             .services
@@ -45,7 +45,7 @@ impl DockerJob<'_> {
                 ..NetworkConnectRequest::default()
             };
             let connected = self.inner.docker.connect_network(network, request).await;
-            connected.map_err(ExecutorError::docker("join the job's network"))?;
+            connected.map_err(Error::docker("join the job's network"))?;
         }
         trace.info(&format!(
             "Waiting for services to be up and running (timeout {} seconds)...",
@@ -75,7 +75,7 @@ impl DockerJob<'_> {
         service: &Service,
         helper: &Helper,
         trace: &TraceWriter,
-    ) -> Result<Came, ExecutorError> {
+    ) -> Result<Came, Error> {
         let limit = self.inner.settings.docker.patience_with_services();
         let up = async {
             // Without an address it is already dead, or in a network that we cannot inspect.

@@ -9,7 +9,7 @@ use onspot_gitlab::{Stream, TraceWriter};
 use super::auth::Logins;
 use super::image::{Asker, reference};
 use super::{BUILDS_DIR, Inner, container, host_config};
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::gate::Gate;
 use crate::helper::request::Place;
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
@@ -32,11 +32,11 @@ pub(super) struct Helper {
 
 impl Inner {
     /// Checks, once, that helpers can run here at all, and returns their image.
-    pub(super) async fn prove(&self) -> Result<&str, ExecutorError> {
+    pub(super) async fn prove(&self) -> Result<&str, Error> {
         let proven = self.proven.get_or_try_init(|| async {
             let image = tokio::select! {
                 image = self.ensure_helper_image() => image?,
-                () = self.closed.cancelled() => return Err(ExecutorError::Closed),
+                () = self.closed.cancelled() => return Err(Error::Closed),
             };
             let helper = self.start_helper(&image, None).await?;
             let said_hello = self.say_hello(&helper).await;
@@ -46,7 +46,7 @@ impl Inner {
         proven.await.map(String::as_str)
     }
 
-    async fn say_hello(&self, helper: &Helper) -> Result<(), ExecutorError> {
+    async fn say_hello(&self, helper: &Helper) -> Result<(), Error> {
         let call = HelperCall {
             place: Place {
                 builds: BUILDS_DIR.into(),
@@ -64,23 +64,19 @@ impl Inner {
         }
         output.extend_from_slice(&executed.output);
         let output = String::from_utf8_lossy(&output).trim().replace('\n', " ");
-        Err(ExecutorError::HelperBinary { output })
+        Err(Error::HelperBinary { output })
     }
 
-    pub(super) async fn new_helper(&self, slot: usize) -> Result<Helper, ExecutorError> {
+    pub(super) async fn new_helper(&self, slot: usize) -> Result<Helper, Error> {
         let image = self.prove().await?;
         self.start_helper(image, Some(slot)).await
     }
 
     /// Starts a helper, for a slot or only as a check.
-    async fn start_helper(
-        &self,
-        image: &str,
-        slot: Option<usize>,
-    ) -> Result<Helper, ExecutorError> {
+    async fn start_helper(&self, image: &str, slot: Option<usize>) -> Result<Helper, Error> {
         let settings = &self.settings;
         let binary = std::path::absolute(&settings.helper_binary)
-            .map_err(ExecutorError::io("find the onspot binary"))?;
+            .map_err(Error::io("find the onspot binary"))?;
         let mut binds = vec![format!("{}:{BINARY}:ro", binary.display())];
         binds.extend(slot.map(|slot| self.builds_mount(slot)));
         let body = ContainerCreateBody {
@@ -98,12 +94,12 @@ impl Inner {
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let created = self.docker.create_container(Some(options), body).await;
         let id = created
-            .map_err(ExecutorError::docker("create the helper's container"))?
+            .map_err(Error::docker("create the helper's container"))?
             .id;
         let helper = Helper { id };
         if let Err(error) = self.docker.start_container(&helper.id, None).await {
             container::remove(&self.docker, &helper.id).await;
-            return Err(ExecutorError::docker("start the helper's container")(error));
+            return Err(Error::docker("start the helper's container")(error));
         }
         Ok(helper)
     }
@@ -116,11 +112,11 @@ impl Inner {
         env: &[String],
         gate: &Gate,
         trace: &TraceWriter,
-    ) -> Result<HelperAnswer, ExecutorError> {
+    ) -> Result<HelperAnswer, Error> {
         let output = trace.stream(Stream::OUTPUT);
         let say = |text: &[u8]| output.write(text);
         let executed = self.exec_helper(helper, call, env, Some(gate), say).await?;
-        let failed = |exit_code| ExecutorError::Helper {
+        let failed = |exit_code| Error::Helper {
             what: call.request.name().to_owned(),
             exit_code,
         };
@@ -137,9 +133,9 @@ impl Inner {
         env: &[String],
         gate: Option<&Gate>,
         errors: impl FnMut(&[u8]),
-    ) -> Result<container::Executed, ExecutorError> {
+    ) -> Result<container::Executed, Error> {
         let mut line = serde_json::to_vec(call)
-            .map_err(|error| ExecutorError::Payload(format!("the helper's request: {error}")))?;
+            .map_err(|error| Error::Payload(format!("the helper's request: {error}")))?;
         line.push(b'\n');
         let program = container::Program {
             command: &[BINARY, "helper"],
@@ -152,7 +148,7 @@ impl Inner {
 
     /// Provides the helper's image: the configured one, pulled like jobs' images, or the embedded
     /// one, which is built if it is missing, and only under its own name.
-    async fn ensure_helper_image(&self) -> Result<String, ExecutorError> {
+    async fn ensure_helper_image(&self) -> Result<String, Error> {
         if let Some(name) = &self.settings.docker.helper_image {
             return self.configured_helper_image(name).await;
         }
@@ -167,7 +163,7 @@ impl Inner {
         Ok(image.clone())
     }
 
-    async fn configured_helper_image(&self, name: &str) -> Result<String, ExecutorError> {
+    async fn configured_helper_image(&self, name: &str) -> Result<String, Error> {
         tracing::info!(image = name, "the helper's image is a configured one");
         let own = self.own_logins();
         let logins = Logins::of_runner(&own, |text| tracing::warn!("{text}"));
@@ -181,15 +177,15 @@ impl Inner {
             logins: &logins,
         };
         // No job requests it, so there is no trace for messages.
-        let nobody = TraceWriter::detached(&[])
-            .map_err(|error| ExecutorError::Payload(error.to_string()))?;
+        let nobody =
+            TraceWriter::detached(&[]).map_err(|error| Error::Payload(error.to_string()))?;
         let image = self.ensure_image(&plan, &asker, &nobody).await?;
         Ok(reference(&plan, &image))
     }
 }
 
-async fn build(docker: &Docker, image: &str) -> Result<(), ExecutorError> {
-    let failed = |text: String| ExecutorError::Image {
+async fn build(docker: &Docker, image: &str) -> Result<(), Error> {
+    let failed = |text: String| Error::Image {
         image: image.to_owned(),
         tried: format!("not there; building it: {text}"),
     };

@@ -11,7 +11,7 @@ use bollard::models::{
 use onspot_notation::{Cpus, Size};
 use onspot_settings::{Docker, Resources};
 
-use crate::error::ExecutorError;
+use crate::error::Error;
 
 /// How many bytes of a service's log are kept, for the trace if it dies.
 const SERVICE_LOG: &str = "1m";
@@ -65,7 +65,7 @@ pub(super) fn of_job(
     settings: &Docker,
     limits: Limits,
     binds: Vec<String>,
-) -> Result<HostConfig, ExecutorError> {
+) -> Result<HostConfig, Error> {
     let config = HostConfig {
         binds: Some(binds),
         privileged: Some(limits.privileged),
@@ -99,7 +99,7 @@ pub(super) fn of_service(
     limits: Limits,
     binds: Vec<String>,
     image: &str,
-) -> Result<HostConfig, ExecutorError> {
+) -> Result<HostConfig, Error> {
     let mine = |(pattern, _): &(&String, &Vec<String>)| crate::plan::image::matches(pattern, image);
     let devices_of = settings.services_devices.iter().filter(mine);
     let named: Vec<String> = devices_of
@@ -130,7 +130,7 @@ fn with_resources(
     settings: &Docker,
     resources: &Resources,
     limits: Limits,
-) -> Result<HostConfig, ExecutorError> {
+) -> Result<HostConfig, Error> {
     // Without `..`, so that an unused limit is noticed here.
     let Resources {
         memory,
@@ -182,12 +182,12 @@ fn bytes(size: &Size) -> i64 {
     i64::try_from(size.bytes()).unwrap_or(i64::MAX)
 }
 
-fn requests(text: &str) -> Result<Vec<DeviceRequest>, ExecutorError> {
+fn requests(text: &str) -> Result<Vec<DeviceRequest>, Error> {
     gpus(text).ok_or_else(|| wrong(format!("gpus = {text:?}")))
 }
 
-fn wrong(what: impl std::fmt::Display) -> ExecutorError {
-    ExecutorError::NotAllowed(format!("the runner's configuration can't be used: {what}"))
+fn wrong(what: impl std::fmt::Display) -> Error {
+    Error::NotAllowed(format!("the runner's configuration can't be used: {what}"))
 }
 
 fn text(text: Option<&str>) -> Option<String> {
@@ -204,8 +204,8 @@ fn map(map: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
 
 /// The engine expects a seccomp profile's content; the command line and `config.toml` have its
 /// path.
-fn security(options: &[String]) -> Result<Option<Vec<String>>, ExecutorError> {
-    let option = |option: &String| -> Result<String, ExecutorError> {
+fn security(options: &[String]) -> Result<Option<Vec<String>>, Error> {
+    let option = |option: &String| -> Result<String, Error> {
         let path = option
             .strip_prefix("seccomp=")
             .filter(|value| !value.starts_with('{') && !matches!(*value, "unconfined" | "builtin"));
@@ -222,9 +222,7 @@ fn security(options: &[String]) -> Result<Option<Vec<String>>, ExecutorError> {
     Ok(list(&options))
 }
 
-fn ulimits(
-    limits: &BTreeMap<String, String>,
-) -> Result<Option<Vec<ResourcesUlimits>>, ExecutorError> {
+fn ulimits(limits: &BTreeMap<String, String>) -> Result<Option<Vec<ResourcesUlimits>>, Error> {
     let limit = |(name, limit): (&String, &String)| {
         let (soft, hard) = limit.split_once(':').unwrap_or((limit, limit));
         let (Ok(soft), Ok(hard)) = (soft.trim().parse(), hard.trim().parse()) else {
@@ -240,7 +238,7 @@ fn ulimits(
     Ok((!limits.is_empty()).then_some(limits))
 }
 
-fn devices(devices: &[String]) -> Result<Option<Vec<DeviceMapping>>, ExecutorError> {
+fn devices(devices: &[String]) -> Result<Option<Vec<DeviceMapping>>, Error> {
     let device = |device: &String| {
         let parts: Vec<&str> = device.split(':').collect();
         let (host, container, permissions) = match parts.as_slice() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bollard::errors::Error;
+use bollard::errors::Error as DockerError;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::{Stream, StreamExt};
@@ -10,7 +10,7 @@ use onspot_gitlab::TraceWriter;
 
 use super::Inner;
 use super::auth::Logins;
-use crate::error::{ExecutorError, is_out_of_reach};
+use crate::error::{Error, is_out_of_reach};
 use crate::plan::architecture;
 use crate::plan::image::{ImagePlan, matches};
 use onspot_settings::PullPolicy;
@@ -35,7 +35,7 @@ impl Inner {
         plan: &ImagePlan,
         asker: &Asker<'_>,
         trace: &TraceWriter,
-    ) -> Result<ImageInspect, ExecutorError> {
+    ) -> Result<ImageInspect, Error> {
         let mut tried = Vec::new();
         for (index, &policy) in plan.pull.iter().enumerate() {
             match self.by_policy(policy, plan, asker, trace).await {
@@ -51,7 +51,7 @@ impl Inner {
                 }
             }
         }
-        Err(ExecutorError::Image {
+        Err(Error::Image {
             image: plan.name.clone(),
             tried: tried.join("; "),
         })
@@ -185,12 +185,12 @@ fn of_another_machine(plan: &ImagePlan, machine: Option<&str>) -> Option<String>
 
 /// Reads what the engine says of a pull.
 async fn pulled(
-    mut pull: impl Stream<Item = Result<CreateImageInfo, Error>> + Unpin,
+    mut pull: impl Stream<Item = Result<CreateImageInfo, DockerError>> + Unpin,
 ) -> Result<(), String> {
     while let Some(step) = pull.next().await {
         step.map_err(|error| match error {
-            Error::DockerResponseServerError { message, .. } => message,
-            Error::DockerStreamError { error } => error,
+            DockerError::DockerResponseServerError { message, .. } => message,
+            DockerError::DockerStreamError { error } => error,
             other => other.to_string(),
         })?;
     }

@@ -22,7 +22,7 @@ use super::service::Service;
 use super::{
     Inner, JOB_LABEL, KIND_LABEL, Owner, RUNNER_LABEL, SLOT_LABEL, archive, container, host_config,
 };
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::gate::Gate;
 use crate::helper::request::Claim;
 use crate::helper::{HelperAnswer, HelperCall, HelperRequest};
@@ -43,7 +43,7 @@ pub(super) struct DockerJob<'a> {
     pub(super) plan: &'a JobPlan,
     pub(super) helper: Option<Helper>,
     /// The task that takes or starts a helper while the images are pulled.
-    taking: Option<JoinHandle<Result<Helper, ExecutorError>>>,
+    taking: Option<JoinHandle<Result<Helper, Error>>>,
     /// The memory limit of each of its containers if the settings have none.
     memory: Option<u64>,
     pub(super) network: Option<String>,
@@ -51,7 +51,7 @@ pub(super) struct DockerJob<'a> {
     /// What the settings mount, and the volumes of bare paths.
     pub(super) volumes: Vec<String>,
     /// The task that creates the job's container while the sources are fetched.
-    creating: Option<JoinHandle<Result<String, ExecutorError>>>,
+    creating: Option<JoinHandle<Result<String, Error>>>,
     container: Option<String>,
     /// Running creations on the engine.
     making: TaskTracker,
@@ -86,9 +86,9 @@ impl<'a> DockerJob<'a> {
     pub(super) async fn made<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, ExecutorError> {
+    ) -> Result<T, Error> {
         let made = self.making.spawn(work).await;
-        made.map_err(|error| ExecutorError::io("ask the engine")(std::io::Error::other(error)))
+        made.map_err(|error| Error::io("ask the engine")(std::io::Error::other(error)))
     }
 
     /// The labels of a part of this job; the runner's own labels may contain variables.
@@ -154,7 +154,7 @@ impl<'a> DockerJob<'a> {
         &self,
         plan: &ImagePlan,
         image: Option<&String>,
-    ) -> Result<ContainerCreateBody, ExecutorError> {
+    ) -> Result<ContainerCreateBody, Error> {
         let settings = &self.inner.settings.docker;
         let limits = self.limits(plan.privileged);
         let init = self.plan.variables.flag("FF_USE_INIT_WITH_DOCKER_EXECUTOR");
@@ -202,7 +202,7 @@ impl<'a> DockerJob<'a> {
     }
 
     /// Claims the slot's folder for this job.
-    async fn claim(&self, trace: &TraceWriter) -> Result<(), ExecutorError> {
+    async fn claim(&self, trace: &TraceWriter) -> Result<(), Error> {
         let (slot, owner) = (self.run.slot, Owner::of(&self.run.payload));
         // The owner is unset until this is done, so that an interrupted claim is repeated.
         let keep = self.inner.forget_owner(slot) == Some(owner);
@@ -222,7 +222,7 @@ impl<'a> DockerJob<'a> {
         helper: &str,
         call: &HelperCall,
         trace: &TraceWriter,
-    ) -> Result<HelperAnswer, ExecutorError> {
+    ) -> Result<HelperAnswer, Error> {
         let proxies = self.plan.proxies().into_iter();
         let env: Vec<String> = proxies
             .map(|(key, value)| format!("{key}={value}"))
@@ -230,8 +230,8 @@ impl<'a> DockerJob<'a> {
         self.inner.ask(helper, call, &env, &self.gate, trace).await
     }
 
-    fn helper(&self) -> Result<&Helper, ExecutorError> {
-        self.helper.as_ref().ok_or_else(|| ExecutorError::Helper {
+    fn helper(&self) -> Result<&Helper, Error> {
+        self.helper.as_ref().ok_or_else(|| Error::Helper {
             what: "start".into(),
             exit_code: -1,
         })
@@ -243,7 +243,7 @@ impl Host for DockerJob<'_> {
         "docker"
     }
 
-    async fn prepare(&mut self, trace: &TraceWriter) -> Result<(), ExecutorError> {
+    async fn prepare(&mut self, trace: &TraceWriter) -> Result<(), Error> {
         let (job, variables) = (&self.run.payload, &self.plan.variables);
         let settings = &self.inner.settings.docker;
         let image = of_job(job, settings, variables)?;
@@ -274,7 +274,7 @@ impl Host for DockerJob<'_> {
                 let inspected = inner.ensure_image(image, &asker, trace).await?;
                 found.push(reference(image, &inspected));
             }
-            Ok::<_, ExecutorError>(found)
+            Ok::<_, Error>(found)
         };
         let (helper, images) = tokio::join!(taking, images);
         self.taking = None;
@@ -295,16 +295,12 @@ impl Host for DockerJob<'_> {
         let docker = self.inner.docker.clone();
         self.creating = Some(self.making.spawn(async move {
             let created = container::create(&docker, &image.platform, body).await;
-            created.map_err(ExecutorError::docker("create the job's container"))
+            created.map_err(Error::docker("create the job's container"))
         }));
         Ok(())
     }
 
-    async fn call(
-        &self,
-        call: &HelperCall,
-        trace: &TraceWriter,
-    ) -> Result<HelperAnswer, ExecutorError> {
+    async fn call(&self, call: &HelperCall, trace: &TraceWriter) -> Result<HelperAnswer, Error> {
         let answer = self.ask(&self.helper()?.id, call, trace).await;
         if answer.is_err() && matches!(call.request, HelperRequest::GetSources(_)) {
             // The files that caused the failure must not affect the next job.
@@ -317,7 +313,7 @@ impl Host for DockerJob<'_> {
         Ok(answer)
     }
 
-    async fn get_ready(&mut self, trace: &TraceWriter) -> Result<(), ExecutorError> {
+    async fn get_ready(&mut self, trace: &TraceWriter) -> Result<(), Error> {
         // Only taken out when it is complete: if this future is dropped earlier, the clean-up still
         // finds it.
         if let Some(creating) = &mut self.creating {
@@ -332,9 +328,9 @@ impl Host for DockerJob<'_> {
         Ok(())
     }
 
-    async fn script(&self, script: &str, trace: &TraceWriter) -> Result<i32, ExecutorError> {
+    async fn script(&self, script: &str, trace: &TraceWriter) -> Result<i32, Error> {
         let Some(id) = &self.container else {
-            return Err(ExecutorError::Payload("the job has no container".into()));
+            return Err(Error::Payload("the job has no container".into()));
         };
         // The second script (`after_script`) finds the container as the first one left it.
         let code = container::run(&self.inner.docker, id, script, &self.gate, trace).await?;
@@ -348,7 +344,7 @@ impl Host for DockerJob<'_> {
         }
     }
 
-    async fn end_scripts(&self) -> Result<(), ExecutorError> {
+    async fn end_scripts(&self) -> Result<(), Error> {
         let services = self.services.iter().map(|service| &service.id);
         let all = self.container.iter().chain(services);
         let ended = join_all(all.map(|id| container::end(&self.inner.docker, id))).await;
@@ -364,11 +360,11 @@ impl Host for DockerJob<'_> {
         Path::new("/tmp/onspot").join(name)
     }
 
-    async fn put_file(&self, from: &Path, at: &Path) -> Result<(), ExecutorError> {
+    async fn put_file(&self, from: &Path, at: &Path) -> Result<(), Error> {
         archive::put(&self.inner.docker, &self.helper()?.id, from, at).await
     }
 
-    async fn take_file(&self, from: &Path, to: &Path) -> Result<(), ExecutorError> {
+    async fn take_file(&self, from: &Path, to: &Path) -> Result<(), Error> {
         archive::take(&self.inner.docker, &self.helper()?.id, from, to).await
     }
 
@@ -465,9 +461,6 @@ fn is_ours(label: &str) -> bool {
 }
 
 /// The result of a creation task.
-fn joined<T>(
-    made: Result<Result<T, ExecutorError>, JoinError>,
-    action: &str,
-) -> Result<T, ExecutorError> {
-    made.unwrap_or_else(|error| Err(ExecutorError::io(action)(std::io::Error::other(error))))
+fn joined<T>(made: Result<Result<T, Error>, JoinError>, action: &str) -> Result<T, Error> {
+    made.unwrap_or_else(|error| Err(Error::io(action)(std::io::Error::other(error))))
 }

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use bollard::Docker;
-use bollard::errors::Error;
+use bollard::errors::Error as DockerError;
 use bollard::query_parameters::{
     ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
 
-use crate::error::ExecutorError;
+use crate::error::Error;
 
 /// Removes all volumes with these labels (`onspot.slot=1`). No container may still use them.
 pub(super) async fn remove_volumes(docker: &Docker, labels: &[String]) {
@@ -27,7 +27,7 @@ pub(super) async fn remove_volumes(docker: &Docker, labels: &[String]) {
         let options = RemoveVolumeOptionsBuilder::default().force(true).build();
         match docker.remove_volume(&volume.name, Some(options)).await {
             Ok(())
-            | Err(Error::DockerResponseServerError {
+            | Err(DockerError::DockerResponseServerError {
                 status_code: 404, ..
             }) => {}
             Err(error) => {
@@ -38,17 +38,14 @@ pub(super) async fn remove_volumes(docker: &Docker, labels: &[String]) {
 }
 
 /// Removes the networks with all of these labels, and returns how many there were.
-pub(super) async fn remove_networks(
-    docker: &Docker,
-    labels: &[String],
-) -> Result<usize, ExecutorError> {
+pub(super) async fn remove_networks(docker: &Docker, labels: &[String]) -> Result<usize, Error> {
     let filters = HashMap::from([("label", labels.to_vec())]);
     let mut removed = 0;
     let options = ListNetworksOptionsBuilder::default()
         .filters(&filters)
         .build();
     let networks = docker.list_networks(Some(options)).await;
-    for network in networks.map_err(ExecutorError::docker("list the networks"))? {
+    for network in networks.map_err(Error::docker("list the networks"))? {
         let Some(id) = network.id else { continue };
         match docker.remove_network(&id).await {
             Ok(()) => removed += 1,

@@ -13,7 +13,7 @@ use super::job::DockerJob;
 use super::service::Service;
 use super::service_log::ServiceLog;
 use super::{Inner, container, host_config};
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::plan::image::ImagePlan;
 
 /// The bridge option for the MTU.
@@ -40,7 +40,7 @@ impl DockerJob<'_> {
     }
 
     /// Creates the network shared by the job and its services, unless the settings name one.
-    pub(super) async fn make_network(&mut self) -> Result<(), ExecutorError> {
+    pub(super) async fn make_network(&mut self) -> Result<(), Error> {
         let settings = &self.inner.settings.docker;
         let own = settings.network_mode.as_deref().unwrap_or_default();
         if !matches!(own, "" | "default" | "bridge") {
@@ -64,7 +64,7 @@ impl DockerJob<'_> {
         let docker = self.inner.docker.clone();
         self.made(async move { docker.create_network(request).await })
             .await?
-            .map_err(ExecutorError::docker("create the job's network"))
+            .map_err(Error::docker("create the job's network"))
             .map(drop)
     }
 
@@ -74,7 +74,7 @@ impl DockerJob<'_> {
         plan: &ImagePlan,
         image: &str,
         trace: &TraceWriter,
-    ) -> Result<(), ExecutorError> {
+    ) -> Result<(), Error> {
         trace.info(&format!(
             "Starting service {} ({}) ...",
             plan.name,
@@ -85,16 +85,10 @@ impl DockerJob<'_> {
         let created = self
             .made(async move { container::create(&docker, &platform, body).await })
             .await?;
-        let id = created.map_err(ExecutorError::docker(format!(
-            "create service {}",
-            plan.name
-        )))?;
+        let id = created.map_err(Error::docker(format!("create service {}", plan.name)))?;
         self.services.push(Service::new(id.clone(), &plan.name));
         let started = container::start(&self.inner.docker, &id, &self.gate).await;
-        started.map_err(ExecutorError::docker(format!(
-            "start service {}",
-            plan.name
-        )))?;
+        started.map_err(Error::docker(format!("start service {}", plan.name)))?;
         if self.plan.variables.flag("CI_DEBUG_SERVICES")
             && let Some(service) = self.services.last()
         {
@@ -102,10 +96,8 @@ impl DockerJob<'_> {
             service.follow(ServiceLog::start(docker, &id, &plan.aliases, trace));
         }
         let inspected = self.inner.docker.inspect_container(&id, None).await;
-        let inspected = inspected.map_err(ExecutorError::docker(format!(
-            "look at service {}",
-            plan.name
-        )))?;
+        let inspected =
+            inspected.map_err(Error::docker(format!("look at service {}", plan.name)))?;
         if let Some(service) = self.services.last_mut() {
             service.ports = ports(&inspected, &plan.name)?;
             service.address = address(inspected);
@@ -117,7 +109,7 @@ impl DockerJob<'_> {
         &self,
         plan: &ImagePlan,
         image: &str,
-    ) -> Result<ContainerCreateBody, ExecutorError> {
+    ) -> Result<ContainerCreateBody, Error> {
         let mut env = self.environment(|variable| self.is_for_services(variable));
         env.extend(
             plan.variables
@@ -215,7 +207,7 @@ const MOST_PORTS: usize = 20;
 
 /// The ports at which a service should answer: the one in `HEALTHCHECK_TCP_PORT`, or those that its
 /// image exposes.
-fn ports(container: &ContainerInspectResponse, name: &str) -> Result<Vec<u16>, ExecutorError> {
+fn ports(container: &ContainerInspectResponse, name: &str) -> Result<Vec<u16>, Error> {
     let Some(config) = &container.config else {
         return Ok(Vec::new());
     };
@@ -226,7 +218,7 @@ fn ports(container: &ContainerInspectResponse, name: &str) -> Result<Vec<u16>, E
     });
     if let Some(port) = named {
         let port = port.trim().parse().map_err(|_| {
-            ExecutorError::NotAllowed(format!(
+            Error::NotAllowed(format!(
                 "HEALTHCHECK_TCP_PORT of service {name} is {port:?}, which is no port"
             ))
         })?;

@@ -8,7 +8,7 @@ use futures::future::join_all;
 
 use super::removal::{remove_networks, remove_volumes};
 use super::{KIND_LABEL, RUNNER_LABEL, container, kill};
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::run::Swept;
 
 /// Where an engine of this host keeps what it knows of its containers.
@@ -21,12 +21,12 @@ const CONTAINERS: &str = "/var/lib/docker/containers";
 /// # Errors
 /// If no engine answers in time, or it cannot list its containers. Their processes were killed all
 /// the same, but try again: the engine may start others later.
-pub async fn kill_all(limit: Duration) -> Result<Swept, ExecutorError> {
+pub async fn kill_all(limit: Duration) -> Result<Swept, Error> {
     let asked = async { sweep(&super::engine(None).await?, None).await };
     let error = match tokio::time::timeout(limit, asked).await {
         Ok(Ok(swept)) => return Ok(swept),
         Ok(Err(error)) => error,
-        Err(_elapsed) => ExecutorError::NoEngine {
+        Err(_elapsed) => Error::NoEngine {
             source: bollard::errors::Error::RequestTimeoutError,
         },
     };
@@ -36,7 +36,7 @@ pub async fn kill_all(limit: Duration) -> Result<Swept, ExecutorError> {
 }
 
 /// Does this for one runner, or for all.
-pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept, ExecutorError> {
+pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept, Error> {
     let label = match runner {
         Some(runner) => format!("{RUNNER_LABEL}={runner}"),
         None => KIND_LABEL.to_owned(),
@@ -47,7 +47,7 @@ pub(super) async fn sweep(docker: &Docker, runner: Option<&str>) -> Result<Swept
     let mut swept = Swept::default();
 
     let containers = container::labelled(docker, &labels).await;
-    let containers = containers.map_err(ExecutorError::docker("list the containers"))?;
+    let containers = containers.map_err(Error::docker("list the containers"))?;
     let mut ids = Vec::new();
     for found in containers {
         let kind = found

@@ -3,20 +3,20 @@
 
 use std::collections::HashMap;
 
-use bollard::errors::Error;
+use bollard::errors::Error as DockerError;
 use bollard::models::{ContainerCreateBody, VolumeCreateRequest};
 
 use super::helper::short_id;
 use super::job::DockerJob;
 use super::{BUILDS_DIR, JOB_LABEL, KIND_LABEL, Owner, container, host_config};
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::plan::volumes::{Keeper, Mount, of_job};
 use crate::settings::folder_name;
 
 impl DockerJob<'_> {
     /// Makes the volumes that are not there yet, and notes all mounts. The volumes that end with
     /// the job are found again, and removed, by their labels.
-    pub(super) async fn make_volumes(&mut self) -> Result<(), ExecutorError> {
+    pub(super) async fn make_volumes(&mut self) -> Result<(), Error> {
         let settings = &self.inner.settings;
         let owner = Owner::of(&self.run.payload);
         let keeper = Keeper {
@@ -49,17 +49,17 @@ impl DockerJob<'_> {
         self.open_to_all(&new).await
     }
 
-    async fn is_there(&self, volume: &str) -> Result<bool, ExecutorError> {
+    async fn is_there(&self, volume: &str) -> Result<bool, Error> {
         match self.inner.docker.inspect_volume(volume).await {
             Ok(_) => Ok(true),
-            Err(Error::DockerResponseServerError {
+            Err(DockerError::DockerResponseServerError {
                 status_code: 404, ..
             }) => Ok(false),
-            Err(error) => Err(ExecutorError::docker("look for the job's volume")(error)),
+            Err(error) => Err(Error::docker("look for the job's volume")(error)),
         }
     }
 
-    async fn make_volume(&self, name: &str, kind: &str) -> Result<(), ExecutorError> {
+    async fn make_volume(&self, name: &str, kind: &str) -> Result<(), Error> {
         let settings = &self.inner.settings.docker;
         let options = &settings.volume_driver_ops;
         let driver = settings.volume_driver.clone();
@@ -73,7 +73,7 @@ impl DockerJob<'_> {
         let docker = self.inner.docker.clone();
         self.made(async move { docker.create_volume(request).await })
             .await?
-            .map_err(ExecutorError::docker("create the job's volume"))
+            .map_err(Error::docker("create the job's volume"))
             .map(drop)
     }
 
@@ -87,7 +87,7 @@ impl DockerJob<'_> {
     }
 
     /// A new volume is root's: the users of all images may write to it, as with GitLab Runner.
-    async fn open_to_all(&self, volumes: &[String]) -> Result<(), ExecutorError> {
+    async fn open_to_all(&self, volumes: &[String]) -> Result<(), Error> {
         if volumes.is_empty() {
             return Ok(());
         }
@@ -109,18 +109,18 @@ impl DockerJob<'_> {
         let created = self
             .made(async move { container::create(&docker, "", body).await })
             .await?;
-        let id = created.map_err(ExecutorError::docker("prepare the job's volumes"))?;
+        let id = created.map_err(Error::docker("prepare the job's volumes"))?;
         let docker = &self.inner.docker;
         let opened = async {
             let started = container::start(docker, &id, &self.gate).await;
-            started.map_err(ExecutorError::docker("prepare the job's volumes"))?;
+            started.map_err(Error::docker("prepare the job's volumes"))?;
             container::exit_code(docker, &id).await
         };
         let opened = opened.await;
         container::remove(docker, &id).await;
         match opened? {
             0 => Ok(()),
-            code => Err(ExecutorError::Helper {
+            code => Err(Error::Helper {
                 what: "prepare the job's volumes".into(),
                 exit_code: code.into(),
             }),

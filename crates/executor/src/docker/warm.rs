@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::demand::{Demand, LATELY};
 use super::helper::Helper;
 use super::{Inner, container, sweep};
-use crate::error::ExecutorError;
+use crate::error::Error;
 
 /// How long closing waits for unfinished creations.
 const MAKING: Duration = Duration::from_secs(15);
@@ -50,7 +50,7 @@ impl Inner {
     }
 
     /// The slot's helper: the waiting one, or a new one.
-    pub(super) async fn take_helper(&self, slot: usize) -> Result<Helper, ExecutorError> {
+    pub(super) async fn take_helper(&self, slot: usize) -> Result<Helper, Error> {
         let waiting = self.warm().helpers.remove(&slot);
         if let Some(helper) = waiting {
             if container::is_running(&self.docker, &helper.id).await {
@@ -62,7 +62,7 @@ impl Inner {
     }
 
     /// Makes sure that the slot's helper waits, if one is wanted.
-    pub(super) async fn warm_up(&self, slot: usize) -> Result<(), ExecutorError> {
+    pub(super) async fn warm_up(&self, slot: usize) -> Result<(), Error> {
         if !self.is_wanted(slot) {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use onspot_notation::duration;
 
 use super::{Course, End};
 use crate::control::{Control, Interruption};
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::host::Host;
 use crate::plan::StepPlan;
 use crate::run::Event;
@@ -65,7 +65,7 @@ impl<H: Host> Course<'_, H> {
         &self,
         script: &str,
         control: &Control,
-    ) -> Result<Result<i32, ExecutorError>, Interruption> {
+    ) -> Result<Result<i32, Error>, Interruption> {
         let mut running = std::pin::pin!(self.host.script(script, &self.run.trace));
         let interruption = tokio::select! {
             done = &mut running => return Ok(done),

@@ -7,7 +7,7 @@ use onspot_cache::{CacheAccess, CacheKey, LARGEST_PUT, S3Cache, local_file};
 use onspot_gitlab::FailureReason;
 
 use super::{Course, End};
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::helper::request::{Candidate, Location, RestoreCache, SaveCache, UploadParts};
 use crate::helper::{HelperAnswer, HelperRequest};
 use crate::host::Host;
@@ -41,7 +41,7 @@ impl<H: Host> Course<'_, H> {
         self.section("restore_cache", "Restoring cache", work).await
     }
 
-    async fn restore_cache(&self, cache: &CachePlan) -> Result<(), ExecutorError> {
+    async fn restore_cache(&self, cache: &CachePlan) -> Result<(), Error> {
         if cache.restore.is_empty() {
             if cache.warning.is_none() {
                 self.run
@@ -88,7 +88,7 @@ impl<H: Host> Course<'_, H> {
     }
 
     /// Where the cache of a key would be for the helper.
-    async fn candidate(&self, key: &CacheKey) -> Result<Candidate, ExecutorError> {
+    async fn candidate(&self, key: &CacheKey) -> Result<Candidate, Error> {
         let (from, other) = match &self.run.cache {
             CacheAccess::S3(cache) => {
                 let url = cache.presign_get(&key.name, URL_LIFETIME).await?;
@@ -153,7 +153,7 @@ impl<H: Host> Course<'_, H> {
         self.late_section(name, title, work).await
     }
 
-    async fn save_cache(&self, cache: &CachePlan) -> Result<(), ExecutorError> {
+    async fn save_cache(&self, cache: &CachePlan) -> Result<(), Error> {
         let name = &cache.key.name;
         let (to, headers) = match &self.run.cache {
             CacheAccess::None => return Ok(()),
@@ -214,7 +214,7 @@ impl<H: Host> Course<'_, H> {
         name: &str,
         bytes: u64,
         file: PathBuf,
-    ) -> Result<(), ExecutorError> {
+    ) -> Result<(), Error> {
         let begun = s3.begin_parts(name, bytes, URL_LIFETIME * 6).await;
         let (upload, part_bytes, urls) = match &begun {
             Ok(parts) => (parts.upload.clone(), parts.part_bytes, &parts.urls[..]),
@@ -244,18 +244,18 @@ impl<H: Host> Course<'_, H> {
     }
 
     /// Puts an archive from the helper into the local cache, atomically.
-    async fn keep(&self, folder: &Path, key: &str, from: &Path) -> Result<(), ExecutorError> {
+    async fn keep(&self, folder: &Path, key: &str, from: &Path) -> Result<(), Error> {
         let file = self.local_file(folder, key)?;
         let parent = file.parent().unwrap_or(folder);
         tokio::fs::create_dir_all(parent)
             .await
-            .map_err(ExecutorError::io(format!("create {}", parent.display())))?;
+            .map_err(Error::io(format!("create {}", parent.display())))?;
         let new = parent.join(format!(".{}", uuid::Uuid::new_v4()));
         let taken = self.host.take_file(from, &new).await;
         let moved = match taken {
             Ok(()) => tokio::fs::rename(&new, &file)
                 .await
-                .map_err(ExecutorError::io(format!("write {}", file.display()))),
+                .map_err(Error::io(format!("write {}", file.display()))),
             Err(error) => Err(error),
         };
         if moved.is_err() {
@@ -265,7 +265,7 @@ impl<H: Host> Course<'_, H> {
         moved
     }
 
-    fn local_file(&self, folder: &Path, key: &str) -> Result<PathBuf, ExecutorError> {
+    fn local_file(&self, folder: &Path, key: &str) -> Result<PathBuf, Error> {
         Ok(local_file(
             folder,
             self.run.payload.job_info.project_id,

@@ -1,26 +1,26 @@
 //! The reasons and hints of failures.
 
-use bollard::errors::Error;
+use bollard::errors::Error as DockerError;
 
 use super::*;
 
-fn helper(what: &str, exit_code: i64) -> ExecutorError {
-    ExecutorError::Helper {
+fn helper(what: &str, exit_code: i64) -> Error {
+    Error::Helper {
         what: what.into(),
         exit_code,
     }
 }
 
-fn image(tried: &str) -> ExecutorError {
-    ExecutorError::Image {
+fn image(tried: &str) -> Error {
+    Error::Image {
         image: "x".into(),
         tried: tried.into(),
     }
 }
 
-fn engine(action: &str, status_code: u16) -> ExecutorError {
+fn engine(action: &str, status_code: u16) -> Error {
     let message = "no".into();
-    ExecutorError::docker(action)(Error::DockerResponseServerError {
+    Error::docker(action)(DockerError::DockerResponseServerError {
         status_code,
         message,
     })
@@ -87,21 +87,21 @@ fn each_failure_has_the_reason_that_gitlab_runner_gives_it() {
             None,
         ),
         (
-            ExecutorError::Unsupported("run".into()),
+            Error::Unsupported("run".into()),
             R::RunnerConfigurationError,
             None,
         ),
         (
-            ExecutorError::NotAllowed("image".into()),
+            Error::NotAllowed("image".into()),
             R::RunnerSystemFailure,
             None,
         ),
         (
-            ExecutorError::Payload("GIT_STRATEGY".into()),
+            Error::Payload("GIT_STRATEGY".into()),
             R::RunnerSystemFailure,
             None,
         ),
-        (ExecutorError::Unkillable, R::RunnerSystemFailure, None),
+        (Error::Unkillable, R::RunnerSystemFailure, None),
     ];
     for (error, reason, exit_code) in table {
         assert_eq!(error.failure_reason(), reason, "{error}");

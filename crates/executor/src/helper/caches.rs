@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use onspot_cache::archive::{self, Extracted, Format, Limits, Tree};
-use onspot_cache::{CacheError, Found, Selected, Selection, Transfer, TransferOptions};
+use onspot_cache::{Error as CacheError, Found, Selected, Selection, Transfer, TransferOptions};
 use onspot_gitlab::ansi;
 use url::Url;
 

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Site;
 use super::choices::Choices;
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::helper::request::Strategy;
 use crate::settings::RunnerSettings;
 
@@ -19,7 +19,7 @@ pub(super) fn of_project(
     site: &Site<'_>,
     choices: &Choices<'_>,
     strategy: Strategy,
-) -> Result<String, ExecutorError> {
+) -> Result<String, Error> {
     let Some(chosen) = choices.text(VARIABLE) else {
         return Ok(match strategy {
             Strategy::Empty => format!("{usual}-empty"),
@@ -28,13 +28,13 @@ pub(super) fn of_project(
     };
     let is_allowed = settings.runner.custom_build_dir;
     if !is_allowed.unwrap_or(site.executor == "docker") {
-        return Err(ExecutorError::Unsupported(format!(
+        return Err(Error::Unsupported(format!(
             "the job sets {VARIABLE}, which this runner does not allow; its owner can, with \
              `enabled = true` in [runners.custom_build_dir]"
         )));
     }
     below(Path::new(site.builds_dir), Path::new(chosen)).ok_or_else(|| {
-        ExecutorError::Unsupported(format!(
+        Error::Unsupported(format!(
             "{VARIABLE} is {chosen:?}; it has to be a folder below {:?} ($CI_BUILDS_DIR)",
             site.builds_dir
         ))

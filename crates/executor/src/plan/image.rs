@@ -5,7 +5,7 @@ use onspot_gitlab::job::{Image, JobPayload};
 use onspot_gitlab::{Variable, Variables};
 use onspot_settings::{ContainerService, Docker, PullPolicy};
 
-use crate::error::ExecutorError;
+use crate::error::Error;
 
 /// A container to start.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -37,7 +37,7 @@ pub(crate) fn of_job(
     job: &JobPayload,
     settings: &Docker,
     variables: &Variables,
-) -> Result<ImagePlan, ExecutorError> {
+) -> Result<ImagePlan, Error> {
     let own = settings.image.as_deref().map(|name| variables.expand(name));
     let given = job.image.clone().or_else(|| {
         own.as_ref().map(|name| Image {
@@ -46,7 +46,7 @@ pub(crate) fn of_job(
         })
     });
     let Some(image) = given else {
-        return Err(ExecutorError::NotAllowed(
+        return Err(Error::NotAllowed(
             "the job names no image and the runner has no default one".into(),
         ));
     };
@@ -69,7 +69,7 @@ pub(crate) fn of_services(
     job: &JobPayload,
     settings: &Docker,
     variables: &Variables,
-) -> Result<(Vec<ImagePlan>, Vec<String>), ExecutorError> {
+) -> Result<(Vec<ImagePlan>, Vec<String>), Error> {
     let of_runner: Vec<Image> = settings.services.iter().map(service_of_runner).collect();
     let own: Vec<String> = of_runner
         .iter()
@@ -86,7 +86,7 @@ pub(crate) fn of_services(
         .collect();
     let exceeded = |limit: &u32| usize::try_from(*limit).is_ok_and(|limit| all.len() > limit);
     if let Some(limit) = settings.services_limit.filter(exceeded) {
-        return Err(ExecutorError::NotAllowed(format!(
+        return Err(Error::NotAllowed(format!(
             "the job has {} services, this runner allows {limit}",
             all.len()
         )));
@@ -158,7 +158,7 @@ fn plan(
     name: String,
     settings: &Docker,
     variables: &Variables,
-) -> Result<ImagePlan, ExecutorError> {
+) -> Result<ImagePlan, Error> {
     let mut warnings = Vec::new();
     let mut entrypoint = image.entrypoint.clone();
     if settings.disable_entrypoint_overwrite && !entrypoint.is_empty() {
@@ -201,7 +201,7 @@ fn plan(
 
 /// The user of a job's container: the runner's has precedence over the job's, which must be allowed
 /// by the runner. The image's own user is always allowed.
-fn user(wanted: String, settings: &Docker) -> Result<String, ExecutorError> {
+fn user(wanted: String, settings: &Docker) -> Result<String, Error> {
     let own = settings.user.as_deref().filter(|user| !user.is_empty());
     let user = own.map_or(wanted, str::to_owned);
     let allowed: Vec<&str> = if settings.allowed_users.is_empty() {
@@ -212,18 +212,18 @@ fn user(wanted: String, settings: &Docker) -> Result<String, ExecutorError> {
     if user.is_empty() || allowed.is_empty() || allowed.contains(&user.as_str()) {
         return Ok(user);
     }
-    Err(ExecutorError::NotAllowed(format!(
+    Err(Error::NotAllowed(format!(
         "the user {user:?} is not among those this runner allows: {}",
         allowed.join(", ")
     )))
 }
 
 /// The patterns come from the runner's owner only and contain no variables of the job.
-fn check_allowed(name: &str, what: &str, allowed: &[String]) -> Result<(), ExecutorError> {
+fn check_allowed(name: &str, what: &str, allowed: &[String]) -> Result<(), Error> {
     if matches_any(allowed, name) {
         return Ok(());
     }
-    Err(ExecutorError::NotAllowed(format!(
+    Err(Error::NotAllowed(format!(
         "the {what} {name:?} is not among those this runner allows: {}",
         allowed.join(", ")
     )))
@@ -244,7 +244,7 @@ pub(crate) fn matches(pattern: &str, image: &str) -> bool {
 }
 
 /// The job's own policies if the runner allows them, otherwise the runner's.
-fn policies(image: &Image, settings: &Docker) -> Result<Vec<PullPolicy>, ExecutorError> {
+fn policies(image: &Image, settings: &Docker) -> Result<Vec<PullPolicy>, Error> {
     if image.pull_policy.is_empty() {
         return Ok(settings.pull_policies().to_vec());
     }
@@ -264,7 +264,7 @@ fn policies(image: &Image, settings: &Docker) -> Result<Vec<PullPolicy>, Executo
         .collect();
     if wanted.is_empty() {
         let allowed: Vec<&str> = allowed.iter().map(|policy| policy.as_str()).collect();
-        return Err(ExecutorError::Unsupported(format!(
+        return Err(Error::Unsupported(format!(
             "the job wants the pull policy {}, this runner allows {}",
             image.pull_policy.join(", "),
             allowed.join(", ")

@@ -7,7 +7,7 @@ use onspot_gitlab::job::{Hook, JobPayload, RefType};
 
 use super::choices::Choices;
 use super::script;
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::helper::request::{Place, Sources, Strategy, Submodules};
 use crate::settings::RunnerSettings;
 
@@ -17,7 +17,7 @@ pub(super) fn plan(
     choices: &mut Choices<'_>,
     variables: &Variables,
     place: &Place,
-) -> Result<Sources, ExecutorError> {
+) -> Result<Sources, Error> {
     let strategy = strategy(job, choices);
     let depth = choices.number("GIT_DEPTH", job.git_info.depth);
     let (mut url, mut logins, mut wanted) = (String::new(), Vec::new(), None);
@@ -98,20 +98,20 @@ fn refspecs(job: &JobPayload) -> Vec<String> {
     }
 }
 
-fn submodules(choices: &mut Choices<'_>, depth: u32) -> Result<Option<Submodules>, ExecutorError> {
+fn submodules(choices: &mut Choices<'_>, depth: u32) -> Result<Option<Submodules>, Error> {
     let recursive = match choices.text("GIT_SUBMODULE_STRATEGY") {
         None | Some("none") => return Ok(None),
         Some("normal") => false,
         Some("recursive") => true,
         Some(other) => {
-            return Err(ExecutorError::Payload(format!(
+            return Err(Error::Payload(format!(
                 "GIT_SUBMODULE_STRATEGY is {other:?}; it can be none, normal or recursive"
             )));
         }
     };
     let paths = choices.words("GIT_SUBMODULE_PATHS");
     if paths.iter().any(|path| path == ":(exclude)") {
-        return Err(ExecutorError::Payload(
+        return Err(Error::Payload(
             "GIT_SUBMODULE_PATHS contains `:(exclude)` without a path; write `:(exclude)path` \
              without a space"
                 .into(),

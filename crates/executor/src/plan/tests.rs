@@ -369,10 +369,7 @@ fn images_are_expanded_and_checked() {
         json!({ "image": { "name": "npalm/cowsay", "pull_policy": ["never"] } }),
     ] {
         let error = resolve(change.clone()).unwrap_err();
-        let refused = matches!(
-            error,
-            ExecutorError::NotAllowed(_) | ExecutorError::Unsupported(_)
-        );
+        let refused = matches!(error, Error::NotAllowed(_) | Error::Unsupported(_));
         assert!(refused, "{change}: {error}");
     }
 }

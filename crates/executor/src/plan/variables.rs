@@ -5,7 +5,7 @@ use onspot_gitlab::{FILE_FOLDER, Variable, Variables};
 use url::Url;
 
 use super::Site;
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::settings::RunnerSettings;
 
 /// All variables, the weakest first: the runner's, the job's, and those that only the runner knows.
@@ -179,7 +179,7 @@ pub(crate) fn architecture() -> &'static str {
 }
 
 /// The project's path below the builds folder: `group/project`.
-pub(super) fn project_path(job: &JobPayload) -> Result<String, ExecutorError> {
+pub(super) fn project_path(job: &JobPayload) -> Result<String, Error> {
     let variable = |key: &str| job.variables.iter().rev().find(|v| v.key == key);
     let from_url = || {
         let url = Url::parse(&job.git_info.repo_url).ok()?;
@@ -202,7 +202,7 @@ pub(super) fn project_path(job: &JobPayload) -> Result<String, ExecutorError> {
     if sound {
         Ok(path.to_owned())
     } else {
-        Err(ExecutorError::Payload(format!(
+        Err(Error::Payload(format!(
             "the project's path {path:?} is no path"
         )))
     }

@@ -4,7 +4,7 @@ use onspot_gitlab::Variables;
 use onspot_settings::Docker;
 use sha2::{Digest, Sha256};
 
-use crate::error::ExecutorError;
+use crate::error::Error;
 
 /// How much of a path's hash tells two paths apart.
 const HASH: usize = 16;
@@ -64,7 +64,7 @@ pub(crate) fn of_job(
     variables: &Variables,
     keeper: &Keeper<'_>,
     builds: &str,
-) -> Result<Vec<Mount>, ExecutorError> {
+) -> Result<Vec<Mount>, Error> {
     let mut mounts = Vec::new();
     for volume in &settings.volumes {
         let mut parts = volume.splitn(3, ':');
@@ -104,7 +104,7 @@ fn bare(settings: &Docker, keeper: &Keeper<'_>, target: String) -> Mount {
 }
 
 /// A path in the containers. What a variable holds must not become a source or options.
-fn expanded(path: &str, variables: &Variables) -> Result<String, ExecutorError> {
+fn expanded(path: &str, variables: &Variables) -> Result<String, Error> {
     let expanded = variables.expand(path);
     let parts = expanded.split('/').filter(|part| !part.is_empty());
     let parts: Vec<&str> = parts.collect();
@@ -115,7 +115,7 @@ fn expanded(path: &str, variables: &Variables) -> Result<String, ExecutorError> 
     if is_sound {
         return Ok(format!("/{}", parts.join("/")));
     }
-    Err(ExecutorError::NotAllowed(format!(
+    Err(Error::NotAllowed(format!(
         "the runner's volume at {path} would be at {expanded:?}, which is no path of a container"
     )))
 }
@@ -133,7 +133,7 @@ mod tests {
         protected: false,
     };
 
-    fn mounts(settings: &Docker, keeper: &Keeper<'_>) -> Result<Vec<Mount>, ExecutorError> {
+    fn mounts(settings: &Docker, keeper: &Keeper<'_>) -> Result<Vec<Mount>, Error> {
         let variables = Variables::resolve([
             Variable::public("TOOL", "maven"),
             Variable::public("EVIL", "x:/etc"),

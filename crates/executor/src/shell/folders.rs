@@ -4,7 +4,7 @@ use std::path::Path;
 
 use onspot_gitlab::job::JobPayload;
 
-use crate::error::ExecutorError;
+use crate::error::Error;
 
 /// The folder of the project's files in a slot: one for protected branches and tags, another for
 /// the others.
@@ -14,11 +14,11 @@ pub(super) fn folder_of(job: &JobPayload) -> String {
 }
 
 /// Removes the folders of other projects from the slot.
-pub(super) async fn remove_others(builds: &Path) -> Result<(), ExecutorError> {
+pub(super) async fn remove_others(builds: &Path) -> Result<(), Error> {
     let (Some(slot), Some(own)) = (builds.parent(), builds.file_name()) else {
         return Ok(());
     };
-    let failed = |error| ExecutorError::io(format!("clear {}", slot.display()))(error);
+    let failed = |error| Error::io(format!("clear {}", slot.display()))(error);
     let mut entries = match tokio::fs::read_dir(slot).await {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(failed)?,

@@ -13,7 +13,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use onspot_cache::CacheAccess;
-use onspot_executor::{DockerExecutor, Executor, ExecutorError, Outcome, Stop};
+use onspot_executor::{DockerExecutor, Error, Executor, Outcome, Stop};
 use onspot_gitlab::job::Image;
 use onspot_gitlab::{FailureReason, Variable};
 
@@ -382,7 +382,7 @@ async fn a_configured_helper_image_follows_its_policy_and_is_never_built() {
     settings.docker.pull_policy = vec![onspot_settings::PullPolicy::IfNotPresent];
     let executor = DockerExecutor::connect(settings).await.unwrap();
     let error = executor.prepare().await.unwrap_err();
-    assert!(matches!(error, ExecutorError::Image { .. }), "{error}");
+    assert!(matches!(error, Error::Image { .. }), "{error}");
     let tried = error.to_string();
     assert!(tried.contains("if-not-present: "), "{tried}");
     assert!(
@@ -404,10 +404,7 @@ async fn a_binary_that_does_not_run_in_the_helper_is_noticed() {
     std::fs::write(&settings.helper_binary, "no program").unwrap();
     let executor = DockerExecutor::connect(settings).await.unwrap();
     let error = executor.prepare().await.unwrap_err();
-    assert!(
-        matches!(error, ExecutorError::HelperBinary { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, Error::HelperBinary { .. }), "{error}");
     assert!(error.hint().unwrap().contains("just dist"));
     bench.finish().await;
 }

@@ -61,7 +61,7 @@ pub enum WorkEnd {
 pub enum WorkerError {
     /// What a predecessor left running could not be killed, and new jobs must not run beside it.
     #[error("what an earlier agent left running could not be killed")]
-    Sweep(#[source] onspot_executor::ExecutorError),
+    Sweep(#[source] onspot_executor::Error),
     /// Another agent writes this worker's state.
     #[error("another agent has taken over {worker}")]
     Superseded {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
-use onspot_executor::{ExecutorError, Stop};
+use onspot_executor::{Error as ExecutorError, Stop};
 use onspot_ledger::{AttemptPhase, Order};
 use onspot_settings::Timing;
 

@@ -192,7 +192,7 @@ fn a_bomb_stops_at_the_limit() {
         let archive = File::open(folders.path("archive")).unwrap();
         let error = extract_by_way_of(&aside, &to, archive, limits).unwrap_err();
         assert!(
-            matches!(error, CacheError::TooLarge { most: 1_048_576 }),
+            matches!(error, Error::TooLarge { most: 1_048_576 }),
             "{format}: {error}"
         );
         assert!(!error.is_worth_another_try(), "{format}");
@@ -221,7 +221,7 @@ fn many_entries_stop_at_the_limit() {
         let archive = File::open(folders.path("archive")).unwrap();
         let error = extract(&folders.tree("to"), archive, limits).unwrap_err();
         assert!(
-            matches!(error, CacheError::TooMany { most: 10 }),
+            matches!(error, Error::TooMany { most: 10 }),
             "{format}: {error}"
         );
         assert_eq!(

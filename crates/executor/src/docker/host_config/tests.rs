@@ -12,8 +12,8 @@ const fn limits(privileged: bool) -> Limits {
     }
 }
 
-fn message(error: &ExecutorError) -> String {
-    assert!(matches!(error, ExecutorError::NotAllowed(_)), "{error:?}");
+fn message(error: &Error) -> String {
+    assert!(matches!(error, Error::NotAllowed(_)), "{error:?}");
     error.to_string()
 }
 

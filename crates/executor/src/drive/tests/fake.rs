@@ -73,24 +73,20 @@ impl Host for FakeHost {
         self.freezes.load(Ordering::SeqCst)
     }
 
-    async fn prepare(&mut self, _trace: &TraceWriter) -> Result<(), ExecutorError> {
+    async fn prepare(&mut self, _trace: &TraceWriter) -> Result<(), Error> {
         self.note("prepare");
         self.work("prepare").await;
         Ok(())
     }
 
-    async fn call(
-        &self,
-        call: &HelperCall,
-        _trace: &TraceWriter,
-    ) -> Result<HelperAnswer, ExecutorError> {
+    async fn call(&self, call: &HelperCall, _trace: &TraceWriter) -> Result<HelperAnswer, Error> {
         let name = call.request.name();
         self.note(name);
         self.work(name).await;
         let breaks = name == self.behaviour.frozen_at && self.freezes() < 2;
         self.freezes.fetch_add(u64::from(breaks), Ordering::SeqCst);
         if breaks || self.behaviour.fails.contains(&name) {
-            return Err(ExecutorError::Helper {
+            return Err(Error::Helper {
                 what: name.into(),
                 exit_code: 1,
             });
@@ -103,12 +99,12 @@ impl Host for FakeHost {
         })
     }
 
-    async fn get_ready(&mut self, _trace: &TraceWriter) -> Result<(), ExecutorError> {
+    async fn get_ready(&mut self, _trace: &TraceWriter) -> Result<(), Error> {
         self.note("get_ready");
         Ok(())
     }
 
-    async fn script(&self, script: &str, trace: &TraceWriter) -> Result<i32, ExecutorError> {
+    async fn script(&self, script: &str, trace: &TraceWriter) -> Result<i32, Error> {
         let status = script
             .split("CI_JOB_STATUS=")
             .nth(1)
@@ -136,10 +132,10 @@ impl Host for FakeHost {
         self.stopped.send_replace(true);
     }
 
-    async fn end_scripts(&self) -> Result<(), ExecutorError> {
+    async fn end_scripts(&self) -> Result<(), Error> {
         self.note("end_scripts");
         if self.behaviour.fails.contains(&"end_scripts") {
-            return Err(ExecutorError::Unkillable);
+            return Err(Error::Unkillable);
         }
         Ok(())
     }
@@ -148,14 +144,14 @@ impl Host for FakeHost {
         PathBuf::from("/helper").join(name)
     }
 
-    async fn put_file(&self, _from: &Path, _at: &Path) -> Result<(), ExecutorError> {
+    async fn put_file(&self, _from: &Path, _at: &Path) -> Result<(), Error> {
         Ok(())
     }
 
-    async fn take_file(&self, _from: &Path, to: &Path) -> Result<(), ExecutorError> {
+    async fn take_file(&self, _from: &Path, to: &Path) -> Result<(), Error> {
         tokio::fs::write(to, "archive")
             .await
-            .map_err(ExecutorError::io("write"))
+            .map_err(Error::io("write"))
     }
 
     async fn clean_up(&mut self) {

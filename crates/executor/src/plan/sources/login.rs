@@ -3,7 +3,7 @@
 use onspot_gitlab::job::JobPayload;
 use url::Url;
 
-use crate::error::ExecutorError;
+use crate::error::Error;
 use crate::helper::request::Login;
 use crate::plan::choices::Choices;
 use crate::settings::RunnerSettings;
@@ -16,9 +16,9 @@ pub(super) fn repository(
     job: &JobPayload,
     settings: &RunnerSettings,
     choices: &mut Choices<'_>,
-) -> Result<(String, Vec<Login>), ExecutorError> {
+) -> Result<(String, Vec<Login>), Error> {
     // Not in the error: the URL contains the job's token.
-    let broken = || ExecutorError::Payload("the repository's URL is no URL".into());
+    let broken = || Error::Payload("the repository's URL is no URL".into());
     let mut url = Url::parse(&job.git_info.repo_url).map_err(|_| broken())?;
     let user = Some(url.username()).filter(|user| !user.is_empty());
     let secret = Secret {
@@ -33,7 +33,7 @@ pub(super) fn repository(
         // The URLs of submodules may still contain the host that GitLab itself uses.
         logins.extend(secret.for_host(&url));
         base = Url::parse(clone_url).map_err(|_| {
-            ExecutorError::Payload(format!("the runner's clone_url {clone_url:?} is no URL"))
+            Error::Payload(format!("the runner's clone_url {clone_url:?} is no URL"))
         })?;
         let path = format!("{}{}", base.path().trim_end_matches('/'), url.path());
         url = base.clone();

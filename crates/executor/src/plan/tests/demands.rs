@@ -41,7 +41,7 @@ fn unsupported_requests_of_a_job_are_refused_with_an_explanation() {
     ] {
         let job = payload(json!({ key: value }));
         let error = JobPlan::new(&job, &settings(), &SITE).unwrap_err();
-        assert!(matches!(error, ExecutorError::Unsupported(_)), "{error:?}");
+        assert!(matches!(error, Error::Unsupported(_)), "{error:?}");
         let start = format!("the job has `{key}`, and this runner does not know ");
         assert!(error.to_string().starts_with(&start), "{error}");
     }

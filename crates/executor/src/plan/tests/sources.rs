@@ -117,11 +117,7 @@ fn values_without_sense_are_said_and_count_as_unset() {
     }
 }
 
-fn refused(
-    site: &Site<'_>,
-    settings: &RunnerSettings,
-    variables: &[(&str, &str)],
-) -> ExecutorError {
+fn refused(site: &Site<'_>, settings: &RunnerSettings, variables: &[(&str, &str)]) -> Error {
     JobPlan::new(&payload(with_variables(variables)), settings, site).unwrap_err()
 }
 

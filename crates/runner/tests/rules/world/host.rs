@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use onspot_executor::{Event, Executor, ExecutorError, JobRun, Outcome, Stop, Swept};
+use onspot_executor::{Error as ExecutorError, Event, Executor, JobRun, Outcome, Stop, Swept};
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
