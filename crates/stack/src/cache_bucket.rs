@@ -335,11 +335,12 @@ mod tests {
             .expect(1)
             .mount(&sts)
             .await;
-        let config = SdkConfig::builder()
-            .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+        let config = aws_config::defaults(aws_sdk_s3::config::BehaviorVersion::latest())
             .region(Region::new("eu-west-1"))
             .endpoint_url(sts.uri())
-            .build();
+            .no_credentials()
+            .load()
+            .await;
         let minio = S3 {
             server_address: Some("minio:9000".into()),
             ..s3("runner-cache")
