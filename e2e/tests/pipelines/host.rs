@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use onspot_e2e::local_run::LocalRun;
@@ -20,12 +21,17 @@ const ALL: Duration = Duration::from_mins(10);
 /// How long after a push its pipeline must be created.
 const MADE: Duration = Duration::from_secs(10);
 
+/// The runner of the fixtures that have none of their own.
+const FOR_ALL: &str = "fixtures";
+
 /// A GitLab and a runner.
 pub(crate) struct Host {
     gitlab: MockGitlab,
     projects: Vec<Project>,
     onspot: LocalRun,
     folder: tempfile::TempDir,
+    /// The names of its runners.
+    runners: Vec<String>,
 }
 
 impl Host {
@@ -52,7 +58,8 @@ impl Host {
             .count();
         let concurrent = own + usize::try_from(AT_ONCE).expect("a number");
         let mut config = format!("concurrent = {concurrent}\ncheck_interval = 1\n");
-        add_runner(&mut config, &gitlab, "all", &for_all, AT_ONCE, "");
+        add_runner(&mut config, &gitlab, FOR_ALL, &for_all, AT_ONCE, "");
+        let mut runners = vec![FOR_ALL.to_owned()];
         let mut projects = Vec::new();
         for fixture in fixtures {
             let project = project(&gitlab, fixture).await;
@@ -60,6 +67,7 @@ impl Host {
                 let token = runner_of(&gitlab, &project);
                 let more = fixture.setup.runner.as_deref().unwrap_or_default();
                 add_runner(&mut config, &gitlab, &fixture.name, &token, limit, more);
+                runners.push(fixture.name.clone());
                 for line in &fixture.setup.docker {
                     let _ = writeln!(config, "{line}");
                 }
@@ -72,6 +80,7 @@ impl Host {
             projects,
             onspot,
             folder,
+            runners,
         }
     }
 
@@ -106,6 +115,11 @@ impl Host {
         let status = self.onspot.end().await;
         let status = status.unwrap_or_else(|error| panic!("{}", chain(&error)));
         assert!(status.success(), "{status}\n{}", self.log());
+        // A runner keeps its jobs' volumes for the next jobs, and named ones are their owner's.
+        remove_volumes("name=onspot-fixture-");
+        for runner in &self.runners {
+            remove_volumes(&format!("label=onspot.runner={runner}"));
+        }
         self.gitlab.violations()
     }
 
@@ -206,4 +220,19 @@ pub(crate) fn add_runner(
         gitlab.url(),
         images::BASE,
     );
+}
+
+/// Removes the volumes that match this filter of `docker volume ls`.
+fn remove_volumes(filter: &str) {
+    let listed = Command::new("docker")
+        .args(["volume", "ls", "--quiet", "--filter", filter])
+        .output()
+        .expect("the volumes");
+    for volume in String::from_utf8_lossy(&listed.stdout).lines() {
+        let removed = Command::new("docker")
+            .args(["volume", "rm", volume])
+            .output();
+        let removed = removed.expect("docker");
+        assert!(removed.status.success(), "{volume} is removed");
+    }
 }
