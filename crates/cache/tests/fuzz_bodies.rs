@@ -11,6 +11,12 @@
     reason = "the file is a module of the fuzz target, too"
 )]
 mod tarzst;
+#[path = "../../../fuzz/bodies/vary.rs"]
+#[expect(
+    unreachable_pub,
+    reason = "the file is shared by the tests of all targets"
+)]
+mod vary;
 #[path = "../../../fuzz/bodies/zip.rs"]
 #[expect(
     unreachable_pub,
@@ -18,25 +24,7 @@ mod tarzst;
 )]
 mod zip;
 
-/// Runs a body on all that comes of a corpus's files.
-fn vary(name: &str, run: fn(&[u8])) {
-    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus");
-    let files = std::fs::read_dir(format!("{corpus}/{name}")).expect("a corpus");
-    let mut count = 0;
-    for file in files {
-        let data = std::fs::read(file.expect("a file").path()).expect("a file");
-        let step = data.len() / 40 + 1;
-        run(&data);
-        for at in (0..data.len()).step_by(step) {
-            run(&data[..at]);
-            let mut changed = data.clone();
-            changed[at] ^= 0xff;
-            run(&changed);
-        }
-        count += 1;
-    }
-    assert!(count > 1, "{name} has a corpus");
-}
+use vary::vary;
 
 #[test]
 fn zip_bodies_hold() {

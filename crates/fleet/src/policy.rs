@@ -43,7 +43,7 @@ pub enum Stage {
         free: u32,
         /// The jobs it has.
         jobs: u32,
-        /// Since when it has none, if it has none.
+        /// Since when it has none; `None` exactly while it has some.
         idle_since: Option<Timestamp>,
     },
     /// It takes no new jobs, because it is draining, interrupted by EC2, or silent for too long.
@@ -88,7 +88,7 @@ impl<Id> Worker<Id> {
                 free: 1..,
                 jobs: 0,
                 idle_since,
-            } => Some(idle_since.unwrap_or(self.launched_at)),
+            } => idle_since,
             _ => None,
         }
     }

@@ -121,17 +121,13 @@ impl Metrics {
             self.limit
                 .get_or_create(&of_runner)
                 .set(runner.limit.into());
-            for state in ["waiting", "running", "ending"] {
-                let jobs = runner.jobs.iter();
-                let jobs = jobs.filter(|job| state_of(&job.place) == state).count();
-                let gauge = self.jobs.get_or_create(&in_state(state));
-                gauge.set(i64::try_from(jobs).unwrap_or(i64::MAX));
+            let jobs = runner.jobs.iter().map(|job| state_of(&job.place));
+            for (state, count) in counted(PLACES, jobs) {
+                self.jobs.get_or_create(&in_state(state)).set(count);
             }
-            for state in STAGES {
-                let workers = runner.fleet.workers.iter();
-                let workers = workers.filter(|worker| stage_of(worker) == state).count();
-                let gauge = self.workers.get_or_create(&in_state(state));
-                gauge.set(i64::try_from(workers).unwrap_or(i64::MAX));
+            let workers = runner.fleet.workers.iter().map(stage_of);
+            for (state, count) in counted(STAGES, workers) {
+                self.workers.get_or_create(&in_state(state)).set(count);
             }
             let waiting = runner.jobs.iter();
             let waiting = waiting.filter(|job| job.place == Place::Waiting);
@@ -163,6 +159,21 @@ impl Metrics {
     }
 }
 
+/// How many of `found` each state has, also those that none has: a gauge keeps its last value.
+fn counted<const N: usize>(
+    states: [&'static str; N],
+    found: impl Iterator<Item = &'static str>,
+) -> [(&'static str, i64); N] {
+    let mut counts = states.map(|state| (state, 0));
+    for state in found {
+        for (_, count) in counts.iter_mut().filter(|(known, _)| *known == state) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+const PLACES: [&str; 3] = ["waiting", "running", "ending"];
 const STAGES: [&str; 5] = ["launching", "booting", "idle", "busy", "leaving"];
 
 fn stage_of(worker: &onspot_fleet::Worker<onspot_ledger::WorkerId>) -> &'static str {
@@ -213,9 +224,17 @@ pub(crate) async fn serve_at(
     match TcpListener::bind(address).await {
         Ok(listener) => {
             tracing::info!(%address, "metrics are served at /metrics");
-            tokio::spawn(serve(listener, Arc::clone(metrics), shutdown.clone()));
+            let served = serve(listener, Arc::clone(metrics), shutdown.clone());
+            tokio::spawn(async move {
+                if let Err(error) = served.await {
+                    tracing::warn!(%address, %error, "metrics are no longer served");
+                }
+            });
         }
-        Err(error) => tracing::warn!(%address, %error, "no metrics: cannot listen"),
+        Err(error) => tracing::warn!(
+            %address, %error,
+            "no metrics are served: free that port, or set another listen_address"
+        ),
     }
 }
 

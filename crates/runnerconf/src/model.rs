@@ -184,9 +184,10 @@ const LOG_FORMATS: [&str; 3] = ["runner", "text", "json"];
 /// One of the allowed words.
 /// `host:port` with an address as host, or `:port` for all addresses of this host.
 fn socket_address(text: &str) -> Result<SocketAddr, Complaint> {
-    let whole = match text.strip_prefix(':') {
-        Some(port) => format!("0.0.0.0:{port}"),
-        None => text.replace("localhost:", "127.0.0.1:"),
+    let whole = match text.split_once(':') {
+        Some(("", port)) => format!("0.0.0.0:{port}"),
+        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
+        _ => text.to_owned(),
     };
     whole.parse().map_err(|_| {
         Complaint::new(format!("`{text}` is not an address and a port"))

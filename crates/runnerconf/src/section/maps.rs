@@ -13,18 +13,39 @@ impl Section<'_> {
         &mut self,
         key: &'static str,
     ) -> Result<BTreeMap<String, String>, ConfigError> {
+        self.table(key, "a table of strings", |value| match value {
+            DeValue::String(text) => Ok(text.into_owned()),
+            other => Err(other),
+        })
+    }
+
+    /// A table of flags; empty if the key is missing.
+    pub(crate) fn flags(
+        &mut self,
+        key: &'static str,
+    ) -> Result<BTreeMap<String, bool>, ConfigError> {
+        self.table(key, "a table of booleans", |value| match value {
+            DeValue::Boolean(set) => Ok(set),
+            other => Err(other),
+        })
+    }
+
+    /// A table whose values `read` takes, or gives back if they have another type.
+    fn table<T>(
+        &mut self,
+        key: &'static str,
+        expected: &'static str,
+        read: impl for<'a> Fn(DeValue<'a>) -> Result<T, DeValue<'a>>,
+    ) -> Result<BTreeMap<String, T>, ConfigError> {
         let Some(section) = self.section(key)? else {
             return Ok(BTreeMap::new());
         };
         let mut map = BTreeMap::new();
         for (name, value) in section.entries {
-            let (name, span) = (name.into_inner().into_owned(), value.span());
-            match value.into_inner() {
-                DeValue::String(text) => {
-                    map.insert(name, text.into_owned());
-                }
-                other => return Err(self.wrong_type(key, "a table of strings", &other, span)),
-            }
+            let span = value.span();
+            let value = read(value.into_inner());
+            let value = value.map_err(|other| self.wrong_type(key, expected, &other, span))?;
+            map.insert(name.into_inner().into_owned(), value);
         }
         Ok(map)
     }
@@ -54,27 +75,6 @@ impl Section<'_> {
                 }
             }
             map.insert(name.into_inner().into_owned(), list);
-        }
-        Ok(map)
-    }
-
-    /// A table of flags; an empty one where the key is missing.
-    pub(crate) fn flags(
-        &mut self,
-        key: &'static str,
-    ) -> Result<BTreeMap<String, bool>, ConfigError> {
-        let Some(section) = self.section(key)? else {
-            return Ok(BTreeMap::new());
-        };
-        let mut map = BTreeMap::new();
-        for (name, value) in section.entries {
-            let (name, span) = (name.into_inner().into_owned(), value.span());
-            match value.into_inner() {
-                DeValue::Boolean(set) => {
-                    map.insert(name, set);
-                }
-                other => return Err(self.wrong_type(key, "a table of booleans", &other, span)),
-            }
         }
         Ok(map)
     }
