@@ -92,7 +92,7 @@ struct Inner {
     /// The helper's image, once it exists and the binary was checked to run in it.
     proven: OnceCell<String>,
     /// This host's memory, once the engine was asked.
-    memory: OnceCell<Option<u64>>,
+    memory: OnceCell<u64>,
     /// Cancelled once there will be no more jobs.
     closed: CancellationToken,
     /// Work that runs in parallel to jobs, or outlives them.
@@ -273,16 +273,16 @@ impl Inner {
     /// The memory limit of a job without a configured one, in bytes.
     async fn default_memory(&self) -> Option<u64> {
         let slots = self.settings.memory_shared_by?;
-        let host = self.memory.get_or_init(|| async {
-            match self.docker.info().await {
-                Ok(info) => info.mem_total.and_then(|total| u64::try_from(total).ok()),
-                Err(error) => {
-                    tracing::warn!(%error, "the engine does not say how much memory there is");
-                    None
-                }
-            }
+        // An engine that did not answer is asked again for the next job.
+        let host = self.memory.get_or_try_init(|| async {
+            let info = self.docker.info().await.map_err(|error| {
+                tracing::warn!(%error, "no memory limit for this job: the engine does not say how \
+                                        much memory there is");
+            })?;
+            let total = info.mem_total.and_then(|total| u64::try_from(total).ok());
+            total.ok_or(())
         });
-        let share = memory::share((*host.await)?, slots);
+        let share = memory::share(*host.await.ok()?, slots);
         Some(share).filter(|&share| share > 0)
     }
 

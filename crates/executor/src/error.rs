@@ -113,6 +113,16 @@ impl Error {
                  \"if-not-present\""
                     .into(),
             ),
+            Self::Image { .. }
+                if self.failure_reason() == FailureReason::RunnerExternalDependencyFailure =>
+            {
+                Some(
+                    "the registry could not be reached: check this host's network, DNS and the \
+                     engine's proxy, or let the runner keep images with pull_policy = \
+                     \"if-not-present\""
+                        .into(),
+                )
+            }
             Self::Image { .. } => Some(
                 "check the image's name and the registry's credentials, or let the runner use a \
                  local image with pull_policy = \"if-not-present\""

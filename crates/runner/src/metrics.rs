@@ -137,6 +137,14 @@ impl Metrics {
         }
     }
 
+    /// Drops what only a leader can say: another one says it from now on.
+    pub(crate) fn forget(&self) {
+        self.limit.clear();
+        self.jobs.clear();
+        self.workers.clear();
+        self.longest_wait.clear();
+    }
+
     /// Counts a job that ended.
     pub(crate) fn ended(&self, runner: &RunnerName, ending: Ending) {
         let labels = Ended {

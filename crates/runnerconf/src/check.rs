@@ -1,6 +1,7 @@
 //! What becomes of each key of a `config.toml`: whether it is honoured, differs, is ignored or is
 //! refused, and why.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use serde::Serialize;
@@ -71,6 +72,18 @@ pub struct ReportedKey {
     /// What becomes of it.
     #[serde(flatten)]
     pub standing: Standing,
+}
+
+impl ReportedKey {
+    /// The key for people: with its table, unless that is one whose keys are known by themselves.
+    pub fn label(&self) -> Cow<'_, str> {
+        match self.table.strip_prefix("runners.") {
+            None | Some("docker" | "machine" | "feature_flags" | "machine.MachineOptions") => {
+                (&*self.key).into()
+            }
+            Some(table) => format!("{table}.{}", self.key).into(),
+        }
+    }
 }
 
 impl Report {

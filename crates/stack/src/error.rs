@@ -160,6 +160,10 @@ impl Error {
             Self::Fleet(error) => return error.hint(),
             Self::Bucket(error) => return error.hint(),
             Self::Binary(error) => return error.hint(),
+            Self::Ledger(error) => return error.hint(),
+            Self::HelperImage { .. } => {
+                "name a readable file with --helper FILE, or leave it out".to_owned()
+            }
             Self::Token { source, .. } => return source.hint(),
             Self::GitLab { source, .. } if source.is_transient() => {
                 let hint = source.hint().unwrap_or_default();

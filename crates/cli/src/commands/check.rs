@@ -1,5 +1,6 @@
 //! `onspot check`: what becomes of each key of a config.toml.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -160,10 +161,11 @@ fn put_keys(text: &mut String, head: &str, behind: &str, keys: &[ReportedKey], n
             let _ = writeln!(text, "  {line}");
         }
     }
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: Vec<Cow<'_, str>> = Vec::new();
     for key in keys.iter().filter(honoured) {
-        if !names.contains(&key.key.as_str()) {
-            names.push(&key.key);
+        let name = key.label();
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     if !names.is_empty() {
@@ -186,7 +188,7 @@ fn row(key: &ReportedKey) -> [String; 4] {
         Standing::Ignored(why) => ("ignored", why.as_str()),
         Standing::Refused(why) => ("refused", why.as_str()),
     };
-    [&key.key, &key.line.to_string(), word, why].map(str::to_owned)
+    [&*key.label(), &key.line.to_string(), word, why].map(str::to_owned)
 }
 
 fn put_beside(text: &mut String, beside: &[Beside]) {

@@ -1,7 +1,7 @@
 //! `onspot migrate`: an onspot.toml from a config.toml.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use onspot_stack::Migration;
@@ -67,8 +67,10 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
         options.create_new(true);
     }
     match options.open(path) {
+        // An existing file keeps its mode when it is opened.
         Ok(mut file) => file
-            .write_all(text.as_bytes())
+            .set_permissions(std::fs::Permissions::from_mode(0o600))
+            .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(|error| Failure::caused(format!("cannot write {shown}"), error)),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             Err(Failure::new(format!("{shown} is there already"))

@@ -76,10 +76,12 @@ impl<H: Host> Course<'_, H> {
             transfer_seconds: self.plan.transfer_seconds,
         };
         let answer = self.call(HelperRequest::RestoreCache(request)).await?;
+        // What a fallback held says nothing about the object that the job will save.
         if let HelperAnswer::Restored {
+            key: Some(key),
             fingerprint: Some(fingerprint),
-            ..
         } = answer
+            && key == cache.key.shown
         {
             let name = cache.key.name.clone();
             self.restored.lock().insert(name, fingerprint);

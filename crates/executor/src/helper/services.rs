@@ -2,24 +2,23 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
-use onspot_gitlab::ansi;
+use futures::future::try_join_all;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::HelperError;
 use super::request::{HelperAnswer, ServiceAddress, WaitForServices};
-use super::{HelperError, say};
 
 /// The pause between two tries of a port.
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
-/// Waits until each service has opened one of its ports. A service that does not is only a warning:
-/// the job will fail by itself if it needs the service.
+/// Waits until each service has opened one of its ports. One that does not in time is an error, so
+/// that the caller, whose clock stands still while the job is frozen, can ask again.
 pub(super) async fn wait(request: WaitForServices) -> Result<HelperAnswer, HelperError> {
     let limit = Duration::from_secs(request.seconds);
     let waits = request.services.iter().map(|service| async move {
-        if timeout(limit, up(service)).await.is_err() {
-            say(&ansi::warning(&format!(
+        timeout(limit, up(service)).await.map_err(|_| {
+            HelperError::Request(format!(
                 "service {} has not opened a port after {} s (tried {})",
                 service.name,
                 request.seconds,
@@ -29,10 +28,10 @@ pub(super) async fn wait(request: WaitForServices) -> Result<HelperAnswer, Helpe
                     .map(u16::to_string)
                     .collect::<Vec<_>>()
                     .join(", "),
-            )));
-        }
+            ))
+        })
     });
-    join_all(waits).await;
+    try_join_all(waits).await?;
     Ok(HelperAnswer::Done)
 }
 

@@ -159,7 +159,7 @@ async fn a_job_sees_nothing_of_the_host_nor_of_other_projects() {
     assert_eq!(bench.run(first).await.outcome, Outcome::Success);
 
     let mut second = job(&[
-        "find / -xdev -name left-behind.txt; ls /builds /builds/group",
+        "find / /builds -xdev -name left-behind.txt; ls /builds /builds/group",
         "env",
     ]);
     second.job_info.project_id = 2;

@@ -175,7 +175,6 @@ impl Rounds {
             Judgement::Confirm { verdict, steps } => {
                 tracing::info!(job = id, runner = %job.runner, worker = instance,
                     ending = ?verdict.ending, "finished");
-                self.context.metrics.ended(&job.runner, verdict.ending);
                 let next = with_steps(record, steps, now).finishing(verdict, now)?;
                 self.write_record(round, job, next.done(now)?).await
             }

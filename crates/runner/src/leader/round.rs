@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use onspot_ledger::{Error, JobKey, Key, Order, Record, RunnerName, WorkerId, create, replace};
+use onspot_ledger::{
+    Error, JobKey, Key, Order, Phase, Record, RunnerName, WorkerId, create, replace,
+};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +81,12 @@ pub(super) struct Round {
     /// Whether anything was dropped.
     again: bool,
     unanswered: u32,
+}
+
+impl Drop for Rounds {
+    fn drop(&mut self) {
+        self.context.metrics.forget();
+    }
 }
 
 impl Round {
@@ -353,6 +361,10 @@ impl Rounds {
         };
         let stored = replace(&*self.context.ledger, &key, old, next).await?;
         let stored = stored.ok_or_else(|| RoundError::Refused(key.to_string()))?;
+        // No record is written again once it is done, so each job is counted once.
+        if let Phase::Done { verdict, .. } = &stored.value.phase {
+            self.context.metrics.ended(&job.runner, verdict.ending);
+        }
         round.picture.put_record(job, stored);
         Ok(())
     }

@@ -47,7 +47,8 @@ fn mend(table: &mut DeTable<'_>, error: &ConfigError, number: usize) -> bool {
 /// A value for a key that every runner needs.
 fn stand_in<'d>(key: &str, number: usize) -> Option<DeValue<'d>> {
     let value = match key {
-        "name" => Cow::Owned(format!("runner {number}")),
+        // No name that a file has, and none that the report gives to a nameless runner.
+        "name" => Cow::Owned(format!("\u{0}{number}")),
         "url" => Cow::Borrowed("https://gitlab.invalid"),
         "token" => Cow::Borrowed("env:TOKEN"),
         "executor" => Cow::Borrowed("docker"),

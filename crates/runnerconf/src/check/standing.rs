@@ -92,7 +92,10 @@ fn special(table: &str, key: &str, value: &Value, executor: &str) -> Option<Stan
             )),
             _ => None,
         },
-        ("runners.docker", _) if executor == ExecutorKind::Shell.as_str() => {
+        (table, _)
+            if (table == "runners.docker" || table.starts_with("runners.docker."))
+                && executor == ExecutorKind::Shell.as_str() =>
+        {
             Some(Standing::ignored("the executor is shell"))
         }
         ("runners.machine", "MachineName") if value.as_str() == Some("runner-%s") => {

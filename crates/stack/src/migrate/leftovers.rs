@@ -1,6 +1,7 @@
 //! The keys of a `config.toml` that have no place in an `onspot.toml`, as a closing comment.
 
 use onspot_runnerconf::{ReportedKey, ReportedRunner, Standing};
+use std::borrow::Cow;
 
 use super::page::Page;
 
@@ -100,7 +101,7 @@ pub(super) fn put(page: &mut Page, of_file: &[ReportedKey], runners: &[&Reported
 
 fn put_keys(page: &mut Page, whose: &str, keys: &[ReportedKey]) {
     let left = || keys.iter().filter(|key| !key.is_unset && !has_place(key));
-    let groups: Vec<(&str, Vec<&str>)> = [LIMITING, WORKING, REFUSED, CACHE, IGNORED]
+    let groups: Vec<(&str, Vec<Cow<'_, str>>)> = [LIMITING, WORKING, REFUSED, CACHE, IGNORED]
         .into_iter()
         .map(|why| (why, names(left().filter(|key| reason(key) == why))))
         .filter(|(_, names)| !names.is_empty())
@@ -137,12 +138,12 @@ const CACHE: &str = "the stack makes a cache bucket of its own, which begins emp
                      by its roles";
 
 /// The names, each once. A list of services is one key.
-fn names<'k>(keys: impl Iterator<Item = &'k ReportedKey>) -> Vec<&'k str> {
-    let mut names: Vec<&str> = Vec::new();
+fn names<'k>(keys: impl Iterator<Item = &'k ReportedKey>) -> Vec<Cow<'k, str>> {
+    let mut names: Vec<Cow<'_, str>> = Vec::new();
     for key in keys {
         let name = match key.table.strip_prefix("runners.docker.") {
-            Some(table) => table,
-            None => &key.key,
+            Some(table) => table.into(),
+            None => key.label(),
         };
         if !names.contains(&name) {
             names.push(name);

@@ -159,7 +159,11 @@ fn network(spec: &Spec) -> Result<(), Flaw> {
     wanted.cidr = network.cidr;
     wanted.nat = network.nat.into();
     onspot_netplan::desired(&wanted).map(drop).map_err(|error| {
-        let about_zones = error.to_string().contains("zone");
+        use onspot_netplan::Error as Network;
+        let about_zones = matches!(
+            error,
+            Network::NoZone | Network::UnknownZone { .. } | Network::ZonesCollide { .. }
+        );
         let key = Step::Key(if about_zones { "zones" } else { "cidr" });
         Flaw::new(
             &[Step::Key("network"), key],
