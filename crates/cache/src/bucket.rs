@@ -16,7 +16,7 @@ use onspot_reconcile::{CallError, Change, Patience, Plan, TagError, Tags};
 use serde_json::{Value, json};
 
 pub use apply::{apply, destroy};
-pub use observe::observe;
+pub use observe::{exists, observe};
 
 /// Days after which parts of unfinished uploads are removed.
 const UPLOAD_DAYS: i32 = 1;

@@ -138,3 +138,14 @@ fn shown(detail: &str) -> String {
         format!(" ({detail})")
     }
 }
+
+/// An error with its causes: the outermost layer alone ("dispatch failure") says too little.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

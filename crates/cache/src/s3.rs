@@ -11,6 +11,7 @@ use aws_sdk_s3::types::ServerSideEncryption;
 use url::Url;
 
 pub use self::parts::{LARGEST_PUT, SignedParts};
+use crate::error::chain;
 use crate::{CacheScope, Error, object_key};
 
 /// How S3 is asked to encrypt an archive; the bucket's own way if it is not asked.
@@ -191,18 +192,6 @@ fn signed<E: std::error::Error>(request: Result<PresignedRequest, E>) -> Result<
 
 fn url_of(request: &PresignedRequest) -> Result<Url, Error> {
     Url::parse(request.uri()).map_err(|error| Error::Sign(error.to_string()))
-}
-
-/// The text of an SDK error covers only its outermost layer ("dispatch failure"); the causes say
-/// more.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use tokio_util::io::ReaderStream;
 use url::Url;
 
 use crate::Error;
+use crate::error::chain;
 
 /// Bytes read at once for an upload: few enough that even a slow connection sends them within the
 /// idle timeout.
@@ -443,15 +444,7 @@ fn transient(error: reqwest::Error) -> Failure {
 
 /// An HTTP client's error and its cause, without the URL, whose query is a credential.
 fn plain(error: reqwest::Error) -> String {
-    use std::error::Error as _;
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    chain(&error.without_url())
 }
 
 #[cfg(test)]

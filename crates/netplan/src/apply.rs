@@ -62,7 +62,7 @@ async fn run(
     };
     for planned in plan.steps.iter().filter(|step| !step.actions.is_empty()) {
         let change = &planned.change;
-        let what = format!("{} {} {}", change.kind, change.resource, change.name);
+        let what = change.title();
         let step = Step::start(events, what);
         let mut made = change.id.clone();
         for action in &planned.actions {

@@ -81,6 +81,11 @@ pub struct Change {
 }
 
 impl Change {
+    /// What is done to what, in one line: `create VPC ci`.
+    pub fn title(&self) -> String {
+        format!("{} {} {}", self.kind, self.resource, self.name)
+    }
+
     /// A change without details.
     pub fn new(kind: ChangeKind, resource: impl Into<String>, name: impl Into<String>) -> Self {
         Self {

@@ -66,11 +66,9 @@ impl Action {
 }
 
 /// Everything to do now, in the order in which it should be done.
-pub fn schedule(view: &View, now: Timestamp) -> Vec<Action> {
-    let runners = view.runners.iter();
-    runners
-        .flat_map(|runner| actions(runner.clone(), now))
-        .collect()
+pub fn schedule(view: View, now: Timestamp) -> Vec<Action> {
+    let runners = view.runners.into_iter();
+    runners.flat_map(|runner| actions(runner, now)).collect()
 }
 
 /// What to do for one runner. Each step applies its effects to the view for the next step.

@@ -38,10 +38,7 @@ pub(crate) async fn report<T, E: Display>(
     change: &Change,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    let step = Step::start(
-        events,
-        format!("{} {} {}", change.kind, change.resource, change.name),
-    );
+    let step = Step::start(events, change.title());
     match work.await {
         Ok(value) => {
             step.done(change.id.as_deref());

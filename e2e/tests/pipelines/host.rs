@@ -228,6 +228,7 @@ fn remove_volumes(filter: &str) {
         .args(["volume", "ls", "--quiet", "--filter", filter])
         .output()
         .expect("the volumes");
+    assert!(listed.status.success(), "{listed:?}");
     for volume in String::from_utf8_lossy(&listed.stdout).lines() {
         let removed = Command::new("docker")
             .args(["volume", "rm", volume])

@@ -28,7 +28,7 @@ pub async fn apply(
     let Some(change) = plan.change.as_ref().filter(|_| !plan.is_empty()) else {
         return Ok(());
     };
-    let what = format!("{} {} {}", change.kind, change.resource, change.name);
+    let what = change.title();
     let step = Step::start(events, what);
     for action in &plan.actions {
         if let Err(error) = act(s3, plan, *action, &step).await {

@@ -34,6 +34,14 @@ pub async fn observe(s3: &Client, spec: &BucketSpec) -> Result<Option<BucketStat
     }))
 }
 
+/// Whether the bucket of `spec` is there.
+///
+/// # Errors
+/// As [`observe`].
+pub async fn exists(s3: &Client, spec: &BucketSpec) -> Result<bool, BucketError> {
+    Ok(tags(s3, spec).await?.is_some())
+}
+
 /// The bucket's tags. Asked first, because the answer distinguishes an untagged bucket, a missing
 /// one and one of another account.
 async fn tags(s3: &Client, spec: &BucketSpec) -> Result<Option<Tags>, BucketError> {

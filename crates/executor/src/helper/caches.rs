@@ -36,7 +36,12 @@ pub(super) async fn restore(
                 );
                 say(&ansi::info(&text));
                 let fingerprint = if index == 0 && found.under_own_name {
-                    fingerprint(at, &request.selection, Some(found.extracted.names)).await
+                    match find(at, request.selection.clone()).await {
+                        Ok(there) => {
+                            fingerprint(at, there.paths, Some(found.extracted.names)).await
+                        }
+                        Err(_) => None,
+                    }
                 } else {
                     None
                 };
@@ -56,9 +61,8 @@ pub(super) async fn restore(
     })
 }
 
-/// The fingerprint of a selection, if it is the files of these names.
-async fn fingerprint(at: &Place, selection: &Selection, names: Option<u64>) -> Option<String> {
-    let found = find(at, selection.clone()).await.ok()?.paths;
+/// The fingerprint of these files, if their names are those that `names` stands for.
+async fn fingerprint(at: &Place, found: BTreeSet<PathBuf>, names: Option<u64>) -> Option<String> {
     let at = at.clone();
     let taken = blocking(move || {
         if names.is_some_and(|names| archive::sum_of_names(&found) != names) {
@@ -188,8 +192,7 @@ pub(super) async fn save(at: &Place, request: SaveCache) -> Result<HelperAnswer,
         say(&ansi::warning("no files for this cache"));
         return Ok(HelperAnswer::Nothing);
     }
-    if request.stored.is_some() && request.stored == fingerprint(at, &request.selection, None).await
-    {
+    if request.stored.is_some() && request.stored == fingerprint(at, found.clone(), None).await {
         say(&ansi::info("Archive is up to date!"));
         return Ok(HelperAnswer::Nothing);
     }

@@ -3,7 +3,6 @@
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -100,17 +99,18 @@ fn has(pid: Pid, prefix: &[u8]) -> bool {
     // Other users' processes cannot be read; they are not ours. Zombies no longer have an
     // environment.
     std::fs::read(path).is_ok_and(|environ| {
-        environ.split(|&byte| byte == 0).any(|variable| {
-            std::ffi::OsStr::from_bytes(variable)
-                .as_bytes()
-                .starts_with(prefix)
-        })
+        let mut variables = environ.split(|&byte| byte == 0);
+        variables.any(|variable| variable.starts_with(prefix))
     })
 }
 
 /// Sends them a signal.
 pub(super) fn signal_marked(mark: &str, signal: Signal) {
-    for pid in marked(mark) {
+    signal_all(marked(mark), signal);
+}
+
+fn signal_all(processes: impl IntoIterator<Item = Pid>, signal: Signal) {
+    for pid in processes {
         // The process may have just ended, which is fine.
         let _ = kill_process(pid, signal);
     }
@@ -143,10 +143,11 @@ pub(super) async fn hold(mark: &str, group: &Group) -> bool {
 /// Kills all of them; returns whether none is left.
 pub(super) async fn end_marked(mark: &str) -> bool {
     for _ in 0..ROUNDS {
-        if marked(mark).is_empty() {
+        let left = marked(mark);
+        if left.is_empty() {
             return true;
         }
-        signal_marked(mark, Signal::KILL);
+        signal_all(left, Signal::KILL);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tracing::warn!(mark, "some of a job's processes cannot be killed");

@@ -217,25 +217,38 @@ impl Bench {
     }
 }
 
-/// Removes the containers of killed test processes, whose ids are the suffix of the runners' names.
+/// Removes what killed or failed test processes left; their ids are the suffix of the runners'
+/// names. Containers go first, as they use the others.
 fn remove_what_killed_runs_left() {
-    let output = Command::new("docker")
-        .args(["ps", "--all", "--filter", "label=onspot.runner"])
-        .args(["--format", "{{.ID}} {{.Label \"onspot.runner\"}}"])
-        .output()
-        .unwrap();
-    let listed = String::from_utf8(output.stdout).unwrap();
-    let left = listed.lines().filter_map(|line| {
-        let (id, runner) = line.split_once(' ')?;
-        let process = runner.strip_prefix("test-")?.rsplit_once('-')?.1;
-        let is_over = !std::path::Path::new("/proc").join(process).exists();
-        is_over.then_some(id)
-    });
-    for id in left {
-        // Another process may be removing it right now.
-        let _ = Command::new("docker")
-            .args(["rm", "--force", "--volumes", id])
-            .output();
+    for (list, id, remove) in [
+        (
+            &["ps", "--all"][..],
+            "{{.ID}}",
+            &["rm", "--force", "--volumes"][..],
+        ),
+        (&["network", "ls"], "{{.ID}}", &["network", "rm"]),
+        (&["volume", "ls"], "{{.Name}}", &["volume", "rm"]),
+    ] {
+        let output = Command::new("docker")
+            .args(list)
+            .args(["--filter", "label=onspot.runner"])
+            .args([
+                "--format",
+                &format!("{id} {{{{.Label \"onspot.runner\"}}}}"),
+            ])
+            .output()
+            .unwrap();
+        let listed = String::from_utf8(output.stdout).unwrap();
+        let left = listed.lines().filter_map(|line| {
+            let (id, runner) = line.split_once(' ')?;
+            let process = runner.strip_prefix("test-")?.rsplit_once('-')?.1;
+            let is_over = !std::path::Path::new("/proc").join(process).exists();
+            is_over.then_some(id)
+        });
+        for id in left {
+            // Another process may be removing it right now.
+            let _ = Command::new("docker").args(remove).arg(id).output();
+        }
     }
 }
 

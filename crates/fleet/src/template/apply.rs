@@ -33,7 +33,7 @@ pub async fn apply(ec2: &Client, plan: &TemplatesPlan, events: &EventSender) -> 
         if *action == Action::Keep {
             continue;
         }
-        let what = format!("{} {} {}", change.kind, change.resource, change.name);
+        let what = change.title();
         let step = Step::start(events, what);
         match act(ec2, action).await {
             Ok(id) => step.done(id.as_deref().or(change.id.as_deref())),

@@ -232,7 +232,7 @@ async fn a_held_session_sends_nothing_until_it_is_released() {
     let gitlab = GitLab::start().await;
     let options = TraceOptions {
         silence: Duration::from_millis(10),
-        patience: Duration::from_millis(200),
+        patience: Duration::from_secs(1),
         ..quick()
     };
     let (writer, session) = open_with(&gitlab, FRESH, options).await;

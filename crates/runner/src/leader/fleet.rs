@@ -50,7 +50,7 @@ struct Known {
     pools: Pools,
     boots: Boots,
     /// The workers that had ever reported by the last round; `None` before the first round.
-    reported: Option<BTreeSet<WorkerId>>,
+    reported: Option<Arc<BTreeSet<WorkerId>>>,
     /// The version of the launch template that was seen last.
     template: Option<i64>,
     template_looked_at: Option<Duration>,

@@ -233,10 +233,10 @@ impl Rounds {
         picture.take_in_fleets(fleets);
         let blind = self.context.timing.takeover / 2;
         self.memory.see(&mut picture, steady, blind);
-        let reported = picture.reported();
+        let reported = Arc::new(picture.reported());
         for (name, fleet) in &self.fleets {
             fleet.heard_of(picture.named(name));
-            fleet.reported(reported.clone());
+            fleet.reported(Arc::clone(&reported));
         }
         let mut round = Round {
             picture,
@@ -265,7 +265,7 @@ impl Rounds {
         let view = self.view(round, asked);
         self.publish_obstacles(&view, now);
         self.context.metrics.see(&view, now);
-        let actions = schedule(&view, now);
+        let actions = schedule(view, now);
         self.waiting
             .dismiss(actions.iter().filter_map(Action::takes_over));
         for action in actions {

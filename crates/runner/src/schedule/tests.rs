@@ -95,7 +95,7 @@ fn plan(runner: &RunnerView) -> Vec<Action> {
         concurrent: 100,
         runners: vec![runner.clone()],
     };
-    schedule(&view, now())
+    schedule(view, now())
 }
 
 /// Which job goes where.

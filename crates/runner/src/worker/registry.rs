@@ -124,12 +124,17 @@ impl Forwarder {
         let Some(cache) = self.reach().await else {
             return;
         };
+        let address = cache.peer_addr().ok();
         let rest = match splice(engine, cache, &self.patience).await {
             End::Over => return,
             End::Unanswered => self.patience.rest,
             End::TooSlow => self.patience.recover,
         };
-        self.way.lock().await.rest(rest);
+        // What a former leader's cache did says nothing about the present one's.
+        let mut way = self.way.lock().await;
+        if way.address == address {
+            way.rest(rest);
+        }
     }
 
     /// A connection to the cache; `None` if no cache answers soon.

@@ -82,7 +82,7 @@ pub async fn down(
         events,
     };
     let spec = graph::bucket_spec(clients, &names);
-    if bucket::observe(&clients.s3, &spec).await?.is_none() {
+    if !bucket::exists(&clients.s3, &spec).await? {
         // Without a bucket there is no lock and no job.
         return Box::pin(teardown.all_but_the_bucket()).await;
     }

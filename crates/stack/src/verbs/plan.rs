@@ -210,7 +210,7 @@ fn differences(agreed: &Plan, now: &Plan) -> Vec<String> {
         let others: Vec<&Change> = other.acting().collect();
         one.acting()
             .filter(|change| !others.contains(change))
-            .map(|change| format!("{} {} {}: {why}", change.kind, change.resource, change.name))
+            .map(|change| format!("{}: {why}", change.title()))
             .collect::<Vec<_>>()
     };
     let mut lines = only(agreed, now, "no longer to be done");

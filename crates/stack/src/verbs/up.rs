@@ -80,9 +80,7 @@ async fn locked(
 ) -> Result<(Plan, Held), Error> {
     let clients = prepared.clients;
     let wanted = graph::wanted_bucket(prepared.spec, clients, &prepared.names);
-    let is_there = async || -> Result<bool, Error> {
-        Ok(bucket::observe(&clients.s3, &wanted).await?.is_some())
-    };
+    let is_there = async || bucket::exists(&clients.s3, &wanted).await;
     let mut made = Plan::default();
     for _ in 0..BUCKET_TRIES {
         if !is_there().await? {

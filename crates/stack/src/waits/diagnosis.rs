@@ -47,7 +47,10 @@ fn state_of(manager: &Instance) -> String {
         .map_or(String::new(), |why| format!(": {why}"));
     match manager.state {
         InstanceState::Running => format!("manager {id} runs, but has not reported"),
-        state => format!("manager {id} is {state:?}{why}").to_lowercase(),
+        state => format!(
+            "manager {id} is {}{why}",
+            format!("{state:?}").to_lowercase()
+        ),
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) async fn wait(
     loop {
         let missing = match leader(&hello.ledger).await {
             Ok(leader) => missing(spec, leader.as_ref(), before),
+            Err(Error::Ledger(error)) => Some(format!("the ledger to be readable ({error})")),
             Err(error) => Some(error.to_string()),
         };
         let Some(missing) = missing else {

@@ -43,7 +43,7 @@ impl Known {
 
 impl Fleet {
     /// Records which workers have ever reported.
-    pub(crate) fn reported(&self, workers: BTreeSet<WorkerId>) {
+    pub(crate) fn reported(&self, workers: Arc<BTreeSet<WorkerId>>) {
         let mut known = self.known();
         let launches: Vec<_> = workers
             .iter()

@@ -74,7 +74,7 @@ fn a_round_of_thousands_of_workers_and_jobs_places_them_all() {
     const MANY: usize = 4000;
     let mut picture = stack(MANY, 2 * MANY as u64);
     Memory::default().see(&mut picture, Duration::ZERO, Duration::MAX);
-    let actions = schedule(&view(&picture), NOW);
+    let actions = schedule(view(&picture), NOW);
     let assigned = actions.iter().filter_map(|action| match action {
         Action::Assign { job, worker } => Some((job.clone(), worker.clone())),
         _ => None,

@@ -243,7 +243,7 @@ async fn refusals_are_remembered_by_their_class() {
 
 /// One look at machines in these states, after a round that heard of none.
 async fn boots(ec2: &Ec2, fleet: &Arc<Fleet>, states: &[(&str, InstanceState)]) {
-    fleet.reported(std::collections::BTreeSet::new());
+    fleet.reported(Arc::default());
     *ec2.listed.lock() = states
         .iter()
         .map(|(name, state)| instance(name, *state))
@@ -293,7 +293,7 @@ async fn a_worker_that_reports_while_its_console_is_read_is_kept() {
     let (ec2, fleet) = fleet(Vec::new());
     boots(&ec2, &fleet, &[("i-1", InstanceState::Running)]).await;
     fleet.never_reported(InstanceId::new("i-1"), "it never reported");
-    fleet.reported(BTreeSet::from([WorkerId::of("AROA", "i-1")]));
+    fleet.reported(Arc::new(BTreeSet::from([WorkerId::of("AROA", "i-1")])));
     seconds(60).await;
     assert!(ec2.ended.lock().is_empty());
 }
